@@ -1,0 +1,60 @@
+"""The command `cortexzoo`. Modules of commands import torch and the like only inside the commands that need them."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import typer
+
+from harness.cli import run_commands, spec_commands
+from harness.cli.errors import COULD_NOT_GO_ON, FINE, INTERRUPTED, lines_and_code, tell
+
+app = typer.Typer(
+    name="cortexzoo",
+    help="A model zoo with a test harness for language models that carry memory: specs in, verdicts out.",
+    epilog="Begin with `cortexzoo list`, then `cortexzoo train cortexgpt-stable`.",
+    invoke_without_command=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def help_without_command(context: typer.Context) -> None:
+    """Shown when no command is given."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+app.command("list")(spec_commands.list_specs)
+app.command("show")(spec_commands.show)
+app.command("validate")(spec_commands.validate)
+app.command("schema")(spec_commands.schema)
+app.command("new")(spec_commands.new)
+app.command("train")(run_commands.train)
+app.command("check")(run_commands.check)
+app.command("generate")(run_commands.generate)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code: 0 fine, 1 a verdict differs, 2 bad input, 3 could not go on."""
+    try:
+        code = app(list(arguments) if arguments is not None else None, prog_name="cortexzoo", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of our output has gone; nothing may be flushed to it any more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return COULD_NOT_GO_ON
+    except (KeyboardInterrupt, typer.Abort):
+        tell(["interrupted"])
+        return INTERRUPTED
+    except Exception as error:
+        told = lines_and_code(error)
+        if told is None:
+            traceback.print_exc()
+            tell(["This is a defect of cortexzoo, not of your input: please report it with the lines above."])
+            return COULD_NOT_GO_ON
+        lines, code = told
+        tell(lines)
+    return code if isinstance(code, int) else FINE

@@ -1,0 +1,44 @@
+"""What commands print: tables for readers, and the same content as JSON for programs."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.cli.errors import BadInput
+
+PIPE_WIDTH = 500
+"""A pipe has no width: nothing is wrapped, so that `grep` finds whole rows."""
+
+
+def console() -> Console:
+    """Standard output, as it is now."""
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
+    """A table without borders, as wide as its content; plain text is printed as it is, markup included."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+    out = console()
+    with out.capture() as printed:
+        out.print(table)
+    out.out("\n".join(line.rstrip() for line in printed.get().splitlines()), highlight=False)
+
+
+def write_json(file: Path | None, content: Any) -> None:
+    """Write what a table shows as JSON, if the user named a file for it. Raises `BadInput`."""
+    if file is None:
+        return
+    try:
+        file.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"--json {file}: cannot be written: {error.strerror or error}") from error

@@ -1,0 +1,68 @@
+"""A property: a plain function from a subject and a case to a finding, and the cases it is tried on."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from harness.subject import Subject
+from specs.suite import PROPERTIES, PropertyName
+
+Case = Mapping[str, int | float | str]
+
+
+class DoesNotApply(Exception):
+    """The property says nothing about this subject; the message says why."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One observation: the value, the bound it is held to, its unit, what it means in words, and where it was made."""
+
+    observed: float
+    bound: float
+    unit: str
+    reason: str
+    case: Case
+
+
+@dataclass(frozen=True)
+class Property:
+    """`check` is tried on each of `cases`, which come smallest first, so that the first failing one is minimal."""
+
+    name: PropertyName
+    check: Callable[[Subject, Case], Finding]
+    cases: Callable[[Subject], Iterable[Case]]
+
+
+def finding(name: PropertyName, observed: float, reason: str, case: Case) -> Finding:
+    """A finding with the property's own bound and unit."""
+    info = PROPERTIES[name]
+    return Finding(float(observed), info.bound, info.unit, reason, case)
+
+
+def once(_: Subject) -> Iterable[Case]:
+    """The cases of a property that has only one."""
+    yield {}
+
+
+def number(case: Case, key: str) -> int:
+    """A whole number of a case."""
+    value = case[key]
+    assert isinstance(value, int)
+    return value
+
+
+def difference(before: Tensor, after: Tensor) -> Tensor:
+    """|before − after| elementwise in float64; 0 where both are the same infinity or NaN, inf where only one is."""
+    before, after = before.detach().double(), after.detach().double()
+    same = (before == after) | (before.isnan() & after.isnan())
+    return torch.where(same, 0.0, (before - after).abs()).nan_to_num(nan=torch.inf, posinf=torch.inf)
+
+
+def largest_difference(before: Tensor, after: Tensor) -> float:
+    """The largest elementwise difference; inf for different shapes."""
+    if before.shape != after.shape:
+        return float("inf")
+    return float(difference(before, after).max()) if before.numel() else 0.0

@@ -1,0 +1,118 @@
+"""What a logit may depend on: earlier tokens of its own row, and nothing else."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from harness.properties.base import Case, Finding, Property, difference, finding, largest_difference, number
+from harness.subject import Model, Subject, Tokens
+
+LENGTHS = (2, 3, 17, 64, 129)
+PERMUTATION_ROUNDING = 1e-5
+"""Moving a row to another place of a matrix product may change its rounding; only more than this counts."""
+
+
+def causality_cases(subject: Subject) -> Iterable[Case]:
+    """Every length with edits that start early, in the middle and at the last token."""
+    for length in sorted({*LENGTHS, subject.experiment.recipe.sequence_length}):
+        for edited in sorted({1, length // 4, length // 2, length - 1} - {0, length}):
+            yield {"length": length, "edited": edited}
+
+
+@torch.no_grad()
+def causality(subject: Subject, case: Case) -> Finding:
+    """Replace every token from `edited` on: logits before it must not move by a bit."""
+    length, edited = number(case, "length"), number(case, "edited")
+    model = subject.copy()
+    tokens = subject.sequences(2, length)
+    changed = torch.cat([tokens[:, :edited], subject.other_tokens(tokens[:, edited:])], dim=1)
+    start = subject.start(model, len(tokens))
+    moved = difference(model(tokens, start).logits, model(changed, start).logits)[:, :edited].amax(dim=(0, 2))
+    delta = float(moved.max())
+    if delta == 0:
+        return finding("causality", 0.0, f"editing from token {edited} of {length} moved no earlier logit", case)
+    position = int(moved.nonzero()[0])
+    reason = f"editing from token {edited} of {length} moved the logits at position {position} already"
+    return finding("causality", delta, reason, {**case, "position": position, "delta": delta})
+
+
+def batch_isolation_cases(subject: Subject) -> Iterable[Case]:
+    """Small and larger batches, at lengths from one token to the recipe's."""
+    for length in sorted({1, 2, 17, subject.experiment.recipe.sequence_length}):
+        for rows in (2, 5):
+            for edited_row in (0, rows - 1):
+                yield {"length": length, "rows": rows, "edited_row": edited_row}
+
+
+def batch_isolation(subject: Subject, case: Case) -> Finding:
+    """Edit one row, differentiate by one row, exchange rows: no other row may notice."""
+    tokens = subject.sequences(number(case, "rows"), number(case, "length"))
+    edited_row = number(case, "edited_row")
+    size = f"{len(tokens)} rows of {tokens.shape[1]}"
+    observations = [
+        (_edit(subject, tokens, edited_row), f"editing row {edited_row} moved the logits of another row ({size})"),
+        (_gradient(subject, tokens, edited_row), f"another row's loss has a gradient at row {edited_row} ({size})"),
+        (_permutation(subject, tokens), f"exchanging the rows changed more than their order ({size})"),
+    ]
+    delta, reason = max(observations, key=lambda observation: observation[0])
+    if delta == 0:
+        return finding("batch_isolation", 0.0, f"no row noticed an edit of row {edited_row} ({size})", case)
+    return finding("batch_isolation", delta, reason, {**case, "delta": delta})
+
+
+@torch.no_grad()
+def _edit(subject: Subject, tokens: Tokens, edited_row: int) -> float:
+    model = subject.copy()
+    changed = tokens.clone()
+    changed[edited_row] = subject.other_tokens(tokens[edited_row])
+    start = subject.start(model, len(tokens))
+    others = torch.arange(len(tokens)) != edited_row
+    return largest_difference(model(tokens, start).logits[others], model(changed, start).logits[others])
+
+
+def _gradient(subject: Subject, tokens: Tokens, edited_row: int) -> float:
+    """In training mode, where gradients are used."""
+    model = subject.copy().train()
+    row = (edited_row + 1) % len(tokens)
+    with torch.random.fork_rng(devices=[]), _embedded(model) as embedded:
+        torch.manual_seed(0)
+        logits = model(tokens, subject.start(model, len(tokens))).logits
+        F.cross_entropy(logits[row], subject.other_tokens(tokens[row])).backward()
+    gradients = [vectors.grad for vectors in embedded if vectors.grad is not None]
+    assert gradients, "the model looked up no token in an nn.Embedding: there is nothing to differentiate by"
+    return max(largest_difference(g[edited_row], torch.zeros_like(g[edited_row])) for g in gradients)
+
+
+@torch.no_grad()
+def _permutation(subject: Subject, tokens: Tokens) -> float:
+    model = subject.copy()
+    start = subject.start(model, len(tokens))
+    there = torch.arange(len(tokens)).roll(1)
+    delta = largest_difference(model(tokens, start).logits[there], model(tokens[there], start).logits)
+    return delta if delta > PERMUTATION_ROUNDING else 0.0
+
+
+@contextmanager
+def _embedded(model: Model) -> Iterator[list[Tensor]]:
+    """Collects what the model's embeddings give, one [B, T, D] a call, with its gradient kept."""
+    outputs: list[Tensor] = []
+
+    def keep(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+        output.retain_grad()
+        outputs.append(output)
+
+    hooks = [m.register_forward_hook(keep) for m in model.modules() if isinstance(m, nn.Embedding)]
+    try:
+        yield outputs
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+ISOLATION = (
+    Property("causality", causality, causality_cases),
+    Property("batch_isolation", batch_isolation, batch_isolation_cases),
+)

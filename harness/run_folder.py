@@ -1,0 +1,204 @@
+"""A run folder: `RUNS/<experiment>/<run id>/`, written during training and opened again afterwards."""
+
+import json
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from harness.tracking.base import RunStopped
+from harness.tracking.jsonl import EVENTS, METRICS, from_json_value, read_lines, to_json_value
+from harness.verdict import Certificate
+from specs import ExperimentSpec, SpecError, dump_yaml, load_experiment
+from zoo.models.interface import MemoryLanguageModel, MemoryState
+
+SPEC = "spec.yaml"
+SUMMARY = "summary.json"
+MANIFEST = "manifest.json"
+VERDICT = "verdict.json"
+CURVES = "curves.png"
+CHECKPOINTS = "checkpoints"
+ID_ATTEMPTS = 100
+
+
+class RunFolderError(Exception):
+    """A runs folder or run folder that cannot be used. The message is one line."""
+
+
+class Run:
+    """One training run on disk."""
+
+    def __init__(self, path: Path, made: Sequence[Path] = ()) -> None:
+        self.path = path
+        self._made = made
+        """Parent folders that were made for this run, the deepest first."""
+
+    @classmethod
+    def create(cls, runs: Path, experiment: ExperimentSpec) -> "Run":
+        """A new folder with its `spec.yaml`; its name sorts by time.
+
+        Raises `RunFolderError` and leaves nothing behind when the folder cannot be written.
+        """
+        parent = runs / experiment.name
+        made = [folder for folder in (parent, *parent.parents) if not folder.exists()]
+        with ExitStack() as undo:
+            undo.callback(_remove_empty, made)
+            try:
+                parent.mkdir(parents=True, exist_ok=True)
+                run = cls(_new_folder(parent), made)
+                undo.callback(run.discard)
+                _write(run.path / SPEC, dump_yaml(experiment))
+            except OSError as problem:
+                raise RunFolderError(f"{runs}: no run can be written here: {problem.strerror or problem}") from problem
+            undo.pop_all()
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Run":
+        """An existing run. Raises `RunFolderError` when there is none, or when training never wrote anything."""
+        folder = Path(path)
+        if not folder.is_dir():
+            raise RunFolderError(f"{folder}: no such run folder")
+        if not (folder / SPEC).is_file():
+            runs = sorted(spec.parent for spec in folder.glob(f"*/{SPEC}"))
+            hint = f" (it holds runs: did you mean {runs[-1]}?)" if runs else ""
+            raise RunFolderError(f"{folder}: not a run folder: it has no {SPEC}{hint}")
+        return cls(folder)
+
+    @cached_property
+    def spec(self) -> ExperimentSpec:
+        """The experiment with everything resolved."""
+        try:
+            return load_experiment(str(self.path / SPEC))
+        except SpecError as problem:
+            raise RunFolderError(str(problem)) from problem
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Versions, platform, sums, command."""
+        return self.read_json(MANIFEST)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """How training ended. Raises `RunFolderError` while it has not."""
+        return self.read_json(SUMMARY)
+
+    @property
+    def finished(self) -> bool:
+        """Training took all its steps."""
+        return (self.path / SUMMARY).is_file() and self.summary.get("status") == "finished"
+
+    @property
+    def certificate(self) -> Certificate:
+        """The verdicts. Raises `RunFolderError` before the first check."""
+        try:
+            return Certificate.from_json(self.read_json(VERDICT))
+        except (KeyError, TypeError, AttributeError) as problem:
+            raise RunFolderError(f"{self.path / VERDICT}: not a verdict file") from problem
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """One dictionary for each optimiser step."""
+        return self._lines(METRICS)
+
+    def events(self) -> list[dict[str, Any]]:
+        """What happened besides: consolidations, checkpoints, refused steps."""
+        return self._lines(EVENTS)
+
+    def load_model(self, checkpoint: str = "best") -> tuple[MemoryLanguageModel[Any], MemoryState]:
+        """The trained model in evaluation mode, and the memory that training had then. Raises `RunFolderError`."""
+        import torch
+
+        from zoo.build import build_model
+        from zoo.training.checkpoints import load_weights
+        from zoo.training.errors import CheckpointError
+        from zoo.training.snapshot import load_memory
+
+        folder = self.path / CHECKPOINTS / checkpoint
+        if not folder.is_dir():
+            raise RunFolderError(f"{folder}: no such checkpoint: training ended before it was saved")
+        with torch.random.fork_rng(devices=[]):
+            model = build_model(self.spec.variant)
+        try:
+            load_weights(model, folder)
+            return model.eval(), load_memory(model, folder)
+        except CheckpointError as problem:
+            raise RunFolderError(str(problem)) from problem
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write one file of the run, whole or not at all. Raises `RunStopped`."""
+        text = json.dumps(to_json_value(content), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+        try:
+            _write(self.path / name, text)
+        except OSError as problem:
+            raise RunStopped(f"{self.path / name}: cannot be written: {problem.strerror or problem}") from problem
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """One JSON file of the run. Raises `RunFolderError`."""
+        path = self.path / name
+        try:
+            content = from_json_value(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise RunFolderError(f"{path}: not there: the run has not got so far") from None
+        except (OSError, ValueError) as problem:
+            raise RunFolderError(f"{path}: cannot be read as JSON: {problem}") from problem
+        if not isinstance(content, dict):
+            raise RunFolderError(f"{path}: must hold a JSON object")
+        return content
+
+    def discard(self) -> None:
+        """Remove a run that never started, and the folders that were made for it alone."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        _remove_empty(self._made)
+
+    def _lines(self, name: str) -> list[dict[str, Any]]:
+        try:
+            return list(read_lines(self.path / name))
+        except (OSError, ValueError) as problem:
+            raise RunFolderError(f"{self.path / name}: cannot be read: {problem}") from problem
+
+
+def finished_runs(runs: Path, experiment: ExperimentSpec) -> Iterator[Run]:
+    """Finished runs of exactly this experiment (equal spec hash), newest first."""
+    for folder in sorted((runs / experiment.name).glob(f"*/{SUMMARY}"), reverse=True):
+        run = Run(folder.parent)
+        if (run.path / MANIFEST).is_file() and run.finished and run.manifest.get("spec_hash") == experiment.hash():
+            yield run
+
+
+def _new_folder(parent: Path) -> Path:
+    for _ in range(ID_ATTEMPTS):
+        now = datetime.now(UTC)
+        folder = parent / f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03d}-{secrets.token_hex(2)}"
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            continue
+    raise FileExistsError(f"{parent}: no free run name in {ID_ATTEMPTS} attempts")
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _write(path: Path, text: str) -> None:
+    """Through a temporary file beside it: after a crash there is the old content or the new, never a half."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

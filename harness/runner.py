@@ -1,0 +1,161 @@
+"""Training an experiment into a run folder, and checking a run: the way from a spec to its verdict."""
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.manifest import circumstances, command_line, manifest
+from harness.plots import draw_curves
+from harness.run_folder import CHECKPOINTS, CURVES, MANIFEST, SUMMARY, VERDICT, Run, RunFolderError
+from harness.subject import Subject
+from harness.tracking.aim import REPOSITORY, AimSink
+from harness.tracking.base import CompositeRecorder, RunStopped, switched_off
+from harness.tracking.jsonl import JsonlSink
+from harness.verdict import Certificate, bound_of, judge_all
+from specs import ExperimentSpec
+from specs.parameters import parameter_count
+from specs.suite import PropertyName
+from zoo.build import build_trainer
+from zoo.data.text import TextData
+from zoo.training.errors import TrainingError
+from zoo.training.loop import Trainer
+
+Warn = Callable[[str], None]
+
+
+def train_run(
+    experiment: ExperimentSpec,
+    runs: Path,
+    *,
+    aim: bool,
+    progress: bool,
+    warn: Warn,
+    began: Callable[[Run], None] = lambda _: None,
+) -> Run:
+    """Train `experiment` into a new folder under `runs`: records, checkpoints, summary, curves.
+
+    `began` hears of the folder once everything is ready to train.
+    Raises `RunFolderError`, `DataError` or `SetupError` before anything is trained, and then leaves nothing behind;
+    `RunStopped` or `TrainingError` later, when what was recorded and saved so far stays.
+    """
+    run = Run.create(runs, experiment)
+    with ExitStack() as undo:
+        undo.callback(run.discard)
+        recorder = CompositeRecorder(JsonlSink(run.path), warn=warn)
+        undo.callback(recorder.close)
+        trainer = build_trainer(experiment, recorder=recorder, folder=run.path / CHECKPOINTS, progress=progress)
+        content = manifest(experiment, run_id=run.path.name, command=command_line(), data_sha256=trainer.data.sha256)
+        run.write_json(MANIFEST, content)
+        undo.pop_all()
+    try:
+        sink = recorder.attach(AimSink.name, lambda: _open_aim(runs, run, experiment)) if aim else None
+        began(run)
+        summary = _trained(run, experiment, trainer)
+    finally:
+        recorder.close()
+    if sink is not None and sink in recorder.working:
+        run.write_json(MANIFEST, {**content, "aim_run": sink.run_hash})
+    title = f"{experiment.name} · seed {experiment.seed} · {summary['steps_taken']} steps"
+    bound = bound_of("bounded_loss_ratio", experiment.suite)
+    draw_curves(run.path / CURVES, run.metrics(), summary, title=title, bound=bound)
+    _tell_aim(run, summary, warn=warn)
+    return run
+
+
+def check_run(
+    run: Run, *, warn: Warn, checkpoint: str = "best", started: Callable[[PropertyName], None] = lambda _: None
+) -> Certificate:
+    """Try every property of the run's suite on its trained model; write `verdict.json` and complete `summary.json`.
+
+    Raises `RunFolderError` when the run is incomplete or its text has changed, `DataError` when the text is gone.
+    """
+    experiment, summary = run.spec, run.summary
+    certificate = judge_all(
+        subject_of(run, checkpoint),
+        experiment.suite,
+        {
+            "experiment": experiment.name,
+            "run": run.path.name,
+            "spec_hash": experiment.hash(),
+            "suite": experiment.suite.name,
+            "seed": experiment.seed,
+            "checkpoint": checkpoint,
+            **circumstances(),
+        },
+        started=started,
+    )
+    run.write_json(VERDICT, certificate.as_json())
+    summary |= {
+        "verdict": certificate.outcome,
+        "verdicts": {judgement.name: judgement.verdict for judgement in certificate.judgements},
+        "margins": {j.name: j.margin for j in certificate.judgements if j.margin is not None},
+    }
+    run.write_json(SUMMARY, summary)
+    _tell_aim(run, summary, warn=warn, report=certificate.in_words())
+    return certificate
+
+
+def subject_of(run: Run, checkpoint: str = "best") -> Subject:
+    """The trained model of a run with its memory, held-out text and record."""
+    data = TextData.from_spec(run.spec.data)
+    if data.sha256 != (trained_on := run.manifest.get("data_sha256")):
+        raise RunFolderError(
+            f"{run.path}: the text of {run.spec.data.name} is not the one it was trained on "
+            f"(sha256 {data.sha256[:12]}…, then {str(trained_on)[:12]}…): train again"
+        )
+    model, state = run.load_model(checkpoint)
+    text = torch.tensor(data.validation, dtype=torch.long)
+    return Subject(run.spec, model, state, text, run.metrics(), run.summary)
+
+
+def _trained(run: Run, experiment: ExperimentSpec, trainer: Trainer) -> dict[str, Any]:
+    """Train, and write the summary however training ends."""
+    fixed = {
+        "experiment": experiment.name,
+        "seed": experiment.seed,
+        "spec_hash": experiment.hash(),
+        "parameters": parameter_count(experiment.variant),
+        "swing_window": experiment.recipe.monitor.swing_window,
+    }
+    try:
+        result = trainer.run()
+    except (TrainingError, RunStopped) as problem:
+        with suppress(RunStopped):
+            run.write_json(SUMMARY, {"status": "failed", "cause": str(problem), **fixed})
+        raise
+    summary = {"status": result.stopped or "finished", **fixed, **asdict(result)}
+    run.write_json(SUMMARY, summary)
+    return summary
+
+
+def _open_aim(runs: Path, run: Run, experiment: ExperimentSpec) -> AimSink:
+    return AimSink(
+        runs,
+        experiment=experiment.name,
+        parameters={
+            "variant": experiment.variant.name,
+            "recipe": experiment.recipe.name,
+            "seed": experiment.seed,
+            "spec_hash": experiment.hash(),
+            "folder": run.path.name,
+            "hparams": experiment.model_dump(mode="json"),
+        },
+        tags=(f"variant:{experiment.variant.name}",),
+    )
+
+
+def _tell_aim(run: Run, summary: Mapping[str, Any], *, warn: Warn, report: str = "") -> None:
+    """Add the outcome to the run's Aim run, if it has one and the repository is still there."""
+    runs, run_hash = run.path.parent.parent, run.manifest.get("aim_run")
+    if run_hash is None or not (runs / REPOSITORY).is_dir():
+        return
+    try:
+        sink = AimSink(runs, experiment=str(summary["experiment"]), run_hash=run_hash)
+        sink.outcome(summary, report=report, picture=run.path / CURVES)
+        sink.close()
+    except Exception as problem:
+        warn(switched_off(AimSink.name, problem))

@@ -1,0 +1,55 @@
+"""A study is a list of cells; a cell is one experiment with overrides, trained with several seeds."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from harness.run_folder import Run
+from harness.training_pool import train_missing
+from specs import ExperimentSpec, load_experiment
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of a study: the experiment `experiment` with `overrides`, shown as `label`."""
+
+    label: str
+    experiment: str
+    overrides: tuple[str, ...] = ()
+
+    def with_seed(self, seed: int) -> ExperimentSpec:
+        return load_experiment(self.experiment, (*self.overrides, f"seed={seed}"))
+
+
+@dataclass
+class Result:
+    """A cell and its finished runs, one a seed."""
+
+    cell: Cell
+    runs: list[Run] = field(default_factory=list)
+
+    def values(self, name: str) -> list[float]:
+        """One number of the runs' summaries, in the order of the seeds."""
+        return [float(run.summary[name]) for run in self.runs]
+
+
+def run_cells(
+    cells: Sequence[Cell], seeds: int, runs: Path, jobs: int, done: Callable[[int, int], None]
+) -> dict[str, Result]:
+    """Train every cell with seeds 0 … seeds − 1. `done(finished, total)` is called after each run."""
+    wanted = {cell.label: [cell.with_seed(seed) for seed in range(seeds)] for cell in cells}
+    total = len({spec.hash() for specs in wanted.values() for spec in specs})
+    found: dict[str, Run] = {}
+    for spec, run in train_missing([spec for specs in wanted.values() for spec in specs], runs, jobs=jobs):
+        found[spec.hash()] = run
+        done(len(found), total)
+    return {cell.label: Result(cell, [found[spec.hash()] for spec in wanted[cell.label]]) for cell in cells}
+
+
+def mean_and_spread(values: Sequence[float], digits: int = 3) -> str:
+    """`mean ± standard deviation` over seeds; a single value stands alone."""
+    if len(values) < 2:
+        return f"{values[0]:.{digits}f}"
+    return f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=1):.{digits}f}"

@@ -1,0 +1,81 @@
+"""What happens during a run goes to the truth first (JSONL), then to sinks that may fail without stopping anything."""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeVar
+
+
+class RunStopped(Exception):
+    """The run could not go on: the disk is full, or its records cannot be written. Ends with exit code 3."""
+
+
+class Sink(Protocol):
+    """One place that metrics and events go to."""
+
+    name: str
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """All metrics of one optimiser step, by name."""
+
+    def event(self, step: int, kind: str, detail: Mapping[str, object]) -> None:
+        """Something that happened besides."""
+
+    def close(self) -> None:
+        """Nothing more will come."""
+
+
+SinkT = TypeVar("SinkT", bound=Sink)
+
+
+class CompositeRecorder:
+    """Fulfils `zoo.training.recorder.Recorder`: `truth` must work, each attached sink is switched off when it fails.
+
+    A sink that raises costs one line through `warn`; what it raised never reaches training.
+    Raises `RunStopped`, from `truth` only.
+    """
+
+    def __init__(self, truth: Sink, *, warn: Callable[[str], None]) -> None:
+        self._truth = truth
+        self.working: list[Sink] = []
+        """The attached sinks that have not failed."""
+        self._warn = warn
+
+    def attach(self, name: str, opening: Callable[[], SinkT]) -> SinkT | None:
+        """Open one more sink; None when that failed, which costs one line through `warn`."""
+        try:
+            sink = opening()
+        except Exception as problem:
+            self._warn(switched_off(name, problem))
+            return None
+        self.working.append(sink)
+        return sink
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        self._truth.metrics(step, values)
+        self._tell(lambda sink: sink.metrics(step, values))
+
+    def event(self, step: int, kind: str, detail: Mapping[str, object]) -> None:
+        self._truth.event(step, kind, detail)
+        self._tell(lambda sink: sink.event(step, kind, detail))
+
+    def close(self) -> None:
+        self._tell(lambda sink: sink.close())
+        self._truth.close()
+
+    def _tell(self, message: Callable[[Sink], None]) -> None:
+        for sink in list(self.working):
+            try:
+                message(sink)
+            except Exception as problem:
+                self.working.remove(sink)
+                self._warn(switched_off(sink.name, problem))
+
+
+def switched_off(name: str, problem: BaseException) -> str:
+    """The one line that tells of a sink that failed."""
+    return f"tracking with {name} is switched off, training goes on: {in_one_line(problem)}"
+
+
+def in_one_line(problem: BaseException) -> str:
+    """An exception as `Type: first line of its message`."""
+    lines = str(problem).strip().splitlines()
+    return f"{type(problem).__name__}: {lines[0]}" if lines else type(problem).__name__

@@ -1,0 +1,106 @@
+"""The truth about a run: one JSON object a line, on disk as soon as it is written."""
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.tracking.base import RunStopped
+
+METRICS = "metrics.jsonl"
+EVENTS = "events.jsonl"
+
+_NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+def to_json_value(value: Any) -> Any:
+    """`value` with the floats that JSON lacks written as the strings `NaN`, `Infinity` and `-Infinity`."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, Mapping):
+        return {str(key): to_json_value(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json_value(entry) for entry in value]
+    return value
+
+
+def from_json_value(value: Any) -> Any:
+    """The inverse of `to_json_value`."""
+    if isinstance(value, str):
+        return _NON_FINITE.get(value, value)
+    if isinstance(value, dict):
+        return {key: from_json_value(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [from_json_value(entry) for entry in value]
+    return value
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a JSONL file, without the last line where a killed writer left it unfinished.
+
+    Raises `ValueError` naming file and line for any other line that is no JSON object.
+    """
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.endswith("\n"):
+                return
+            entry = _parse(line)
+            if not isinstance(entry, dict):
+                raise ValueError(f"{path}:{number}: not a JSON object")
+            yield entry
+
+
+def _parse(line: str) -> Any:
+    try:
+        return from_json_value(json.loads(line))
+    except ValueError:
+        return None
+
+
+class JsonlSink:
+    """Appends to `metrics.jsonl` and `events.jsonl` of a run folder. Raises `RunStopped` when it cannot write."""
+
+    name = "JSONL"
+
+    def __init__(self, folder: Path) -> None:
+        self._metrics = _LineFile(folder / METRICS)
+        self._events = _LineFile(folder / EVENTS)
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        numbers = {name: float(value) for name, value in values.items()}
+        self._metrics.append({"step": step, **numbers, "time": time.time()})
+
+    def event(self, step: int, kind: str, detail: Mapping[str, object]) -> None:
+        self._events.append({"step": step, "kind": kind, "detail": dict(detail), "time": time.time()})
+
+    def close(self) -> None:
+        self._metrics.close()
+        self._events.close()
+
+
+class _LineFile:
+    """Unbuffered: a line is with the operating system once `append` returns, so a killed run keeps every line."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._file = path.open("ab", buffering=0)
+        except OSError as problem:
+            raise self._stopped(problem) from problem
+
+    def append(self, entry: Mapping[str, object]) -> None:
+        line = json.dumps(to_json_value(entry), allow_nan=False, ensure_ascii=False) + "\n"
+        rest = memoryview(line.encode())
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as problem:
+            raise self._stopped(problem) from problem
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _stopped(self, problem: OSError) -> RunStopped:
+        return RunStopped(f"{self._path}: cannot be written: {problem.strerror or problem}")

@@ -1,0 +1,94 @@
+"""Everything that is checked, as sessions: `nox -l` lists them, `nox -s tests -- tests/specs` passes arguments on.
+
+Started from an environment that holds cortexzoo, sessions run inside it, so that nothing is installed twice; started
+from anywhere else (pipx, uvx) each makes its own. `--force-venv-backend virtualenv` and `--no-venv` choose by hand.
+"""
+
+import os
+import sys
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import nox
+from nox.command import CommandFailed
+
+ROOT = Path(__file__).parent
+PACKAGES = ("specs", "zoo", "harness")
+EXPERIMENTS = ROOT / "specs" / "library" / "experiments"
+BENCHMARKS = ROOT / "harness" / "bench"
+
+try:
+    distribution("cortexzoo")
+except PackageNotFoundError:
+    nox.options.default_venv_backend = "virtualenv"
+else:
+    nox.options.default_venv_backend = "none"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.reuse_venv = "yes"
+
+# Without an environment of its own a session finds programs on PATH, where this interpreter's need not be.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+
+
+def install(session: nox.Session) -> None:
+    """Install the project with its tools, unless the session runs inside an environment that has them."""
+    if session.venv_backend != "none":
+        session.install("-e", ".[dev]")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The test suite with coverage; arguments go to pytest."""
+    install(session)
+    session.run("python", "-m", "pytest", "--cov", "--cov-report=term", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, format, the floors between the packages, and declared against used dependencies."""
+    install(session)
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports", "--no-cache")
+    session.run("deptry", *PACKAGES)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Strict type checking; which packages, and how, is in pyproject.toml."""
+    install(session)
+    session.run("mypy", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation into `site/`; every warning is an error. `-- serve` shows it while you write."""
+    install(session)
+    session.run("mkdocs", *(session.posargs or ["build", "--strict"]), env={"NO_MKDOCS_2_WARNING": "1"})
+
+
+@nox.session
+def regression(session: nox.Session) -> None:
+    """Train and check every shipped experiment from scratch; fails when a verdict is not the expected one."""
+    install(session)
+    names = session.posargs or sorted(path.stem for path in EXPERIMENTS.glob("*.yaml"))
+    runs = session.create_tmp()
+    failed = []
+    for name in names:
+        try:
+            session.run("cortexzoo", "check", name, "--runs", runs)
+        except CommandFailed:
+            failed.append(name)
+    if failed or not names:
+        session.error(f"not as expected: {', '.join(failed) or 'no experiment found'}")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Run the benchmarks in `harness/bench`, or the named ones."""
+    install(session)
+    names = session.posargs or sorted(path.stem for path in BENCHMARKS.glob("[!_]*.py"))
+    if not names:
+        session.skip("harness/bench holds no benchmark")
+    for name in names:
+        session.run("python", "-m", f"harness.bench.{name}")

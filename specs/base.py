@@ -1,0 +1,97 @@
+"""The base of every spec: frozen, closed, strict, with one canonical form and one hash."""
+
+import hashlib
+import json
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from specs.provenance import Source, SourceKind
+
+HASH_LENGTH = 16
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9.-]*$"
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=80)]
+PositiveInt = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class FilePaths:
+    """Marks a field that holds paths: relative ones are relative to the spec file in which they are written."""
+
+
+class SpecError(Exception):
+    """A mistake in a spec, its file or its overrides. `lines` holds one self-contained message for each mistake."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
+class Spec(BaseModel):
+    """A frozen description. Unknown keys are refused, values never coerced; equal content, equal hash."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, validate_default=True, allow_inf_nan=False, protected_namespaces=()
+    )
+
+    def canonical_json(self) -> str:
+        """The one JSON text of this spec: sorted keys, no white space, every default written out."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    def hash(self) -> str:
+        """Sixteen hex digits of the sha256 of all that changes behaviour (not `description`, `provenance`)."""
+        content = _without_documentation(self.model_dump(mode="json"))
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Parse what `canonical_json` wrote. Raises pydantic's `ValidationError` for anything else."""
+        return cls.model_validate_json(text)
+
+
+class Origin(Spec):
+    """Where one value of a spec file comes from: the written form of `specs.provenance.Source`."""
+
+    kind: SourceKind
+    where: str
+
+    def as_source(self) -> Source:
+        return Source(self.where, self.kind)
+
+
+class NamedSpec(Spec):
+    """A spec that can live in a file of its own and is found by its name."""
+
+    name: Name
+    description: str = ""
+    provenance: dict[str, Origin] = Field(
+        default_factory=dict, description="Dotted path of a value in this spec -> where the value comes from."
+    )
+
+    @model_validator(mode="after")
+    def _provenance_names_fields(self) -> Self:
+        for path in self.provenance:
+            node: Any = self
+            for part in path.split("."):
+                if isinstance(node, Spec) and part in type(node).model_fields:
+                    node = getattr(node, part)
+                elif isinstance(node, dict) and part in node:
+                    node = node[part]
+                else:
+                    raise ValueError(f"provenance.{path} names no value of this {type(self).__name__}")
+        return self
+
+
+_DOCUMENTATION = frozenset({"description", "provenance"})
+
+
+def _without_documentation(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _without_documentation(value) for key, value in node.items() if key not in _DOCUMENTATION}
+    if isinstance(node, list):
+        return [_without_documentation(value) for value in node]
+    return node

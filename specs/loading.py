@@ -1,0 +1,75 @@
+"""Loading a spec: file or shipped name -> one frozen, validated spec, and where each of its values comes from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, overload
+
+from specs.base import NamedSpec
+from specs.data import DataSpec
+from specs.experiment import ExperimentSpec
+from specs.file_paths import with_absolute_paths
+from specs.kinds import TYPES, Kind
+from specs.origins import ValueOrigin, origins
+from specs.problems import Problems, Refused
+from specs.recipe import RecipeSpec
+from specs.resolving import Resolver
+from specs.shipped import shipped_names
+from specs.slots import Slot
+from specs.suite import SuiteSpec
+from specs.validation import validate
+from specs.variant import VariantSpec
+
+__all__ = ["LoadedSpec", "load", "load_experiment", "load_with_origins", "shipped_names"]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSpec:
+    """A spec and the origin of each of its values, by dotted path."""
+
+    kind: Kind
+    spec: NamedSpec
+    origins: dict[str, ValueOrigin]
+
+
+def load_with_origins(path_or_name: str | Path, kind: Kind | None = None, overrides: Sequence[str] = ()) -> LoadedSpec:
+    """As `load`, with the origin of every value."""
+    problems = Problems()
+    resolver = Resolver(problems)
+    try:
+        document = resolver.override(resolver.open(path_or_name, kind), overrides)
+    except Refused as refused:
+        problems.add_refusal(refused)
+        raise problems.as_error() from refused
+    root = with_absolute_paths(document.root, Slot.of_type(TYPES[document.kind]))
+    spec = validate(root, document.kind, problems)
+    if spec is None or problems:
+        raise problems.as_error()
+    return LoadedSpec(document.kind, spec, origins(spec, root, document.kind))
+
+
+@overload
+def load(path_or_name: str | Path, kind: Literal["variant"], overrides: Sequence[str] = ()) -> VariantSpec: ...
+@overload
+def load(path_or_name: str | Path, kind: Literal["recipe"], overrides: Sequence[str] = ()) -> RecipeSpec: ...
+@overload
+def load(path_or_name: str | Path, kind: Literal["data"], overrides: Sequence[str] = ()) -> DataSpec: ...
+@overload
+def load(path_or_name: str | Path, kind: Literal["suite"], overrides: Sequence[str] = ()) -> SuiteSpec: ...
+@overload
+def load(path_or_name: str | Path, kind: Literal["experiment"], overrides: Sequence[str] = ()) -> ExperimentSpec: ...
+@overload
+def load(path_or_name: str | Path, kind: Kind | None = None, overrides: Sequence[str] = ()) -> NamedSpec: ...
+def load(path_or_name: str | Path, kind: Kind | None = None, overrides: Sequence[str] = ()) -> NamedSpec:
+    """The spec of a file (a path with `/` or ending in .yaml) or of the shipped library (a name).
+
+    `overrides` are `path=value` texts, typed by the field they are for: `["recipe.steps=100", "recipe=robust"]`.
+    Without `kind` any kind is taken; of shipped specs that share a name, the experiment.
+    Raises `SpecError` with one line for each mistake.
+    """
+    return load_with_origins(path_or_name, kind, overrides).spec
+
+
+def load_experiment(path_or_name: str | Path, overrides: Sequence[str] = ()) -> ExperimentSpec:
+    """The experiment of a file or of the shipped library. Raises `SpecError` as `load` does."""
+    return load(path_or_name, "experiment", overrides)

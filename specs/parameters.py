@@ -1,0 +1,67 @@
+"""Parameter counts of variants, from their specs alone: what `show` prints before anything is built."""
+
+from specs.memory import (
+    CompressedStore,
+    LongTermSpec,
+    MemorySpec,
+    NoShortTerm,
+    ProjectedReadOut,
+    RawRing,
+    ShortTermSpec,
+)
+from specs.variant import CortexGPTSpec, Residual, TransformerSpec, VariantSpec
+
+
+def parameter_count(variant: VariantSpec) -> int:
+    """The number of trainable parameters that the built model has."""
+    match variant:
+        case CortexGPTSpec():
+            return _cortexgpt(variant)
+        case TransformerSpec():
+            return _transformer(variant)
+
+
+def _linear(fan_in: int, fan_out: int) -> int:
+    return fan_in * fan_out + fan_out
+
+
+def _norm(width: int) -> int:
+    return 2 * width
+
+
+def _cortexgpt(variant: CortexGPTSpec) -> int:
+    d, n = variant.hidden_size, variant.columns.num_columns
+    columns = n * (2 * _linear(d, d) + _linear(d, 1)) + _linear(n * d, d)
+    norms = 3 * _norm(d) if isinstance(variant.join, Residual) else 0
+    ends = variant.vocab_size * d + _linear(d, variant.vocab_size)
+    return ends + columns + norms + _memory(variant.memory, d)
+
+
+def _memory(memory: MemorySpec, d: int) -> int:
+    return _short_term(memory.short_term, d) + _long_term(memory.long_term, d) + _linear(3 * d, 3)
+
+
+def _short_term(short_term: ShortTermSpec, d: int) -> int:
+    if isinstance(short_term, NoShortTerm):
+        return 0
+    recency = 1 if short_term.recency == "learned" else 0
+    read_out = _norm(d) + d * d if isinstance(short_term.read_out, ProjectedReadOut) else 0
+    return 2 * _linear(d, d) + recency + read_out
+
+
+def _long_term(long_term: LongTermSpec, d: int) -> int:
+    match long_term:
+        case RawRing(code_size=code):
+            return _linear(d, d // 2) + _linear(d // 2, code) + _linear(code, d // 2) + _linear(d // 2, d) + 1
+        case CompressedStore(code_size=code):
+            down = _linear(d, d // 2) + _linear(d // 2, d // 4) + _linear(d // 4, code)
+            up = _linear(code, d // 4) + _linear(d // 4, d // 2) + _linear(d // 2, d)
+            return down + up + _linear(2 * d, code) + _linear(code, code)
+        case _:
+            return 0
+
+
+def _transformer(variant: TransformerSpec) -> int:
+    d, m = variant.hidden_size, variant.intermediate_size
+    layer = 2 * _norm(d) + 4 * d * d + _linear(d, m) + _linear(m, d)
+    return 2 * variant.vocab_size * d + variant.num_layers * layer + _norm(d)

@@ -1,0 +1,25 @@
+"""Where a value comes from. Every default of a spec carries one `Source`; spec files carry theirs under `provenance:`."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+SourceKind = Literal["user", "paper", "reference-code", "measured-here", "ours"]
+SOURCE_KINDS: tuple[SourceKind, ...] = get_args(SourceKind)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The origin of one value: `where` names the document, paper or measurement; `kind` says what sort of authority it is."""
+
+    where: str
+    kind: SourceKind = "ours"
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.where}"
+
+
+PHASE_1 = Source("CortexGPT Phase 1 stability document", "user")
+PHASE_1_BASELINE = Source("CortexGPT Phase 1 stability document, the value before the change", "user")
+PROTOTYPE = Source("public CortexGPT prototype, original model", "reference-code")
+PROBE = Source("learning-rate and ablation runs, docs/results.md", "measured-here")
+OURS = Source("convention of this project", "ours")

@@ -1,0 +1,123 @@
+"""How to train: optimiser, schedule, clipping, precision, and how often to consolidate, validate, probe and save."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from specs.base import Fraction, NamedSpec, PositiveFloat, PositiveInt, Spec
+from specs.provenance import OURS, PHASE_1, PROTOTYPE
+
+
+class RateFactors(Spec):
+    """Learning-rate factors of parameter groups, relative to the recipe's rate."""
+
+    short_term: Annotated[PositiveFloat, OURS] = 1.0
+    long_term: Annotated[PositiveFloat, OURS] = 1.0
+    consolidator: Annotated[PositiveFloat, OURS] = 1.0
+
+
+class AdamWSpec(Spec):
+    """AdamW with decoupled weight decay on matrices only (biases, norms and embeddings are not decayed)."""
+
+    kind: Literal["adamw"] = "adamw"
+    learning_rate: Annotated[PositiveFloat, PHASE_1] = 1e-4
+    beta1: Annotated[Fraction, PROTOTYPE] = 0.9
+    beta2: Annotated[Fraction, PHASE_1] = 0.98
+    eps: Annotated[PositiveFloat, OURS] = 1e-8
+    weight_decay: Annotated[float, Field(ge=0), PHASE_1] = 0.1
+    rate_factors: Annotated[RateFactors, OURS] = RateFactors()
+
+
+class Cosine(Spec):
+    """Linear warmup over `warmup_ratio` of the steps, then half a cosine down to `final_ratio` of the rate."""
+
+    kind: Literal["cosine"] = "cosine"
+    warmup_ratio: Annotated[Fraction, PHASE_1] = 0.1
+    final_ratio: Annotated[float, Field(ge=0, le=1), OURS] = 0.1
+
+
+class CosineRestarts(Spec):
+    """Cosine to zero, restarted after `period` steps; each period is `multiplier` times the one before. No warmup."""
+
+    kind: Literal["cosine_restarts"] = "cosine_restarts"
+    period: Annotated[PositiveInt, PROTOTYPE] = 1000
+    multiplier: Annotated[PositiveInt, PROTOTYPE] = 2
+
+
+class Constant(Spec):
+    """Linear warmup over `warmup_ratio` of the steps, then a constant rate."""
+
+    kind: Literal["constant"] = "constant"
+    warmup_ratio: Annotated[Fraction, OURS] = 0.0
+
+
+ScheduleSpec = Annotated[Cosine | CosineRestarts | Constant, Field(discriminator="kind")]
+
+
+class NormClipping(Spec):
+    """Scale the gradient down to `max_norm` when its global L2 norm exceeds it."""
+
+    kind: Literal["norm"] = "norm"
+    max_norm: Annotated[PositiveFloat, PHASE_1] = 0.5
+
+
+class NoClipping(Spec):
+    """Gradients are used as they are."""
+
+    kind: Literal["none"] = "none"
+
+
+ClippingSpec = Annotated[NormClipping | NoClipping, Field(discriminator="kind")]
+
+
+class EveryInterval(Spec):
+    """Consolidate short-term into long-term memory after every `every` optimiser steps."""
+
+    kind: Literal["interval"] = "interval"
+    every: Annotated[PositiveInt, PHASE_1] = 500
+
+
+class AtRandom(Spec):
+    """Consolidate after each optimiser step with this probability (the original's way)."""
+
+    kind: Literal["random"] = "random"
+    probability: Annotated[float, Field(gt=0, le=1), PROTOTYPE] = 0.1
+
+
+class Never(Spec):
+    """Long-term memory stays empty."""
+
+    kind: Literal["never"] = "never"
+
+
+ConsolidationSpec = Annotated[EveryInterval | AtRandom | Never, Field(discriminator="kind")]
+
+
+class MonitorSpec(Spec):
+    """What is measured during training, and how often, in optimiser steps."""
+
+    probe_every: Annotated[PositiveInt, OURS] = Field(5, description="Evaluate the fixed probe batch.")
+    validate_every: Annotated[PositiveInt, OURS] = 100
+    validation_sequences: Annotated[PositiveInt | None, OURS] = Field(
+        None, description="At most so many validation sequences, evenly spread; null: all of them."
+    )
+    checkpoint_every: Annotated[PositiveInt, OURS] = 100
+    swing_window: Annotated[PositiveInt, PHASE_1] = Field(
+        50, description="Steps over which a loss swing is looked for."
+    )
+
+
+class RecipeSpec(NamedSpec):
+    """A training recipe. `steps` counts optimiser steps; one step sees batch_size · accumulation sequences."""
+
+    kind: Literal["recipe"] = "recipe"
+    steps: Annotated[PositiveInt, OURS] = 500
+    batch_size: Annotated[PositiveInt, OURS] = 8
+    sequence_length: Annotated[PositiveInt, OURS] = 128
+    accumulation: Annotated[PositiveInt, OURS] = 1
+    precision: Annotated[Literal["fp32", "bf16"], OURS] = Field("fp32", description="bf16: autocast, fp32 weights.")
+    optimizer: Annotated[AdamWSpec, PHASE_1] = AdamWSpec()
+    schedule: Annotated[ScheduleSpec, PHASE_1] = Cosine()
+    clipping: Annotated[ClippingSpec, PHASE_1] = NormClipping()
+    consolidation: Annotated[ConsolidationSpec, PHASE_1] = EveryInterval()
+    monitor: Annotated[MonitorSpec, OURS] = MonitorSpec()

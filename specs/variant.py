@@ -1,0 +1,118 @@
+"""Model variants: one tagged family each."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from specs.base import Fraction, NamedSpec, PositiveFloat, PositiveInt, Spec
+from specs.memory import MemorySpec
+from specs.provenance import OURS, PHASE_1, PROBE, PROTOTYPE
+
+
+class NoPosition(Spec):
+    """Positions enter only through the memory."""
+
+    kind: Literal["none"] = "none"
+
+
+class DecayedSinusoid(Spec):
+    """Sinusoidal positions multiplied by exp(-decay · t): gone after some fifty tokens at the prototype's decay."""
+
+    kind: Literal["decayed_sinusoid"] = "decayed_sinusoid"
+    decay: Annotated[PositiveFloat, PROTOTYPE] = 0.1
+
+
+PositionSpec = Annotated[NoPosition | DecayedSinusoid, Field(discriminator="kind")]
+
+
+class HardTopK(Spec):
+    """Keep the highest-scoring fraction of all batch · time positions together; zeros elsewhere.
+
+    Selecting over time and batch makes a logit depend on later tokens and on other rows.
+    """
+
+    kind: Literal["hard_top_k"] = "hard_top_k"
+    over: Annotated[Literal["batch_and_time"], PROTOTYPE] = "batch_and_time"
+    fraction: Annotated[float, Field(gt=0, le=1), PROTOTYPE] = 0.05
+
+
+class SoftThreshold(Spec):
+    """A soft mask for each token: sigmoid(sharpness · (sigmoid(score / temperature) - threshold))."""
+
+    kind: Literal["soft_threshold"] = "soft_threshold"
+    temperature: Annotated[PositiveFloat, PROBE] = 0.5
+    threshold: Annotated[Fraction, PROBE] = 0.5
+    sharpness: Annotated[PositiveFloat, PHASE_1] = 10.0
+
+
+SparsitySpec = Annotated[HardTopK | SoftThreshold, Field(discriminator="kind")]
+
+
+class ColumnsSpec(Spec):
+    """Cortical columns: gated two-layer maps side by side, concatenated and mixed back by one linear map."""
+
+    num_columns: Annotated[PositiveInt, PROTOTYPE] = 16
+    sparsity: Annotated[SparsitySpec, PHASE_1] = SoftThreshold()
+
+
+class Replace(Spec):
+    """Each block's output replaces its input: no norm, no residual path."""
+
+    kind: Literal["replace"] = "replace"
+
+
+class Residual(Spec):
+    """Each block reads a LayerNorm of the stream and adds its output; a final LayerNorm precedes the vocabulary."""
+
+    kind: Literal["residual"] = "residual"
+    memory_weight: Annotated[PositiveFloat, PROBE] = Field(1.0, description="Residual weight of the memory block.")
+
+
+JoinSpec = Annotated[Replace | Residual, Field(discriminator="kind")]
+
+
+class CortexGPTSpec(NamedSpec):
+    """CortexGPT: columns and a gated memory of short-term ring and long-term store."""
+
+    kind: Literal["variant"] = "variant"
+    family: Literal["cortexgpt"] = "cortexgpt"
+    vocab_size: Annotated[PositiveInt, OURS] = Field(256, description="Bytes.")
+    hidden_size: Annotated[PositiveInt, OURS] = 128
+    embedding_std: Annotated[PositiveFloat, PROBE] = Field(1.0, description="0.02 instead costs 0.45 nats.")
+    position: Annotated[PositionSpec, PROBE] = NoPosition()
+    order: Annotated[Literal["memory_first", "columns_first"], PROBE] = "memory_first"
+    join: Annotated[JoinSpec, PHASE_1] = Residual()
+    columns: Annotated[ColumnsSpec, PROTOTYPE] = ColumnsSpec()
+    memory: Annotated[MemorySpec, OURS] = MemorySpec()
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Self:
+        if self.hidden_size % 4:
+            raise ValueError(f"hidden_size must be a multiple of 4, got {self.hidden_size}")
+        return self
+
+
+class TransformerSpec(NamedSpec):
+    """The control: a pre-norm decoder-only transformer with rotary positions and full causal attention."""
+
+    kind: Literal["variant"] = "variant"
+    family: Literal["transformer"] = "transformer"
+    vocab_size: Annotated[PositiveInt, OURS] = Field(256, description="Bytes.")
+    hidden_size: Annotated[PositiveInt, OURS] = 128
+    num_layers: Annotated[PositiveInt, OURS] = 4
+    num_heads: Annotated[PositiveInt, OURS] = 4
+    intermediate_size: Annotated[PositiveInt, OURS] = 576
+    rope_base: Annotated[PositiveFloat, OURS] = 10_000.0
+    embedding_std: Annotated[PositiveFloat, OURS] = 0.02
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Self:
+        if self.hidden_size % (2 * self.num_heads):
+            raise ValueError(
+                f"hidden_size must be a multiple of 2 · num_heads = {2 * self.num_heads} (rotary pairs), "
+                f"got {self.hidden_size}"
+            )
+        return self
+
+
+VariantSpec = Annotated[CortexGPTSpec | TransformerSpec, Field(discriminator="family")]

@@ -1,0 +1,56 @@
+"""What the documentation shows works: its Python blocks run, its marked commands print what it says they print."""
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.docs.fences import Fence, commands, fences, shows
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("README.md"), *ROOT.glob("docs/**/*.md")])
+LONGEST_COMMAND = 120
+"""Seconds. What takes longer is only shown, and proved elsewhere."""
+
+CORTEXZOO = "import sys; from harness.cli import main; sys.argv[0] = 'cortexzoo'; sys.exit(main())"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, Any] = {"__name__": page.stem}
+    for fence in fences(page):
+        if fence.title is not None:
+            (tmp_path / fence.title).write_text(fence.text, encoding="utf-8")
+        if fence.exit_code is None:
+            continue
+        if fence.language == "python":
+            # The empty lines let a traceback point into the page.
+            exec(compile("\n" * (fence.line - 1) + fence.text, str(page), "exec"), namespace)
+        else:
+            run_console(page.name, fence, tmp_path)
+
+
+def run_console(page: str, fence: Fence, folder: Path) -> None:
+    assert fence.language == "console", f"{page}:{fence.line}: only python and console blocks are run"
+    for command in commands(fence):
+        program, *arguments = shlex.split(command.arguments)
+        assert program == "cortexzoo", f"{page}:{command.line}: only cortexzoo is run from a page"
+        done = subprocess.run(
+            [sys.executable, "-c", CORTEXZOO, *arguments],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120", "NO_COLOR": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            timeout=LONGEST_COMMAND,
+        )
+        where = f"{page}:{command.line}: {command.arguments}"
+        assert done.returncode == fence.exit_code, f"{where}: exit code {done.returncode}\n{done.stdout}"
+        assert shows(done.stdout, command.shown), f"{where}: prints otherwise:\n{done.stdout}"

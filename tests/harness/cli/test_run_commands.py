@@ -1,0 +1,180 @@
+"""What the run commands print, write and end with, called as the installed command calls them."""
+
+import json
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from harness.cli import main
+from harness.run_folder import CHECKPOINTS, Run
+from harness.tracking.base import RunStopped
+from harness.tracking.jsonl import JsonlSink
+from tests.harness.trained import SMALL, small, train_small
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return train_small(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture
+def runs(run: Run) -> Path:
+    return run.path.parent.parent
+
+
+def train(runs: Path, *arguments: str) -> int:
+    changes = [part for change in SMALL for part in ("--set", change)]
+    return main(["train", "cortexgpt-stable", *changes, "--runs", str(runs), "--no-aim", *arguments])
+
+
+def only_run(runs: Path) -> Run:
+    (folder,) = (runs / "cortexgpt-stable").iterdir()
+    return Run.open(folder)
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """The only line on standard error, which nothing but progress may precede."""
+    lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("step ")]
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+def test_train_prints_the_run_the_result_and_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = tmp_path / "report.json"
+    assert train(tmp_path / "runs", "--seed", "7", "--json", str(report)) == 1
+    output = capsys.readouterr()
+    run = only_run(tmp_path / "runs")
+    assert run.spec.seed == 7
+    assert f"run folder: {run.path}" in output.out
+    assert "counting bigrams reaches" in output.out and "above both" in output.out
+    assert "better_than_counting    fail !" in output.out
+    assert "Not as expected: better_than_counting is fail instead of pass." in output.out
+    assert f"cortexzoo generate {run.path}" in output.out
+    content = json.loads(report.read_text())
+    assert content["outcome"] == "surprise"
+    assert content["folder"] == str(run.path)
+    assert content["summary"]["bigram_loss"] == run.summary["bigram_loss"]
+    assert content["properties"]["causality"]["verdict"] == "pass"
+
+
+def test_the_exit_code_follows_the_suites_expectation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    expectation = "suite.properties.better_than_counting.expect=fail"
+    assert train(tmp_path, "--set", expectation) == 0
+    assert "Every verdict is the expected one." in capsys.readouterr().out
+
+
+def test_without_check_there_is_no_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(tmp_path, "--no-check") == 0
+    run = only_run(tmp_path)
+    assert "verdict" not in run.summary
+    assert f"next: cortexzoo check {run.path}" in capsys.readouterr().out
+
+
+def test_check_takes_a_run_folder(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(run.path), "--checkpoint", "last"]) == 1
+    assert "7 of 8 properties hold" in capsys.readouterr().out
+    assert run.certificate.circumstances["checkpoint"] == "last"
+
+
+def test_check_of_a_name_takes_the_run_that_is_there(run: Run, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    changes = [part for change in SMALL for part in ("--set", change)]
+    assert main(["check", "cortexgpt-stable", *changes, "--runs", str(runs), "--no-aim"]) == 1
+    assert "training it first" not in capsys.readouterr().out
+    assert only_run(runs).path == run.path
+
+
+def test_check_of_a_name_trains_when_no_run_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    changes = [part for change in SMALL for part in ("--set", change)]
+    assert main(["check", "cortexgpt-stable", *changes, "--runs", str(tmp_path), "--no-aim"]) == 1
+    assert f"no finished run of cortexgpt-stable with spec hash {small().hash()}" in capsys.readouterr().out
+    assert only_run(tmp_path).finished
+
+
+def test_generate_prints_text_that_begins_with_the_prompt(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["generate", str(run.path), "--prompt", "Größe ", "--tokens", "30", "--seed", "3"]
+    assert main(command) == 0
+    first = capsys.readouterr().out
+    assert first.startswith("Größe ")
+    assert main(command) == 0
+    assert capsys.readouterr().out == first
+    assert main([*command[:-1], "4"]) == 0
+    assert capsys.readouterr().out != first
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["check", "RUNS/nothing/here"], "nothing/here: no such run folder"),
+        (["check", "RUNS"], "RUNS: not a run folder: it has no spec.yaml"),
+        (["check", "no-such-name"], "no-such-name"),
+        (["check", "RUN", "--seed", "1"], "a run is checked as it was trained: leave out seed=1"),
+        (["check", "RUN", "--checkpoint", "worst"], "--checkpoint: must be best or last, got 'worst'"),
+        (["check", "RUN", "--json", "RUNS/none/x.json"], "there is no folder"),
+        (["generate", "RUNS/nothing", "--prompt", "a"], "nothing: no such run folder"),
+        (["generate", "RUN", "--prompt", ""], "--prompt: must hold at least one byte, got none"),
+        (["generate", "RUN", "--prompt", "a", "--top-k", "0"], "--top-k"),
+        (["train", "cortexgpt-stabel"], "cortexgpt-stable"),
+        (["train", "cortexgpt-stable", "--runs", "FILE/below"], "no run can be written here"),
+        (["train", "cortexgpt-stable", "--set", "recipe.sequence_length=999999", "--runs", "RUNS"], "sequence_length"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    run: Run, runs: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    places = {"RUNS": str(runs), "FILE": str(run.path / "spec.yaml")}
+    filled = [str(run.path) if part == "RUN" else part for part in arguments]
+    for name, place in places.items():
+        filled = [part.replace(name, place) for part in filled]
+    before = sorted(runs.rglob("*"))
+    assert main(filled) == 2
+    assert message.replace("RUNS", str(runs)) in one_line(capsys)
+    assert sorted(runs.rglob("*")) == before
+
+
+def test_a_damaged_checkpoint_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = train_small(tmp_path)
+    weights = run.path / CHECKPOINTS / "best" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert main(["check", str(run.path)]) == 2
+    assert "model.safetensors: is damaged" in one_line(capsys)
+    weights.write_bytes(content[: len(content) // 2])
+    assert main(["generate", str(run.path), "--prompt", "a"]) == 2
+    assert "model.safetensors: is damaged" in one_line(capsys)
+
+
+def test_a_full_disk_ends_with_3_and_keeps_the_last_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = JsonlSink.metrics
+
+    def full(self: JsonlSink, step: int, values: Mapping[str, float]) -> None:
+        if step == 7:
+            raise RunStopped("metrics.jsonl: cannot be written: No space left on device")
+        real(self, step, values)
+
+    monkeypatch.setattr(JsonlSink, "metrics", full)
+    assert train(tmp_path) == 3
+    assert "No space left on device" in one_line(capsys)
+    assert main(["generate", str(only_run(tmp_path).path), "--prompt", "a", "--checkpoint", "last"]) == 0
+
+
+def test_ctrl_c_ends_with_130_after_saving(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = JsonlSink.metrics
+
+    def interrupting(self: JsonlSink, step: int, values: Mapping[str, float]) -> None:
+        real(self, step, values)
+        if step == 5:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(JsonlSink, "metrics", interrupting)
+    assert train(tmp_path) == 130
+    run = only_run(tmp_path)
+    assert one_line(capsys) == f"interrupted after step 5: it is saved in {run.path}/checkpoints/last"
+    assert main(["generate", str(run.path), "--prompt", "a", "--checkpoint", "last"]) == 0

@@ -1,0 +1,65 @@
+"""The picture of a run is drawn for whatever a run recorded, and is whole or not there."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from harness.plots import draw_curves, series
+from harness.tracking.base import RunStopped
+
+SUMMARY = {"bigram_loss": 2.3, "unigram_loss": 3.2, "swing_window": 50}
+
+
+def recorded(steps: int, gate: bool = True) -> list[dict[str, Any]]:
+    lines = []
+    for step in range(1, steps + 1):
+        line = {"step": step, "train/loss": 5 / step, "train/gradient_norm": 1 / step, "train/learning_rate": 1e-3}
+        if step % 5 == 0:
+            line |= {"probe/loss": 5 / step, "validation/loss": 4 / step}
+        if gate:
+            line |= {"memory/gate_share/current": 0.4, "memory/gate_share/short_term": 0.6}
+        lines.append(line)
+    return lines
+
+
+BAD = [{"step": 1, "train/loss": math.nan, "train/gradient_norm": math.inf, "probe/loss": math.inf}]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "summary"),
+    [
+        (recorded(40), SUMMARY),
+        (recorded(40, gate=False), SUMMARY),
+        (recorded(1), {}),
+        ([], {}),
+        ([*BAD, *recorded(10)], SUMMARY),
+        (BAD, SUMMARY),
+    ],
+    ids=["whole", "without gate", "one step", "nothing", "partly not finite", "only not finite"],
+)
+def test_every_record_gives_a_picture(tmp_path: Path, metrics: list[dict[str, Any]], summary: dict[str, Any]) -> None:
+    path = tmp_path / "curves.png"
+    draw_curves(path, metrics, summary, title="tiny", bound=1.5)
+    assert [file.name for file in tmp_path.iterdir()] == ["curves.png"]
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+        assert picture.width >= 1200
+
+
+def test_a_series_holds_only_the_steps_at_which_it_was_measured() -> None:
+    assert series(recorded(12), "probe/loss") == ([5, 10], [1.0, 0.5])
+
+
+def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.figure import Figure
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", full)
+    with pytest.raises(RunStopped, match=r"curves\.png: cannot be written: No space left on device"):
+        draw_curves(tmp_path / "curves.png", recorded(3), SUMMARY, title="tiny", bound=1.5)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,159 @@
+"""Every property holds for a healthy model and is failed by a model made to break it, at the smallest case."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from harness.properties import REGISTRY
+from harness.subject import Subject
+from harness.verdict import Judgement, judge
+from specs.recipe import EveryInterval
+from specs.suite import PROPERTY_NAMES, Check, PropertyName
+from specs.variant import CortexGPTSpec
+from tests.harness import tiny
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> Any:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+def judged(name: PropertyName, subject: Subject) -> Judgement:
+    return judge(REGISTRY[name], Check(), subject)
+
+
+def test_the_registry_implements_exactly_the_properties_of_the_specs() -> None:
+    assert set(REGISTRY) == set(PROPERTY_NAMES)
+    assert all(entry.name == name for name, entry in REGISTRY.items())
+
+
+@pytest.mark.parametrize("name", PROPERTY_NAMES)
+def test_a_healthy_model_holds_every_property(name: PropertyName) -> None:
+    judgement = judged(name, tiny.subject())
+    assert judgement.verdict == "pass", judgement.reason
+    assert judgement.cases_tried >= 1
+    assert judgement.margin is not None and judgement.margin >= 0
+
+
+BROKEN: list[tuple[PropertyName, Callable[[], tiny.Tiny], Mapping[str, Any]]] = [
+    ("causality", tiny.Acausal, {"length": 2, "edited": 1, "position": 0}),
+    ("batch_isolation", tiny.BatchLeaking, {"length": 1, "rows": 2, "edited_row": 0}),
+    ("batch_isolation", tiny.GradientLeaking, {"length": 1, "rows": 2, "edited_row": 0}),
+    ("batch_isolation", tiny.RowNumbering, {"length": 1, "rows": 2, "edited_row": 0}),
+    ("repeatability", tiny.CarryingOver, {"length": 1, "changed": "the logits"}),
+    ("repeatability", tiny.CountingCalls, {"length": 1, "changed": "model calls"}),
+    ("repeatability", tiny.RollingDice, {"length": 1, "changed": "torch's random state"}),
+    ("repeatability", tiny.WritingItsArgument, {"length": 1, "changed": "memory last"}),
+    ("finite_gradients", tiny.NonFiniteGradient, {"length": 64, "tokens": "random"}),
+    ("every_parameter_learns", tiny.Deadened, {"first": "unused"}),
+    ("gate_balance", tiny.CollapsedGate, {"source": "long_term"}),
+]
+
+
+@pytest.mark.parametrize(("name", "broken", "case"), BROKEN, ids=[f"{n}-{b.__name__}" for n, b, _ in BROKEN])
+def test_a_broken_model_fails_at_the_smallest_case(
+    name: PropertyName, broken: Callable[[], tiny.Tiny], case: Mapping[str, Any]
+) -> None:
+    judgement = judged(name, tiny.subject(broken()))
+    assert judgement.verdict == "fail", judgement.reason
+    assert judgement.surprise
+    assert {key: judgement.case[key] for key in case} == case
+    assert judgement.margin is not None and judgement.margin < 0
+
+
+def test_dead_parameters_are_named_and_counted() -> None:
+    judgement = judged("every_parameter_learns", tiny.subject(tiny.Deadened()))
+    assert judgement.observed == 2
+    assert "unused" in judgement.reason and "gate.weight" in judgement.reason
+
+
+def test_long_term_parameters_learn_only_because_memory_is_filled() -> None:
+    """The subject's own memory is empty: the property has to consolidate before it measures."""
+    assert judged("every_parameter_learns", tiny.subject(consolidated=False)).verdict == "pass"
+
+
+@pytest.mark.parametrize("name", PROPERTY_NAMES)
+def test_no_property_changes_its_subject(name: PropertyName) -> None:
+    subject = tiny.subject(tiny.CountingCalls())
+    weights = {key: value.clone() for key, value in subject.model.state_dict().items()}
+    memory = {key: value.clone() for key, value in subject.state.tensors().items()}
+    random_state = torch.get_rng_state()
+    judged(name, subject)
+    assert all(torch.equal(value, weights[key]) for key, value in subject.model.state_dict().items())
+    assert all(torch.equal(value, memory[key]) for key, value in subject.state.tensors().items())
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert all(parameter.grad is None for parameter in subject.model.parameters())
+
+
+def test_a_model_without_gate_is_skipped() -> None:
+    judgement = judged("gate_balance", tiny.subject(tiny.Gateless()))
+    assert (judgement.verdict, judgement.reason) == ("skipped", "the variant has no gate")
+
+
+def test_a_source_that_holds_nothing_is_not_live() -> None:
+    judgement = judged("gate_balance", tiny.subject(consolidated=False))
+    assert judgement.verdict == "pass"
+    assert "long_term" not in judgement.reason
+
+
+def test_an_empty_long_term_memory_that_should_be_filled_is_said() -> None:
+    subject = tiny.subject(consolidated=False)
+    for every, said in [(5, "although the recipe consolidates"), (500, "its first consolidation would be at step 500")]:
+        experiment = tiny.experiment(consolidation=EveryInterval(every=every)).model_copy(
+            update={"variant": CortexGPTSpec(name="memory")}
+        )
+        judgement = judged("gate_balance", replace(subject, experiment=experiment))
+        assert "long-term memory is empty" in judgement.reason and said in judgement.reason
+
+
+def test_a_swing_of_the_probe_loss_fails_and_names_its_step() -> None:
+    metrics = [dict(line) for line in tiny.HEALTHY_METRICS]
+    metrics[11]["probe/loss"] = 9.0
+    judgement = judged("bounded_loss_ratio", tiny.subject(metrics=tuple(metrics)))
+    assert judgement.verdict == "fail"
+    assert judgement.case["step"] == 12
+    assert judgement.observed == pytest.approx(9.0 / metrics[10]["probe/loss"])
+
+
+def test_a_swing_during_warmup_does_not_count() -> None:
+    metrics = [dict(line) for line in tiny.HEALTHY_METRICS]
+    metrics[1]["probe/loss"] = 9.0  # warmup is a tenth of 20 steps
+    assert judged("bounded_loss_ratio", tiny.subject(metrics=tuple(metrics))).verdict == "pass"
+
+
+def test_a_probe_loss_that_is_not_a_number_fails() -> None:
+    metrics = [dict(line) for line in tiny.HEALTHY_METRICS]
+    metrics[15]["probe/loss"] = math.nan
+    judgement = judged("bounded_loss_ratio", tiny.subject(metrics=tuple(metrics)))
+    assert (judgement.verdict, judgement.observed) == ("fail", math.inf)
+
+
+def test_without_measurements_the_loss_ratio_is_skipped() -> None:
+    assert judged("bounded_loss_ratio", tiny.subject(metrics=())).verdict == "skipped"
+
+
+@pytest.mark.parametrize(("loss", "verdict"), [(2.29, "pass"), (2.3, "fail"), (2.4, "fail"), (math.nan, "fail")])
+def test_a_model_must_beat_counting(loss: float, verdict: str) -> None:
+    summary = {"best_validation_loss": loss, "bigram_loss": 2.3}
+    assert judged("better_than_counting", tiny.subject(summary=summary)).verdict == verdict
+
+
+def test_without_validation_counting_is_skipped() -> None:
+    assert judged("better_than_counting", tiny.subject(summary={})).verdict == "skipped"
+
+
+@pytest.mark.parametrize("name", ["batch_isolation", "repeatability", "finite_gradients"])
+def test_a_crash_inside_a_check_is_an_error_and_no_failure(name: PropertyName) -> None:
+    judgement = judged(name, tiny.subject(tiny.Crashing()))
+    assert judgement.verdict == "error"
+    assert judgement.surprise
+    assert "ValueError: one token is too short (tiny.py:" in judgement.reason
+    assert "second line" not in judgement.reason
+    assert judgement.case["length"] == 1
+    assert judgement.observed is None

@@ -1,0 +1,94 @@
+"""JSONL keeps every line that was written, whatever ends the run, and reads back what was meant."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.tracking.base import RunStopped
+from harness.tracking.jsonl import EVENTS, METRICS, JsonlSink, from_json_value, read_lines, to_json_value
+
+
+def test_metrics_and_events_read_back(tmp_path: Path) -> None:
+    sink = JsonlSink(tmp_path)
+    sink.metrics(1, {"train/loss": 2.5, "train/stm_size": 3})
+    sink.metrics(2, {"train/loss": math.inf})
+    sink.event(2, "step_refused", {"reason": "loss is inf"})
+    sink.close()
+    first, second = read_lines(tmp_path / METRICS)
+    assert first.pop("time") > 0
+    assert first == {"step": 1, "train/loss": 2.5, "train/stm_size": 3.0}
+    assert second["train/loss"] == math.inf
+    (event,) = read_lines(tmp_path / EVENTS)
+    assert (event["step"], event["kind"], event["detail"]) == (2, "step_refused", {"reason": "loss is inf"})
+
+
+def test_every_line_is_strict_json(tmp_path: Path) -> None:
+    sink = JsonlSink(tmp_path)
+    sink.metrics(1, {"a": math.nan, "b": -math.inf})
+    sink.close()
+
+    def refuse(constant: str) -> float:
+        raise AssertionError(f"{constant} is no JSON")
+
+    line = json.loads((tmp_path / METRICS).read_text(), parse_constant=refuse)
+    assert (line["a"], line["b"]) == ("NaN", "-Infinity")
+
+
+@given(st.dictionaries(st.text(), st.floats() | st.integers() | st.lists(st.floats()) | st.none() | st.booleans()))
+def test_json_values_round_trip(content: dict[str, object]) -> None:
+    assert repr(from_json_value(json.loads(json.dumps(to_json_value(content), allow_nan=False)))) == repr(content)
+
+
+def test_a_killed_run_keeps_what_it_wrote(tmp_path: Path) -> None:
+    program = textwrap.dedent(
+        """
+        import os, signal, sys
+        from pathlib import Path
+        from harness.tracking.jsonl import JsonlSink
+        sink = JsonlSink(Path(sys.argv[1]))
+        for step in range(1, 6):
+            sink.metrics(step, {"train/loss": 1.0 / step})
+        os.kill(os.getpid(), signal.SIGKILL)
+        """
+    )
+    killed = subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=os.getcwd(), check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert [line["step"] for line in read_lines(tmp_path / METRICS)] == [1, 2, 3, 4, 5]
+
+
+def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / METRICS
+    path.write_text('{"step": 1}\n{"step": 2, "tr')
+    assert list(read_lines(path)) == [{"step": 1}]
+
+
+@pytest.mark.parametrize("damage", ["garbage\n", "[1]\n"])
+def test_a_damaged_line_is_named(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / METRICS
+    path.write_text('{"step": 1}\n' + damage + '{"step": 3}\n')
+    with pytest.raises(ValueError, match=r"metrics\.jsonl:2: not a JSON object"):
+        list(read_lines(path))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the full device of Linux")
+def test_a_full_disk_stops_the_run(tmp_path: Path) -> None:
+    (tmp_path / METRICS).symlink_to("/dev/full")
+    sink = JsonlSink(tmp_path)
+    sink.event(1, "checkpoint", {})
+    with pytest.raises(RunStopped, match=r"metrics\.jsonl: cannot be written: No space left on device"):
+        sink.metrics(1, {"train/loss": 1.0})
+    sink.close()
+
+
+def test_a_folder_that_is_gone_stops_the_run(tmp_path: Path) -> None:
+    with pytest.raises(RunStopped, match="cannot be written"):
+        JsonlSink(tmp_path / "missing")

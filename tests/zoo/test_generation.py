@@ -1,0 +1,55 @@
+"""Generation carries memory: it equals re-reading everything, for any batch."""
+
+import pytest
+import torch
+
+from specs.variant import CortexGPTSpec, TransformerSpec
+from zoo.build import build_model
+from zoo.generation import generate
+
+SPECS = {
+    "cortexgpt": CortexGPTSpec(name="small", vocab_size=11, hidden_size=16),
+    "transformer": TransformerSpec(name="small", vocab_size=11, hidden_size=16, num_heads=2, num_layers=2),
+}
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("family", SPECS)
+def test_greedy_generation_equals_reading_everything_again(family: str, batch: int) -> None:
+    torch.manual_seed(0)
+    model = build_model(SPECS[family])
+    prompt = torch.randint(11, (batch, 5), generator=torch.Generator().manual_seed(1))
+    generated = generate(model, prompt, 8, temperature=0)
+    assert model.training
+    text = prompt
+    with torch.no_grad():
+        for _ in range(8):
+            text = torch.cat([text, model.eval()(text).logits[:, -1:].argmax(dim=-1)], dim=1)
+    assert torch.equal(generated, text[:, 5:])
+
+
+def test_sampling_follows_its_seed_and_top_k() -> None:
+    torch.manual_seed(0)
+    model = build_model(SPECS["cortexgpt"])
+    prompt = torch.tensor([[1, 2, 3]])
+    first = generate(model, prompt, 40, temperature=2.0, seed=1)
+    assert torch.equal(first, generate(model, prompt, 40, temperature=2.0, seed=1))
+    assert not torch.equal(first, generate(model, prompt, 40, temperature=2.0, seed=2))
+    assert torch.equal(generate(model, prompt, 9, top_k=1), generate(model, prompt, 9, temperature=0))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"temperature": -1.0}, "temperature must be >= 0, got -1.0"),
+        ({"top_k": 0}, "top_k must be >= 1, got 0"),
+    ],
+)
+def test_bad_sampling_arguments_are_named(arguments: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        generate(build_model(SPECS["cortexgpt"]), torch.tensor([[1]]), 1, **arguments)
+
+
+def test_an_empty_prompt_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one token"):
+        generate(build_model(SPECS["cortexgpt"]), torch.zeros(1, 0, dtype=torch.long), 1)

@@ -1,0 +1,47 @@
+"""The builder: specs in, modules and trainers out."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from specs.experiment import ExperimentSpec
+from specs.variant import CortexGPTSpec, TransformerSpec, VariantSpec
+from zoo.data.text import TextData
+from zoo.models.cortexgpt import CortexGPT
+from zoo.models.interface import MemoryLanguageModel
+from zoo.models.transformer import Transformer
+from zoo.training.loop import Trainer
+from zoo.training.recorder import Recorder
+
+
+def build_model(variant: VariantSpec, seed: int | None = None) -> MemoryLanguageModel[Any]:
+    """The model that a variant spec describes, with fresh weights.
+
+    With `seed` the weights follow from it and torch's generator is left as it was; without, they come from that
+    generator. Under `torch.device("meta")` only shapes are made.
+    """
+    with torch.random.fork_rng(enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        match variant:
+            case CortexGPTSpec():
+                return CortexGPT(variant)
+            case TransformerSpec():
+                return Transformer(variant)
+
+
+def build_trainer(
+    experiment: ExperimentSpec,
+    *,
+    recorder: Recorder | None = None,
+    folder: Path | None = None,
+    progress: bool = False,
+) -> Trainer:
+    """A trainer for a fresh model of `experiment`; checkpoints go below `folder`, or nowhere.
+
+    Raises `DataError` when the text cannot be read or is too short.
+    """
+    data = TextData.from_spec(experiment.data)
+    model = build_model(experiment.variant, experiment.seed)
+    return Trainer(model, experiment, data, recorder=recorder, checkpoints=folder, progress=progress)

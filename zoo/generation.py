@@ -1,0 +1,56 @@
+"""Sampling from a model that carries its memory along: the prompt is read once, then one token at a time."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from zoo.models.interface import MemoryLanguageModel, MemoryState
+
+
+@torch.no_grad()
+def generate(
+    model: MemoryLanguageModel[Any],
+    prompt: Int[Tensor, "batch prompt"],
+    max_new_tokens: int,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    seed: int = 0,
+    state: MemoryState | None = None,
+) -> Int[Tensor, "batch generated"]:
+    """New tokens [B, max_new_tokens] after `prompt`, for any batch; the model's training mode is restored.
+
+    `temperature` 0 takes the likeliest token. `state` is a memory to start from, such as a trained long-term memory.
+    Raises `ValueError` for an empty prompt, a negative temperature, or a top_k below 1.
+    """
+    if prompt.shape[1] == 0:
+        raise ValueError("the prompt must hold at least one token, got none")
+    if temperature < 0:
+        raise ValueError(f"temperature must be >= 0, got {temperature}")
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"top_k must be >= 1, got {top_k}")
+    generator = torch.Generator(device=prompt.device).manual_seed(seed)
+    was_training = model.training
+    model.eval()
+    try:
+        tokens = prompt
+        generated = []
+        for _ in range(max_new_tokens):
+            output = model(tokens, state)
+            state = output.state
+            tokens = _sample(output.logits[:, -1].float(), temperature, top_k, generator)
+            generated.append(tokens)
+        return torch.cat(generated, dim=1) if generated else prompt[:, :0]
+    finally:
+        model.train(was_training)
+
+
+def _sample(logits: Tensor, temperature: float, top_k: int | None, generator: torch.Generator) -> Tensor:
+    if temperature == 0:
+        return logits.argmax(dim=-1, keepdim=True)
+    if top_k is not None and top_k < logits.shape[-1]:
+        least = logits.topk(top_k, dim=-1).values[:, -1:]
+        logits = logits.masked_fill(logits < least, -torch.inf)
+    return torch.multinomial((logits / temperature).softmax(dim=-1), 1, generator=generator)

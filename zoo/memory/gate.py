@@ -1,0 +1,47 @@
+"""The gate over the three sources of the memory block: current vector, short-term read-out, long-term read-out."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from specs.memory import GateSpec, SigmoidGate
+
+SOURCES = ("current", "short_term", "long_term")
+
+
+class MemoryGate(nn.Module):
+    """Shares of the sources, from one linear map over all of them.
+
+    softmax kind: softmax(W[x, r, l] + b) over all three, empty sources included.
+    sigmoid kind: s = sigmoid((W[x, r, l] + b) / temperature), zero where a source holds nothing, normalised, then
+    floor + (1 - floor · live sources) · s, so that every live source keeps at least `floor`.
+    """
+
+    def __init__(self, spec: GateSpec, hidden_size: int) -> None:
+        super().__init__()
+        self.spec = spec
+        self.linear = nn.Linear(len(SOURCES) * hidden_size, len(SOURCES))
+
+    def shares(
+        self, logits: Float[Tensor, "*groups asked 3"], live: Bool[Tensor, "asked 3"]
+    ) -> Float[Tensor, "*groups asked 3"]:
+        """Non-negative shares that sum to 1. `live` says which sources hold something; `current` always does."""
+        if not isinstance(self.spec, SigmoidGate):
+            return logits.softmax(dim=-1)
+        # sigmoid(z) / Σ sigmoid(z) as a softmax of log sigmoids: finite also where every sigmoid underflows
+        opened = nn.functional.logsigmoid(logits / self.spec.temperature).masked_fill(~live, -torch.inf)
+        normalised = opened.softmax(dim=-1)
+        floor = self.spec.floor * live.to(logits.dtype)
+        return floor + (1 - floor.sum(dim=-1, keepdim=True)) * normalised
+
+    def partial_logits(
+        self, current: Float[Tensor, "*batch hidden"], long_term: Float[Tensor, "*batch hidden"] | None
+    ) -> Float[Tensor, "*batch 3"]:
+        """The part of the logits that the short-term read-out does not enter."""
+        weight_current, _, weight_long = self.linear.weight.chunk(3, dim=1)
+        logits = nn.functional.linear(current, weight_current, self.linear.bias)
+        return logits if long_term is None else logits + nn.functional.linear(long_term, weight_long)
+
+    def short_term_logits(self, short_term: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch 3"]:
+        """The part of the logits that comes from the short-term read-out."""
+        return nn.functional.linear(short_term, self.linear.weight.chunk(3, dim=1)[1])

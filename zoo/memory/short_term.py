@@ -1,0 +1,128 @@
+"""Short-term memory: a ring of stored (key, value) pairs, read by attention, written with the memory's own output."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from specs.memory import ProjectedReadOut, ShortTermRing
+from zoo.memory.band import Band, banded_read, banded_weights
+
+RECENCY_INIT = 0.0
+"""softplus(0) = 0.69 nats of score lost per token of age, until training says otherwise: recent tokens first."""
+
+
+@dataclass(frozen=True)
+class ShortTermState:
+    """The ring's contents, oldest first: raw keys and values, and how often each pair was read.
+
+    `groups` is the batch (isolated rings) or 1 (one ring shared by the batch).
+    """
+
+    keys: Float[Tensor, "groups filled hidden"]
+    values: Float[Tensor, "groups filled hidden"]
+    reads: Float[Tensor, "groups filled"]
+
+    @property
+    def filled(self) -> int:
+        return self.keys.shape[1]
+
+    @classmethod
+    def empty(cls, groups: int, hidden_size: int, like: Tensor) -> "ShortTermState":
+        """Rings that hold nothing, with the dtype and device of `like`."""
+        pairs = like.new_zeros(groups, 0, hidden_size)
+        return cls(pairs, pairs, like.new_zeros(groups, 0))
+
+
+@dataclass(frozen=True)
+class ReadPlan:
+    """What reading needs and stored outputs do not change: weights over slots, and the layout they refer to."""
+
+    band: Band
+    weights: Float[Tensor, "groups blocks block_queries span"]
+    flat_keys: Float[Tensor, "groups length hidden"]
+    keep: Float[Tensor, "groups asked hidden"] | None
+    """Dropout mask of the read-out, already divided by the keep probability; None: no dropout."""
+
+
+class ShortTermMemory(nn.Module):
+    """Attention over the last `capacity` stored pairs, then the read-out.
+
+    A = softmax(W_q x · W_k key / √D − softplus(a)·age);  r = A·V  or  W_v · dropout(LN(A·V)).
+    """
+
+    def __init__(self, spec: ShortTermRing, hidden_size: int) -> None:
+        super().__init__()
+        self.spec = spec
+        self.query = nn.Linear(hidden_size, hidden_size)
+        self.key = nn.Linear(hidden_size, hidden_size)
+        self.recency = nn.Parameter(torch.tensor(RECENCY_INIT)) if spec.recency == "learned" else None
+        projected = isinstance(spec.read_out, ProjectedReadOut)
+        self.norm = nn.LayerNorm(hidden_size) if projected else None
+        self.value = nn.Linear(hidden_size, hidden_size, bias=False) if projected else None
+        self.dropout = spec.read_out.dropout if isinstance(spec.read_out, ProjectedReadOut) else 0.0
+
+    def plan(self, x: Float[Tensor, "groups asked hidden"], rows: int, state: ShortTermState) -> ReadPlan:
+        """Everything about reading that can be computed for all steps at once."""
+        band = Band(self.spec.capacity, state.filled, x.shape[1] // rows, rows)
+        stored = x if self.spec.stop_gradient == "none" else x.detach()
+        flat_keys = band.flat(state.keys, stored)
+        decay = None if self.recency is None else F.softplus(self.recency)
+        weights = banded_weights(self.query(x), self.key(flat_keys), band, decay)
+        keep = None
+        if self.training and self.dropout > 0:
+            keep = torch.empty_like(x).bernoulli_(1 - self.dropout).div_(1 - self.dropout).detach()
+        return ReadPlan(band, weights, flat_keys, keep)
+
+    def read(
+        self, plan: ReadPlan, flat_values: Float[Tensor, "groups length hidden"]
+    ) -> Float[Tensor, "groups asked hidden"]:
+        """The read-out of every step, once all stored values are known."""
+        retrieved = banded_read(plan.weights, flat_values, plan.band)
+        if self.spec.stop_gradient == "retrieval":
+            retrieved = retrieved.detach()
+        return self.read_out(retrieved, plan.keep)
+
+    def read_out(
+        self, retrieved: Float[Tensor, "*batch hidden"], keep: Float[Tensor, "*batch hidden"] | None
+    ) -> Float[Tensor, "*batch hidden"]:
+        """W_v · dropout(LN(retrieved)), or `retrieved` itself for the raw kind."""
+        if self.norm is None or self.value is None:
+            return retrieved
+        normed = self.norm(retrieved)
+        projected: Tensor = self.value(normed if keep is None else normed * keep)
+        return projected
+
+    def advance(
+        self,
+        state: ShortTermState,
+        plan: ReadPlan,
+        flat_values: Float[Tensor, "groups length hidden"],
+        count_reads: Callable[[ReadPlan], Float[Tensor, "groups length"]],
+        initial_reads: float,
+    ) -> ShortTermState:
+        """The ring after this call: the last `capacity` of what was carried and what was written, detached."""
+        band = plan.band
+        end = band.capacity + band.steps * band.rows
+        begin = max(end - band.capacity, band.capacity - band.carried)
+        fresh = plan.flat_keys.new_full((plan.flat_keys.shape[0], band.steps * band.rows, 1), initial_reads)
+        reads = band.flat(state.reads[..., None], fresh)[..., 0] + count_reads(plan)
+        return ShortTermState(
+            plan.flat_keys[:, begin:end].detach(), flat_values[:, begin:end].detach(), reads[:, begin:end].detach()
+        )
+
+
+def count_mass(plan: ReadPlan) -> Float[Tensor, "groups length"]:
+    """Attention mass that each slot received."""
+    return plan.band.fold(plan.weights.detach().sum(dim=2))
+
+
+def count_peaks(plan: ReadPlan) -> Float[Tensor, "groups length"]:
+    """How many queries gave each slot their largest weight. Queries that see nothing count nowhere."""
+    weights = plan.weights.detach()
+    largest, slot = weights.max(dim=-1, keepdim=True)
+    peaks = torch.zeros_like(weights).scatter_(-1, slot, (largest > 0).to(weights.dtype))
+    return plan.band.fold(peaks.sum(dim=2))

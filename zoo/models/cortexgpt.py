@@ -1,0 +1,158 @@
+"""CortexGPT: embedding, columns and the memory block, in the order and with the joins that its spec says."""
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from specs.variant import CortexGPTSpec, DecayedSinusoid, Residual
+from zoo.memory.block import MemoryBlock
+from zoo.memory.gate import SOURCES
+from zoo.memory.long_term import LongTermState, LongTermStore
+from zoo.memory.short_term import ShortTermState
+from zoo.models.columns import Columns
+from zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput
+
+
+@dataclass(frozen=True)
+class CortexGPTState(MemoryState):
+    """Short-term ring, long-term store, and the number of tokens seen since the document's start."""
+
+    short_term: ShortTermState
+    long_term: LongTermState | None
+    position: int = 0
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor by `memory.field`; the position as a scalar tensor."""
+        parts = {"short_term": self.short_term, "long_term": self.long_term}
+        named = {
+            f"{part}.{field}": getattr(memory, field)
+            for part, memory in parts.items()
+            if memory is not None
+            for field in memory.__dataclass_fields__
+        }
+        return {**named, "position": torch.tensor(self.position)}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "CortexGPTState":
+        """The inverse of `tensors`. Raises `ValueError` naming what is missing."""
+        wanted = {"position", *(f"short_term.{field}" for field in ShortTermState.__dataclass_fields__)}
+        if any(name.startswith("long_term.") for name in tensors):
+            wanted |= {f"long_term.{field}" for field in LongTermState.__dataclass_fields__}
+        if missing := sorted(wanted - set(tensors)):
+            raise ValueError(f"memory state lacks {', '.join(missing)}")
+        short_term = ShortTermState(**{f: tensors[f"short_term.{f}"] for f in ShortTermState.__dataclass_fields__})
+        long_term = None
+        if "long_term.codes" in tensors:
+            long_term = LongTermState(**{f: tensors[f"long_term.{f}"] for f in LongTermState.__dataclass_fields__})
+        return cls(short_term, long_term, int(tensors["position"]))
+
+    def sizes(self) -> dict[str, int]:
+        """Entries held: `stm` for one ring, `ltm` for the store."""
+        return {"stm": self.short_term.filled, "ltm": 0 if self.long_term is None else self.long_term.entries}
+
+
+class CortexGPT(MemoryLanguageModel[CortexGPTState]):
+    """Columns and a gated memory between embedding and vocabulary."""
+
+    def __init__(self, spec: CortexGPTSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.switches = tuple(s for s in SOURCES[1:] if getattr(spec.memory, s).kind != "none")
+        self.vocab_size = spec.vocab_size
+        width = spec.hidden_size
+        self.embedding = nn.Embedding(spec.vocab_size, width)
+        nn.init.normal_(self.embedding.weight, std=spec.embedding_std)
+        self.memory = MemoryBlock(spec.memory, width)
+        self.columns = Columns(spec.columns, width)
+        residual = isinstance(spec.join, Residual)
+        self.memory_norm = nn.LayerNorm(width) if residual else nn.Identity()
+        self.columns_norm = nn.LayerNorm(width) if residual else nn.Identity()
+        self.final_norm = nn.LayerNorm(width) if residual else nn.Identity()
+        self.vocabulary = nn.Linear(width, spec.vocab_size)
+
+    def initial_state(self, batch_size: int) -> CortexGPTState:
+        """Empty rings for `batch_size` rows (one ring when it is shared) and an empty store."""
+        like = self.vocabulary.weight
+        groups = 1 if self.memory.shares_one_ring else batch_size
+        store = self.memory.long_term
+        long_term = None if store is None else store.empty(like)
+        return CortexGPTState(ShortTermState.empty(groups, self.spec.hidden_size, like), long_term)
+
+    def between_batches(self, state: CortexGPTState, batch_size: int) -> CortexGPTState:
+        """Long-term memory stays; short-term memory starts empty unless the spec carries it over."""
+        fresh = self.initial_state(batch_size)
+        ring = self.memory.short_term
+        carried = ring is not None and ring.spec.carry_over
+        fits = state.short_term.keys.shape[0] == fresh.short_term.keys.shape[0]
+        return CortexGPTState(state.short_term if carried and fits else fresh.short_term, state.long_term)
+
+    def forward(
+        self, tokens: Int[Tensor, "batch time"], state: CortexGPTState | None = None, without: Collection[str] = ()
+    ) -> ModelOutput[CortexGPTState]:
+        """Logits [B, T, V] and the memory after the last token."""
+        state = self.initial_state(tokens.shape[0]) if state is None else state
+        self._check_groups(tokens, state)
+        x = self.embedding(tokens)
+        if isinstance(self.spec.position, DecayedSinusoid):
+            x = x + decayed_sinusoid(state.position, tokens.shape[1], x, self.spec.position.decay)
+        if self.spec.order == "columns_first":
+            x = self._through_columns(x)
+        x, short_term, readings = self._through_memory(x, state, without)
+        if self.spec.order == "memory_first":
+            x = self._through_columns(x)
+        logits = self.vocabulary(self.final_norm(x))
+        after = replace(state, short_term=short_term, position=state.position + tokens.shape[1])
+        return ModelOutput(logits, after, readings)
+
+    def consolidate(self, state: CortexGPTState) -> CortexGPTState:
+        """Move short-term contents into the long-term store, as the store's kind says."""
+        store = self.memory.long_term
+        if store is None or state.long_term is None:
+            return state
+        return replace(state, long_term=store.consolidate(state.short_term, state.long_term))
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """`short_term`, `long_term`, `consolidator` (the original's consolidation network), and `base`."""
+        store = self.memory.long_term
+        consolidator = store.consolidation_network if isinstance(store, LongTermStore) else None
+        groups = {
+            "short_term": [] if self.memory.short_term is None else list(self.memory.short_term.parameters()),
+            "consolidator": [] if consolidator is None else list(consolidator.parameters()),
+        }
+        taken = {id(parameter) for group in groups.values() for parameter in group}
+        groups["long_term"] = [] if store is None else [p for p in store.parameters() if id(p) not in taken]
+        taken |= {id(parameter) for parameter in groups["long_term"]}
+        return {"base": [p for p in self.parameters() if id(p) not in taken], **groups}
+
+    def _through_columns(self, x: Float[Tensor, "batch time hidden"]) -> Float[Tensor, "batch time hidden"]:
+        out: Tensor = self.columns(self.columns_norm(x))
+        return x + out if isinstance(self.spec.join, Residual) else out
+
+    def _through_memory(
+        self, x: Float[Tensor, "batch time hidden"], state: CortexGPTState, without: Collection[str]
+    ) -> tuple[Float[Tensor, "batch time hidden"], ShortTermState, dict[str, Tensor]]:
+        out, short_term, readings = self.memory(self.memory_norm(x), state.short_term, state.long_term, without)
+        if isinstance(self.spec.join, Residual):
+            out = x + self.spec.join.memory_weight * out
+        return out, short_term, readings
+
+    def _check_groups(self, tokens: Tensor, state: CortexGPTState) -> None:
+        groups = state.short_term.keys.shape[0]
+        if not self.memory.shares_one_ring and groups != tokens.shape[0]:
+            raise ValueError(
+                f"the memory state belongs to a batch of {groups}, but this batch has {tokens.shape[0]} rows: "
+                "start from initial_state(batch_size) or keep the batch size"
+            )
+
+
+def decayed_sinusoid(start: int, length: int, like: Tensor, decay: float) -> Float[Tensor, "time hidden"]:
+    """sin/cos positions times exp(−decay · t), for t = start … start + length − 1."""
+    width = like.shape[-1]
+    t = torch.arange(start, start + length, device=like.device, dtype=like.dtype)[:, None]
+    rate = torch.exp(torch.arange(0, width, 2, device=like.device, dtype=like.dtype) * (-math.log(10_000.0) / width))
+    waves = torch.stack([(t * rate).sin(), (t * rate).cos()], dim=-1).flatten(1)
+    return waves * torch.exp(-decay * t)

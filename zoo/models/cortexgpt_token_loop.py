@@ -1,0 +1,162 @@
+"""The naive twin of `zoo.models.cortexgpt`: one token at a time, Python lists for memories, no precomputed anything.
+
+The oracle that the fast form is tested against, in logits, gradients and memory. It shares the parameters of a built
+model and nothing else. Dropout is left out: compare in evaluation mode, or with dropout 0.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from specs.memory import SigmoidGate
+from specs.variant import CortexGPTSpec, DecayedSinusoid, HardTopK, Residual, SoftThreshold
+from zoo.memory.block import MemoryBlock
+from zoo.memory.long_term import LongTermRing, LongTermState, LongTermStore
+from zoo.memory.short_term import ShortTermState
+from zoo.models.columns import Columns
+from zoo.models.cortexgpt import CortexGPT, CortexGPTState, decayed_sinusoid
+
+
+@dataclass
+class Slot:
+    """One stored pair, the step at which it was written (negative: before this call), and how often it was read."""
+
+    key: Tensor
+    value: Tensor
+    step: int
+    reads: float
+
+
+def token_loop(
+    model: CortexGPT, tokens: Int[Tensor, "batch time"], state: CortexGPTState | None = None
+) -> tuple[Float[Tensor, "batch time vocab"], list[list[Slot]]]:
+    """Logits and the short-term rings after the last token, computed the slow way.
+
+    Raises `ValueError` for a model without short-term memory, which has no loop.
+    """
+    spec = model.spec
+    state = model.initial_state(tokens.shape[0]) if state is None else state
+    x = model.embedding(tokens)
+    if isinstance(spec.position, DecayedSinusoid):
+        x = x + decayed_sinusoid(state.position, tokens.shape[1], x, spec.position.decay)
+    if spec.order == "columns_first":
+        x = _joined(spec, x, columns_by_concatenation(model.columns, model.columns_norm(x)), 1.0)
+    memory = MemoryLoop(model.memory, state, tokens.shape[0])
+    read_in = model.memory_norm(x)
+    outputs = torch.stack([memory.step(read_in[:, t], t) for t in range(tokens.shape[1])], dim=1)
+    x = _joined(spec, x, outputs, spec.join.memory_weight if isinstance(spec.join, Residual) else 1.0)
+    if spec.order == "memory_first":
+        x = _joined(spec, x, columns_by_concatenation(model.columns, model.columns_norm(x)), 1.0)
+    logits: Tensor = model.vocabulary(model.final_norm(x))
+    return logits, [ring[-memory.spec.capacity :] for ring in memory.rings]
+
+
+def columns_by_concatenation(columns: Columns, x: Float[Tensor, "batch time hidden"]) -> Tensor:
+    """Every column on every position, masked, concatenated, then mixed by one linear map."""
+    rows = x.flatten(0, 1)
+    n, d, _ = columns.hidden_weight.shape
+    scores = columns.score(rows)
+    outputs = []
+    for i in range(n):
+        match columns.spec.sparsity:
+            case HardTopK(fraction=fraction):
+                mask = torch.zeros(len(rows), dtype=rows.dtype)
+                mask[scores[:, i].topk(max(1, int(len(rows) * fraction))).indices] = 1
+            case SoftThreshold() as soft:
+                mask = torch.sigmoid(soft.sharpness * (torch.sigmoid(scores[:, i] / soft.temperature) - soft.threshold))
+        hidden = torch.relu(rows @ columns.hidden_weight[i] + columns.hidden_bias[i])
+        outputs.append(mask[:, None] * (hidden @ columns.output_weight[i] + columns.output_bias[i]))
+    mixed = torch.cat(outputs, dim=1) @ columns.mix_weight.reshape(n * d, d) + columns.mix_bias
+    return mixed.view_as(x)
+
+
+class MemoryLoop:
+    """The memory block, one token at a time: lists of slots for rings, all distances sorted for the store."""
+
+    def __init__(self, block: MemoryBlock, state: CortexGPTState, batch: int) -> None:
+        if block.short_term is None:
+            raise ValueError("the token loop needs a short-term ring, and this variant has none")
+        self.ring = block.short_term
+        self.spec = block.short_term.spec
+        self.store = block.long_term
+        self.gate = block.gate
+        self.contents = state.long_term if state.long_term is not None and state.long_term.entries else None
+        self.shared = block.shares_one_ring
+        rows = batch if self.shared else 1
+        groups = range(state.short_term.keys.shape[0])
+        self.rings = [_carried_slots(state.short_term, group, rows) for group in groups]
+
+    def step(self, current: Float[Tensor, "batch hidden"], t: int) -> Float[Tensor, "batch hidden"]:
+        """Read for every row, mix, then store for every row."""
+        rings = [self.rings[0 if self.shared else row] for row in range(len(current))]
+        outputs = [self._mixed(x, ring[-self.spec.capacity :], t) for x, ring in zip(current, rings, strict=True)]
+        first_reads = 1.0 if isinstance(self.store, LongTermStore) else 0.0
+        for x, output, ring in zip(current, outputs, rings, strict=True):
+            value = output if self.spec.stores == "output" else x
+            if self.spec.stop_gradient != "none":
+                x, value = x.detach(), value.detach()
+            ring.append(Slot(x, value, t, first_reads))
+        return torch.stack(outputs)
+
+    def _mixed(self, x: Float[Tensor, "hidden"], visible: list[Slot], t: int) -> Tensor:
+        short = self._read_ring(x, visible, t)
+        long = torch.zeros_like(x)
+        if self.store is not None and self.contents is not None:
+            long = long_term_by_brute_force(self.store, x, self.contents)
+        logits: Tensor = self.gate.linear(torch.cat([x, short, long]))
+        shares = self._shares(logits, torch.tensor([True, bool(visible), self.contents is not None]))
+        return shares[0] * x + shares[1] * short + shares[2] * long
+
+    def _read_ring(self, x: Float[Tensor, "hidden"], visible: list[Slot], t: int) -> Tensor:
+        if not visible:
+            return self.ring.read_out(torch.zeros_like(x), None)
+        keys = self.ring.key(torch.stack([slot.key for slot in visible]))
+        scores = keys @ self.ring.query(x) / x.shape[0] ** 0.5
+        if self.ring.recency is not None:
+            ages = torch.tensor([t - slot.step for slot in visible], dtype=x.dtype)
+            scores = scores - F.softplus(self.ring.recency) * ages
+        weights = torch.softmax(scores, dim=0)
+        if isinstance(self.store, LongTermStore):
+            visible[int(weights.argmax())].reads += 1
+        else:
+            for slot, weight in zip(visible, weights.tolist(), strict=True):
+                slot.reads += weight
+        retrieved = weights @ torch.stack([slot.value for slot in visible])
+        return self.ring.read_out(retrieved.detach() if self.spec.stop_gradient == "retrieval" else retrieved, None)
+
+    def _shares(self, logits: Tensor, live: Tensor) -> Tensor:
+        if not isinstance(self.gate.spec, SigmoidGate):
+            return torch.softmax(logits, dim=0)
+        opened = torch.where(live, torch.sigmoid(logits / self.gate.spec.temperature), torch.zeros_like(logits))
+        floor = self.gate.spec.floor
+        shares = floor + (1 - floor * int(live.sum())) * opened / opened.sum()
+        return torch.where(live, shares, torch.zeros_like(shares))
+
+
+def long_term_by_brute_force(
+    store: LongTermRing | LongTermStore, query: Float[Tensor, "hidden"], state: LongTermState
+) -> Tensor:
+    """The read-out for one query, by sorting all distances to the indexed codes."""
+    code = store.compress(query)
+    nearest = (code.detach() - state.codes).square().sum(dim=1).argsort()[: store.spec.top_k]
+    if isinstance(store, LongTermStore):
+        inverse = 1 / ((code.detach() - state.codes[nearest]).square().sum(dim=1) + 1e-6)
+        weighted = (inverse / inverse.sum()) @ state.values[nearest]
+    else:
+        distance = (code - store.compress(state.keys[nearest])).square().sum(dim=1)
+        weights = torch.softmax(-distance * store.log_sharpness.exp(), dim=0)
+        weighted = weights @ store.compress(state.values[nearest])
+    read_out: Tensor = store.decompress(weighted)
+    return read_out
+
+
+def _joined(spec: CortexGPTSpec, x: Tensor, out: Tensor, weight: float) -> Tensor:
+    return x + weight * out if isinstance(spec.join, Residual) else out
+
+
+def _carried_slots(ring: ShortTermState, group: int, rows: int) -> list[Slot]:
+    pairs = zip(ring.keys[group], ring.values[group], ring.reads[group].tolist(), strict=True)
+    return [Slot(key, value, (index - ring.filled) // rows, reads) for index, (key, value, reads) in enumerate(pairs)]

@@ -1,0 +1,72 @@
+"""What every model of the zoo offers: explicit state in, explicit state out, and readings for the monitor."""
+
+from abc import abstractmethod
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, Self, TypeVar
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+
+class MemoryState:
+    """Everything that a model remembers between two forward calls: a value, never changed in place."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, Tensor]:
+        """The contents as named tensors, enough for `from_tensors` to give an equal state."""
+
+    @classmethod
+    @abstractmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
+        """The state that `tensors` described. Raises `ValueError` when a tensor is missing or has a wrong shape."""
+
+    @abstractmethod
+    def sizes(self) -> dict[str, int]:
+        """How many entries each memory holds, by name (`stm`, `ltm`)."""
+
+
+StateT = TypeVar("StateT", bound=MemoryState)
+
+
+@dataclass(frozen=True)
+class ModelOutput(Generic[StateT]):
+    """One forward call's result. `readings` are detached scalars such as `memory/gate_share/short_term`."""
+
+    logits: Float[Tensor, "batch time vocab"]
+    state: StateT
+    readings: dict[str, Tensor] = field(default_factory=dict)
+
+
+class MemoryLanguageModel(nn.Module, Generic[StateT]):
+    """A causal language model whose memory goes in as an argument and comes out as a result."""
+
+    vocab_size: int
+    switches: tuple[str, ...] = ()
+    """Memories that a forward call can do without, by name: `model(tokens, state, without={"short_term"})`."""
+
+    @abstractmethod
+    def initial_state(self, batch_size: int) -> StateT:
+        """An empty memory for `batch_size` rows, on the model's device."""
+
+    @abstractmethod
+    def forward(
+        self, tokens: Int[Tensor, "batch time"], state: StateT | None = None, without: Collection[str] = ()
+    ) -> ModelOutput[StateT]:
+        """Logits for every position. Without `state` the memory starts empty.
+
+        Memories named in `without` are switched off: neither read nor written.
+        Raises `ValueError` when the state belongs to another batch size.
+        """
+
+    def between_batches(self, state: StateT, batch_size: int) -> StateT:
+        """The state that the next, unrelated batch starts from: empty unless the variant carries memory over."""
+        return self.initial_state(batch_size)
+
+    def consolidate(self, state: StateT) -> StateT:
+        """Move what short-term memory holds into long-term memory. Without long-term memory: the same state."""
+        return state
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Trainable parameters by the group names of `specs.recipe.RateFactors`, and `base` for all others."""
+        return {"base": [parameter for parameter in self.parameters() if parameter.requires_grad]}

@@ -1,0 +1,186 @@
+"""The gated delta rule, chunkwise and one token at a time."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from zoo.ops.gated_delta_chunks import MIN_LOG_DECAY, Span, SpanInputs, span_backward, span_forward
+from zoo.ops.precision import compute_dtype, full_precision
+from zoo.ops.recurrent_gated_delta import check_gated_delta_inputs
+from zoo.ops.spans import blocks_in_span
+
+
+def chunk_gated_delta_rule(
+    q: Float[Tensor, "batch time heads key_dim"],
+    k: Float[Tensor, "batch time heads key_dim"],
+    v: Float[Tensor, "batch time heads value_dim"],
+    g: Float[Tensor, "batch time heads"],
+    beta: Float[Tensor, "batch time heads"],
+    scale: float | None = None,
+    initial_state: Float[Tensor, "batch heads key_dim value_dim"] | None = None,
+    output_final_state: bool = False,
+    chunk_size: int = 32,
+) -> tuple[
+    Float[Tensor, "batch time heads value_dim"],
+    Float[Tensor, "batch heads key_dim value_dim"] | None,
+]:
+    """Outputs and final state of the gated delta rule, in parallel inside chunks of chunk_size tokens.
+
+        S <- exp(g_t) S
+        S <- S + beta_t k_t (v_t - S^T k_t)^T
+        o_t = scale S^T q_t                       scale = key_dim^(-1/2) unless given
+
+    Source: Yang et al. 2024, arXiv:2412.06464, Eq. 10, in the chunkwise form of its Sec. 3.3.
+    Differs: log decays below -40 count as -40 and get no gradient; the triangular system is inverted by blocks; the
+    backward pass is written out instead of traced, so it has no second derivative.
+
+    g is the log decay, in [-inf, 0]. With unit keys and beta in [0, 1] the state's squared norm grows by at most
+    beta |v|^2 a token, in [0, 2] its norm by at most beta |v|; beyond, it may explode. Neither is checked, since
+    reading values would wait for the device. q and k are not normalised here. Inside, everything is float32 or wider,
+    autocast or not; the output has v's dtype, the state the wider one. On CUDA, half precision goes to the kernels of
+    fla-core where that is installed; its chunk size is its own.
+
+    Raises ValueError if shapes or dtypes do not fit together, or if chunk_size < 1.
+    """
+    check_gated_delta_inputs(q, k, v, g, beta, initial_state, chunk_size)
+    scale = k.shape[-1] ** -0.5 if scale is None else scale
+    kernel = _fla_kernel() if _suits_fla(q, k, v) else None
+    if kernel is not None:
+        state = None if initial_state is None else initial_state.float()
+        out, final_state = kernel(
+            q, k, v, g.float().clamp_min(MIN_LOG_DECAY), beta, scale=scale, initial_state=state, output_final_state=True
+        )
+    else:
+        # Inside forward the grad mode is off, so whether anything will be differentiated must be told.
+        tensors = (q, k, v, g, beta, initial_state)
+        keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+        inputs = (q, k, v, g, beta, initial_state, scale, chunk_size, keep)
+        out, final_state = _ChunkGatedDeltaRule.apply(*inputs)  # type: ignore[no-untyped-call]
+    return out, final_state if output_final_state else None
+
+
+def gated_delta_step(
+    q: Float[Tensor, "batch heads key_dim"],
+    k: Float[Tensor, "batch heads key_dim"],
+    v: Float[Tensor, "batch heads value_dim"],
+    g: Float[Tensor, "batch heads"],
+    beta: Float[Tensor, "batch heads"],
+    scale: float | None = None,
+    initial_state: Float[Tensor, "batch heads key_dim value_dim"] | None = None,
+) -> tuple[Float[Tensor, "batch heads value_dim"], Float[Tensor, "batch heads key_dim value_dim"]]:
+    """Output and state after one token, for generation: chunk_gated_delta_rule without the time dimension.
+
+        S <- exp(g) S;  S <- S + beta k (v - S^T k)^T;  o = scale S^T q
+
+    Source: Yang et al. 2024, arXiv:2412.06464, Eq. 10.
+    Dtypes, ranges and errors are those of chunk_gated_delta_rule. The given state is left as it is.
+    """
+    # One token costs little, so the shared check reads it as a sequence of length one.
+    sequence = SpanInputs(*(tensor.unsqueeze(1) for tensor in (q, k, v, g, beta)))
+    check_gated_delta_inputs(*sequence, initial_state, chunk_size=1)
+    dtype = compute_dtype(q, k, v)
+    scale = k.shape[-1] ** -0.5 if scale is None else scale
+    with full_precision(q.device):
+        key, value, strength = k.to(dtype).unsqueeze(-2), v.to(dtype).unsqueeze(-2), beta.to(dtype)[..., None, None]
+        if initial_state is None:
+            state = strength * key.mT * value
+        else:
+            decayed = g.to(dtype).exp()[..., None, None] * initial_state.to(dtype)
+            state = decayed + strength * key.mT * (value - key @ decayed)
+        out = (q.to(dtype).unsqueeze(-2) * scale) @ state
+    return out.squeeze(-2).to(v.dtype), state
+
+
+class _ChunkGatedDeltaRule(torch.autograd.Function):
+    """Runs spans of chunks one after the other, handing the state on, and back again for the gradients."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        g: Tensor,
+        beta: Tensor,
+        initial_state: Tensor | None,
+        scale: float,
+        chunk_size: int,
+        keep: bool,
+    ) -> tuple[Tensor, Tensor]:
+        batch, time, heads, key_dim = k.shape
+        if initial_state is None:
+            state = k.new_zeros(batch * heads, key_dim, v.shape[-1], dtype=compute_dtype(q, k, v))
+        else:
+            state = initial_state.to(compute_dtype(q, k, v)).flatten(0, 1)
+        out = torch.empty_like(v, memory_format=torch.contiguous_format)
+        inputs = SpanInputs(q, k, v, g, beta)
+        saved: list[Tensor] = []
+        with full_precision(q.device):
+            for span_slice in _span_slices(time, batch * heads, chunk_size, q.device):
+                span = span_forward(_cut(inputs, span_slice), out[:, span_slice], scale, state, chunk_size)
+                state = span.states[-1]
+                if keep:
+                    saved.extend(span)
+        if keep:
+            ctx.save_for_backward(*inputs, *saved)
+            ctx.scale, ctx.chunk_size = scale, chunk_size
+            ctx.state_dtype = None if initial_state is None else initial_state.dtype
+            ctx.set_materialize_grads(False)
+        # A copy, so that the state which the caller keeps does not keep all the others alive.
+        return out, state.clone().unflatten(0, (batch, heads))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_out: Tensor | None, d_state: Tensor | None) -> tuple[Tensor | None, ...]:
+        width, tensors = len(SpanInputs._fields), ctx.saved_tensors
+        inputs, saved = SpanInputs(*tensors[:width]), tensors[width:]
+        batch, time, heads, key_dim = inputs.k.shape
+        dtype = compute_dtype(inputs.q, inputs.k, inputs.v)
+        d_out = torch.zeros_like(inputs.v) if d_out is None else d_out
+        if d_state is None:
+            carried = inputs.k.new_zeros(batch * heads, key_dim, inputs.v.shape[-1], dtype=dtype)
+        else:
+            carried = d_state.to(dtype).flatten(0, 1)
+        gradients = SpanInputs(*(torch.empty_like(t, memory_format=torch.contiguous_format) for t in inputs))
+        slices = _span_slices(time, batch * heads, ctx.chunk_size, d_out.device)
+        with full_precision(d_out.device):
+            for index, span_slice in reversed(list(enumerate(slices))):
+                span = Span(*saved[index * len(Span._fields) : (index + 1) * len(Span._fields)])
+                carried = span_backward(span, d_out[:, span_slice], carried, ctx.scale, _cut(gradients, span_slice))
+        gradients.g.masked_fill_(inputs.g < MIN_LOG_DECAY, 0.0)
+        d_initial = None
+        if ctx.state_dtype is not None:
+            d_initial = carried.to(ctx.state_dtype, copy=True).unflatten(0, (batch, heads))
+        return (*gradients, d_initial, None, None, None)
+
+
+def _span_slices(time: int, batch_heads: int, chunk_size: int, device: torch.device) -> list[slice]:
+    chunks = blocks_in_span(chunk_size, batch_heads, device)
+    length = max(1, time) if chunks is None else chunks * chunk_size
+    return [slice(start, min(start + length, time)) for start in range(0, time, length)]
+
+
+def _cut(inputs: SpanInputs, span_slice: slice) -> SpanInputs:
+    return SpanInputs(*(tensor[:, span_slice] for tensor in inputs))
+
+
+def _suits_fla(q: Tensor, k: Tensor, v: Tensor) -> bool:
+    """Whether fla-core's kernels take these: one half precision dtype, on CUDA, at least one token, 256 dimensions."""
+    one_half_dtype = q.dtype == k.dtype == v.dtype and q.dtype in (torch.bfloat16, torch.float16)
+    return q.is_cuda and one_half_dtype and q.shape[1] > 0 and q.shape[-1] <= 256
+
+
+@lru_cache(maxsize=1)
+def _fla_kernel() -> Callable[..., tuple[Tensor, Tensor]] | None:
+    """fla-core's chunk kernel, or None where it is not installed. Imported late: it needs Triton."""
+    if find_spec("fla") is None or find_spec("triton") is None:
+        return None
+    from fla.ops.gated_delta_rule import chunk_gated_delta_rule as kernel
+
+    return kernel  # type: ignore[no-any-return]

@@ -1,0 +1,129 @@
+"""The language-modelling loss, and measuring it without leaving a trace in model, memory or random numbers."""
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from zoo.data.order import cut_windows
+from zoo.data.text import TextData
+from zoo.models.interface import MemoryLanguageModel, ModelOutput, StateT
+
+Precision = Literal["fp32", "bf16"]
+
+
+def lm_loss(
+    model: nn.Module,
+    tokens: Int[Tensor, "batch time_and_target"],
+    state: StateT | None = None,
+    without: Collection[str] = (),
+) -> tuple[Float[Tensor, ""], ModelOutput[StateT]]:
+    """Mean cross-entropy of the next byte, in nats and fp32 (fp64 for fp64 logits): token t + 1 is token t's target.
+
+    Memories named in `without` are switched off.
+    """
+    output = cast(ModelOutput[StateT], model(tokens[:, :-1], state, without))
+    with torch.autocast(tokens.device.type, enabled=False):
+        logits = output.logits if output.logits.dtype == torch.float64 else output.logits.float()
+        return F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten()), output
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """The autocast region of a recipe's precision: bf16 activations over fp32 weights, or nothing."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+@contextmanager
+def undisturbed(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradient; afterwards every module's mode and torch's generators are as they were."""
+    modes = [(module, module.training) for module in model.modules()]
+    device = model_device(model)
+    devices = [device] if device.type == "cuda" else []
+    model.eval()
+    try:
+        with torch.random.fork_rng(devices), torch.no_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def model_device(model: nn.Module) -> torch.device:
+    """Where the model's weights are."""
+    return next(model.parameters()).device
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Sums over held-out batches, so that parts measured by several processes add up."""
+
+    loss_sum: float
+    """Nats, summed over all targets."""
+    targets: int
+    readings: dict[str, float]
+    """Each reading's mean over the batches that had it."""
+
+    @property
+    def loss(self) -> float:
+        """Nats a byte."""
+        return self.loss_sum / self.targets
+
+
+def evaluate(
+    model: MemoryLanguageModel[StateT],
+    data: TextData,
+    *,
+    sequence_length: int,
+    batch_size: int,
+    at_most: int | None = None,
+    state: StateT | None = None,
+    without: Collection[str] = (),
+    precision: Precision = "fp32",
+) -> float:
+    """Held-out loss of `model` in nats a byte, over contiguous validation windows (`at_most` of them, evenly spread).
+
+    Every batch starts from an empty memory, or with `state` from what the model makes of it between batches; memories
+    named in `without` are switched off. Model, state and generators are left as they were.
+    """
+    starts = data.validation_starts(sequence_length, at_most)
+    windows = [
+        cut_windows(data.validation, starts[first : first + batch_size], sequence_length)
+        for first in range(0, len(starts), batch_size)
+    ]
+    return measure(model, windows, state=state, without=without, precision=precision).loss
+
+
+def measure(
+    model: MemoryLanguageModel[StateT],
+    batches: Sequence[Int[Tensor, "_ time_and_target"]],
+    *,
+    state: StateT | None = None,
+    without: Collection[str] = (),
+    precision: Precision = "fp32",
+) -> HeldOut:
+    """Loss and mean readings over `batches`; memory as for `evaluate`."""
+    device = model_device(model)
+    loss_sum, targets = 0.0, 0
+    readings: dict[str, list[float]] = {}
+    with undisturbed(model), autocast(device, precision):
+        for batch in batches:
+            tokens = batch.to(device)
+            start = None if state is None else model.between_batches(state, len(tokens))
+            loss, output = lm_loss(model, tokens, start, without)
+            loss_sum += loss.item() * tokens[:, 1:].numel()
+            targets += tokens[:, 1:].numel()
+            for name, value in read_out(output.readings).items():
+                readings.setdefault(name, []).append(value)
+    return HeldOut(loss_sum, targets, {name: sum(values) / len(values) for name, values in readings.items()})
+
+
+def read_out(readings: dict[str, Tensor]) -> dict[str, float]:
+    """The readings as numbers, by one transfer from the device."""
+    if not readings:
+        return {}
+    return dict(zip(readings, torch.stack([value.float() for value in readings.values()]).tolist(), strict=True))

@@ -1,0 +1,251 @@
+"""The training loop: one optimiser step after another, through the moments that `zoo.training.policy` names."""
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, nullcontext
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+
+from specs.experiment import ExperimentSpec
+from zoo.data.order import cut_windows
+from zoo.data.text import TextData
+from zoo.models.interface import MemoryLanguageModel, MemoryState
+from zoo.training import snapshot
+from zoo.training.errors import TrainingError
+from zoo.training.evaluation import autocast, lm_loss, read_out
+from zoo.training.optimizer import build_optimizer, set_rate
+from zoo.training.policies import Policies
+from zoo.training.policy import Policy, Step
+from zoo.training.ranks import Ranks
+from zoo.training.recorder import Recorder, SilentRecorder
+from zoo.training.result import StopReason, TrainingResult
+from zoo.training.schedule import rate_factor
+from zoo.training.signals import stop_on_signals
+from zoo.training.telemetry import peak_memory_bytes
+
+TRAINING_STREAM = 2
+"""Keeps the random numbers of dropout apart from every other use of the experiment's seed."""
+
+
+class Trainer:
+    """Trains `model` as `spec.recipe` says, on however many processes and devices accelerate finds.
+
+    Seeds torch's generators from `spec.seed` when `run` starts and puts them back afterwards; the order of the data
+    follows from the seed and needs no generator. The same seed, device, versions and thread count give the same bits.
+    Raises `DataError` when the text is too short or holds a byte without a logit, `SetupError` when the batch cannot be
+    shared out evenly.
+    """
+
+    def __init__(
+        self,
+        model: MemoryLanguageModel[Any],
+        spec: ExperimentSpec,
+        data: TextData,
+        *,
+        recorder: Recorder | None = None,
+        checkpoints: Path | None = None,
+        progress: bool = False,
+        policies: Sequence[Policy] = (),
+    ) -> None:
+        recipe = spec.recipe
+        data.require(recipe.sequence_length, model.vocab_size)
+        self.spec, self.recipe, self.data, self.model = spec, recipe, data, model
+        self.recorder: Recorder = recorder or SilentRecorder()
+        self.accelerator = Accelerator(
+            cpu=not torch.accelerator.is_available(),
+            mixed_precision="no",
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+        )
+        self.device: torch.device = self.accelerator.device
+        self.precision: Literal["fp32", "bf16"] = recipe.precision
+        self.ranks = Ranks(self.accelerator, recipe.batch_size)
+        self.network: torch.nn.Module = self.accelerator.prepare(model)
+        self.optimizer = build_optimizer(model, recipe.optimizer)
+        self.trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.order = data.training_order(recipe.sequence_length, spec.seed)
+        self.memory: MemoryState = model.initial_state(self.ranks.rows)
+        self.position = 0
+        """Steps attempted so far: the place in the data."""
+        self.taken = 0
+        """Steps taken so far: the place in the schedule."""
+        self.built_in = Policies.for_recipe(recipe, spec.seed, data, checkpoints, progress and self.ranks.is_main)
+        self.policies = self.built_in.around(policies)
+        self._random_state: Mapping[str, Tensor] | None = None
+        self._failure: TrainingError | None = None
+        self._stop: StopReason | None = None
+
+    def run(self) -> TrainingResult:
+        """Attempt every step of the recipe that is left.
+
+        Raises `TrainingStopped` when a policy gave up, `CheckpointError` when a checkpoint could not be written.
+        """
+        began = time.perf_counter()
+        self._failure = self._stop = None
+        step = Step(self.position)
+        with ExitStack() as stack:
+            stack.enter_context(torch.random.fork_rng([self.device] if self.device.type == "cuda" else []))
+            stack.enter_context(stop_on_signals(self.stop))
+            for policy in self.policies:
+                stack.callback(policy.close)
+            self._start_generators()
+            self.model.train()
+            while self.position < self.recipe.steps and not self._is_over():
+                step = self._attempt(self.position + 1)
+            self._tell("phase_ended", step)
+            self._random_state = self.random_state()
+        if self._failure is not None:
+            raise self._failure
+        return self._result(time.perf_counter() - began)
+
+    def stop(self, reason: StopReason) -> None:
+        """Ask for an end after the current step; `run` then saves and returns with `stopped` set."""
+        self._stop = self._stop or reason
+
+    def fail(self, error: TrainingError) -> None:
+        """Give up after the current step: `run` saves what stands and raises `error`. Every process must call it."""
+        self._failure = self._failure or error
+
+    def event(self, kind: str, detail: Mapping[str, object]) -> None:
+        """Tell the recorder, once for all processes, that something happened at the current position."""
+        if self.ranks.is_main:
+            self.recorder.event(self.position, kind, detail)
+
+    def save(self, folder: Path) -> None:
+        """Write a checkpoint from which a fresh trainer goes on exactly. Raises `CheckpointError`."""
+        snapshot.save(self, folder)
+
+    def load(self, folder: Path) -> None:
+        """Go on from a checkpoint of the same experiment. Raises `CheckpointError`."""
+        snapshot.load(self, folder)
+
+    def random_state(self) -> dict[str, Tensor]:
+        """The states of the generators that the next step will draw from."""
+        return snapshot.random_state(self.device)
+
+    def resume_from(self, position: int, taken: int, random_state: Mapping[str, Tensor]) -> None:
+        """Set where the next step starts: its place in the data, in the schedule, and in the random numbers."""
+        self.position, self.taken, self._random_state = position, taken, random_state
+
+    def _attempt(self, number: int) -> Step:
+        """One optimiser step, taken or refused."""
+        step = Step(number, tokens=self._batch(number))
+        self._tell("batch_ready", step)
+        self._forward_backward(step)
+        if step.refused is None:
+            step.gradient_norm = self._gradient_norm()
+            step.metrics["train/gradient_norm"] = step.gradient_norm
+            self._ask("gradients_known", step)
+        self.position = number
+        if step.refused is None:
+            self._update(step)
+        self.optimizer.zero_grad(set_to_none=True)
+        self._tell("step_refused" if step.refused else "step_taken", step)
+        return step
+
+    def _batch(self, number: int) -> Tensor:
+        """This process's rows of every micro-batch: [accumulation, rows, T + 1]."""
+        size, length, rows = self.recipe.batch_size, self.recipe.sequence_length, self.ranks.rows
+        first = (number - 1) * self.recipe.accumulation * size
+        firsts = [self.ranks.own(first + size * index) for index in range(self.recipe.accumulation)]
+        windows = [cut_windows(self.data.train, self.order.starts(at, rows), length) for at in firsts]
+        return torch.stack(windows).to(self.device)
+
+    def _forward_backward(self, step: Step) -> None:
+        """Accumulate gradients; the loss is known, and may be refused, before the last backward pass."""
+        assert step.tokens is not None
+        count = len(step.tokens)
+        state = self.memory
+        measured: list[dict[str, float]] = []
+        for index, tokens in enumerate(step.tokens, start=1):
+            last = index == count
+            with nullcontext() if last else self.accelerator.no_sync(self.network):
+                with torch.no_grad():
+                    state = self.model.between_batches(state, len(tokens))
+                with autocast(self.device, self.precision):
+                    loss, output = lm_loss(self.network, tokens, state)
+                state = output.state
+                measured.append({"loss": loss.item(), **read_out(output.readings)})
+                if last:
+                    self._know_loss(step, measured)
+                    if step.refused is not None:
+                        return
+                torch.autograd.backward(loss / count)
+        step.state = state
+
+    def _know_loss(self, step: Step, measured: list[dict[str, float]]) -> None:
+        """Mean loss and readings over micro-batches and processes, then the policies' word on them."""
+        names = measured[-1]
+        means = self.ranks.mean({name: float(np.mean([m[name] for m in measured if name in m])) for name in names})
+        step.loss = means.pop("loss")
+        step.readings = means
+        step.learning_rate = self.recipe.optimizer.learning_rate * rate_factor(
+            self.recipe.schedule, self.taken, self.recipe.steps
+        )
+        step.metrics |= {"train/loss": step.loss, "train/learning_rate": step.learning_rate}
+        self._ask("loss_known", step)
+
+    def _gradient_norm(self) -> float:
+        return get_total_norm([p.grad for p in self.trainable if p.grad is not None]).item()
+
+    def _update(self, step: Step) -> None:
+        assert step.state is not None
+        set_rate(self.optimizer, step.learning_rate)
+        self.optimizer.step()
+        self.memory = step.state
+        self.taken += 1
+
+    def _ask(self, moment: Literal["loss_known", "gradients_known"], step: Step) -> None:
+        """Tell policies until one refuses; a refusal on any process is a refusal on all."""
+        for policy in self.policies:
+            getattr(policy, moment)(self, step)
+            if step.refused is not None:
+                break
+        if self.ranks.any([step.refused is not None])[0]:
+            step.refuse("refused by another process")
+
+    def _tell(self, moment: Literal["batch_ready", "step_taken", "step_refused", "phase_ended"], step: Step) -> None:
+        for policy in self.policies:
+            getattr(policy, moment)(self, step)
+
+    def _is_over(self) -> bool:
+        """Whether a stop was asked for or a policy gave up, on any process."""
+        interrupted, terminated, failed = self.ranks.any(
+            [self._stop == "interrupted", self._stop == "terminated", self._failure is not None]
+        )
+        if interrupted or terminated:
+            self._stop = "interrupted" if interrupted else "terminated"
+        return failed or self._stop is not None
+
+    def _start_generators(self) -> None:
+        if self._random_state is None:
+            seeds = np.random.SeedSequence([self.spec.seed, TRAINING_STREAM, self.ranks.rank])
+            torch.manual_seed(int(seeds.generate_state(1)[0]))
+        else:
+            snapshot.set_random_state(self.device, self._random_state)
+
+    def _result(self, seconds: float) -> TrainingResult:
+        parts, monitor = self.built_in, self.recipe.monitor
+        references = self.data.reference_losses(self.recipe.sequence_length, monitor.validation_sequences)
+        return TrainingResult(
+            steps_taken=self.taken,
+            steps_refused=self.position - self.taken,
+            validation_loss=parts.validation.loss,
+            best_validation_loss=parts.validation.best_loss,
+            best_step=parts.validation.best_step,
+            unigram_loss=references.unigram,
+            bigram_loss=references.bigram,
+            loss_ratio=parts.probe.loss_ratio,
+            raw_loss_ratio=parts.probe.raw_loss_ratio,
+            tokens_per_second=parts.telemetry.tokens_per_second,
+            peak_memory_bytes=peak_memory_bytes(self.device),
+            gate_shares=parts.validation.gate_shares,
+            seconds=seconds,
+            stopped=self._stop,
+        )

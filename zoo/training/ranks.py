@@ -1,0 +1,91 @@
+"""What the processes of one run tell each other. With one process every function returns its argument."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from zoo.models.interface import MemoryLanguageModel, StateT
+from zoo.training.errors import SetupError
+
+
+class Ranks:
+    """The processes of one run: who this one is, which rows are its own, and agreement among all of them."""
+
+    def __init__(self, accelerator: Accelerator, batch_size: int) -> None:
+        self.accelerator = accelerator
+        self.count = int(accelerator.num_processes)
+        self.rank = int(accelerator.process_index)
+        self.is_main = bool(accelerator.is_main_process)
+        if batch_size % self.count:
+            raise SetupError(f"recipe.batch_size must be a multiple of the {self.count} processes, got {batch_size}")
+        self.rows: int = batch_size // self.count
+
+    def own(self, first: int) -> int:
+        """Where this process's rows start in a batch that starts at `first`."""
+        return first + self.rank * self.rows
+
+    def mean(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Mean over processes. Every process must give the same names."""
+        sums = self.total(values)
+        return {name: value / self.count for name, value in sums.items()}
+
+    def total(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Sum over processes. Every process must give the same names."""
+        if self.count == 1 or not values:
+            return dict(values)
+        names = sorted(values)
+        here = torch.tensor([values[name] for name in names], dtype=torch.float64, device=self.accelerator.device)
+        summed: list[float] = self.accelerator.reduce(here, "sum").tolist()
+        together = dict(zip(names, summed, strict=True))
+        return {name: together[name] for name in values}
+
+    def any(self, flags: Sequence[bool]) -> list[bool]:
+        """For each flag, whether it is raised on any process."""
+        raised = self.total({str(i): float(flag) for i, flag in enumerate(flags)})
+        return [value > 0 for value in raised.values()]
+
+    def wait(self) -> None:
+        """Go on when every process has come here."""
+        self.accelerator.wait_for_everyone()
+
+    def whole(self, model: MemoryLanguageModel[StateT], state: StateT) -> StateT:
+        """The memory of the whole batch, the same on every process.
+
+        Tensors with a batch dimension are gathered; tensors without one (a shared ring, long-term memory) are taken
+        from the first process. So measuring and consolidating give what one process would, but for a shared ring.
+        """
+        if self.count == 1:
+            return state
+        dimensions = batch_dimensions(model)
+        gathered = {name: self._gather(tensor, dimensions.get(name)) for name, tensor in state.tensors().items()}
+        return type(state).from_tensors(gathered)
+
+    def share(self, model: MemoryLanguageModel[StateT], state: StateT) -> StateT:
+        """This process's rows of a memory of the whole batch."""
+        if self.count == 1:
+            return state
+        dimensions = batch_dimensions(model)
+        own = {
+            name: tensor.narrow(dimensions[name], self.own(0), self.rows) if name in dimensions else tensor
+            for name, tensor in state.tensors().items()
+        }
+        return type(state).from_tensors(own)
+
+    def _gather(self, tensor: Tensor, dimension: int | None) -> Tensor:
+        on_device = tensor.detach().to(self.accelerator.device)
+        rows_first = on_device[None] if dimension is None else on_device.movedim(dimension, 0)
+        gathered: Tensor = self.accelerator.gather(rows_first.contiguous())
+        together = gathered[0] if dimension is None else gathered.movedim(0, dimension)
+        return together.to(tensor.device)
+
+
+def batch_dimensions(model: MemoryLanguageModel[StateT]) -> dict[str, int]:
+    """For each tensor of the model's memory that has one row a sequence: along which dimension.
+
+    Found by comparing empty memories of two batch sizes, so that a model need not declare it.
+    """
+    two, three = (model.initial_state(batch_size).tensors() for batch_size in (2, 3))
+    differing = {name: [d for d in range(two[name].ndim) if two[name].shape[d] != three[name].shape[d]] for name in two}
+    return {name: dimensions[0] for name, dimensions in differing.items() if dimensions}
