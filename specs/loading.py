@@ -41,11 +41,12 @@ def load_with_origins(path_or_name: str | Path, kind: Kind | None = None, overri
     except Refused as refused:
         problems.add_refusal(refused)
         raise problems.as_error() from refused
-    root = with_absolute_paths(document.root, Slot.of_type(TYPES[document.kind]))
+    slot = Slot.of_type(TYPES[document.kind])
+    root = with_absolute_paths(document.root, slot)
     spec = validate(root, document.kind, problems)
     if spec is None or problems:
         raise problems.as_error()
-    return LoadedSpec(document.kind, spec, origins(spec, root, document.kind))
+    return LoadedSpec(document.kind, spec, origins(spec, root, slot))
 
 
 @overload

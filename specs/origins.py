@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from specs.base import NamedSpec, Spec
-from specs.kinds import TYPES, Kind
 from specs.nodes import Node
 from specs.problems import Place
 from specs.provenance import Source
@@ -34,10 +33,10 @@ def _without_column(place: Place) -> str:
     return f"{place.text.label}:{place.line}" if place.line and place.text.has_lines else place.text.label
 
 
-def origins(spec: NamedSpec, root: Node, kind: Kind) -> dict[str, ValueOrigin]:
+def origins(spec: NamedSpec, root: Node, slot: Slot) -> dict[str, ValueOrigin]:
     """Dotted path -> origin for every value that a user could change, in the order of the fields."""
     walk = _Walk(_vouchers(spec, ()))
-    return {".".join(path): origin for path, origin in walk.values(spec, (), root, Slot.of_type(TYPES[kind]), None)}
+    return {".".join(path): origin for path, origin in walk.values(spec, (), root, slot, None)}
 
 
 def _vouchers(spec: Spec, path: tuple[str, ...]) -> dict[tuple[str, ...], Source]:

@@ -118,6 +118,10 @@ def _report(spot: _Spot, details: ErrorDetails, problems: Problems) -> None:
         choices = spot.slot.choices()
         hint = nearest(str(spot.node.content), choices)
         problems.add(spot.place(), f"{spot.name} must be {_listed(choices)}{got}{hint}")
+    elif error == "too_short":
+        least, held = context["min_length"], context["actual_length"] or "none"
+        entries = "entry" if least == 1 else "entries"
+        problems.add(spot.place(), f"{spot.name} must hold at least {least} {entries}, got {held}")
     elif error == "value_error":
         _report_rule(spot, str(context.get("error", details["msg"])), problems)
     elif wanted:
@@ -134,8 +138,6 @@ def _wanted(spot: _Spot, error: str, context: dict[str, Any]) -> str:
         return "lower-case letters, digits, '-' and '.', beginning with a letter or digit"
     if error == "string_too_long":
         return f"at most {context['max_length']} characters long"
-    if error == "too_short":
-        return "a list or mapping that holds something"
     wanted = _WANTED.get(error, "")
     if wanted == "a mapping" and len(spot.path) == 1 and spot.path[0] in PARTS:
         return "a name, a path ending in .yaml, or a mapping"

@@ -1,14 +1,15 @@
 """Times of the ops beside a peer's, in one run: `python -m harness.bench.ops [--quick] [--json FILE]`.
 
-Each pair runs ours and the peer's one after the other on the same tensors, so that a busy machine slows both; what is
-reported are medians over the pairs. Never a test: a time depends on the machine, a test must not.
+A pair runs ours and the peer's one after the other on the same tensors, in turns which first. All cases take a pair in
+every round, so that a busy moment of the machine slows one pair of each and not all pairs of one. Reported are the median
+times and the median of the pairs' ratios. Never a test: a time depends on the machine, a test must not.
 """
 
 import argparse
 import json
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import log
 from pathlib import Path
 from statistics import linear_regression, median
@@ -126,50 +127,86 @@ def seconds(op: Op, inputs: Sequence[Tensor], backward: bool) -> float:
     return perf_counter() - start
 
 
-def compare(op: str, ours: Op, peer: Op, peer_name: str, inputs: list[Tensor], pairs: int) -> list[Pairing]:
-    """Forward alone, then forward and backward, ours and the peer's in alternation."""
-    time = inputs[0].shape[1]
-    with torch.no_grad():
-        expected = peer(*inputs)
-        difference = float((ours(*inputs) - expected).norm() / expected.norm())
-    found = []
-    for backward in (False, True):
-        direction = "fwd+bwd" if backward else "fwd"
-        for warm in (ours, peer):
-            seconds(warm, inputs, backward)
-        taken = [(seconds(ours, inputs, backward), seconds(peer, inputs, backward)) for _ in range(pairs)]
-        ours_ms, peer_ms = (1000 * median(column) for column in zip(*taken, strict=True))
-        target = TARGETS.get((op, direction, time))
-        found.append(
-            Pairing(op, peer_name, direction, time, pairs, ours_ms, peer_ms, peer_ms / ours_ms, difference, target)
+@dataclass(frozen=True)
+class Case:
+    """One op beside one peer at one length and direction, with the times of its pairs so far."""
+
+    op: str
+    ours: Op
+    peer_name: str
+    peer: Op
+    inputs: list[Tensor]
+    backward: bool
+    pairs: list[tuple[float, float]] = field(default_factory=list)
+
+    @property
+    def time(self) -> int:
+        return self.inputs[0].shape[1]
+
+    def take_pair(self) -> None:
+        """Times both, the one that went second last time first."""
+        if len(self.pairs) % 2:
+            peer, ours = (seconds(op, self.inputs, self.backward) for op in (self.peer, self.ours))
+        else:
+            ours, peer = (seconds(op, self.inputs, self.backward) for op in (self.ours, self.peer))
+        self.pairs.append((ours, peer))
+
+    def pairing(self) -> Pairing:
+        """The medians of the pairs taken."""
+        with torch.no_grad():
+            expected = self.peer(*self.inputs)
+            difference = float((self.ours(*self.inputs) - expected).norm() / expected.norm())
+        direction = "fwd+bwd" if self.backward else "fwd"
+        return Pairing(
+            op=self.op,
+            peer=self.peer_name,
+            direction=direction,
+            time=self.time,
+            pairs=len(self.pairs),
+            ours_ms=1000 * median(ours for ours, _ in self.pairs),
+            peer_ms=1000 * median(peer for _, peer in self.pairs),
+            ratio=median(peer / ours for ours, peer in self.pairs),
+            relative_difference=difference,
+            target=TARGETS.get((self.op, direction, self.time)),
         )
-    return found
 
 
-def growth(name: str, op: Op, inputs_of: Callable[[int], list[Tensor]], lengths: list[int], repeats: int) -> Growth:
-    """How the time of forward and backward grows with the length."""
-    times = []
-    for length in lengths:
-        inputs = inputs_of(length)
-        seconds(op, inputs, backward=True)
-        times.append(1000 * median(seconds(op, inputs, backward=True) for _ in range(repeats)))
+def compare(cases: list[Case], rounds: int) -> list[Pairing]:
+    """Runs all cases in every round; short ones take several pairs in it."""
+    for case in cases:  # the first call of an operation is slow
+        seconds(case.ours, case.inputs, case.backward)
+        seconds(case.peer, case.inputs, case.backward)
+    for _ in range(rounds):
+        for case in cases:
+            for _ in range(max(1, 4096 // case.time)):
+                case.take_pair()
+    return [case.pairing() for case in cases]
+
+
+def growth(name: str, op: Op, inputs_of: Callable[[int], list[Tensor]], lengths: list[int], rounds: int) -> Growth:
+    """How the time of forward and backward grows with the length: medians over rounds of all lengths."""
+    inputs = [inputs_of(length) for length in lengths]
+    taken = [[1000 * seconds(op, tensors, backward=True) for tensors in inputs] for _ in range(rounds + 1)]
+    times = [median(column) for column in zip(*taken[1:], strict=True)]
     slope = linear_regression([log(length) for length in lengths], [log(ms) for ms in times]).slope
     return Growth(name, lengths, times, slope)
 
 
-def run(quick: bool, pairs: int) -> tuple[list[Pairing], list[Growth]]:
+def run(quick: bool, rounds: int) -> tuple[list[Pairing], list[Growth]]:
     """All pairings and growths; quick leaves out the long sequences."""
-    pairings = []
-    peer = transformers_gated_delta()
-    for time in (512, 2048) if quick else (512, 2048, 8192):
-        pairings += compare("gated delta", gated_delta, peer, "transformers", gated_delta_inputs(time), pairs)
-    time = 2048 if quick else 8192
-    masked = band_mask_attention(time)
-    pairings += compare("window", window_attention, masked, "band mask", window_inputs(time), pairs)
+    transformers, longest = transformers_gated_delta(), 2048 if quick else 8192
+    subjects = [
+        ("gated delta", gated_delta, "transformers", transformers, gated_delta_inputs(time))
+        for time in (512, 2048, 8192)
+        if time <= longest
+    ]
+    masked = band_mask_attention(longest)
+    subjects.append(("window", window_attention, "band mask", masked, window_inputs(longest)))
+    pairings = compare([Case(*subject, backward) for subject in subjects for backward in (False, True)], rounds)
     lengths = [512 * 2**step for step in range(4 if quick else 6)]
     growths = [
-        growth("gated delta", gated_delta, gated_delta_inputs, lengths, pairs),
-        growth("window", window_attention, window_inputs, lengths, pairs),
+        growth("gated delta", gated_delta, gated_delta_inputs, lengths, rounds),
+        growth("window", window_attention, window_inputs, lengths, rounds),
     ]
     return pairings, growths
 
@@ -200,17 +237,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m harness.bench.ops", description="Times the ops beside their peers."
     )
     parser.add_argument("--quick", action="store_true", help="few pairs and no long sequences")
-    parser.add_argument("--pairs", type=int, help="alternating pairs of each measurement (15; 5 if quick)")
+    parser.add_argument("--rounds", type=int, help="alternating pairs of each measurement, at least (15; 5 if quick)")
     parser.add_argument("--threads", type=int, default=1, help="threads of both (1)")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args(arguments)
-    pairs = options.pairs if options.pairs is not None else 5 if options.quick else 15
-    if pairs < 1 or options.threads < 1:
-        parser.error(f"--pairs and --threads must be at least 1, got {pairs} and {options.threads}")
+    rounds = options.rounds if options.rounds is not None else 5 if options.quick else 15
+    if rounds < 1 or options.threads < 1:
+        parser.error(f"--rounds and --threads must be at least 1, got {rounds} and {options.threads}")
     torch.set_num_threads(options.threads)
     console = Console()
     try:
-        pairings, growths = run(options.quick, pairs)
+        pairings, growths = run(options.quick, rounds)
     except ModuleNotFoundError as missing:
         console.print(f"{missing.name} is not installed; the benchmark's peer needs it: pip install 'cortexzoo[dev]'")
         return 2

@@ -42,8 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = app(list(arguments) if arguments is not None else None, prog_name="cortexzoo", standalone_mode=False)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader of our output has gone; nothing may be flushed to it any more.
+    except (BrokenPipeError, SystemExit):
+        # The reader of our output has gone, which typer and rich turn into an exit with 1, our code for a verdict that
+        # differs. Nothing may be flushed to it any more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return COULD_NOT_GO_ON
     except (KeyboardInterrupt, typer.Abort):

@@ -170,7 +170,9 @@ def _check(run: "Run", checkpoint: str, json_file: Path | None) -> int:
     beside = out.width >= REASONS_BESIDE
     out.print(verdict_table(certificate, with_reasons=beside))
     if not beside:
+        out.print()
         out.print(reasons(certificate))
+    out.print()
     _say(certificate.in_words())
     _say(f'next: cortexzoo generate {run.path} --prompt "The "')
     report = {"folder": str(run.path), **certificate.as_json(), "summary": run.summary}

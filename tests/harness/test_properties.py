@@ -11,7 +11,7 @@ import torch
 from harness.properties import REGISTRY
 from harness.subject import Subject
 from harness.verdict import Judgement, judge
-from specs.recipe import EveryInterval
+from specs.recipe import EveryInterval, MonitorSpec
 from specs.suite import PROPERTY_NAMES, Check, PropertyName
 from specs.variant import CortexGPTSpec
 from tests.harness import tiny
@@ -43,6 +43,8 @@ def test_a_healthy_model_holds_every_property(name: PropertyName) -> None:
 
 BROKEN: list[tuple[PropertyName, Callable[[], tiny.Tiny], Mapping[str, Any]]] = [
     ("causality", tiny.Acausal, {"length": 2, "edited": 1, "position": 0}),
+    ("causality", tiny.LateAcausal, {"length": 17, "edited": 4, "position": 2}),
+    ("batch_isolation", tiny.ValueLeaking, {"length": 1, "rows": 2, "edited_row": 0}),
     ("batch_isolation", tiny.BatchLeaking, {"length": 1, "rows": 2, "edited_row": 0}),
     ("batch_isolation", tiny.GradientLeaking, {"length": 1, "rows": 2, "edited_row": 0}),
     ("batch_isolation", tiny.RowNumbering, {"length": 1, "rows": 2, "edited_row": 0}),
@@ -96,8 +98,15 @@ def test_a_model_without_gate_is_skipped() -> None:
     assert (judgement.verdict, judgement.reason) == ("skipped", "the variant has no gate")
 
 
-def test_a_source_that_holds_nothing_is_not_live() -> None:
-    judgement = judged("gate_balance", tiny.subject(consolidated=False))
+def test_the_smallest_mean_share_is_observed() -> None:
+    judgement = judged("gate_balance", tiny.subject(tiny.FixedGate()))
+    assert judgement.observed == pytest.approx(0.2)
+    assert judgement.case == {"source": "long_term"}
+
+
+@pytest.mark.parametrize("model", [tiny.Tiny, tiny.SharingWithNothing])
+def test_a_source_that_holds_nothing_is_not_live(model: Callable[[], tiny.Tiny]) -> None:
+    judgement = judged("gate_balance", tiny.subject(model(), consolidated=False))
     assert judgement.verdict == "pass"
     assert "long_term" not in judgement.reason
 
@@ -125,6 +134,15 @@ def test_a_swing_during_warmup_does_not_count() -> None:
     metrics = [dict(line) for line in tiny.HEALTHY_METRICS]
     metrics[1]["probe/loss"] = 9.0  # warmup is a tenth of 20 steps
     assert judged("bounded_loss_ratio", tiny.subject(metrics=tuple(metrics))).verdict == "pass"
+
+
+@pytest.mark.parametrize(("window", "verdict"), [(5, "pass"), (20, "fail")])
+def test_a_swing_counts_within_the_recipes_window(window: int, verdict: str) -> None:
+    """The loss grows by a twentieth a step: little in 5 steps, to twice its value in 15."""
+    metrics = tuple({"step": step, "probe/loss": 1.05**step} for step in range(1, 21))
+    experiment = tiny.experiment(monitor=MonitorSpec(swing_window=window))
+    subject = replace(tiny.subject(metrics=metrics), experiment=experiment)
+    assert judged("bounded_loss_ratio", subject).verdict == verdict
 
 
 def test_a_probe_loss_that_is_not_a_number_fails() -> None:

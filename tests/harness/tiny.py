@@ -89,12 +89,28 @@ class Acausal(Tiny):
         return x + x.mean(1, keepdim=True)
 
 
+class LateAcausal(Tiny):
+    """Adds the mean over all of time, from position 2 on."""
+
+    def embed(self, tokens: Tensor, state: TinyState) -> Tensor:
+        x = super().embed(tokens, state)
+        return x + x.mean(1, keepdim=True) * (torch.arange(x.shape[1]) >= 2)[:, None]
+
+
 class BatchLeaking(Tiny):
     """Adds the mean over the batch."""
 
     def embed(self, tokens: Tensor, state: TinyState) -> Tensor:
         x = super().embed(tokens, state)
         return x + x.mean(0, keepdim=True)
+
+
+class ValueLeaking(Tiny):
+    """Rows share a value and no gradient, in whatever order they come."""
+
+    def embed(self, tokens: Tensor, state: TinyState) -> Tensor:
+        x = super().embed(tokens, state)
+        return x + x.mean(0, keepdim=True).detach()
 
 
 class GradientLeaking(Tiny):
@@ -177,6 +193,25 @@ class CollapsedGate(Tiny):
 
     def gate_logits(self, x: Tensor) -> Tensor:
         return super().gate_logits(x) + torch.tensor([20.0, 10.0, 0.0])
+
+
+class FixedGate(Tiny):
+    """Shares of one half, three tenths and two tenths."""
+
+    def gate_logits(self, x: Tensor) -> Tensor:
+        return torch.tensor([0.5, 0.3, 0.2]).log().expand(*x.shape[:-1], 3)
+
+
+class SharingWithNothing(Tiny):
+    """Reports a share for long-term memory even while that is empty."""
+
+    def forward(
+        self, tokens: Tensor, state: TinyState | None = None, without: Collection[str] = ()
+    ) -> ModelOutput[TinyState]:
+        output = super().forward(tokens, state, without)
+        return ModelOutput(
+            output.logits, output.state, {**output.readings, "memory/gate_share/long_term": torch.tensor(1e-3)}
+        )
 
 
 class Gateless(Tiny):

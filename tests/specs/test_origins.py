@@ -8,7 +8,8 @@ from specs.base import NamedSpec, Spec
 from specs.loading import load_with_origins
 from specs.nodes import Node
 from specs.origins import ValueOrigin, origins
-from specs.provenance import PHASE_1, PROTOTYPE, Source
+from specs.provenance import OURS, PHASE_1, PROTOTYPE, Source
+from specs.slots import Slot
 from tests.specs.conftest import Write
 
 
@@ -45,7 +46,7 @@ def test_a_file_vouches_for_a_default_only_by_its_own_path(write: Write) -> None
     )
     found = origins_of("mine.yaml")
     assert found["schedule.kind"] == "mine.yaml:3 (paper: a paper)"
-    assert found["schedule.final_ratio"] == f"default ({PHASE_1})"
+    assert found["schedule.final_ratio"] == f"default ({OURS})"
     assert found["steps"] == "default (paper: a paper)"
 
 
@@ -78,11 +79,7 @@ class Outer(NamedSpec):
 
 
 def test_what_a_default_sets_is_the_outer_fields_and_the_rest_its_own() -> None:
-    from specs.kinds import TYPES
-
-    del TYPES  # only the walk over the slots is looked at
-    spec = Outer(name="n")
-    found = origins(spec, Node({}, None), "recipe")
+    found = origins(Outer(name="n"), Node({}, None), Slot.of_type(Outer))
     assert {path: origin.source for path, origin in found.items() if path.startswith("inner")} == {
         "inner.kind": OUTER,
         "inner.left": INNER,

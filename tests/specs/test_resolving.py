@@ -154,7 +154,8 @@ def test_provenance_merges_but_not_for_what_was_changed(write: Write) -> None:
          "bad.yaml:3:10: no recipe called 'cortexgpt-stable' is shipped; known here: original, phase-1, robust"),
         (b"kind: recipe\nname: a\nextends: ./no.yaml\n", "bad.yaml:3:10: no.yaml does not exist"),
         (b"kind: recipe\nname: a\nextends: ./\n", "bad.yaml:3:10: . is a folder, not a spec file"),
-        (b"kind: recipe\nname: a\nextends: 3\n", "bad.yaml:3:10: extends must be a name or a path ending in .yaml, got 3"),
+        (b"kind: recipe\nname: a\nextends: 3\n",
+         "bad.yaml:3:10: extends must be a name or a path ending in .yaml, got 3"),
         (b"kind: recipe\nname: a\nextends: bad.yaml\n",
          "bad.yaml:3:10: extends goes round in a circle: bad.yaml -> bad.yaml"),
         (b"kind: recipe\nname: a\nextends: data.yaml\n",
@@ -181,7 +182,7 @@ def test_files_that_cannot_be_opened(write: Write, mistakes: Mistakes, tmp_path:
 
 def test_names_that_nothing_has(write: Write, mistakes: Mistakes) -> None:
     write("mine.yaml", RECIPE)
-    assert mistakes("cortexgpt-stabel") == ["cortexgpt-stabel: no spec of this name is shipped; did you mean cortexgpt-stable?"]
+    assert mistakes("transfromer") == ["transfromer: no spec of this name is shipped; did you mean transformer?"]
     assert mistakes("robust", "data") == ["robust: no data called 'robust' is shipped; known here: pydoc-topics"]
     assert mistakes("mine") == ["mine: no spec of this name is shipped; did you mean the file mine.yaml?"]
     assert mistakes("mine.yaml", "data") == ["mine.yaml:1:7: kind must be data, got recipe"]
@@ -201,7 +202,7 @@ def test_a_chain_is_not_endless(write: Write, mistakes: Mistakes) -> None:
     assert mistakes("r0.yaml") == [f"r{last}.yaml:3:10: extends a chain of more than {MAX_CHAIN} files"]
 
 
-def test_a_broken_parent_hides_neither_the_childs_mistakes_nor_the_other_parts(write: Write, mistakes: Mistakes) -> None:
+def test_a_broken_parent_hides_no_mistake_of_the_child_or_of_other_parts(write: Write, mistakes: Mistakes) -> None:
     write(
         "exp.yaml",
         """\

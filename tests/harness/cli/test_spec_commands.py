@@ -1,0 +1,204 @@
+"""The commands that only read and write specs: what they print, what they end with, and what they never import."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.cli import errors, main, spec_commands
+from specs import load, shipped_names
+from specs.kinds import KINDS
+from specs.parameters import parameter_count
+from specs.shipped import LIBRARY
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs one command in an empty folder: its exit code, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run_command(*arguments: str) -> tuple[int, str, str]:
+        code = main(arguments)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run_command
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["train", "--help"],
+        ["list"],
+        ["show", "cortexgpt-stable"],
+        ["validate", *map(str, LIBRARY.rglob("*.yaml"))],
+    ],
+    ids=["help", "help of a command", "list", "show", "validate"],
+)
+def test_nothing_heavy_is_imported(arguments: list[str]) -> None:
+    heavy = ["torch", "numpy", "transformers", "faiss", "aim", "accelerate", "matplotlib", "hypothesis", "safetensors"]
+    program = (
+        "import sys; from harness.cli import main; code = main(sys.argv[1:]); "
+        f"assert not (found := set(sys.modules) & set({heavy})), found; sys.exit(code)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_without_a_command_the_help_is_shown(run: Run) -> None:
+    code, out, err = run()
+    assert (code, err) == (0, "")
+    assert all(command in out for command in ("list", "show", "validate", "schema", "new"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["show", "transfromer"], "transfromer: no spec of this name is shipped; did you mean transformer?"),
+        (["show", "transformer", "--seed", "-1"], "--set seed=-1: seed must be >= 0, got -1"),
+        (["show", "transformer", "--recipe", "robst"],
+         "--set recipe=robst: no recipe called 'robst' is shipped; did you mean robust?"),
+        (["schema"], "schema takes a kind, or --write, or --check"),
+        (["schema", "recipe", "--check"], "schema takes a kind, or --write, or --check"),
+        (["list", "--json", "no/x.json"], "--json no/x.json: cannot be written: No such file or directory"),
+        (["new", "no/x.yaml", "--from", "robust"], "no/x.yaml: cannot be written: No such file or directory"),
+        (["new", "x.yaml", "--from", "robst"], "robst: no spec of this name is shipped; did you mean robust?"),
+        (["new", "x", "--from", "robust"], "x: a spec file ends in .yaml, as in x.yaml"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line_and_code_2(run: Run, arguments: list[str], said: str) -> None:
+    code, _, err = run(*arguments)
+    assert (code, err) == (2, said + "\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["lsit"], "No such command 'lsit'"),
+        (["show"], "Missing argument 'NAME|FILE'"),
+        (["show", "transformer", "--sed", "3"], "No such option: --sed"),
+        (["show", "transformer", "--seed", "three"], "'three' is not a valid int"),
+        (["list", "recipes"], "'recipes' is not one of 'variant', 'recipe', 'data', 'suite', 'experiment'"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_code_2(run: Run, arguments: list[str], said: str) -> None:
+    code, _, err = run(*arguments)
+    assert (code, err.count("\n")) == (2, 1)
+    assert said in err and err.endswith(" (--help shows how)\n")
+
+
+def test_list(run: Run) -> None:
+    code, out, _ = run("list", "--json", "list.json")
+    rows = json.loads(Path("list.json").read_text(encoding="utf-8"))
+    assert code == 0
+    assert {(row["kind"], row["name"]) for row in rows} == {(k, name) for k in KINDS for name in shipped_names(k)}
+    assert all(row["description"] == load(row["name"], row["kind"]).description for row in rows)
+    assert any(line.split()[:2] == ["experiment", "cortexgpt-stable"] for line in out.splitlines())
+    _, only_recipes, _ = run("list", "recipe")
+    assert [line.split()[1] for line in only_recipes.splitlines()[1:]] == shipped_names("recipe")
+
+
+def test_show(run: Run) -> None:
+    arguments = ["transformer", "--recipe", "original", "--set", "recipe.steps=7", "--seed", "3", "--json", "show.json"]
+    code, out, _ = run("show", *arguments)
+    changed = load("transformer", "experiment", ["recipe=original", "recipe.steps=7", "seed=3"])
+    assert code == 0
+    assert f"experiment transformer · hash {changed.hash()} · {parameter_count(changed.variant):,} parameters" in out
+    rows = {line.split()[0]: line.split(maxsplit=2)[1:] for line in out.splitlines() if line}
+    assert rows["recipe.steps"] == ["7", "--set recipe.steps=7"]
+    assert rows["seed"] == ["3", "--set seed=3"]
+    assert rows["recipe.optimizer.beta2"][1].startswith("library/recipes/original.yaml:")
+    assert rows["recipe.monitor.validation_sequences"] == ["null", "default (ours: convention of this project)"]
+    told = json.loads(Path("show.json").read_text(encoding="utf-8"))
+    assert (told["kind"], told["name"], told["hash"]) == ("experiment", "transformer", changed.hash())
+    assert told["values"]["recipe.steps"] == {"value": 7, "written": "--set recipe.steps=7", "source": None}
+    assert told["values"]["recipe.batch_size"] == {
+        "value": 8, "written": None, "source": {"kind": "ours", "where": "convention of this project"},
+    }  # fmt: skip
+
+
+def test_a_set_counts_over_the_short_option_wherever_it_stands(run: Run) -> None:
+    _, out, _ = run("show", "transformer", "--set", "recipe=phase-1", "--recipe", "original")
+    name = next(line for line in out.splitlines() if line.startswith("recipe.name "))
+    assert name.split()[1] == "phase-1"
+
+
+def test_show_of_another_kind(run: Run) -> None:
+    _, out, _ = run("show", "transformer", "--kind", "variant")
+    assert out.startswith("variant transformer · ")
+    _, out, _ = run("show", "robust")
+    assert out.splitlines()[0] == f"recipe robust · hash {load('robust').hash()}"
+
+
+def test_validate_names_every_mistake_of_every_file(run: Run) -> None:
+    Path("good.yaml").write_text("kind: recipe\nname: good\n")
+    Path("bad.yaml").write_text("kind: recipe\nname: bad\nsteps: 0\nstepz: 1\n")
+    code, out, err = run("validate", "good.yaml", "bad.yaml", "none.yaml", "--json", "report.json")
+    assert code == 2
+    assert err.splitlines() == [
+        "bad.yaml:3:8: steps must be > 0, got 0",
+        "bad.yaml:4:1: stepz is unknown; did you mean steps?",
+        "none.yaml: does not exist",
+    ]
+    assert out.splitlines()[1].split() == ["good.yaml", "recipe", "good", load("good.yaml").hash()]
+    report = json.loads(Path("report.json").read_text(encoding="utf-8"))
+    assert [entry["valid"] for entry in report] == [True, False, False]
+    assert report[1]["problems"] == err.splitlines()[:2]
+    assert run("validate", "good.yaml")[0] == 0
+
+
+def test_new_writes_a_file_that_loads_and_never_overwrites(run: Run) -> None:
+    code, out, _ = run("new", "mine.yaml", "--from", "robust")
+    assert (code, out) == (0, "mine.yaml written; `cortexzoo show mine.yaml` shows what it says\n")
+    assert load("mine.yaml", "recipe").optimizer == load("robust", "recipe").optimizer
+    before = Path("mine.yaml").read_bytes()
+    assert run("new", "mine.yaml", "--from", "phase-1") == (2, "", "mine.yaml exists already; it is left as it was\n")
+    assert Path("mine.yaml").read_bytes() == before
+    assert run("new", "v.yaml", "--from", "transformer", "--kind", "variant")[0] == 0
+    assert load("v.yaml").name == "v"
+
+
+def test_schema(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, out, _ = run("schema", "recipe")
+    assert (code, json.loads(out)["title"]) == (0, "cortexzoo recipe")
+    monkeypatch.setattr("specs.schema_export.SCHEMAS", tmp_path / "schema")
+    assert run("schema", "--check")[0] == 1
+    assert run("schema", "--write") == (0, "", "")
+    assert run("schema", "--check") == (0, "", "")
+    (tmp_path / "schema" / "data.json").write_text("{}")
+    assert run("schema", "--check") == (1, "", "schema/data.json is stale: run `cortexzoo schema --write`\n")
+
+
+def test_a_defect_is_told_apart_from_bad_input(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("lost")
+
+    monkeypatch.setattr(spec_commands, "load_with_origins", broken)
+    code, _, err = run("show", "transformer")
+    assert code == errors.COULD_NOT_GO_ON
+    assert "Traceback" in err and "defect of cortexzoo" in err
+
+
+def test_a_full_disk_is_no_defect(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(spec_commands, "print_table", full)
+    code, _, err = run("list")
+    assert (code, err) == (errors.COULD_NOT_GO_ON, "could not go on: [Errno 28] No space left on device\n")
+
+
+def test_a_reader_that_leaves_early_is_no_defect() -> None:
+    """As in `cortexzoo show cortexgpt-stable | head -1`."""
+    program = "import sys; from harness.cli import main; sys.exit(main(['show', 'cortexgpt-stable']))"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == errors.COULD_NOT_GO_ON

@@ -1,0 +1,49 @@
+"""Specs are values: closed, frozen, with one canonical form and a hash of what changes behaviour."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from specs import RecipeSpec, load
+from specs.base import HASH_LENGTH, Origin
+from specs.kinds import KINDS, Kind
+from specs.suite import Check, SuiteSpec
+from tests.property.strategies import specs_of
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(data=st.data())
+def test_canonical_json_comes_back(kind: Kind, data: st.DataObject) -> None:
+    spec = data.draw(specs_of(kind))
+    again = type(spec).from_json(spec.canonical_json())
+    assert (again, again.hash(), again.canonical_json()) == (spec, spec.hash(), spec.canonical_json())
+
+
+def test_the_hash_ignores_documentation_and_nothing_else() -> None:
+    recipe = RecipeSpec(name="a")
+    documented = RecipeSpec(name="a", description="words", provenance={"steps": Origin(kind="ours", where="here")})
+    assert documented != recipe
+    assert documented.hash() == recipe.hash()
+    assert len(recipe.hash()) == HASH_LENGTH
+    assert len({spec.hash() for spec in (recipe, RecipeSpec(name="b"), RecipeSpec(name="a", steps=1))}) == 3
+
+
+def test_nothing_is_coerced_changed_or_added() -> None:
+    recipe = load("robust", "recipe")
+    for wrong in ({"steps": "5"}, {"steps": 5.0}, {"stepz": 5}, {"optimizer": {"eps": 0}}):
+        with pytest.raises(ValidationError):
+            RecipeSpec.model_validate({"name": "a", **wrong})
+    with pytest.raises(ValidationError):
+        recipe.steps = 3
+
+
+def test_provenance_may_name_an_entry_of_a_table() -> None:
+    origin = '{"kind": "ours", "where": "here"}'
+    for path, fits in (("properties.causality.bound", True), ("properties.repeatability", False), ("name.x", False)):
+        text = f'{{"name": "s", "properties": {{"causality": {{}}}}, "provenance": {{"{path}": {origin}}}}}'
+        if fits:
+            assert SuiteSpec.from_json(text).properties["causality"] == Check()
+        else:
+            with pytest.raises(ValidationError, match="names no value of this SuiteSpec"):
+                SuiteSpec.from_json(text)
