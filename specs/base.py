@@ -22,6 +22,10 @@ class FilePaths:
     """Marks a field that holds paths: relative ones are relative to the spec file in which they are written."""
 
 
+class FilePath:
+    """Marks a field that holds one path, no pattern; relative as for `FilePaths`."""
+
+
 class SpecError(Exception):
     """A mistake in a spec, its file or its overrides. `lines` holds one self-contained message for each mistake."""
 

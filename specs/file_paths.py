@@ -5,7 +5,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from specs.base import FilePaths
+from specs.base import FilePath, FilePaths
 from specs.nodes import Node
 from specs.slots import Slot
 
@@ -13,6 +13,8 @@ from specs.slots import Slot
 def with_absolute_paths(node: Node, slot: Slot) -> Node:
     """`node` with each relative path made absolute: relative to the file, or for a `--set` the folder, that has it."""
     holds_paths = any(isinstance(mark, FilePaths) for mark in slot.metadata)
+    if any(isinstance(mark, FilePath) for mark in slot.metadata):
+        return _absolute(node, pattern=False)
     if isinstance(node.content, list):
         item = slot.item()
         if holds_paths:
@@ -28,9 +30,9 @@ def with_absolute_paths(node: Node, slot: Slot) -> Node:
     return replace(node, content=entries)
 
 
-def _absolute(node: Node) -> Node:
+def _absolute(node: Node, pattern: bool = True) -> Node:
     if not isinstance(node.content, str) or os.path.isabs(node.content) or node.place is None:
         return node
     # The folder is taken literally even where its name holds `*` or `[`; only what the user wrote is a pattern.
-    folder = Path(glob.escape(str(node.place.text.folder)))
+    folder = Path(glob.escape(str(node.place.text.folder)) if pattern else node.place.text.folder)
     return replace(node, content=str(folder / node.content))

@@ -1,5 +1,7 @@
 """Parameter counts of variants, from their specs alone: what `show` prints before anything is built."""
 
+from specs.backbone import ArchitectureSpec, GPT2Architecture, Qwen2Architecture, Qwen3Architecture, RotaryArchitecture
+from specs.hybrid import HybridSpec
 from specs.memory import (
     CompressedStore,
     LongTermSpec,
@@ -17,8 +19,17 @@ def parameter_count(variant: VariantSpec) -> int:
     match variant:
         case CortexGPTSpec():
             return _cortexgpt(variant)
+        case HybridSpec():
+            return _sidecars(variant)
         case TransformerSpec():
             return _transformer(variant)
+
+
+def base_parameter_count(architecture: ArchitectureSpec) -> int:
+    """The number of frozen parameters of a base, tied embeddings counted once."""
+    if isinstance(architecture, GPT2Architecture):
+        return _gpt2(architecture)
+    return _rotary(architecture)
 
 
 def _linear(fan_in: int, fan_out: int) -> int:
@@ -65,3 +76,31 @@ def _transformer(variant: TransformerSpec) -> int:
     d, m = variant.hidden_size, variant.intermediate_size
     layer = 2 * _norm(d) + 4 * d * d + _linear(d, m) + _linear(m, d)
     return 2 * variant.vocab_size * d + variant.num_layers * layer + _norm(d)
+
+
+def _sidecars(variant: HybridSpec) -> int:
+    mixer, d = variant.mixer, variant.backbone.architecture.hidden_size
+    heads, inner = mixer.num_heads, mixer.num_heads * mixer.head_dim
+    projections = 4 * d * inner + 3 * inner * mixer.conv.kernel_size
+    memory = 2 * _linear(d, heads) + mixer.head_dim  # persistence, write strength, norm of the read-out
+    window = heads  # sharpness
+    return len(variant.sidecar_layers) * (projections + memory + window + _linear(2 * inner, heads))
+
+
+def _rotary(architecture: RotaryArchitecture) -> int:
+    d, width = architecture.hidden_size, architecture.width_of_head
+    queries, keys = architecture.num_heads * width, architecture.num_kv_heads * width
+    attention = 2 * d * queries + 2 * d * keys
+    if isinstance(architecture, Qwen2Architecture):
+        attention += queries + 2 * keys
+    if isinstance(architecture, Qwen3Architecture):
+        attention += 2 * width
+    layer = attention + 3 * d * architecture.intermediate_size + 2 * d
+    embeddings = (1 if architecture.tied_embeddings else 2) * architecture.vocab_size * d
+    return embeddings + architecture.num_layers * layer + d
+
+
+def _gpt2(architecture: GPT2Architecture) -> int:
+    d, m = architecture.hidden_size, architecture.intermediate_size
+    layer = 2 * _norm(d) + _linear(d, 3 * d) + _linear(d, d) + _linear(d, m) + _linear(m, d)
+    return (architecture.vocab_size + architecture.max_positions) * d + architecture.num_layers * layer + _norm(d)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from specs.base import Fraction, NamedSpec, PositiveFloat, PositiveInt, Spec
+from specs.hybrid import HybridSpec
 from specs.memory import MemorySpec
 from specs.provenance import OURS, PHASE_1, PROBE, PROTOTYPE
 
@@ -115,4 +116,4 @@ class TransformerSpec(NamedSpec):
         return self
 
 
-VariantSpec = Annotated[CortexGPTSpec | TransformerSpec, Field(discriminator="family")]
+VariantSpec = Annotated[CortexGPTSpec | HybridSpec | TransformerSpec, Field(discriminator="family")]

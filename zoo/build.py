@@ -6,9 +6,12 @@ from typing import Any
 import torch
 
 from specs.experiment import ExperimentSpec
+from specs.hybrid import HybridSpec
 from specs.variant import CortexGPTSpec, TransformerSpec, VariantSpec
 from zoo.data.text import TextData
+from zoo.models.backbones import load_backbone
 from zoo.models.cortexgpt import CortexGPT
+from zoo.models.hybrid.model import Hybrid
 from zoo.models.interface import MemoryLanguageModel
 from zoo.models.transformer import Transformer
 from zoo.training.loop import Trainer
@@ -19,7 +22,7 @@ def build_model(variant: VariantSpec, seed: int | None = None) -> MemoryLanguage
     """The model that a variant spec describes, with fresh weights.
 
     With `seed` the weights follow from it and torch's generator is left as it was; without, they come from that
-    generator. Under `torch.device("meta")` only shapes are made.
+    generator. Under `torch.device("meta")` only shapes are made. Raises `BackboneError` when a base cannot be had.
     """
     with torch.random.fork_rng(enabled=seed is not None):
         if seed is not None:
@@ -27,6 +30,8 @@ def build_model(variant: VariantSpec, seed: int | None = None) -> MemoryLanguage
         match variant:
             case CortexGPTSpec():
                 return CortexGPT(variant)
+            case HybridSpec():
+                return Hybrid(variant, load_backbone(variant.backbone))
             case TransformerSpec():
                 return Transformer(variant)
 

@@ -1,0 +1,105 @@
+"""A sidecar: what one decoder layer of a frozen base is given beside itself."""
+
+from collections.abc import Collection
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from specs.mixer import MixerSpec
+from zoo.models.hybrid.delta_memory import DeltaMemory
+from zoo.models.hybrid.short_conv import ShortConv
+from zoo.models.hybrid.state import SidecarState
+from zoo.ops.sliding_window import sliding_window_attention
+
+FAST_WEIGHTS = "fast_weights"
+WINDOW = "window"
+
+UNIT_EPS = 1e-6
+SHARPNESS_INIT = 2.0
+"""At the start scores are exp(this) = 7.4 times a cosine: an exact match outweighs 128 strangers about 10 to 1."""
+
+
+class Sidecar(nn.Module):
+    """out = W_o (g * attention + (1 - g) * memory),  g = sigmoid(W_g [attention; memory] + b), one for each head.
+
+    Attention over a sliding window and the gated delta memory share queries, keys and values: projections of x, then a
+    short convolution, queries and keys of unit length. W_q starts equal to W_k, so that what is stored under a token
+    is found by it, and W_o at zero, so that the base is unchanged until something is learned.
+    """
+
+    def __init__(self, spec: MixerSpec, hidden_size: int) -> None:
+        super().__init__()
+        inner = spec.num_heads * spec.head_dim
+        self.spec = spec
+        self.query = nn.Linear(hidden_size, inner, bias=False)
+        self.key = nn.Linear(hidden_size, inner, bias=False)
+        self.value = nn.Linear(hidden_size, inner, bias=False)
+        self.conv = ShortConv(spec)
+        self.sharpness = nn.Parameter(torch.full((spec.num_heads,), SHARPNESS_INIT))
+        self.memory = DeltaMemory(spec, hidden_size)
+        self.gate = nn.Linear(2 * inner, spec.num_heads)
+        self.output = nn.Linear(inner, hidden_size, bias=False)
+        with torch.no_grad():
+            self.query.weight.copy_(self.key.weight)
+            self.gate.bias.fill_(spec.gate_bias)
+            self.output.weight.zero_()
+
+    def initial_state(self, batch_size: int) -> SidecarState:
+        """An empty memory on the weights' device."""
+        spec, like = self.spec, self.output.weight
+        wide = torch.promote_types(like.dtype, torch.float32)
+        fast_weights = like.new_zeros(batch_size, spec.num_heads, spec.head_dim, spec.head_dim, dtype=wide)
+        taps = like.new_zeros(batch_size, spec.conv.kernel_size - 1, 3 * spec.num_heads * spec.head_dim)
+        held = like.new_zeros(batch_size, 0, spec.num_heads, spec.head_dim)
+        return SidecarState(fast_weights, taps, held, held)
+
+    def forward(
+        self, x: Float[Tensor, "batch time hidden"], state: SidecarState, without: Collection[str] = ()
+    ) -> tuple[Float[Tensor, "batch time hidden"], SidecarState, dict[str, Tensor]]:
+        """What to add to the layer's output, the memory afterwards, and readings of it.
+
+        Without "window" or "fast_weights" that part gives zeros and its memory stays as it is.
+        """
+        x = x.to(self.output.weight.dtype)
+        q, k, v, taps = self.queries_keys_values(x, state.taps)
+        attention = memory = torch.zeros_like(v)
+        window, fast_weights = state.window, state.fast_weights
+        readings: dict[str, Tensor] = {}
+        if WINDOW not in without:
+            sharp = q * self.sharpness.exp().unsqueeze(-1).to(q.dtype)
+            attention, carried = sliding_window_attention(
+                sharp, k, v, self.spec.window_size, 1.0, window, output_final_state=True
+            )
+            assert carried is not None
+            window = carried
+        if FAST_WEIGHTS not in without:
+            memory, fast_weights, readings = self.memory(q, k, v, x, fast_weights)
+        mixed, gate = self.mix(attention, memory)
+        readings["memory/gate_mean"] = gate.detach().float().mean()
+        return self.output(mixed), SidecarState(fast_weights, taps, window.keys, window.values), readings
+
+    def queries_keys_values(
+        self, x: Float[Tensor, "batch time hidden"], taps: Float[Tensor, "batch lags channels"]
+    ) -> tuple[Tensor, Tensor, Tensor, Float[Tensor, "batch lags channels"]]:
+        """Convolved q and k of unit length and v, each [batch, time, heads, head_dim]; and the conv's last inputs."""
+        projected = torch.cat([self.query(x), self.key(x), self.value(x)], dim=-1)
+        convolved, taps = self.conv(projected, taps)
+        q, k, v = convolved.unflatten(-1, (3, self.spec.num_heads, -1)).unbind(2)
+        return unit(q), unit(k), v, taps
+
+    def mix(
+        self,
+        attention: Float[Tensor, "batch time heads value_dim"],
+        memory: Float[Tensor, "batch time heads value_dim"],
+    ) -> tuple[Float[Tensor, "batch time inner"], Float[Tensor, "batch time heads"]]:
+        """Both parts by the gate's shares, heads beside each other; and the gate itself."""
+        gate = self.gate(torch.cat([attention, memory], dim=-1).flatten(2)).sigmoid()
+        share = gate.unsqueeze(-1)
+        return (share * attention + (1 - share) * memory).flatten(2), gate
+
+
+def unit(x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
+    """x / sqrt(|x|^2 + eps), in float32 or wider: finite, with a finite gradient, at zero too."""
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    return (wide * torch.rsqrt(wide.square().sum(-1, keepdim=True) + UNIT_EPS)).to(x.dtype)

@@ -1,0 +1,54 @@
+"""The sidecar token by token, written out: the oracle of `Sidecar`."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from zoo.models.hybrid.block import UNIT_EPS, Sidecar
+from zoo.models.hybrid.delta_memory import READ_OUT_EPS
+from zoo.models.hybrid.state import SidecarState
+from zoo.ops.recurrent_gated_delta import recurrent_gated_delta_rule
+from zoo.ops.sliding_window import masked_window_attention
+
+
+def sidecar_token_loop(
+    sidecar: Sidecar, x: Float[Tensor, "batch time hidden"], state: SidecarState
+) -> tuple[Float[Tensor, "batch time hidden"], SidecarState]:
+    """What `Sidecar` gives for `x`, one token after the other."""
+    outputs = []
+    for token in x.unbind(1):
+        out, state = _step(sidecar, token, state)
+        outputs.append(out)
+    return torch.stack(outputs, dim=1), state
+
+
+def _step(
+    sidecar: Sidecar, x: Float[Tensor, "batch hidden"], state: SidecarState
+) -> tuple[Float[Tensor, "batch hidden"], SidecarState]:
+    spec, weights = sidecar.spec, sidecar.conv.taps
+    projected = torch.cat([x @ w.weight.T for w in (sidecar.query, sidecar.key, sidecar.value)], dim=-1)
+    newest_first = torch.stack([projected, *reversed(state.taps.unbind(1))], dim=1)  # [B, kernel, channels]
+    q, k, v = F.silu((newest_first * weights.T).sum(1)).chunk(3, dim=-1)
+    q, k, v = (part.unflatten(-1, (1, spec.num_heads, spec.head_dim)) for part in (q, k, v))  # [B, 1, H, K]
+    q = q / (q.square().sum(-1, keepdim=True) + UNIT_EPS).sqrt()
+    k = k / (k.square().sum(-1, keepdim=True) + UNIT_EPS).sqrt()
+
+    sharp = q * sidecar.sharpness.exp()[:, None]
+    attention, window = masked_window_attention(
+        sharp, k, v, spec.window_size, 1.0, state.window, output_final_state=True
+    )
+    gates = sidecar.memory.gates
+    log_decay = F.logsigmoid(F.linear(x, gates.persistence.weight, gates.persistence.bias))
+    beta = gates.strongest_write * F.linear(x, gates.write.weight, gates.write.bias).sigmoid()
+    read, fast_weights = recurrent_gated_delta_rule(
+        q, k, v, log_decay[:, None], beta[:, None], 1.0, state.fast_weights, output_final_state=True
+    )
+    assert window is not None and fast_weights is not None
+    memory = read / (read.square().mean(-1, keepdim=True) + READ_OUT_EPS).sqrt() * sidecar.memory.read_out_scale
+
+    both = torch.cat([attention, memory], dim=-1).flatten(1)
+    share = F.linear(both, sidecar.gate.weight, sidecar.gate.bias).sigmoid()[:, None, :, None]
+    mixed = share * attention + (1 - share) * memory
+    taps = newest_first[:, : spec.conv.kernel_size - 1].flip(1)
+    return mixed.flatten(1) @ sidecar.output.weight.T, SidecarState(fast_weights, taps, window.keys, window.values)

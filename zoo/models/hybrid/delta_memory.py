@@ -1,0 +1,87 @@
+"""The gated delta memory of a sidecar: fast weights that every token fades, corrects and reads."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from specs.mixer import MixerSpec
+from zoo.ops.gated_delta import chunk_gated_delta_rule
+from zoo.ops.precision import full_precision
+
+READ_OUT_EPS = 1e-6
+
+
+class Gates(nn.Module):
+    """How much of the memory each token leaves and how strongly it writes, one of each for every head.
+
+        log_decay = log sigmoid(W_a x + a)        beta = sigmoid(W_b x + b), twice that with negative eigenvalues
+
+    W_a starts at zero, so that at first every token fades the memory by its head's bias alone.
+    """
+
+    def __init__(self, spec: MixerSpec, hidden_size: int) -> None:
+        super().__init__()
+        self.persistence = nn.Linear(hidden_size, spec.num_heads)
+        self.write = nn.Linear(hidden_size, spec.num_heads)
+        self.strongest_write = 2.0 if spec.negative_eigenvalues else 1.0
+        with torch.no_grad():
+            self.persistence.weight.zero_()
+            self.persistence.bias.copy_(torch.tensor(spec.persistence.biases(spec.num_heads)))
+            self.write.bias.fill_(spec.write_bias)
+
+    def forward(
+        self, x: Float[Tensor, "batch time hidden"]
+    ) -> tuple[Float[Tensor, "batch time heads"], Float[Tensor, "batch time heads"]]:
+        """log_decay and beta, in float32 or wider: near 1, half precision cannot tell persistences apart."""
+        with full_precision(x.device):
+            return F.logsigmoid(_wide(self.persistence, x)), self.strongest_write * _wide(self.write, x).sigmoid()
+
+
+class DeltaMemory(nn.Module):
+    """Reads and writes the fast weights, and normalises what was read: RMSNorm(S^T q) for each head.
+
+    Source: Yang et al. 2024, arXiv:2412.06464, Sec. 3.4 (the token mixer). Differs: no output gate.
+    """
+
+    def __init__(self, spec: MixerSpec, hidden_size: int) -> None:
+        super().__init__()
+        self.gates = Gates(spec, hidden_size)
+        self.read_out_scale = nn.Parameter(torch.ones(spec.head_dim))
+
+    def forward(
+        self,
+        q: Float[Tensor, "batch time heads key_dim"],
+        k: Float[Tensor, "batch time heads key_dim"],
+        v: Float[Tensor, "batch time heads value_dim"],
+        x: Float[Tensor, "batch time hidden"],
+        fast_weights: Float[Tensor, "batch heads key_dim value_dim"],
+    ) -> tuple[
+        Float[Tensor, "batch time heads value_dim"],
+        Float[Tensor, "batch heads key_dim value_dim"],
+        dict[str, Tensor],
+    ]:
+        """The read-out, the fast weights afterwards, and readings. q and k must have unit length."""
+        log_decay, beta = self.gates(x)
+        read, after = chunk_gated_delta_rule(
+            q, k, v, log_decay, beta, scale=1.0, initial_state=fast_weights, output_final_state=True
+        )
+        assert after is not None
+        readings = {
+            "memory/persistence": log_decay.detach().exp().mean(),
+            "memory/write_strength": beta.detach().mean(),
+            "memory/state_norm": after.detach().flatten(1).norm(dim=1).mean(),
+        }
+        return self.normalise(read), after, readings
+
+    def normalise(
+        self, read: Float[Tensor, "batch time heads value_dim"]
+    ) -> Float[Tensor, "batch time heads value_dim"]:
+        wide = read if read.dtype == torch.float64 else read.float()
+        scaled = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + READ_OUT_EPS) * self.read_out_scale
+        return scaled.to(read.dtype)
+
+
+def _wide(linear: nn.Linear, x: Tensor) -> Tensor:
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    return F.linear(x.to(dtype), linear.weight.to(dtype), linear.bias.to(dtype))

@@ -1,0 +1,213 @@
+"""The hybrid: a frozen base that sees one chunk at a time, and sidecars whose memory crosses the chunks."""
+
+from collections.abc import Callable, Collection, Iterator
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from specs.hybrid import HybridSpec
+from zoo.models.frozen_base import FrozenBase
+from zoo.models.hybrid.block import FAST_WEIGHTS, WINDOW, Sidecar
+from zoo.models.hybrid.state import HybridState, SidecarState
+from zoo.models.interface import MemoryLanguageModel, ModelOutput
+from zoo.training.errors import CheckpointError
+
+TOKENS_AT_ONCE = 16_384
+"""Most tokens of one call to the base: enough to keep a device busy, little enough to stream any length."""
+
+Score = Literal["all", "last"]
+
+
+class Piece(NamedTuple):
+    """Tokens that the base takes in one call: `chunks` rows of `length` tokens for each row of the batch."""
+
+    start: int
+    chunks: int
+    length: int
+    ends_chunk: bool
+
+    @property
+    def tokens(self) -> int:
+        return self.chunks * self.length
+
+
+class Hybrid(MemoryLanguageModel[HybridState]):
+    """Sidecars parallel to decoder layers: each reads its layer's normed input and adds to its layer's output.
+
+    Attention of the base never crosses a chunk boundary, so whole chunks go through it side by side, as rows of one
+    batch; the sidecars see them one after the other. The base is no part of this module: its weights are not among the
+    parameters or the saved state, which holds the base's sum instead, and another base's sum is refused.
+    """
+
+    switches = (FAST_WEIGHTS, WINDOW)
+
+    def __init__(self, spec: HybridSpec, base: FrozenBase) -> None:
+        super().__init__()
+        self.spec = spec
+        self.base = base
+        self.vocab_size = spec.vocab_size
+        self.recompute_activations = False
+        """Keep no activations for the backward pass but those at the borders of a call's pieces; make them again."""
+        hidden_size = spec.backbone.architecture.hidden_size
+        self.sidecars = nn.ModuleDict({str(layer): Sidecar(spec.mixer, hidden_size) for layer in spec.sidecar_layers})
+
+    def initial_state(self, batch_size: int) -> HybridState:
+        """Empty memories at the start of a document."""
+        sidecars = {int(layer): self.sidecar(layer).initial_state(batch_size) for layer in self.sidecars}
+        return HybridState(sidecars, (), 0)
+
+    def sidecar(self, layer: int | str) -> Sidecar:
+        """The sidecar of a decoder layer."""
+        sidecar = self.sidecars[str(layer)]
+        assert isinstance(sidecar, Sidecar)
+        return sidecar
+
+    def forward(
+        self, tokens: Int[Tensor, "batch time"], state: HybridState | None = None, without: Collection[str] = ()
+    ) -> ModelOutput[HybridState]:
+        """Logits [B, T, V] and the state, which keeps its history: gradients flow through it until it is detached."""
+        return self.advance(tokens, state, without)
+
+    def advance(
+        self,
+        tokens: Int[Tensor, "batch time"],
+        state: HybridState | None = None,
+        without: Collection[str] = (),
+        score: Score = "all",
+    ) -> ModelOutput[HybridState]:
+        """As `forward`; with `score="last"` logits [B, 1, V] of the last token alone, for texts of any length."""
+        state = self.initial_state(tokens.shape[0]) if state is None else state
+        self._check(tokens, state, without)
+        logits: list[Tensor] = []
+        readings = _Readings()
+        for piece in self._pieces(tokens, state.position):
+            part = tokens[:, piece.start : piece.start + piece.tokens]
+            scored, state, measured = self._through(part, piece, state, without, score)
+            logits = [*logits, scored] if score == "all" else [scored[:, -1:]]
+            readings.add(measured, piece.tokens)
+        if not logits:
+            width = 0 if score == "last" else tokens.shape[1]
+            logits = [self._like.new_zeros(tokens.shape[0], width, self.vocab_size)]
+        return ModelOutput(torch.cat(logits, dim=1), state, readings.means())
+
+    def _through(
+        self, tokens: Tensor, piece: Piece, state: HybridState, without: Collection[str], score: Score
+    ) -> tuple[Tensor, HybridState, dict[str, Tensor]]:
+        def run() -> tuple[Tensor, HybridState, dict[str, Tensor]]:
+            return self._run_piece(tokens, piece, state, without, score)
+
+        if not (self.recompute_activations and torch.is_grad_enabled()):
+            return run()
+        # The base has no dropout and sidecars draw nothing, so there is no random state to keep.
+        result: tuple[Tensor, HybridState, dict[str, Tensor]] = checkpoint(
+            run, use_reentrant=False, preserve_rng_state=False
+        )
+        return result
+
+    def _run_piece(
+        self, tokens: Tensor, piece: Piece, state: HybridState, without: Collection[str], score: Score
+    ) -> tuple[Tensor, HybridState, dict[str, Tensor]]:
+        batch = tokens.shape[0]
+        after: dict[int, SidecarState] = {}
+        readings: dict[str, Tensor] = {}
+
+        def edit(layer: int, normed: Tensor, hidden: Tensor) -> Tensor:
+            """The sidecar reads the chunks of a row in sequence; the base has them as rows of its own."""
+            in_sequence = normed.reshape(batch, piece.tokens, -1)
+            out, after[layer], measured = self.sidecar(layer)(in_sequence, state.sidecars[layer], without)
+            added: Tensor = hidden + out.reshape(hidden.shape).to(hidden.dtype)
+            measured["memory/output_share"] = _share(out, added)
+            readings.update({f"{name}/layer_{layer}": value for name, value in measured.items()})
+            return added
+
+        logits, cache = self.base.run(
+            tokens.reshape(batch * piece.chunks, piece.length),
+            state.cache,
+            edit,
+            tuple(state.sidecars),
+            keep_cache=not piece.ends_chunk,
+            last_logits_only=score == "last",
+        )
+        scored = logits.reshape(batch, -1, logits.shape[-1])
+        return scored, HybridState(after, cache, state.position + piece.tokens), readings
+
+    def _pieces(self, tokens: Tensor, position: int) -> Iterator[Piece]:
+        """First what finishes the chunk begun before, then whole chunks, then what begins the next."""
+        batch, time = tokens.shape
+        size = self.spec.chunk_size
+        start, begun = 0, position % size
+        at_once = max(1, TOKENS_AT_ONCE // max(1, batch * size))
+        while start < time:
+            rest = time - start
+            if begun or rest < size:
+                piece = Piece(start, 1, min(size - begun, rest), begun + rest >= size)
+            else:
+                piece = Piece(start, min(rest // size, at_once), size, True)
+            yield piece
+            start, begun = start + piece.tokens, 0
+
+    def _check(self, tokens: Tensor, state: HybridState, without: Collection[str]) -> None:
+        if state.batch_size != tokens.shape[0]:
+            raise ValueError(
+                f"the memory state belongs to a batch of {state.batch_size}, but this batch has {tokens.shape[0]} "
+                "rows: start from initial_state(batch_size) or keep the batch size"
+            )
+        if unknown := sorted(set(without) - set(self.switches)):
+            raise ValueError(f"{unknown[0]} is no memory of this model, it has {', '.join(self.switches)}")
+        if tuple(state.sidecars) != self.spec.sidecar_layers:
+            raise ValueError(
+                f"the memory state has sidecars on layers {list(state.sidecars)}, this model on "
+                f"{list(self.spec.sidecar_layers)}"
+            )
+
+    @property
+    def _like(self) -> Tensor:
+        return next(self.parameters())
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Hybrid":
+        """Moving or casting takes the base along."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.base.network._apply(fn)
+        return self
+
+    def get_extra_state(self) -> Tensor:
+        """The base's sum, 32 bytes: part of `state_dict`, so that every checkpoint knows its base."""
+        return torch.tensor(list(bytes.fromhex(self.base.sha256 or "00" * 32)), dtype=torch.uint8)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Raises `CheckpointError` when the weights being loaded were trained on another base."""
+        trained_on = bytes(state.tolist()).hex()
+        if trained_on != self.base.sha256:
+            raise CheckpointError(
+                f"the sidecars were trained on a base with the sum {trained_on[:16]}…, but {self.base.name} has "
+                f"{self.base.sha256[:16]}…: use the base they were trained on"
+            )
+
+
+class _Readings:
+    """Means over the tokens of a call's pieces; of a norm, the last."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.tokens = 0
+
+    def add(self, measured: dict[str, Tensor], tokens: int) -> None:
+        self.tokens += tokens
+        for name, value in measured.items():
+            if name.startswith("memory/state_norm"):
+                self.sums[name] = value
+            else:
+                self.sums[name] = self.sums.get(name, torch.zeros_like(value)) + value * tokens
+
+    def means(self) -> dict[str, Tensor]:
+        return {n: s if n.startswith("memory/state_norm") else s / self.tokens for n, s in self.sums.items()}
+
+
+def _share(out: Tensor, added: Tensor) -> Tensor:
+    """The norm of what a sidecar adds, as a share of the norm of the layer's output with it."""
+    whole = added.detach().float().norm()
+    share: Tensor = out.detach().float().norm() / whole.clamp_min(torch.finfo(whole.dtype).tiny)
+    return share
