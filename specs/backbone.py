@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from specs.base import FilePath, PositiveFloat, PositiveInt, Spec
+from specs.base import FilePath, Fraction, PositiveFloat, PositiveInt, Spec
 from specs.data import PydocTopics, TextSource
 from specs.provenance import OURS, PROBE
 
@@ -105,6 +105,11 @@ class BaseTrainingSpec(Spec):
     sequence_length: Annotated[PositiveInt, OURS] = 64
     learning_rate: Annotated[PositiveFloat, PROBE] = 3e-3
     warmup_steps: Annotated[PositiveInt, OURS] = 30
+    spelling: Annotated[Fraction, PROBE] = Field(
+        0.25,
+        description="Share of each batch that spells random printable characters, each some times in a row. Without it "
+        "the base cannot tell rare characters apart, and no sidecar can make it say them.",
+    )
     seed: Annotated[int, Field(ge=0), OURS] = 0
 
 

@@ -53,3 +53,6 @@ TRIANGULAR_INVERSE = 1e-12
 
 PROCESSES = 1e-4
 """Losses and norms of some steps in float32, relative, one process against two: rows are summed in another order."""
+
+SIDECAR_SPLIT = 2e-6
+"""A text in pieces against the whole, float32, relative L2: sums over a window or a chunk are made in another order."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from specs.backbone import (
@@ -209,7 +210,7 @@ def _same(found: Any, wanted: Any) -> bool:
 def _told_in_one_line(name: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError) as error:
+    except (OSError, SafetensorError, ValueError) as error:
         if Path(name).exists():
             raise BackboneError(f"{name}: cannot be loaded: {_first_sentence(error)}") from None
         raise BackboneError(

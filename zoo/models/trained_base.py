@@ -2,12 +2,15 @@
 
 import math
 import os
+import string
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 from filelock import FileLock
+from jaxtyping import Int
 from platformdirs import user_cache_path
 from rich.console import Console
 from rich.progress import track
@@ -24,6 +27,7 @@ CACHE_VARIABLE = "CORTEXZOO_CACHE"
 VALIDATION_FRACTION = 0.1
 VALIDATION_WINDOWS = 64
 LINES = 10
+PRINTABLE = np.frombuffer(f"{string.printable[:95]}\n".encode(), dtype=np.uint8).astype(np.int64)
 
 
 def cache_folder() -> Path:
@@ -68,7 +72,10 @@ def train_base(network: nn.Module, spec: BaseTrainingSpec, data: TextData) -> fl
     network.train()
     for step in _reported(spec.steps):
         starts = order.starts(step * spec.batch_size, spec.batch_size)
-        loss = _loss(network, cut_windows(data.train, starts, spec.sequence_length))
+        tokens = cut_windows(data.train, starts, spec.sequence_length)
+        spelled = round(spec.spelling * spec.batch_size)
+        tokens[:spelled] = spelling(spelled, spec.sequence_length + 1, np.random.default_rng([spec.seed, step]))
+        loss = _loss(network, tokens)
         optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(network.parameters(), 1.0, error_if_nonfinite=True)
@@ -78,6 +85,13 @@ def train_base(network: nn.Module, spec: BaseTrainingSpec, data: TextData) -> fl
     with torch.no_grad():
         starts = data.validation_starts(spec.sequence_length, VALIDATION_WINDOWS)
         return _loss(network, cut_windows(data.validation, starts, spec.sequence_length)).item()
+
+
+def spelling(rows: int, length: int, generator: np.random.Generator) -> Int[Tensor, "rows length"]:
+    """Random printable characters, each two to four times in a row, so that what comes next is in part known."""
+    times = int(generator.integers(2, 5))
+    drawn = generator.choice(PRINTABLE, size=(rows, -(-length // times)))
+    return torch.from_numpy(drawn.repeat(times, axis=1)[:, :length])
 
 
 def _loss(network: nn.Module, tokens: Tensor) -> Tensor:

