@@ -1,4 +1,4 @@
-"""What to train on: byte-level text from the interpreter itself, from files, or from JSONL."""
+"""What to train on: byte-level text from the interpreter itself, from files or from JSONL, or a memory task."""
 
 from typing import Annotated, Literal
 
@@ -6,6 +6,7 @@ from pydantic import Field
 
 from specs.base import FilePaths, NamedSpec, Spec
 from specs.provenance import OURS
+from specs.task import TaskSpec
 
 
 class PydocTopics(Spec):
@@ -41,4 +42,4 @@ class TextSpec(NamedSpec):
     validation_fraction: Annotated[float, Field(gt=0, lt=1), OURS] = 0.1
 
 
-DataSpec = TextSpec
+DataSpec = Annotated[TextSpec | TaskSpec, Field(discriminator="family")]

@@ -65,11 +65,13 @@ class _Spot:
         spot = cls((), Slot.of_type(TYPES[kind]), root, (), None)
         steps = list(loc)
         while steps:
-            # pydantic puts the tag of a tagged union into the location; the user's path has no such step.
-            if spot.slot and spot.slot.tag_key and steps[0] in spot.slot.classes():
-                steps.pop(0)
-                continue
             step = steps.pop(0)
+            # pydantic puts the tag of a tagged union into the location; the user's path has no such step. One step
+            # only: the next may be a field of the same name.
+            if spot.slot and spot.slot.tag_key and step in spot.slot.classes():
+                if not steps:
+                    break
+                step = steps.pop(0)
             if step == "[key]":
                 return cls(spot.path, spot.slot, spot.node, spot.around, spot.around_slot, is_key=True)
             spot = spot.enter(step)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from harness.subject import Subject
-from specs import DataSpec, ExperimentSpec, RecipeSpec, SuiteSpec
+from specs import ExperimentSpec, RecipeSpec, SuiteSpec
+from specs.data import TextSpec
 from specs.suite import PROPERTY_NAMES, Check
 from specs.variant import TransformerSpec
 from zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput
@@ -239,7 +240,7 @@ def experiment(**recipe: Any) -> ExperimentSpec:
         name="tiny",
         variant=TransformerSpec(name="tiny", hidden_size=8, num_heads=1, num_layers=1, intermediate_size=8),
         recipe=RecipeSpec(**{"name": "tiny", "steps": 20, "batch_size": 2, "sequence_length": 16, **recipe}),
-        data=DataSpec(name="tiny"),
+        data=TextSpec(name="tiny"),
         suite=SuiteSpec(name="tiny", properties={name: Check() for name in PROPERTY_NAMES}),
     )
 

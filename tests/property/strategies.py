@@ -18,6 +18,7 @@ from specs.base import FilePaths, NamedSpec, Spec
 from specs.kinds import TYPES, Kind, adapter
 from specs.provenance import SOURCE_KINDS
 from specs.slots import Slot, field_slots, scalar_types
+from specs.task import MemoryTask
 
 seeds = st.integers(0, 2**31 - 1)
 
@@ -166,6 +167,21 @@ def specs_of(draw: st.DrawFn, kind: Kind) -> NamedSpec:
     return spec
 
 
+TASK_SIZES: dict[str, st.SearchStrategy[int]] = {
+    "num_pairs": st.integers(6, 8),
+    "num_queries": st.integers(1, 6),
+    "num_rebound": st.integers(1, 6),
+    "num_letters": st.integers(8, 99),
+    "num_keys": st.integers(8, 80),
+    "num_values": st.integers(2, 80),
+    "num_noise": st.integers(1, 80),
+    "sequence_length": st.integers(32, 5000),
+    "vocab_size": st.integers(9, 128).map(lambda half: 2 * half),
+    "num_copied": st.integers(1, 32),
+}
+"""Sizes of memory tasks that fit one another, those that are left at their defaults included."""
+
+
 @cache
 def _content_of(kind: Kind) -> st.SearchStrategy[Any]:
     return _spec_content(Slot.of_type(TYPES[kind]))
@@ -192,6 +208,8 @@ def _fields(spec_class: type[Spec], slot: Slot) -> st.SearchStrategy[dict[str, A
         # Heads and columns divide it.
         fields["hidden_size"] = st.integers(1, 64).map(lambda units: 48 * units)
         fields |= {name: st.sampled_from((1, 2, 4, 8, 12)) for name in ("num_heads",) if name in fields}
+    if spec_class in get_args(get_args(MemoryTask)[0]):
+        fields |= {name: strategy for name, strategy in TASK_SIZES.items() if name in fields}
     # pydantic asks for the tag; everything else that has a default may be left out.
     needed = {name for name, inner in slots.items() if name == slot.tag_key or inner.is_required()}
     return st.fixed_dictionaries(

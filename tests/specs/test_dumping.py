@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from specs import DataSpec, dump_yaml, load, shipped_names
+from specs import dump_yaml, load, shipped_names
 from specs.base import NamedSpec
-from specs.data import TextFiles
+from specs.data import TextFiles, TextSpec
 from specs.kinds import KINDS, Kind
 from tests.property.strategies import specs_of
 
@@ -39,7 +39,7 @@ def test_shipped_specs_come_back(kind: Kind) -> None:
     "text", ["yes", "1e-4", "0o7", "null", "~", " a  b ", "a\nb\n", "^\x85³", "\x00\t", "#", "<<", "🜚"]
 )
 def test_text_stays_text(text: str) -> None:
-    spec = DataSpec(name="n", description=text, source=TextFiles(paths=("/" + text,)))
+    spec = TextSpec(name="n", description=text, source=TextFiles(paths=("/" + text,)))
     assert loaded_back(spec) == spec
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from specs import load, load_experiment
+from specs import load, load_experiment, shipped_names
 from specs.data import TextFiles, TextSpec
 from specs.recipe import Cosine, CosineRestarts, NoClipping
 from specs.resolving import MAX_CHAIN
@@ -69,7 +69,8 @@ def test_relative_references_are_relative_to_their_file(write: Write) -> None:
 
 
 def test_data_paths_are_relative_to_the_file_that_has_them(write: Write, tmp_path: Path) -> None:
-    write("data [1]/text.yaml", "kind: data\nname: d\nsource: {kind: files, paths: [a.txt, sub/*.txt, /b.txt]}\n")
+    source = "source: {kind: files, paths: [a.txt, sub/*.txt, /b.txt]}\n"
+    write("data [1]/text.yaml", "kind: data\nfamily: text\nname: d\n" + source)
     write("child.yaml", "kind: data\nname: c\nextends: 'data [1]/text.yaml'\n")
     folder = tmp_path / "data [[]1]"
     expected = TextFiles(paths=(str(folder / "a.txt"), str(folder / "sub/*.txt"), "/b.txt"))
@@ -79,7 +80,7 @@ def test_data_paths_are_relative_to_the_file_that_has_them(write: Write, tmp_pat
 
 
 def test_a_part_is_a_name_a_path_or_a_mapping(write: Write) -> None:
-    write("d.yaml", "kind: data\nname: d\n")
+    write("d.yaml", "kind: data\nname: d\nfamily: text\n")
     write(
         "exp.yaml",
         """\
@@ -166,7 +167,7 @@ def test_provenance_merges_but_not_for_what_was_changed(write: Write) -> None:
     ],
 )  # fmt: skip
 def test_one_line_for_a_file_that_cannot_be_used(write: Write, mistakes: Mistakes, content: bytes, line: str) -> None:
-    write("data.yaml", "kind: data\nname: d\n")
+    write("data.yaml", "kind: data\nname: d\nfamily: text\n")
     assert mistakes(write("bad.yaml", content)) == [line]
 
 
@@ -183,7 +184,8 @@ def test_files_that_cannot_be_opened(write: Write, mistakes: Mistakes, tmp_path:
 def test_names_that_nothing_has(write: Write, mistakes: Mistakes) -> None:
     write("mine.yaml", RECIPE)
     assert mistakes("transfromer") == ["transfromer: no spec of this name is shipped; did you mean transformer?"]
-    assert mistakes("robust", "data") == ["robust: no data called 'robust' is shipped; known here: pydoc-topics"]
+    known = ", ".join(shipped_names("data"))
+    assert mistakes("robust", "data") == [f"robust: no data called 'robust' is shipped; known here: {known}"]
     assert mistakes("mine") == ["mine: no spec of this name is shipped; did you mean the file mine.yaml?"]
     assert mistakes("mine.yaml", "data") == ["mine.yaml:1:7: kind must be data, got recipe"]
 
@@ -212,7 +214,7 @@ def test_a_broken_parent_hides_no_mistake_of_the_child_or_of_other_parts(write: 
         recipe:
           extends: robst
           stepz: 3
-        data: {source: {kind: files}}
+        data: {family: text, source: {kind: files}}
         suite: 3
         """,
     )
@@ -221,6 +223,6 @@ def test_a_broken_parent_hides_no_mistake_of_the_child_or_of_other_parts(write: 
         "exp.yaml:5:12: no recipe called 'robst' is shipped; did you mean robust?",
         "exp.yaml:6:3: recipe.stepz is unknown; did you mean steps?",
         "exp.yaml:7:7: data.name is missing",
-        "exp.yaml:7:16: data.source.paths is missing",
+        "exp.yaml:7:30: data.source.paths is missing",
         "exp.yaml:8:8: suite must be a name, a path ending in .yaml, or a mapping, got 3",
     ]

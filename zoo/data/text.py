@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from specs.data import TextSpec
+from specs.data import DataSpec, TextSpec
 from zoo.data.errors import DataError
 from zoo.data.order import ByteArray, TrainingOrder, validation_starts
 from zoo.data.reference import ReferenceLosses, reference_losses
@@ -24,8 +24,12 @@ class TextData:
     """Hex digest of the whole text, both parts together."""
 
     @classmethod
-    def from_spec(cls, spec: TextSpec, folder: Path | None = None) -> Self:
+    def from_spec(cls, spec: DataSpec, folder: Path | None = None) -> Self:
         """Read and split what `spec` names; relative paths start at `folder`. Raises `DataError`."""
+        if not isinstance(spec, TextSpec):
+            raise DataError(
+                f"data {spec.name}: text is required here (family: text), got a task (family: {spec.family})"
+            )
         return cls.from_bytes(read_source(spec.source, folder), spec.validation_fraction)
 
     @classmethod

@@ -1,0 +1,60 @@
+"""Pairs of words, spelled letter by letter; a question names a key and wants its value.
+
+…QXabc=wxyz;kfe=qpoa; … FJWK … ?abc=[wxyz]OPK…
+"""
+
+from string import ascii_lowercase
+
+import numpy as np
+
+from specs.task import LETTERS, KeyValue, TaskSpec
+from zoo.data.tasks.chance import Chance, of_uniform_symbols
+from zoo.data.tasks.document import Ints, PassageWriter
+from zoo.data.tasks.letters import NOISE_LETTERS, Script, draw_letters
+from zoo.data.tasks.task import Composition, Task
+from zoo.data.tasks.vocabulary import Vocabulary
+
+MARKS = "=;?"
+CHARACTERS = ascii_lowercase + MARKS + NOISE_LETTERS
+
+
+class KeyValueTask(Task):
+    """Keys differ within a document, values are drawn independently, each key is asked for at most once."""
+
+    def __init__(self, spec: TaskSpec, kind: KeyValue, vocabulary: Vocabulary, seed: int) -> None:
+        self.kind = kind
+        self._script = script = Script(vocabulary, MARKS, letters=ascii_lowercase)
+        self.noise = script.noise
+        letters = kind.key_length + kind.value_length
+        facts = kind.num_pairs * script.length(letters=letters, marks="=;")
+        questions = kind.num_queries * script.length(letters=letters, marks="?=")
+        super().__init__(spec, vocabulary, seed, facts, questions)
+
+    def compose(self, rng: np.random.Generator) -> Composition:
+        kind, letters, marks = self.kind, self._script.letters, self._script.marks
+        codes = rng.choice(LETTERS**kind.key_length, size=kind.num_pairs, replace=False)
+        keys = [letters.write(_letters_of(int(code), kind.key_length)) for code in codes]
+        values = [letters.write(draw_letters(rng, kind.value_length)) for _ in keys]
+        facts, questions = PassageWriter(), PassageWriter()
+        ends = []
+        for key, value in zip(keys, values, strict=True):
+            facts.write([*key, *marks["="]])
+            ends.append(facts.write(value))
+            facts.write(marks[";"])
+        asked = rng.permutation(kind.num_pairs)[: kind.num_queries]
+        for pair in asked:
+            questions.write([*marks["?"], *keys[pair], *marks["="]])
+            questions.answer(values[pair])
+        return Composition(
+            facts.passage(),
+            questions.passage(),
+            evidence=[ends[pair] for pair in asked],
+            slices={"pairs": [kind.num_pairs] * len(asked), "pair": [int(pair) for pair in asked]},
+        )
+
+    def chance(self) -> Chance:
+        return of_uniform_symbols(self._script.letters.spellings, self.kind.value_length)
+
+
+def _letters_of(code: int, count: int) -> Ints:
+    return np.array([code // LETTERS**place % LETTERS for place in range(count)], dtype=np.int64)

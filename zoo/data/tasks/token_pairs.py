@@ -1,0 +1,48 @@
+"""Pairs of a one-token key and a one-token value. With k keys, v values and n noise tokens:
+
+… n n k3 v7 k1 v2 k8 v7 n … n n n … n k8 [v7] k3 [v7] k1 [v2] n n …
+"""
+
+import numpy as np
+
+from specs.task import PairsOfTokens, TaskSpec
+from zoo.data.tasks.chance import Chance
+from zoo.data.tasks.document import PassageWriter
+from zoo.data.tasks.task import Composition, Task
+from zoo.data.tasks.vocabulary import Vocabulary
+
+
+class TokenPairsTask(Task):
+    """Keys differ within a document, values are drawn independently, each key is asked for at most once."""
+
+    def __init__(
+        self, spec: TaskSpec, kind: PairsOfTokens, vocabulary: Vocabulary, seed: int, rebound: int = 0
+    ) -> None:
+        """`rebound`: how many keys are bound a second time, to another value, after all have been bound once."""
+        self.kind, self.rebound = kind, rebound
+        tokens = vocabulary.distinct(kind.num_tokens)
+        self._keys, self._values, self.noise = np.split(tokens, [kind.num_keys, kind.num_keys + kind.num_values])
+        super().__init__(spec, vocabulary, seed, 2 * (kind.num_pairs + rebound), 2 * kind.num_queries)
+
+    def compose(self, rng: np.random.Generator) -> Composition:
+        kind = self.kind
+        keys = self._keys[rng.choice(kind.num_keys, size=kind.num_pairs, replace=False)]
+        values = rng.integers(kind.num_values, size=kind.num_pairs)
+        facts, questions = PassageWriter(), PassageWriter()
+        ends = [facts.write([key, self._values[value]]) for key, value in zip(keys, values, strict=True)]
+        changed = rng.permutation(kind.num_pairs)[: self.rebound]
+        for pair in changed:
+            # A step from 1 to all values but one, so that the new value is never the old one.
+            values[pair] = (values[pair] + rng.integers(1, kind.num_values)) % kind.num_values
+            ends[pair] = facts.write([keys[pair], self._values[values[pair]]])
+        asked = rng.permutation(kind.num_pairs)[: kind.num_queries]
+        for pair in asked:
+            questions.write([keys[pair]])
+            questions.answer([self._values[values[pair]]])
+        slices = {"pairs": [kind.num_pairs] * len(asked), "pair": [int(pair) for pair in asked]}
+        if self.rebound:
+            slices["rebound"] = [int(pair in changed) for pair in asked]
+        return Composition(facts.passage(), questions.passage(), evidence=[ends[pair] for pair in asked], slices=slices)
+
+    def chance(self) -> Chance:
+        return Chance(1 / self.kind.num_values, 1 / self.kind.num_values)
