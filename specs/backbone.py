@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from specs.base import FilePath, Fraction, PositiveFloat, PositiveInt, Spec
 from specs.data import PydocTopics, TextSource
-from specs.provenance import OURS, PROBE
+from specs.provenance import OURS, RECALL
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 
@@ -100,12 +100,12 @@ class BaseTrainingSpec(Spec):
     """How a base of one's own is trained: next byte of a text, AdamW, warmup and then a cosine down to a tenth."""
 
     source: Annotated[TextSource, OURS] = PydocTopics()
-    steps: Annotated[PositiveInt, PROBE] = 600
+    steps: Annotated[PositiveInt, RECALL] = 600
     batch_size: Annotated[PositiveInt, OURS] = 32
     sequence_length: Annotated[PositiveInt, OURS] = 64
-    learning_rate: Annotated[PositiveFloat, PROBE] = 3e-3
+    learning_rate: Annotated[PositiveFloat, RECALL] = 3e-3
     warmup_steps: Annotated[PositiveInt, OURS] = 30
-    spelling: Annotated[Fraction, PROBE] = Field(
+    spelling: Annotated[Fraction, RECALL] = Field(
         0.25,
         description="Share of each batch that spells random printable characters, each some times in a row. Without it "
         "the base cannot tell rare characters apart, and no sidecar can make it say them.",

@@ -5,9 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from specs.base import PositiveInt, Spec
-from specs.provenance import OURS, PROBE, Source
-
-USER_RUN = Source("the user's Cortex v2 training command", "user")
+from specs.provenance import OURS, RECALL, USER_RUN
 
 GateBias = Annotated[float, Field(ge=-20, le=20)]
 
@@ -20,10 +18,10 @@ class ShortConvSpec(Spec):
     """
 
     kernel_size: Annotated[PositiveInt, OURS] = 4
-    key_lags: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), PROBE] = Field(
+    key_lags: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), RECALL] = Field(
         (1,), description="How many tokens back the keys of each head look at the start; heads take turns."
     )
-    noise: Annotated[float, Field(ge=0), PROBE] = Field(0.02, description="Standard deviation added to every tap.")
+    noise: Annotated[float, Field(ge=0), RECALL] = Field(0.02, description="Standard deviation added to every tap.")
 
     @model_validator(mode="after")
     def _lags_fit(self) -> Self:
@@ -41,8 +39,8 @@ class PersistenceSpec(Spec):
     Bias 2 keeps .88 a token, 6 .9975, 12 .999994: after 35,000 tokens .81 of what was written is there only with 12.
     """
 
-    fastest_bias: Annotated[GateBias, PROBE] = 6.0
-    slowest_bias: Annotated[GateBias, PROBE] = 12.0
+    fastest_bias: Annotated[GateBias, RECALL] = 6.0
+    slowest_bias: Annotated[GateBias, RECALL] = 12.0
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -64,10 +62,10 @@ class MixerSpec(Spec):
     num_heads: Annotated[PositiveInt, OURS] = 2
     head_dim: Annotated[PositiveInt, OURS] = Field(32, description="Of keys and values; the user's `--fast_rank`.")
     window_size: Annotated[PositiveInt, USER_RUN] = Field(128, description="Tokens, the own one included.")
-    conv: Annotated[ShortConvSpec, PROBE] = ShortConvSpec()
-    persistence: Annotated[PersistenceSpec, PROBE] = PersistenceSpec()
-    write_bias: Annotated[GateBias, PROBE] = Field(-1.0, description="Write strength at the start: sigmoid of this.")
+    conv: Annotated[ShortConvSpec, RECALL] = ShortConvSpec()
+    persistence: Annotated[PersistenceSpec, RECALL] = PersistenceSpec()
+    write_bias: Annotated[GateBias, RECALL] = Field(-1.0, description="Write strength at the start: sigmoid of this.")
     negative_eigenvalues: Annotated[bool, OURS] = Field(
         False, description="Write strengths up to 2, so that a write can turn a direction of the memory around."
     )
-    gate_bias: Annotated[GateBias, PROBE] = Field(0.0, description="0: attention and memory start with equal shares.")
+    gate_bias: Annotated[GateBias, RECALL] = Field(0.0, description="0: attention and memory start with equal shares.")

@@ -23,3 +23,5 @@ PHASE_1_BASELINE = Source("CortexGPT Phase 1 stability document, the value befor
 PROTOTYPE = Source("public CortexGPT prototype, original model", "reference-code")
 PROBE = Source("learning-rate and ablation runs, docs/results.md", "measured-here")
 OURS = Source("convention of this project", "ours")
+RECALL = Source("recall runs, docs/recall.md", "measured-here")
+USER_RUN = Source("the user's Cortex v2 training command", "user")

@@ -36,9 +36,10 @@ def _of_a_run(error: Exception) -> tuple[list[str], int] | None:
     from harness.run_folder import RunFolderError
     from harness.tracking.base import RunStopped
     from zoo.data.errors import DataError
+    from zoo.models.errors import BackboneError
     from zoo.training.errors import CheckpointError, SetupError, TrainingStopped
 
-    if isinstance(error, (DataError, RunFolderError, SetupError)):
+    if isinstance(error, (BackboneError, DataError, RunFolderError, SetupError)):
         return [str(error)], BAD_INPUT
     if isinstance(error, (CheckpointError, RunStopped, TrainingStopped)):
         return [str(error)], COULD_NOT_GO_ON
