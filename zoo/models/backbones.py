@@ -24,6 +24,7 @@ from specs.backbone import (
 )
 from zoo.models.errors import BackboneError
 from zoo.models.frozen_base import FrozenBase
+from zoo.models.network import hub_is_reachable
 from zoo.models.trained_base import trained_weights
 
 
@@ -39,7 +40,8 @@ def load_backbone(spec: BackboneSpec) -> FrozenBase:
             case TrainedBackbone():
                 return _freeze(_trained(spec), f"trained base {spec.hash()}")
             case HubBackbone(id=name):
-                return _freeze(_pretrained(name, spec.architecture, spec.dtype, revision=spec.revision), name)
+                where: dict[str, Any] = {"revision": spec.revision, "local_files_only": not hub_is_reachable()}
+                return _freeze(_pretrained(name, spec.architecture, spec.dtype, **where), name)
             case FolderBackbone(path=path):
                 if not (Path(path) / "config.json").is_file():
                     raise BackboneError(f"{path}: must be a folder with config.json and safetensors, as a download has")
@@ -79,12 +81,11 @@ def _empty_network(architecture: ArchitectureSpec) -> nn.Module:
 
 
 def _pretrained(
-    source: str, architecture: ArchitectureSpec, dtype: str, revision: str | None = None, gguf_file: str | None = None
+    source: str, architecture: ArchitectureSpec, dtype: str, gguf_file: str | None = None, **where: Any
 ) -> nn.Module:
     """Weights from `source`, once its own description is that of the spec; never from files that must be unpickled."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    where: dict[str, Any] = {} if revision is None else {"revision": revision}
     if gguf_file is not None:
         where["gguf_file"] = gguf_file
     name = source if gguf_file is None else str(Path(source) / gguf_file)

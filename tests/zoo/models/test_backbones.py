@@ -1,5 +1,6 @@
 """Bases: shapes as predicted, wherever they come from, and one clear line when they cannot be had."""
 
+import socket
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -77,6 +78,10 @@ def test_numbers_that_are_not_those_of_the_base_are_named(folder: Path) -> None:
     assert line == f"backbone.architecture.layout must be qwen2, that of {folder}, got llama"
 
 
+def no_address(*_: object) -> None:
+    raise socket.gaierror(-2, "Name or service not known")
+
+
 def test_what_cannot_be_found_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "must be a folder with config.json" in message(FolderBackbone(path=str(tmp_path), architecture=SMALL))
     assert message(GGUFBackbone(path="/no.gguf", architecture=SMALL)) == "/no.gguf: no such GGUF file"
@@ -85,6 +90,9 @@ def test_what_cannot_be_found_says_what_to_do(tmp_path: Path, monkeypatch: pytes
     line = message(HubBackbone(id="nobody/nothing-of-that-name", architecture=SMALL))
     assert line.startswith("backbone.id: nobody/nothing-of-that-name is neither in the local Hugging Face cache nor")
     assert "kind: folder" in line and "kind: trained" in line
+    monkeypatch.setattr(socket, "getaddrinfo", no_address)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    assert "could it be fetched" in message(HubBackbone(id="nobody/nothing-of-that-name", architecture=SMALL))
     (tmp_path / "broken.gguf").write_bytes(b"no gguf")
     monkeypatch.setitem(sys.modules, "gguf", None)
     line = message(GGUFBackbone(path=str(tmp_path / "broken.gguf"), architecture=SMALL))
