@@ -14,8 +14,11 @@ from pydantic import ValidationError
 from torch import Tensor
 from torch.nn.functional import logsigmoid, normalize
 
-from specs.base import FilePaths, NamedSpec, Spec
+from specs.backbone import BaseTrainingSpec, GPT2Architecture, RotaryArchitecture
+from specs.base import FilePath, FilePaths, NamedSpec, Spec
+from specs.hybrid import HybridSpec
 from specs.kinds import TYPES, Kind, adapter
+from specs.mixer import PersistenceSpec, ShortConvSpec
 from specs.provenance import SOURCE_KINDS
 from specs.slots import Slot, field_slots, scalar_types
 from specs.task import MemoryTask
@@ -182,6 +185,24 @@ TASK_SIZES: dict[str, st.SearchStrategy[int]] = {
 """Sizes of memory tasks that fit one another, those that are left at their defaults included."""
 
 
+ARCHITECTURE_SIZES: dict[str, st.SearchStrategy[Any]] = {
+    "vocab_size": st.integers(256, 200_000),
+    "num_layers": st.integers(2, 99),
+    "num_kv_heads": st.just(1),
+    "head_dim": st.none() | st.integers(1, 64).map(lambda half: 2 * half),
+    "max_positions": st.integers(1024, 99_999),
+}
+HYBRID_SIZES: dict[type[Spec], dict[str, st.SearchStrategy[Any]]] = {
+    HybridSpec: {"chunk_size": st.integers(1, 1024), "layers": st.sampled_from((None, [0], [1], [0, 1]))},
+    BaseTrainingSpec: {"sequence_length": st.integers(1, 1024)},
+    RotaryArchitecture: ARCHITECTURE_SIZES,
+    GPT2Architecture: ARCHITECTURE_SIZES,
+    ShortConvSpec: {"kernel_size": st.integers(4, 9), "key_lags": st.lists(st.integers(0, 3), min_size=1, max_size=3)},
+    PersistenceSpec: {"fastest_bias": st.floats(-20, 6), "slowest_bias": st.floats(6, 20)},
+}
+"""Sizes of bases and sidecars that fit one another, as for tasks."""
+
+
 @cache
 def _content_of(kind: Kind) -> st.SearchStrategy[Any]:
     return _spec_content(Slot.of_type(TYPES[kind]))
@@ -198,6 +219,8 @@ def _spec_content(slot: Slot) -> st.SearchStrategy[Any]:
         absolute = any(isinstance(mark, FilePaths) for mark in slot.metadata)
         items = _spec_content(item)
         return st.lists(items.map(lambda path: f"/{path}") if absolute else items, min_size=1, max_size=3)
+    if any(isinstance(mark, FilePath) for mark in slot.metadata):
+        return texts.map(lambda path: f"/{path}")
     return st.one_of([_scalars(kind, slot.metadata) for kind in scalar_types(slot.annotation)])
 
 
@@ -210,6 +233,9 @@ def _fields(spec_class: type[Spec], slot: Slot) -> st.SearchStrategy[dict[str, A
         fields |= {name: st.sampled_from((1, 2, 4, 8, 12)) for name in ("num_heads",) if name in fields}
     if spec_class in get_args(get_args(MemoryTask)[0]):
         fields |= {name: strategy for name, strategy in TASK_SIZES.items() if name in fields}
+    for owner, sizes in HYBRID_SIZES.items():
+        if issubclass(spec_class, owner):
+            fields |= {name: strategy for name, strategy in sizes.items() if name in fields}
     # pydantic asks for the tag; everything else that has a default may be left out.
     needed = {name for name, inner in slots.items() if name == slot.tag_key or inner.is_required()}
     return st.fixed_dictionaries(
@@ -240,9 +266,16 @@ def _scalars(kind: Any, marks: tuple[Any, ...]) -> st.SearchStrategy[Any]:
         )
     if kind is type(None):
         return st.none()
+    if get_origin(kind) is tuple:
+        return _spec_content(Slot.of_type(kind))
     assert kind is str, kind
+    shortest = next((mark.min_length for mark in marks if isinstance(mark, bounds.MinLen)), 0)
     pattern = next((mark.pattern for mark in marks if getattr(mark, "pattern", None)), None)
-    return st.from_regex(pattern, fullmatch=True).filter(lambda text: len(text) <= 80) if pattern else texts
+    return (
+        st.from_regex(pattern, fullmatch=True).filter(lambda text: len(text) <= 80)
+        if pattern
+        else texts.filter(lambda text: len(text) >= shortest)
+    )
 
 
 def _normal(rng: torch.Generator, *shape: int) -> Tensor:

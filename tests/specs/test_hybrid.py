@@ -22,7 +22,7 @@ from tests.specs.conftest import Mistakes, Write
         ("mixer.window_size=0", "mixer.window_size must be > 0, got 0"),
         ("mixer.write_bias=50", "mixer.write_bias must be <= 20, got 50"),
         ("mixer.persistence.slowest_bias=21", "mixer.persistence.slowest_bias must be <= 20, got 21"),
-        ("mixer.persistence.slowest_bias=1", "fastest_bias must be at most slowest_bias = 1.0, got 6.0"),
+        ("mixer.persistence.slowest_bias=1", "fastest_bias must be at most slowest_bias = 1.0, got 12.0"),
         ("mixer.conv.key_lags=[4]", "key_lags must be below kernel_size = 4, got 4"),
         ("backbone.architecture.num_heads=5", "hidden_size must be a multiple of num_heads = 5"),
         ("backbone.architecture.num_kv_heads=3", "num_kv_heads must divide num_heads = 4, got 3"),

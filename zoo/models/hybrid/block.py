@@ -8,8 +8,10 @@ from torch import Tensor, nn
 
 from specs.mixer import MixerSpec
 from zoo.models.hybrid.delta_memory import DeltaMemory
+from zoo.models.hybrid.precision import wide_dtype, wide_linear, widened
 from zoo.models.hybrid.short_conv import ShortConv
 from zoo.models.hybrid.state import SidecarState
+from zoo.ops.precision import full_precision
 from zoo.ops.sliding_window import sliding_window_attention
 
 FAST_WEIGHTS = "fast_weights"
@@ -48,8 +50,8 @@ class Sidecar(nn.Module):
     def initial_state(self, batch_size: int) -> SidecarState:
         """An empty memory on the weights' device."""
         spec, like = self.spec, self.output.weight
-        wide = torch.promote_types(like.dtype, torch.float32)
-        fast_weights = like.new_zeros(batch_size, spec.num_heads, spec.head_dim, spec.head_dim, dtype=wide)
+        like = like.new_zeros(0, dtype=wide_dtype(like))
+        fast_weights = like.new_zeros(batch_size, spec.num_heads, spec.head_dim, spec.head_dim)
         taps = like.new_zeros(batch_size, spec.conv.kernel_size - 1, 3 * spec.num_heads * spec.head_dim)
         held = like.new_zeros(batch_size, 0, spec.num_heads, spec.head_dim)
         return SidecarState(fast_weights, taps, held, held)
@@ -61,13 +63,19 @@ class Sidecar(nn.Module):
 
         Without "window" or "fast_weights" that part gives zeros and its memory stays as it is.
         """
-        x = x.to(self.output.weight.dtype)
+        with full_precision(x.device):
+            out, after, readings = self._forward(widened(x, self.output.weight), state, without)
+        return out.to(x.dtype), after, readings
+
+    def _forward(
+        self, x: Float[Tensor, "batch time hidden"], state: SidecarState, without: Collection[str]
+    ) -> tuple[Float[Tensor, "batch time hidden"], SidecarState, dict[str, Tensor]]:
         q, k, v, taps = self.queries_keys_values(x, state.taps)
         attention = memory = torch.zeros_like(v)
         window, fast_weights = state.window, state.fast_weights
         readings: dict[str, Tensor] = {}
         if WINDOW not in without:
-            sharp = q * self.sharpness.exp().unsqueeze(-1).to(q.dtype)
+            sharp = q * self.sharpness.to(q.dtype).exp().unsqueeze(-1)
             attention, carried = sliding_window_attention(
                 sharp, k, v, self.spec.window_size, 1.0, window, output_final_state=True
             )
@@ -76,14 +84,14 @@ class Sidecar(nn.Module):
         if FAST_WEIGHTS not in without:
             memory, fast_weights, readings = self.memory(q, k, v, x, fast_weights)
         mixed, gate = self.mix(attention, memory)
-        readings["memory/gate_mean"] = gate.detach().float().mean()
-        return self.output(mixed), SidecarState(fast_weights, taps, window.keys, window.values), readings
+        readings["memory/gate_mean"] = gate.detach().mean()
+        return wide_linear(self.output, mixed), SidecarState(fast_weights, taps, window.keys, window.values), readings
 
     def queries_keys_values(
         self, x: Float[Tensor, "batch time hidden"], taps: Float[Tensor, "batch lags channels"]
     ) -> tuple[Tensor, Tensor, Tensor, Float[Tensor, "batch lags channels"]]:
         """Convolved q and k of unit length and v, each [batch, time, heads, head_dim]; and the conv's last inputs."""
-        projected = torch.cat([self.query(x), self.key(x), self.value(x)], dim=-1)
+        projected = torch.cat([wide_linear(linear, x) for linear in (self.query, self.key, self.value)], dim=-1)
         convolved, taps = self.conv(projected, taps)
         q, k, v = convolved.unflatten(-1, (3, self.spec.num_heads, -1)).unbind(2)
         return unit(q), unit(k), v, taps
@@ -94,12 +102,11 @@ class Sidecar(nn.Module):
         memory: Float[Tensor, "batch time heads value_dim"],
     ) -> tuple[Float[Tensor, "batch time inner"], Float[Tensor, "batch time heads"]]:
         """Both parts by the gate's shares, heads beside each other; and the gate itself."""
-        gate = self.gate(torch.cat([attention, memory], dim=-1).flatten(2)).sigmoid()
+        gate = wide_linear(self.gate, torch.cat([attention, memory], dim=-1).flatten(2)).sigmoid()
         share = gate.unsqueeze(-1)
         return (share * attention + (1 - share) * memory).flatten(2), gate
 
 
 def unit(x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
-    """x / sqrt(|x|^2 + eps), in float32 or wider: finite, with a finite gradient, at zero too."""
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))
-    return (wide * torch.rsqrt(wide.square().sum(-1, keepdim=True) + UNIT_EPS)).to(x.dtype)
+    """x / sqrt(|x|^2 + eps): finite, with a finite gradient, at zero too."""
+    return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + UNIT_EPS)

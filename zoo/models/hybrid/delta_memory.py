@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from specs.mixer import MixerSpec
+from zoo.models.hybrid.precision import wide_linear
 from zoo.ops.gated_delta import chunk_gated_delta_rule
-from zoo.ops.precision import full_precision
 
 READ_OUT_EPS = 1e-6
 
@@ -33,9 +33,9 @@ class Gates(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch time hidden"]
     ) -> tuple[Float[Tensor, "batch time heads"], Float[Tensor, "batch time heads"]]:
-        """log_decay and beta, in float32 or wider: near 1, half precision cannot tell persistences apart."""
-        with full_precision(x.device):
-            return F.logsigmoid(_wide(self.persistence, x)), self.strongest_write * _wide(self.write, x).sigmoid()
+        """log_decay and beta."""
+        log_decay = F.logsigmoid(wide_linear(self.persistence, x))
+        return log_decay, self.strongest_write * wide_linear(self.write, x).sigmoid()
 
 
 class DeltaMemory(nn.Module):
@@ -77,11 +77,6 @@ class DeltaMemory(nn.Module):
     def normalise(
         self, read: Float[Tensor, "batch time heads value_dim"]
     ) -> Float[Tensor, "batch time heads value_dim"]:
-        wide = read if read.dtype == torch.float64 else read.float()
-        scaled = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + READ_OUT_EPS) * self.read_out_scale
-        return scaled.to(read.dtype)
-
-
-def _wide(linear: nn.Linear, x: Tensor) -> Tensor:
-    dtype = torch.promote_types(x.dtype, torch.float32)
-    return F.linear(x.to(dtype), linear.weight.to(dtype), linear.bias.to(dtype))
+        """read / sqrt(mean(read^2) + eps) * scale, for each head."""
+        size = torch.rsqrt(read.square().mean(-1, keepdim=True) + READ_OUT_EPS)
+        return read * size * self.read_out_scale.to(read.dtype)

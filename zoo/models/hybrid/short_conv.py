@@ -6,7 +6,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from specs.mixer import MixerSpec
-from zoo.ops.precision import compute_dtype
 
 
 class ShortConv(nn.Module):
@@ -30,13 +29,12 @@ class ShortConv(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch time channels"], carried: Float[Tensor, "batch lags channels"]
     ) -> tuple[Float[Tensor, "batch time channels"], Float[Tensor, "batch lags channels"]]:
-        """Filtered x, and its last kernel_size - 1 tokens. Sums are made in float32 or wider."""
+        """Filtered x, and its last kernel_size - 1 tokens."""
         time, lags = x.shape[1], carried.shape[1]
-        near = torch.cat([carried.to(x.dtype), x], dim=1)
-        wide, taps = near.to(compute_dtype(near)), self.taps.to(compute_dtype(near))
+        near, taps = torch.cat([carried.to(x.dtype), x], dim=1), self.taps.to(x.dtype)
         filtered = sum(
-            (wide[:, lags - lag : lags - lag + time] * taps[:, lag] for lag in range(1, lags + 1)),
-            start=wide[:, lags:] * taps[:, 0],
+            (near[:, lags - lag : lags - lag + time] * taps[:, lag] for lag in range(1, lags + 1)),
+            start=near[:, lags:] * taps[:, 0],
         )
         # A copy, so that the carried tokens do not keep the whole call alive.
-        return F.silu(filtered).to(x.dtype), near[:, time:].clone()
+        return F.silu(filtered), near[:, time:].clone()

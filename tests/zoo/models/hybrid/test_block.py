@@ -123,7 +123,7 @@ def test_autocast_gives_the_same_dtypes_of_state_and_finite_gradients(precision:
     with torch.autocast("cpu", dtype=precision):
         out, state, _ = sidecar(inputs(40, dtype=torch.float32), sidecar.initial_state(2))
         out, state, _ = sidecar(inputs(7, dtype=torch.float32), state)
-    assert state.fast_weights.dtype == torch.float32
+    assert {getattr(state, field).dtype for field in FIELDS} == {torch.float32}
     out.float().sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in sidecar.parameters())
 
