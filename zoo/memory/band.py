@@ -104,7 +104,7 @@ def banded_weights(
     queries: Float[Tensor, "groups asked hidden"],
     flat_keys: Float[Tensor, "groups length hidden"],
     band: Band,
-    decay_per_step: Float[Tensor, ""] | None,
+    decay_per_step: Float[Tensor, "groups 1 1 1"] | None,
 ) -> Float[Tensor, "groups blocks block_queries span"]:
     """Attention weights over the visible slots; a query that sees none gets zeros.
 

@@ -63,7 +63,7 @@ def test_weights_sum_to_one_and_fold_counts_every_query_once(band: Band) -> None
         torch.randn(1, band.carried, 4, dtype=torch.float64, generator=generator),
         torch.randn(1, written, 4, dtype=torch.float64, generator=generator),
     )
-    weights = banded_weights(queries, flat, band, torch.tensor(0.3, dtype=torch.float64))
+    weights = banded_weights(queries, flat, band, torch.full((1, 1, 1, 1), 0.3, dtype=torch.float64))
     blind = band.rows if band.carried == 0 else 0
     total = band.fold(weights.sum(dim=2)).sum()
     torch.testing.assert_close(total, torch.tensor(float(written - blind), dtype=torch.float64))

@@ -45,7 +45,13 @@ def original(scope: str = "shared", *, long_term: bool = True, capacity: int = 7
         columns=ColumnsSpec(num_columns=3, sparsity=HardTopK(fraction=0.2)),
         memory=MemorySpec(
             short_term=ShortTermRing(
-                capacity=capacity, scope=scope, carry_over=True, stores="output", recency="none", read_out=RawReadOut()
+                capacity=capacity,
+                num_heads=1,
+                scope=scope,
+                carry_over=True,
+                stores="output",
+                recency="none",
+                read_out=RawReadOut(),
             ),
             long_term=CompressedStore(code_size=8, min_reads=2) if long_term else NoLongTerm(),
             gate=SoftmaxGate(),
@@ -54,7 +60,7 @@ def original(scope: str = "shared", *, long_term: bool = True, capacity: int = 7
 
 
 def stable(
-    scope: str = "per_sequence", *, long_term: bool = True, capacity: int = 7, **short_term: str
+    scope: str = "per_sequence", *, long_term: bool = True, capacity: int = 7, **short_term: str | int
 ) -> CortexGPTSpec:
     return CortexGPTSpec(
         name="stable",
@@ -111,6 +117,7 @@ SPECS = {
     "stable-nothing_stopped": stable(stop_gradient="none"),
     "stable-nothing_stopped-input": stable(stop_gradient="none", stores="input"),
     "stable-no_recency": stable(recency="none"),
+    "stable-one_head": stable(num_heads=1),
     "stable-one_slot": stable(capacity=1),
     "stable-wide_ring": stable(capacity=200),
 }
