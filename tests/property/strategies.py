@@ -166,6 +166,16 @@ def specs_of(draw: st.DrawFn, kind: Kind) -> NamedSpec:
     return spec
 
 
+references = st.from_regex(NAME_PATTERN, fullmatch=True).flatmap(lambda name: st.sampled_from((name, f"/{name}.yaml")))
+"""Names of specs, and absolute paths of spec files."""
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=5,
+)
+
+
 @cache
 def _content_of(kind: Kind) -> st.SearchStrategy[Any]:
     return _spec_content(Slot.of_type(TYPES[kind]))
@@ -178,6 +188,8 @@ def _spec_content(slot: Slot) -> st.SearchStrategy[Any]:
     if get_origin(slot.annotation) is dict:
         keys, values = (_spec_content(Slot.of_type(part)) for part in get_args(slot.annotation))
         return st.dictionaries(keys, values, min_size=1)
+    if any(isinstance(mark, SpecReferences) for mark in slot.metadata):
+        return st.lists(references, min_size=1, max_size=3, unique=True) if slot.item() else references
     if item := slot.item():
         absolute = any(isinstance(mark, FilePaths) for mark in slot.metadata)
         items = _spec_content(item)
@@ -222,6 +234,8 @@ def _scalars(kind: Any, marks: tuple[Any, ...]) -> st.SearchStrategy[Any]:
         )
     if kind is type(None):
         return st.none()
+    if kind is JsonValue:
+        return json_values
     assert kind is str, kind
     pattern = next((mark.pattern for mark in marks if getattr(mark, "pattern", None)), None)
     return st.from_regex(pattern, fullmatch=True).filter(lambda text: len(text) <= 80) if pattern else texts

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from specs.memory import ProjectedReadOut, ShortTermRing
-from zoo.memory.band import Band, banded_read, banded_weights
+from zoo.memory.band import Band, banded_read, banded_scores, banded_weights
 
 FASTEST_DECAY, SLOWEST_DECAY = 2.0, 0.05
 """Nats of score lost per token of age in the first and the last head before training; heads between are spread evenly
@@ -47,6 +47,8 @@ class ReadPlan:
     flat_keys: Float[Tensor, "groups length hidden"]
     keep: Float[Tensor, "groups asked hidden"] | None
     """Dropout mask of the read-out, already divided by the keep probability; None: no dropout."""
+    largest_score: Float[Tensor, ""] | None
+    """The largest attention logit; None: nothing is visible, or the model is in training, which is spared the cost."""
 
 
 class ShortTermMemory(nn.Module):
@@ -73,11 +75,13 @@ class ShortTermMemory(nn.Module):
         flat_keys = band.flat(state.keys, stored)
         queries, keys = self.split_heads(self.query(x)), self.split_heads(self.key(flat_keys))
         decay = None if self.recency is None else F.softplus(self.recency).repeat(x.shape[0])[:, None, None, None]
-        weights = banded_weights(queries, keys, band, decay)
+        visible = band.visible(x.device)
+        scores = banded_scores(queries, keys, band, visible, decay)
+        largest = scores.detach().amax() if band.sees_something and not self.training else None
         keep = None
         if self.training and self.dropout > 0:
             keep = torch.empty_like(x).bernoulli_(1 - self.dropout).div_(1 - self.dropout).detach()
-        return ReadPlan(band, weights, flat_keys, keep)
+        return ReadPlan(band, banded_weights(scores, visible), flat_keys, keep, largest)
 
     def read(
         self, plan: ReadPlan, flat_values: Float[Tensor, "groups length hidden"]
