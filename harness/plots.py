@@ -52,7 +52,7 @@ def draw_curves(path: Path, metrics: Metrics, summary: Mapping[str, Any], *, tit
             draw(axes)
             axes.set_xlabel("optimiser step")
         figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
-        _save(figure, path)
+        save(figure, path)
 
 
 def series(metrics: Metrics, name: str) -> tuple[list[int], list[float]]:
@@ -163,7 +163,8 @@ def _smoothed(values: Sequence[float]) -> list[float]:
     return smooth
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write the figure as a PNG, whole or not at all. Raises `RunStopped`."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".png")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -6,24 +6,30 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from harness.tracking.base import RunStopped
 from harness.tracking.jsonl import EVENTS, METRICS, from_json_value, read_lines, to_json_value
-from harness.verdict import Certificate
+from harness.verdict import Certificate, OldCertificate
 from specs import ExperimentSpec, SpecError, dump_yaml, load_experiment
+from specs.base import NamedSpec
 from zoo.models.interface import MemoryLanguageModel, MemoryState
 
 SPEC = "spec.yaml"
+FAULTS = "faults.yaml"
 SUMMARY = "summary.json"
 MANIFEST = "manifest.json"
 VERDICT = "verdict.json"
 CURVES = "curves.png"
 CHECKPOINTS = "checkpoints"
+REFUSED = "refused"
+LOCK = ".lock"
 ID_ATTEMPTS = 100
 
 
@@ -101,6 +107,8 @@ class Run:
             return Certificate.from_json(self.read_json(VERDICT))
         except (KeyError, TypeError, AttributeError) as problem:
             raise RunFolderError(f"{self.path / VERDICT}: not a verdict file") from problem
+        except OldCertificate as problem:
+            raise RunFolderError(f"{self.path / VERDICT}: {problem}") from problem
 
     def metrics(self) -> list[dict[str, Any]]:
         """One dictionary for each optimiser step."""
@@ -110,17 +118,35 @@ class Run:
         """What happened besides: consolidations, checkpoints, refused steps."""
         return self._lines(EVENTS)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """This process alone trains the run; a process that is killed lets go of it.
+
+        Raises `RunFolderError` when another process does, `RunStopped` when the folder cannot be written.
+        """
+        lock = FileLock(self.path / LOCK, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise RunFolderError(f"{self.path}: is being trained by another process") from None
+        except OSError as problem:
+            raise RunStopped(f"{self.path / LOCK}: cannot be written: {problem.strerror or problem}") from problem
+        try:
+            yield
+        finally:
+            lock.release()
+
     def load_model(self, checkpoint: str = "best") -> tuple[MemoryLanguageModel[Any], MemoryState]:
         """The trained model in evaluation mode, and the memory that training had then. Raises `RunFolderError`."""
         import torch
 
         from zoo.build import build_model
-        from zoo.training.checkpoints import load_weights
+        from zoo.training.checkpoints import exists, load_weights
         from zoo.training.errors import CheckpointError
         from zoo.training.snapshot import load_memory
 
         folder = self.path / CHECKPOINTS / checkpoint
-        if not folder.is_dir():
+        if not exists(folder):
             raise RunFolderError(f"{folder}: no such checkpoint: training ended before it was saved")
         with torch.random.fork_rng(devices=[]):
             model = build_model(self.spec.variant)
@@ -130,13 +156,13 @@ class Run:
         except CheckpointError as problem:
             raise RunFolderError(str(problem)) from problem
 
+    def write_spec(self, name: str, spec: NamedSpec) -> None:
+        """Write a spec as a file of the run, whole or not at all. Raises `RunStopped`."""
+        self._write(name, dump_yaml(spec))
+
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write one file of the run, whole or not at all. Raises `RunStopped`."""
-        text = json.dumps(to_json_value(content), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-        try:
-            _write(self.path / name, text)
-        except OSError as problem:
-            raise RunStopped(f"{self.path / name}: cannot be written: {problem.strerror or problem}") from problem
+        self._write(name, json.dumps(to_json_value(content), indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
     def read_json(self, name: str) -> dict[str, Any]:
         """One JSON file of the run. Raises `RunFolderError`."""
@@ -156,6 +182,12 @@ class Run:
         shutil.rmtree(self.path, ignore_errors=True)
         _remove_empty(self._made)
 
+    def _write(self, name: str, text: str) -> None:
+        try:
+            _write(self.path / name, text)
+        except OSError as problem:
+            raise RunStopped(f"{self.path / name}: cannot be written: {problem.strerror or problem}") from problem
+
     def _lines(self, name: str) -> list[dict[str, Any]]:
         try:
             return list(read_lines(self.path / name))
@@ -164,10 +196,21 @@ class Run:
 
 
 def finished_runs(runs: Path, experiment: ExperimentSpec) -> Iterator[Run]:
-    """Finished runs of exactly this experiment (equal spec hash), newest first."""
+    """Finished runs of exactly this experiment (equal spec hash), newest first; none with injected faults."""
+    return (run for run in _runs_of(runs, experiment) if run.finished)
+
+
+def stopped_runs(runs: Path, experiment: ExperimentSpec) -> Iterator[Run]:
+    """As `finished_runs`, those that training gave up for numeric reasons."""
+    return (run for run in _runs_of(runs, experiment) if "gave_up_at" in run.summary)
+
+
+def _runs_of(runs: Path, experiment: ExperimentSpec) -> Iterator[Run]:
     for folder in sorted((runs / experiment.name).glob(f"*/{SUMMARY}"), reverse=True):
         run = Run(folder.parent)
-        if (run.path / MANIFEST).is_file() and run.finished and run.manifest.get("spec_hash") == experiment.hash():
+        if not (run.path / MANIFEST).is_file() or run.manifest.get("tampered_with"):
+            continue
+        if run.manifest.get("spec_hash") == experiment.hash():
             yield run
 
 

@@ -8,20 +8,23 @@ from typing import Any
 
 import torch
 
+from harness.aim_sync import open_sink
+from harness.judging import bound_of, judge_all
 from harness.manifest import circumstances, command_line, manifest
 from harness.plots import draw_curves
-from harness.run_folder import CHECKPOINTS, CURVES, MANIFEST, SUMMARY, VERDICT, Run, RunFolderError
+from harness.run_folder import CHECKPOINTS, CURVES, MANIFEST, REFUSED, SUMMARY, VERDICT, Run, RunFolderError
 from harness.subject import Subject
+from harness.tampering import NONE, Tampering
 from harness.tracking.aim import REPOSITORY, AimSink
 from harness.tracking.base import CompositeRecorder, RunStopped, switched_off
 from harness.tracking.jsonl import JsonlSink
-from harness.verdict import Certificate, bound_of, judge_all
+from harness.verdict import Certificate
 from specs import ExperimentSpec
 from specs.parameters import parameter_count
 from specs.suite import PropertyName
 from zoo.build import build_trainer
 from zoo.data.text import TextData
-from zoo.training.errors import TrainingError
+from zoo.training.errors import TrainingError, TrainingStopped
 from zoo.training.loop import Trainer
 
 Warn = Callable[[str], None]
@@ -35,10 +38,12 @@ def train_run(
     progress: bool,
     warn: Warn,
     began: Callable[[Run], None] = lambda _: None,
+    tampering: Tampering = NONE,
 ) -> Run:
     """Train `experiment` into a new folder under `runs`: records, checkpoints, summary, curves.
 
-    `began` hears of the folder once everything is ready to train.
+    `began` hears of the folder once everything is ready to train. A run that was tampered with stands for no
+    experiment: it is never found when one is asked for.
     Raises `RunFolderError`, `DataError` or `SetupError` before anything is trained, and then leaves nothing behind;
     `RunStopped` or `TrainingError` later, when what was recorded and saved so far stays.
     """
@@ -47,23 +52,55 @@ def train_run(
         undo.callback(run.discard)
         recorder = CompositeRecorder(JsonlSink(run.path), warn=warn)
         undo.callback(recorder.close)
-        trainer = build_trainer(experiment, recorder=recorder, folder=run.path / CHECKPOINTS, progress=progress)
+        trainer = build_trainer(
+            experiment,
+            recorder=recorder,
+            folder=run.path / CHECKPOINTS,
+            refused_batches=run.path / REFUSED,
+            progress=progress,
+        )
         content = manifest(experiment, run_id=run.path.name, command=command_line(), data_sha256=trainer.data.sha256)
+        tampering.apply(run, trainer, recorder)
+        if tampering != NONE:
+            content["tampered_with"] = tampering.as_json()
         run.write_json(MANIFEST, content)
         undo.pop_all()
+    train_in(run, experiment, trainer, recorder, content, aim=aim, warn=warn, began=began)
+    return run
+
+
+def train_in(
+    run: Run,
+    experiment: ExperimentSpec,
+    trainer: Trainer,
+    recorder: CompositeRecorder,
+    content: Mapping[str, Any],
+    *,
+    aim: bool,
+    warn: Warn,
+    began: Callable[[Run], None],
+) -> None:
+    """Take the steps that are left to `trainer`, write the summary, draw the curves; close `recorder` however it ends.
+
+    `content` is the run's manifest; an Aim run that it names is continued, else a new one is begun.
+    Raises `RunFolderError` when another process trains the run, `RunStopped`, `TrainingError`.
+    """
     try:
-        sink = recorder.attach(AimSink.name, lambda: _open_aim(runs, run, experiment)) if aim else None
-        began(run)
-        summary = _trained(run, experiment, trainer)
+        with run.held():
+            known = content.get("aim_run")
+            sink = recorder.attach(AimSink.name, lambda: open_sink(run, experiment, known)) if aim else None
+            if sink is not None:
+                run.write_json(MANIFEST, {**content, "aim_run": sink.run_hash})
+            began(run)
+            summary = _trained(run, experiment, trainer)
     finally:
         recorder.close()
-    if sink is not None and sink in recorder.working:
-        run.write_json(MANIFEST, {**content, "aim_run": sink.run_hash})
+    if sink is not None and sink not in recorder.working:
+        run.write_json(MANIFEST, content)
     title = f"{experiment.name} · seed {experiment.seed} · {summary['steps_taken']} steps"
     bound = bound_of("bounded_loss_ratio", experiment.suite)
     draw_curves(run.path / CURVES, run.metrics(), summary, title=title, bound=bound)
     _tell_aim(run, summary, warn=warn)
-    return run
 
 
 def check_run(
@@ -124,28 +161,13 @@ def _trained(run: Run, experiment: ExperimentSpec, trainer: Trainer) -> dict[str
     try:
         result = trainer.run()
     except (TrainingError, RunStopped) as problem:
+        gave_up = {"gave_up_at": problem.step} if isinstance(problem, TrainingStopped) else {}
         with suppress(RunStopped):
-            run.write_json(SUMMARY, {"status": "failed", "cause": str(problem), **fixed})
+            run.write_json(SUMMARY, {"status": "failed", "cause": str(problem), **gave_up, **fixed})
         raise
     summary = {"status": result.stopped or "finished", **fixed, **asdict(result)}
     run.write_json(SUMMARY, summary)
     return summary
-
-
-def _open_aim(runs: Path, run: Run, experiment: ExperimentSpec) -> AimSink:
-    return AimSink(
-        runs,
-        experiment=experiment.name,
-        parameters={
-            "variant": experiment.variant.name,
-            "recipe": experiment.recipe.name,
-            "seed": experiment.seed,
-            "spec_hash": experiment.hash(),
-            "folder": run.path.name,
-            "hparams": experiment.model_dump(mode="json"),
-        },
-        tags=(f"variant:{experiment.variant.name}",),
-    )
 
 
 def _tell_aim(run: Run, summary: Mapping[str, Any], *, warn: Warn, report: str = "") -> None:

@@ -1,34 +1,57 @@
 """Training many experiments: what is already there is used, the rest is trained in parallel processes."""
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing.connection import wait
 from pathlib import Path
 
-from harness.run_folder import Run, finished_runs
+from harness.run_folder import Run, finished_runs, stopped_runs
 from specs import ExperimentSpec
 
 
 def train_missing(
-    experiments: Sequence[ExperimentSpec], runs: Path, *, jobs: int, threads: int = 1
+    experiments: Sequence[ExperimentSpec],
+    runs: Path,
+    *,
+    jobs: int,
+    threads: int = 1,
+    accept_stopped: bool = False,
+    fresh_processes: bool = False,
 ) -> Iterator[tuple[ExperimentSpec, Run]]:
     """Yield each experiment with its run as soon as it is finished; equal experiments are trained once.
 
     Finished runs in `runs` are used as they are, so a study that was killed goes on where it stopped. Each process
-    trains on `threads` threads, which keeps results the same for any number of `jobs`.
+    trains on `threads` threads, which keeps results the same for any number of `jobs`. With `accept_stopped` a run
+    that gave up for numeric reasons is a result like every other; without, it raises `TrainingStopped`.
+    `fresh_processes`: each run has a process of its own, a few seconds dearer, so that the peak memory it reports is
+    not that of a run before it.
     """
     distinct = {experiment.hash(): experiment for experiment in experiments}
     missing = []
     for experiment in distinct.values():
-        if (run := next(finished_runs(runs, experiment), None)) is None:
+        run = next(finished_runs(runs, experiment), None)
+        if run is None and accept_stopped:
+            run = next(stopped_runs(runs, experiment), None)
+        if run is None:
             missing.append(experiment)
         else:
             yield experiment, run
     if not missing:
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_use_threads, initargs=(threads,)) as pool:
-        futures = {pool.submit(_train, experiment.canonical_json(), runs): experiment for experiment in missing}
+    with ProcessPoolExecutor(
+        jobs,
+        mp_context=context,
+        initializer=begin_process,
+        initargs=(threads,),
+        max_tasks_per_child=1 if fresh_processes else None,
+    ) as pool:
+        futures = {
+            pool.submit(_train, experiment.canonical_json(), runs, accept_stopped): experiment for experiment in missing
+        }
         try:
             for future in as_completed(futures):
                 yield futures[future], Run.open(future.result())
@@ -37,16 +60,34 @@ def train_missing(
             raise
 
 
-def _use_threads(threads: int) -> None:
+def begin_process(threads: int) -> None:
+    """Begin a process of a pool: PyTorch may use so many threads, and it ends when the process that started it does."""
     import torch
 
     torch.set_num_threads(threads)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
 
 
-def _train(experiment: str, runs: Path) -> Path:
+def _end_with(sentinel: int) -> None:
+    """Without this, killing a study leaves processes behind that train on to the end of its list."""
+    wait([sentinel])
+    os._exit(1)
+
+
+def _train(experiment: str, runs: Path, accept_stopped: bool) -> Path:
     import logging
 
     from harness.runner import train_run
+    from zoo.training.errors import TrainingStopped
 
     spec = ExperimentSpec.from_json(experiment)
-    return train_run(spec, runs, aim=False, progress=False, warn=logging.getLogger(__name__).warning).path
+    begun: list[Run] = []
+    try:
+        warn = logging.getLogger(__name__).warning
+        return train_run(spec, runs, aim=False, progress=False, warn=warn, began=begun.append).path
+    except TrainingStopped:
+        if not accept_stopped:
+            raise
+        return begun[0].path

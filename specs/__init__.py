@@ -4,7 +4,9 @@ from specs.base import Spec, SpecError
 from specs.data import DataSpec
 from specs.dumping import dump_yaml
 from specs.experiment import ExperimentSpec
+from specs.fault import FaultsSpec
 from specs.loading import load, load_experiment, shipped_names
+from specs.matrix import MatrixSpec
 from specs.recipe import RecipeSpec
 from specs.suite import SuiteSpec
 from specs.variant import VariantSpec
@@ -12,6 +14,8 @@ from specs.variant import VariantSpec
 __all__ = [
     "DataSpec",
     "ExperimentSpec",
+    "FaultsSpec",
+    "MatrixSpec",
     "RecipeSpec",
     "Spec",
     "SpecError",

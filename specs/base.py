@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -26,6 +27,17 @@ class FilePath:
     """Marks a field that holds one path, no pattern; relative as for `FilePaths`."""
 
 
+class SpecReferences:
+    """Marks a field that names specs: shipped names stay, paths are relative to the spec file in which they stand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Neutral:
+    """Marks a number that does nothing at `value`, where that is not 0."""
+
+    value: float
+
+
 class SpecError(Exception):
     """A mistake in a spec, its file or its overrides. `lines` holds one self-contained message for each mistake."""
 
@@ -47,7 +59,7 @@ class Spec(BaseModel):
 
     def hash(self) -> str:
         """Sixteen hex digits of the sha256 of all that changes behaviour (not `description`, `provenance`)."""
-        content = _without_documentation(self.model_dump(mode="json"))
+        content = without_documentation(self.model_dump(mode="json"))
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
 
@@ -93,9 +105,10 @@ class NamedSpec(Spec):
 _DOCUMENTATION = frozenset({"description", "provenance"})
 
 
-def _without_documentation(node: Any) -> Any:
+def without_documentation(node: Any) -> Any:
+    """What `Spec.hash` is computed from: the values that change behaviour."""
     if isinstance(node, dict):
-        return {key: _without_documentation(value) for key, value in node.items() if key not in _DOCUMENTATION}
+        return {key: without_documentation(value) for key, value in node.items() if key not in _DOCUMENTATION}
     if isinstance(node, list):
-        return [_without_documentation(value) for value in node]
+        return [without_documentation(value) for value in node]
     return node

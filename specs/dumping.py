@@ -65,7 +65,7 @@ def mapping_text(mapping: CommentedMap) -> str:
     """The YAML text of a mapping, one value a line."""
     yaml = YAML(typ="rt")
     yaml.Representer = _Representer
-    # Wrapped lines would be read back changed where a text holds several spaces in a row.
+    # ruamel breaks long texts in double quotes at places where reading them back gives another text.
     yaml.width = 1 << 20
     stream = io.StringIO()
     yaml.dump(mapping, stream)

@@ -1,12 +1,13 @@
-"""Making the data paths of a spec independent of where it is used."""
+"""Making the paths in a spec independent of where it is used: those of data, and those of other specs."""
 
 import glob
 import os
 from dataclasses import replace
 from pathlib import Path
 
-from specs.base import FilePath, FilePaths
+from specs.base import FilePath, FilePaths, SpecReferences
 from specs.nodes import Node
+from specs.shipped import is_path
 from specs.slots import Slot
 
 
@@ -15,6 +16,8 @@ def with_absolute_paths(node: Node, slot: Slot) -> Node:
     holds_paths = any(isinstance(mark, FilePaths) for mark in slot.metadata)
     if any(isinstance(mark, FilePath) for mark in slot.metadata):
         return _absolute(node, pattern=False)
+    if any(isinstance(mark, SpecReferences) for mark in slot.metadata):
+        return _absolute_references(node)
     if isinstance(node.content, list):
         item = slot.item()
         if holds_paths:
@@ -28,6 +31,14 @@ def with_absolute_paths(node: Node, slot: Slot) -> Node:
         if inner:
             entries[key] = with_absolute_paths(entry, inner)
     return replace(node, content=entries)
+
+
+def _absolute_references(node: Node) -> Node:
+    if isinstance(node.content, list):
+        return replace(node, content=[_absolute_references(entry) for entry in node.content])
+    if not isinstance(node.content, str) or node.place is None or not is_path(node.content):
+        return node
+    return replace(node, content=os.path.join(node.place.text.folder, node.content))
 
 
 def _absolute(node: Node, pattern: bool = True) -> Node:

@@ -1,4 +1,4 @@
-"""The five kinds of spec file, the type of each, and the folder of the library that holds it."""
+"""The kinds of spec file, the type of each, and the folder of the library that holds it."""
 
 from functools import cache
 from typing import Any, Literal, get_args
@@ -7,11 +7,13 @@ from pydantic import TypeAdapter
 
 from specs.data import DataSpec
 from specs.experiment import ExperimentSpec
+from specs.fault import FaultsSpec
+from specs.matrix import MatrixSpec
 from specs.recipe import RecipeSpec
 from specs.suite import SuiteSpec
 from specs.variant import VariantSpec
 
-Kind = Literal["variant", "recipe", "data", "suite", "experiment"]
+Kind = Literal["variant", "recipe", "data", "suite", "faults", "matrix", "experiment"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 PARTS: tuple[Kind, ...] = ("variant", "recipe", "data", "suite")
@@ -22,6 +24,8 @@ FOLDERS: dict[Kind, str] = {
     "recipe": "recipes",
     "data": "data",
     "suite": "suites",
+    "faults": "faults",
+    "matrix": "matrices",
     "experiment": "experiments",
 }
 
@@ -30,6 +34,8 @@ TYPES: dict[Kind, Any] = {
     "recipe": RecipeSpec,
     "data": DataSpec,
     "suite": SuiteSpec,
+    "faults": FaultsSpec,
+    "matrix": MatrixSpec,
     "experiment": ExperimentSpec,
 }
 

@@ -8,8 +8,10 @@ from typing import Literal, overload
 from specs.base import NamedSpec
 from specs.data import DataSpec
 from specs.experiment import ExperimentSpec
+from specs.fault import FaultsSpec
 from specs.file_paths import with_absolute_paths
 from specs.kinds import TYPES, Kind
+from specs.matrix import MatrixSpec
 from specs.origins import ValueOrigin, origins
 from specs.problems import Problems, Refused
 from specs.recipe import RecipeSpec
@@ -57,6 +59,10 @@ def load(path_or_name: str | Path, kind: Literal["recipe"], overrides: Sequence[
 def load(path_or_name: str | Path, kind: Literal["data"], overrides: Sequence[str] = ()) -> DataSpec: ...
 @overload
 def load(path_or_name: str | Path, kind: Literal["suite"], overrides: Sequence[str] = ()) -> SuiteSpec: ...
+@overload
+def load(path_or_name: str | Path, kind: Literal["faults"], overrides: Sequence[str] = ()) -> FaultsSpec: ...
+@overload
+def load(path_or_name: str | Path, kind: Literal["matrix"], overrides: Sequence[str] = ()) -> MatrixSpec: ...
 @overload
 def load(path_or_name: str | Path, kind: Literal["experiment"], overrides: Sequence[str] = ()) -> ExperimentSpec: ...
 @overload

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from specs.base import Fraction, PositiveFloat, PositiveInt, Spec
+from specs.base import Fraction, Neutral, PositiveFloat, PositiveInt, Spec
 from specs.provenance import OURS, PHASE_1, PROBE, PROTOTYPE
 
 
@@ -35,6 +35,9 @@ class ShortTermRing(Spec):
 
     kind: Literal["ring"] = "ring"
     capacity: Annotated[PositiveInt, PROTOTYPE] = Field(128, description="Stored pairs; the oldest is dropped first.")
+    num_heads: Annotated[PositiveInt, PROBE] = Field(
+        8, description="Each head attends with its own slice of query, key and value, and its own recency."
+    )
     scope: Annotated[Literal["per_sequence", "shared"], OURS] = Field(
         "per_sequence", description="`shared`: all rows of a batch write into and read from one ring."
     )
@@ -48,7 +51,7 @@ class ShortTermRing(Spec):
         "projections never learn), or nothing (then the token loop runs, which is slow).",
     )
     recency: Annotated[Literal["none", "learned"], PROBE] = Field(
-        "learned", description="`learned`: attention scores fall by softplus(a) for each token of age."
+        "learned", description="`learned`: a head's attention scores fall by softplus(a) for each token of age."
     )
     read_out: Annotated[ReadOutSpec, PHASE_1] = ProjectedReadOut()
 
@@ -105,7 +108,9 @@ class SigmoidGate(Spec):
     """sigmoid(logits / temperature), normalised over the sources that hold something, with a floor for each."""
 
     kind: Literal["sigmoid"] = "sigmoid"
-    temperature: Annotated[PositiveFloat, PHASE_1] = Field(1.0, description="Memory temperature: lower is sharper.")
+    temperature: Annotated[PositiveFloat, PHASE_1, Neutral(1.0)] = Field(
+        1.0, description="Memory temperature: lower is sharper."
+    )
     floor: Annotated[float, Field(ge=0, le=0.3), PROBE] = Field(
         0.06, description="Least share of a live source, so that no source can be starved."
     )

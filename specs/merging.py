@@ -42,7 +42,8 @@ def _merged_provenance(parent: Node, child: Node) -> Node:
     if not (inherited.is_mapping() and own.is_mapping()):
         return own
     entries: dict[str, Node] = {}
-    for path, entry in inherited.entries().items():
+    # The shorter path first, so that what is said of a mapping gives way to what is said of a value in it.
+    for path, entry in sorted(inherited.entries().items(), key=lambda item: item[0].count(".")):
         for kept in _still_vouched(path.split("."), (), parent, child):
             entries[kept] = entry
     return replace(own, content={**entries, **own.entries()})

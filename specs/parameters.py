@@ -55,7 +55,7 @@ def _memory(memory: MemorySpec, d: int) -> int:
 def _short_term(short_term: ShortTermSpec, d: int) -> int:
     if isinstance(short_term, NoShortTerm):
         return 0
-    recency = 1 if short_term.recency == "learned" else 0
+    recency = short_term.num_heads if short_term.recency == "learned" else 0
     read_out = _norm(d) + d * d if isinstance(short_term.read_out, ProjectedReadOut) else 0
     return 2 * _linear(d, d) + recency + read_out
 

@@ -1,4 +1,4 @@
-"""Where a value comes from. Every default of a spec carries one `Source`; spec files carry theirs under `provenance:`."""
+"""Where a value comes from: each default of a spec carries one `Source`, spec files theirs under `provenance:`."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -9,7 +9,7 @@ SOURCE_KINDS: tuple[SourceKind, ...] = get_args(SourceKind)
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The origin of one value: `where` names the document, paper or measurement; `kind` says what sort of authority it is."""
+    """The origin of one value: `where` names the document, paper or measurement; `kind` its sort of authority."""
 
     where: str
     kind: SourceKind = "ours"
@@ -22,6 +22,7 @@ PHASE_1 = Source("CortexGPT Phase 1 stability document", "user")
 PHASE_1_BASELINE = Source("CortexGPT Phase 1 stability document, the value before the change", "user")
 PROTOTYPE = Source("public CortexGPT prototype, original model", "reference-code")
 PROBE = Source("learning-rate and ablation runs, docs/results.md", "measured-here")
+MEASURED_GUARDS = Source("guards replayed on recorded runs and on noise, docs/stability.md", "measured-here")
 OURS = Source("convention of this project", "ours")
 RECALL = Source("recall runs, docs/recall.md", "measured-here")
 USER_RUN = Source("the user's Cortex v2 training command", "user")

@@ -1,19 +1,29 @@
-"""How to train: optimiser, schedule, clipping, precision, and how often to consolidate, validate, probe and save."""
+"""How to train: optimiser, schedule, guards, precision, and how often to consolidate, validate, probe and save."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from specs.base import Fraction, NamedSpec, PositiveFloat, PositiveInt, Spec
+from specs.base import Fraction, NamedSpec, Neutral, PositiveFloat, PositiveInt, Spec
+from specs.guards import (
+    AverageRatio,
+    ClippingSpec,
+    NoRecovery,
+    NormClipping,
+    NoSpikeDetection,
+    RecoveryCheckpoints,
+    RecoverySpec,
+    SpikeSpec,
+)
 from specs.provenance import OURS, PHASE_1, PROTOTYPE
 
 
 class RateFactors(Spec):
     """Learning-rate factors of parameter groups, relative to the recipe's rate."""
 
-    short_term: Annotated[PositiveFloat, OURS] = 1.0
-    long_term: Annotated[PositiveFloat, OURS] = 1.0
-    consolidator: Annotated[PositiveFloat, OURS] = 1.0
+    short_term: Annotated[PositiveFloat, OURS, Neutral(1.0)] = 1.0
+    long_term: Annotated[PositiveFloat, OURS, Neutral(1.0)] = 1.0
+    consolidator: Annotated[PositiveFloat, OURS, Neutral(1.0)] = 1.0
 
 
 class AdamWSpec(Spec):
@@ -22,7 +32,7 @@ class AdamWSpec(Spec):
     kind: Literal["adamw"] = "adamw"
     learning_rate: Annotated[PositiveFloat, PHASE_1] = 1e-4
     beta1: Annotated[Fraction, PROTOTYPE] = 0.9
-    beta2: Annotated[Fraction, PHASE_1] = 0.98
+    beta2: Annotated[Fraction, PHASE_1, Neutral(0.999)] = 0.98
     eps: Annotated[PositiveFloat, OURS] = 1e-8
     weight_decay: Annotated[float, Field(ge=0), PHASE_1] = 0.1
     rate_factors: Annotated[RateFactors, OURS] = RateFactors()
@@ -52,22 +62,6 @@ class Constant(Spec):
 
 
 ScheduleSpec = Annotated[Cosine | CosineRestarts | Constant, Field(discriminator="kind")]
-
-
-class NormClipping(Spec):
-    """Scale the gradient down to `max_norm` when its global L2 norm exceeds it."""
-
-    kind: Literal["norm"] = "norm"
-    max_norm: Annotated[PositiveFloat, PHASE_1] = 0.5
-
-
-class NoClipping(Spec):
-    """Gradients are used as they are."""
-
-    kind: Literal["none"] = "none"
-
-
-ClippingSpec = Annotated[NormClipping | NoClipping, Field(discriminator="kind")]
 
 
 class EveryInterval(Spec):
@@ -102,6 +96,12 @@ class MonitorSpec(Spec):
         None, description="At most so many validation sequences, evenly spread; null: all of them."
     )
     checkpoint_every: Annotated[PositiveInt, OURS] = 100
+    keep_last: Annotated[PositiveInt, OURS] = Field(
+        1, description="So many of the latest checkpoints stay: `last`, and older ones as `step-<number>`."
+    )
+    refused_batches: Annotated[int, Field(ge=0), OURS] = Field(
+        16, description="At most so many refused batches are written out for the post-mortem."
+    )
     swing_window: Annotated[PositiveInt, PHASE_1] = Field(
         50, description="Steps over which a loss swing is looked for."
     )
@@ -119,5 +119,18 @@ class RecipeSpec(NamedSpec):
     optimizer: Annotated[AdamWSpec, PHASE_1] = AdamWSpec()
     schedule: Annotated[ScheduleSpec, PHASE_1] = Cosine()
     clipping: Annotated[ClippingSpec, PHASE_1] = NormClipping()
+    spikes: Annotated[SpikeSpec, PHASE_1] = Field(AverageRatio(), description="What is a loss spike, and what then.")
+    recovery: Annotated[RecoverySpec, PHASE_1] = RecoveryCheckpoints()
     consolidation: Annotated[ConsolidationSpec, PHASE_1] = EveryInterval()
     monitor: Annotated[MonitorSpec, OURS] = MonitorSpec()
+
+    @model_validator(mode="after")
+    def _something_to_return_to(self) -> Self:
+        spikes = self.spikes
+        rolls_back = not isinstance(spikes, NoSpikeDetection) and spikes.action == "rollback"
+        if rolls_back and isinstance(self.recovery, NoRecovery):
+            raise ValueError(
+                "spikes.action must be skip with `recovery: {kind: none}`, got rollback: "
+                "there is no recovery checkpoint to return to"
+            )
+        return self

@@ -17,6 +17,25 @@ PropertyName = Literal[
     "gate_balance",
     "bounded_loss_ratio",
     "better_than_counting",
+    "chunk_invariance",
+    "any_shape_works",
+    "own_token_counts",
+    "determinism",
+    "save_and_load",
+    "padding_changes_nothing",
+    "linear_time",
+    "linear_memory",
+    "state_is_detached",
+    "every_switch_counts",
+    "memory_is_bounded",
+    "oldest_is_evicted",
+    "stored_is_found",
+    "memory_matters",
+    "length_times_eight",
+    "no_dead_column",
+    "resume_is_exact",
+    "refusals_leave_no_trace",
+    "loss_is_of_the_next_token",
 ]
 PROPERTY_NAMES: tuple[PropertyName, ...] = get_args(PropertyName)
 
@@ -32,6 +51,8 @@ class PropertyInfo:
     direction: Literal["at_most", "at_least", "below"]
     unit: str
     source: Source
+    version: int = 1
+    """Raised when the property comes to mean something else: verdicts of different versions are not comparable."""
 
 
 _PRECISION = Source("fp32 on a CPU, stability.md section 4", "ours")
@@ -62,6 +83,68 @@ PROPERTIES: dict[PropertyName, PropertyInfo] = {
     ),
     "better_than_counting": PropertyInfo(
         "held-out loss is below that of a bigram model of the training text", 0.0, "below", "nats above bigram", OURS
+    ),
+    "chunk_invariance": PropertyInfo(
+        "a sequence in pieces, its memory carried, gives what the whole gives", 1e-5, "at_most", "max |Δ output|",
+        _PRECISION,
+    ),
+    "any_shape_works": PropertyInfo(
+        "any sequence of calls with other batch sizes and lengths works", 0.0, "at_most", "calls that failed", OURS
+    ),
+    "own_token_counts": PropertyInfo(
+        "every token can influence its own output", 0.0, "at_most", "tokens without influence", OURS
+    ),
+    "determinism": PropertyInfo(
+        "the same seed gives the same weights, outputs and gradients", 0.0, "at_most", "max |Δ|", OURS
+    ),
+    "save_and_load": PropertyInfo(
+        "model and memory read back from files go on as if nothing had happened", 0.0, "at_most", "max |Δ|", OURS
+    ),
+    "padding_changes_nothing": PropertyInfo(
+        "padding moves no output of a real token", 1e-5, "at_most", "max |Δ output|", _PRECISION
+    ),
+    "linear_time": PropertyInfo(
+        "time grows linearly with length", 1.2, "at_most", "log-log slope", Source("stability.md section 4", "ours")
+    ),
+    "linear_memory": PropertyInfo(
+        "memory of a training pass grows linearly with length", 1.2, "at_most", "log-log slope",
+        Source("stability.md section 4", "ours"),
+    ),
+    "state_is_detached": PropertyInfo(
+        "the memory after a call does not hold the call's graph", 0.0, "at_most", "attached tensors", OURS
+    ),
+    "every_switch_counts": PropertyInfo(
+        "switching off any memory changes the output", 0.0, "at_most", "switches without effect", OURS
+    ),
+    "memory_is_bounded": PropertyInfo(
+        "memory never holds more bytes than its capacities allow", 1.0, "at_most", "share of the cap", OURS
+    ),
+    "oldest_is_evicted": PropertyInfo(
+        "a full memory drops what was written first", 0.0, "at_most", "misplaced entries", OURS
+    ),
+    "stored_is_found": PropertyInfo(
+        "a search finds the nearest stored entries", 0.95, "at_least", "recall",
+        Source("stability.md section 4", "ours"),
+    ),
+    "memory_matters": PropertyInfo(
+        "a trained model is worse with its memory switched off", 0.0, "below", "nats above no memory", OURS
+    ),
+    "length_times_eight": PropertyInfo(
+        "eight times the training length leaves the loss finite and near", 1.5, "at_most", "loss ratio",
+        Source("stability.md section 4", "ours"),
+    ),
+    "no_dead_column": PropertyInfo(
+        "every column does at least a quarter of an equal share", 0.25, "at_least", "least share, 1 = equal",
+        Source("stability.md section 4", "ours"),
+    ),
+    "resume_is_exact": PropertyInfo(
+        "training that was stopped and resumed equals training that was not", 0.0, "at_most", "differences", OURS
+    ),
+    "refusals_leave_no_trace": PropertyInfo(
+        "a step with a broken gradient is refused and changes nothing", 0.0, "at_most", "traces", OURS
+    ),
+    "loss_is_of_the_next_token": PropertyInfo(
+        "the reported loss is that of the next token", 1e-4, "at_most", "|Δ| nats", OURS
     ),
 }  # fmt: skip
 

@@ -4,9 +4,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from specs.base import Fraction, NamedSpec, PositiveFloat, PositiveInt, Spec
+from specs.base import Fraction, NamedSpec, Neutral, PositiveFloat, PositiveInt, Spec
 from specs.hybrid import HybridSpec
-from specs.memory import MemorySpec
+from specs.memory import MemorySpec, ShortTermRing
 from specs.provenance import OURS, PHASE_1, PROBE, PROTOTYPE
 
 
@@ -41,9 +41,9 @@ class SoftThreshold(Spec):
     """A soft mask for each token: sigmoid(sharpness · (sigmoid(score / temperature) - threshold))."""
 
     kind: Literal["soft_threshold"] = "soft_threshold"
-    temperature: Annotated[PositiveFloat, PROBE] = 0.5
+    temperature: Annotated[PositiveFloat, PROBE, Neutral(1.0)] = 0.5
     threshold: Annotated[Fraction, PROBE] = 0.5
-    sharpness: Annotated[PositiveFloat, PHASE_1] = 10.0
+    sharpness: Annotated[PositiveFloat, PHASE_1, Neutral(1.0)] = 10.0
 
 
 SparsitySpec = Annotated[HardTopK | SoftThreshold, Field(discriminator="kind")]
@@ -66,7 +66,9 @@ class Residual(Spec):
     """Each block reads a LayerNorm of the stream and adds its output; a final LayerNorm precedes the vocabulary."""
 
     kind: Literal["residual"] = "residual"
-    memory_weight: Annotated[PositiveFloat, PROBE] = Field(1.0, description="Residual weight of the memory block.")
+    memory_weight: Annotated[PositiveFloat, PROBE, Neutral(1.0)] = Field(
+        1.0, description="Residual weight of the memory block."
+    )
 
 
 JoinSpec = Annotated[Replace | Residual, Field(discriminator="kind")]
@@ -90,6 +92,12 @@ class CortexGPTSpec(NamedSpec):
     def _sizes_fit(self) -> Self:
         if self.hidden_size % 4:
             raise ValueError(f"hidden_size must be a multiple of 4, got {self.hidden_size}")
+        ring = self.memory.short_term
+        if isinstance(ring, ShortTermRing) and self.hidden_size % ring.num_heads:
+            raise ValueError(
+                f"hidden_size must be a multiple of memory.short_term.num_heads = {ring.num_heads}, "
+                f"got {self.hidden_size}"
+            )
         return self
 
 

@@ -41,12 +41,23 @@ def build_trainer(
     *,
     recorder: Recorder | None = None,
     folder: Path | None = None,
+    refused_batches: Path | None = None,
     progress: bool = False,
 ) -> Trainer:
     """A trainer for a fresh model of `experiment`; checkpoints go below `folder`, or nowhere.
+
+    The first refused batches go into `refused_batches`, or nowhere.
 
     Raises `DataError` when the text cannot be read or is too short.
     """
     data = TextData.from_spec(experiment.data)
     model = build_model(experiment.variant, experiment.seed)
-    return Trainer(model, experiment, data, recorder=recorder, checkpoints=folder, progress=progress)
+    return Trainer(
+        model,
+        experiment,
+        data,
+        recorder=recorder,
+        checkpoints=folder,
+        progress=progress,
+        refused_batches=refused_batches,
+    )

@@ -1,8 +1,8 @@
 """Times of the ops beside a peer's, in one run: `python -m harness.bench.ops [--quick] [--json FILE]`.
 
 A pair runs ours and the peer's one after the other on the same tensors, in turns which first. All cases take a pair in
-every round, so that a busy moment of the machine slows one pair of each and not all pairs of one. Reported are the median
-times and the median of the pairs' ratios. Never a test: a time depends on the machine, a test must not.
+every round, so that a busy moment of the machine slows one pair of each and not all pairs of one. Reported are the
+median times and the median of the pairs' ratios. Never a test: a time depends on the machine, a test must not.
 """
 
 import argparse

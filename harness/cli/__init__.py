@@ -7,7 +7,17 @@ from collections.abc import Sequence
 
 import typer
 
-from harness.cli import run_commands, spec_commands
+from harness.cli import (
+    aim_commands,
+    check_commands,
+    compare_commands,
+    drill_commands,
+    monitor_commands,
+    mutant_commands,
+    run_commands,
+    spec_commands,
+    study_commands,
+)
 from harness.cli.errors import COULD_NOT_GO_ON, FINE, INTERRUPTED, lines_and_code, tell
 
 app = typer.Typer(
@@ -33,8 +43,17 @@ app.command("validate")(spec_commands.validate)
 app.command("schema")(spec_commands.schema)
 app.command("new")(spec_commands.new)
 app.command("train")(run_commands.train)
-app.command("check")(run_commands.check)
+app.command("check")(check_commands.check)
+app.command("replay")(check_commands.replay)
 app.command("generate")(run_commands.generate)
+app.command("mutants")(mutant_commands.mutants)
+app.command("drill")(drill_commands.drill)
+app.command("frontier")(study_commands.frontier)
+app.command("ablate")(study_commands.ablate)
+app.command("compare")(compare_commands.compare)
+app.command("aim-sync")(aim_commands.aim_sync)
+app.command("monitor")(monitor_commands.monitor)
+app.command("sweep")(compare_commands.sweep)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

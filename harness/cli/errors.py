@@ -13,6 +13,22 @@ COULD_NOT_GO_ON = 3
 INTERRUPTED = 130
 
 
+RUN_ERRORS = {
+    "harness.bare.errors.ModuleError": BAD_INPUT,
+    "harness.replay.ReplayError": BAD_INPUT,
+    "harness.comparison.entrants.Incomparable": BAD_INPUT,
+    "harness.run_folder.RunFolderError": BAD_INPUT,
+    "harness.tracking.aim.AimError": COULD_NOT_GO_ON,
+    "harness.tracking.base.RunStopped": COULD_NOT_GO_ON,
+    "zoo.data.errors.DataError": BAD_INPUT,
+    "zoo.models.errors.BackboneError": BAD_INPUT,
+    "zoo.training.errors.CheckpointError": COULD_NOT_GO_ON,
+    "zoo.training.errors.SetupError": BAD_INPUT,
+    "zoo.training.errors.TrainingStopped": COULD_NOT_GO_ON,
+}
+"""The errors of a run by full name: importing them takes torch, which commands that only read specs do without."""
+
+
 class BadInput(Exception):
     """Something the user gave cannot be used. The message is one line that says what is wrong and what would do."""
 
@@ -28,22 +44,10 @@ def lines_and_code(error: Exception) -> tuple[list[str], int] | None:
         return [f"{message} (--help shows how)"], BAD_INPUT
     if isinstance(error, OSError):
         return [f"could not go on: {' '.join(str(error).split())}"], COULD_NOT_GO_ON
-    return _of_a_run(error)
-
-
-def _of_a_run(error: Exception) -> tuple[list[str], int] | None:
-    # Imported here: what only reads specs has no use for these.
-    from harness.run_folder import RunFolderError
-    from harness.tracking.base import RunStopped
-    from zoo.data.errors import DataError
-    from zoo.models.errors import BackboneError
-    from zoo.training.errors import CheckpointError, SetupError, TrainingStopped
-
-    if isinstance(error, (BackboneError, DataError, RunFolderError, SetupError)):
-        return [str(error)], BAD_INPUT
-    if isinstance(error, (CheckpointError, RunStopped, TrainingStopped)):
-        return [str(error)], COULD_NOT_GO_ON
-    return None
+    code = next(
+        (code for kind in type(error).__mro__ if (code := RUN_ERRORS.get(f"{kind.__module__}.{kind.__name__}"))), None
+    )
+    return None if code is None else ([str(error)], code)
 
 
 def tell(lines: list[str]) -> None:

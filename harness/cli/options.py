@@ -19,7 +19,7 @@ VariantOption = Annotated[str | None, typer.Option("--variant", metavar="NAME|FI
 RecipeOption = Annotated[str | None, typer.Option("--recipe", metavar="NAME|FILE", help="Use this recipe.")]
 DataOption = Annotated[str | None, typer.Option("--data", metavar="NAME|FILE", help="Use this data.")]
 SuiteOption = Annotated[str | None, typer.Option("--suite", metavar="NAME|FILE", help="Hold it to this suite.")]
-SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Short for --set seed=N.")]
+SeedOption = Annotated[str | None, typer.Option("--seed", metavar="N", help="Short for --set seed=N.")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="PATH=VALUE", help="Change one value, as in --set recipe.steps=100. Repeatable."),
@@ -27,6 +27,7 @@ SetOption = Annotated[
 JsonOption = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Also write what the table shows as JSON.")
 ]
+JobsOption = Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Runs at the same time, a thread each.")]
 
 
 def overrides(
@@ -35,7 +36,7 @@ def overrides(
     recipe: str | None = None,
     data: str | None = None,
     suite: str | None = None,
-    seed: int | None = None,
+    seed: str | None = None,
     sets: Sequence[str] | None = None,
 ) -> list[str]:
     """The overrides of a command line for `specs.load`: `--recipe X` and the like come before every `--set`."""

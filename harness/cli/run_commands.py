@@ -19,16 +19,16 @@ from harness.cli.options import (
     VariantOption,
     overrides,
 )
-from harness.cli.output import console, write_json
-from specs import ExperimentSpec, load_experiment, shipped_names
+from harness.cli.output import write_json
+from harness.cli.verdicts import tell_verdicts
+from specs import ExperimentSpec, FaultsSpec, load, load_experiment
 
 if TYPE_CHECKING:
     from harness.run_folder import Run
 
 RUNS = Path("runs")
+LAST, OLDER = "last", "step-"
 TERMINATED = 143
-REASONS_BESIDE = 130
-"""A terminal at least this wide shows the reasons as a column of the table."""
 
 RunsOption = Annotated[Path, typer.Option("--runs", metavar="DIR", help="The folder that holds all runs.")]
 AimOption = Annotated[bool, typer.Option("--aim/--no-aim", help="Also track with Aim, in the folder of all runs.")]
@@ -46,58 +46,45 @@ def train(
     aim: AimOption = True,
     check: Annotated[bool, typer.Option("--check/--no-check", help="Try the suite's properties afterwards.")] = True,
     json_file: JsonOption = None,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", metavar="RUN", help="Go on with this run instead of beginning a new one.")
+    ] = None,
+    checkpoint: Annotated[
+        str, typer.Option("--checkpoint", metavar="last|step-N", help="With --resume: where the run goes on.")
+    ] = "last",
+    allow_changes: Annotated[
+        bool, typer.Option("--allow-changes", help="With --resume: go on although the spec is another one by now.")
+    ] = False,
+    inject: Annotated[
+        str | None,
+        typer.Option("--inject", metavar="NAME|FILE", help="Let these faults strike (see `cortexzoo list faults`)."),
+    ] = None,
 ) -> None:
     """Train an experiment, draw its curves, and say which properties the trained model has.
 
+    A run that was stopped or killed goes on with --resume, and ends as if it had never been.
     Ends with 0 when every verdict is the one that the suite expects, with 1 when one is not.
 
     Example: cortexzoo train cortexgpt-stable --set recipe.steps=100
     """
-    _without_foreign_warnings()
-    _require_folder_of(json_file)
+    without_foreign_warnings()
+    require_folder_of(json_file)
     changes = overrides(variant=variant, recipe=recipe, data=data, suite=suite, seed=seed, sets=sets)
-    run = _train(load_experiment(spec, changes), runs, aim=aim)
-    raise typer.Exit(_check(run, "best", json_file) if check else _unchecked(run, json_file))
-
-
-def check(
-    target: Annotated[str, typer.Argument(metavar="RUN|NAME|FILE", help="A run folder, or an experiment.")],
-    variant: VariantOption = None,
-    recipe: RecipeOption = None,
-    data: DataOption = None,
-    suite: SuiteOption = None,
-    seed: SeedOption = None,
-    sets: SetOption = None,
-    runs: RunsOption = RUNS,
-    aim: AimOption = True,
-    checkpoint: Annotated[str, typer.Option("--checkpoint", metavar="best|last")] = "best",
-    json_file: JsonOption = None,
-) -> None:
-    """Try the properties again: on a run, or on an experiment's newest finished run (trained first if there is none).
-
-    Ends with 0 when every verdict is the one that the suite expects, with 1 when one is not.
-
-    Example: cortexzoo check cortexgpt-stable
-    """
-    from harness.run_folder import Run, finished_runs
-
-    _without_foreign_warnings()
-    _require_folder_of(json_file)
-    _require_checkpoint(checkpoint)
-    changes = overrides(variant=variant, recipe=recipe, data=data, suite=suite, seed=seed, sets=sets)
-    if _names_a_run(target):
-        if changes:
-            raise BadInput(f"{target}: a run is checked as it was trained: leave out {changes[0]}, or train again")
-        run = Run.open(target)
+    experiment = load_experiment(spec, changes)
+    faults = None if inject is None else load(inject, "faults")
+    if resume is None:
+        if allow_changes or checkpoint != "last":
+            raise BadInput(f"{'--allow-changes' if allow_changes else '--checkpoint'}: only goes with --resume RUN")
+        run = trained(experiment, runs, aim=aim, faults=faults)
     else:
-        experiment = load_experiment(target, changes)
-        found = next(finished_runs(runs, experiment), None)
-        if found is None:
-            _say(
-                f"no finished run of {experiment.name} with spec hash {experiment.hash()} in {runs}: training it first"
-            )
-        run = found or _train(experiment, runs, aim=aim)
-    raise typer.Exit(_check(run, checkpoint, json_file))
+        if faults is not None:
+            raise BadInput(f"--inject {inject}: faults strike a new run only: leave --resume out")
+        if not (checkpoint == LAST or checkpoint.startswith(OLDER)):
+            raise BadInput(f"--checkpoint: a run goes on from last or step-N, got {checkpoint!r}")
+        if runs not in (RUNS, resume.parent.parent):
+            raise BadInput(f"--runs {runs}: a resumed run stays where it is, in {resume.parent.parent}: leave it out")
+        run = _resume(experiment, resume, checkpoint, aim=aim, allow_changes=allow_changes)
+    raise typer.Exit(checked(run, "best", json_file) if check else _unchecked(run, json_file))
 
 
 def generate(
@@ -118,8 +105,8 @@ def generate(
     from harness.run_folder import Run
     from zoo.generation import generate as generate_tokens
 
-    _without_foreign_warnings()
-    _require_checkpoint(checkpoint)
+    without_foreign_warnings()
+    require_checkpoint(checkpoint)
     content = os.fsencode(prompt)
     if not content:
         raise BadInput("--prompt: must hold at least one byte, got none")
@@ -134,47 +121,78 @@ def generate(
     print((content + bytes(continuation[0].tolist())).decode("utf-8", errors="replace"))
 
 
-def _train(experiment: ExperimentSpec, runs: Path, *, aim: bool) -> "Run":
+def trained(experiment: ExperimentSpec, runs: Path, *, aim: bool, faults: FaultsSpec | None = None) -> "Run":
     """Train and tell in words what came out. Ends the command when training was interrupted."""
     from harness.runner import train_run
+    from harness.tampering import Tampering
 
     def began(run: "Run") -> None:
-        _say(_intention(experiment))
-        _say(f"run folder: {run.path}")
+        say(_intention(experiment))
+        say(f"run folder: {run.path}")
 
-    run = train_run(experiment, runs, aim=aim, progress=True, warn=lambda line: tell([line]), began=began)
+    run = train_run(
+        experiment,
+        runs,
+        aim=aim,
+        progress=True,
+        warn=lambda line: tell([line]),
+        began=began,
+        tampering=Tampering(faults),
+    )
+    if faults is not None:
+        struck = [event["detail"]["fault"] for event in run.events() if event["kind"] == "fault_injected"]
+        say(f"{len(struck)} faults struck: {', '.join(struck)}; what came of them: {run.path}/events.jsonl")
+    return _told(run)
+
+
+def _resume(experiment: ExperimentSpec, path: Path, checkpoint: str, *, aim: bool, allow_changes: bool) -> "Run":
+    """As `_train`, for a run that goes on."""
+    from harness.resuming import resume_run
+
+    def began(run: "Run") -> None:
+        say(_intention(experiment))
+        say(f"goes on at step {run.manifest['resumed'][-1]['from_step']}: {run.path}")
+
+    run = resume_run(
+        path,
+        experiment,
+        checkpoint=checkpoint,
+        allow_changes=allow_changes,
+        aim=aim,
+        progress=True,
+        warn=lambda line: tell([line]),
+        began=began,
+    )
+    return _told(run)
+
+
+def _told(run: "Run") -> "Run":
+    """Say what training came to. Ends the command when it was interrupted."""
     summary = run.summary
     if stopped := summary["stopped"]:
-        tell([f"{stopped} after step {summary['steps_taken']}: it is saved in {run.path / 'checkpoints' / 'last'}"])
+        steps = summary["steps_taken"]
+        tell([f"{stopped} after step {steps}: it is saved; go on with the same command and --resume {run.path}"])
         raise typer.Exit(INTERRUPTED if stopped == "interrupted" else TERMINATED)
-    _say(_result(summary))
-    _say(f"curves: {run.path}/curves.png")
+    say(_result(summary))
+    say(f"curves: {run.path}/curves.png")
     return run
 
 
-def _check(run: "Run", checkpoint: str, json_file: Path | None) -> int:
+def checked(run: "Run", checkpoint: str, json_file: Path | None) -> int:
     from rich.status import Status
 
     from harness.runner import check_run
     from harness.tracking.jsonl import to_json_value
-    from harness.verdict_table import reasons, verdict_table
 
-    out = console()
-    with Status("checking", console=_standard_error()) as status:
+    with Status("checking", console=standard_error()) as status:
         certificate = check_run(
             run,
             checkpoint=checkpoint,
             warn=lambda line: tell([line]),
             started=lambda name: status.update(f"checking {name}"),
         )
-    beside = out.width >= REASONS_BESIDE
-    out.print(verdict_table(certificate, with_reasons=beside))
-    if not beside:
-        out.print()
-        out.print(reasons(certificate))
-    out.print()
-    _say(certificate.in_words())
-    _say(f'next: cortexzoo generate {run.path} --prompt "The "')
+    tell_verdicts(certificate)
+    say(f'next: cortexzoo generate {run.path} --prompt "The "')
     report = {"folder": str(run.path), **certificate.as_json(), "summary": run.summary}
     write_json(json_file, to_json_value(report))
     return UNEXPECTED_VERDICT if certificate.surprises else FINE
@@ -183,7 +201,7 @@ def _check(run: "Run", checkpoint: str, json_file: Path | None) -> int:
 def _unchecked(run: "Run", json_file: Path | None) -> int:
     from harness.tracking.jsonl import to_json_value
 
-    _say(f"next: cortexzoo check {run.path}")
+    say(f"next: cortexzoo check {run.path}")
     write_json(json_file, to_json_value({"folder": str(run.path), "summary": run.summary}))
     return FINE
 
@@ -212,33 +230,27 @@ def _result(summary: dict[str, Any]) -> str:
     )
 
 
-def _names_a_run(target: str) -> bool:
-    if target.endswith((".yaml", ".yml")) or target in shipped_names("experiment"):
-        return False
-    return os.sep in target or Path(target).is_dir()
-
-
-def _require_checkpoint(name: str) -> None:
+def require_checkpoint(name: str) -> None:
     if name not in ("best", "last"):
         raise BadInput(f"--checkpoint: must be best or last, got {name!r}")
 
 
-def _require_folder_of(file: Path | None) -> None:
+def require_folder_of(file: Path | None) -> None:
     """Before minutes of training, not after."""
     if file is not None and not file.parent.is_dir():
         raise BadInput(f"--json {file}: there is no folder {file.parent}")
 
 
-def _without_foreign_warnings() -> None:
+def without_foreign_warnings() -> None:
     """Warnings of libraries are for developers; what a user must know is printed as a line of its own."""
     warnings.simplefilter("ignore")
 
 
-def _standard_error() -> Any:
+def standard_error() -> Any:
     from rich.console import Console
 
     return Console(stderr=True)
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
     print(line, flush=True)

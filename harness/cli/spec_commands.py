@@ -6,6 +6,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from harness.certificate_schema import SCHEMA, certificate_is_fresh, write_schema
 from harness.cli.errors import BAD_INPUT, FINE, UNEXPECTED_VERDICT, BadInput, tell
 from harness.cli.options import (
     DataOption,
@@ -116,10 +117,11 @@ def schema(
     elif write:
         try:
             write_schemas()
+            write_schema()
         except OSError as error:
             raise BadInput(f"{SCHEMAS}: cannot be written: {error.strerror or error}") from error
     else:
-        stale = stale_schemas()
+        stale = stale_schemas() + ([] if certificate_is_fresh() else [f"harness/schema/{SCHEMA.name}"])
         tell([f"{file} is stale: run `cortexzoo schema --write`" for file in stale])
         raise typer.Exit(UNEXPECTED_VERDICT if stale else FINE)
 

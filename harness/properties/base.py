@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
+from hypothesis.strategies import SearchStrategy
 from torch import Tensor
 
-from harness.subject import Subject
 from specs.suite import PROPERTIES, PropertyName
 
 Case = Mapping[str, int | float | str]
+SubjectT = TypeVar("SubjectT", contravariant=True)
+"""A trained model with its record (`harness.subject.Subject`), or a bare module."""
 
 
 class DoesNotApply(Exception):
@@ -28,12 +31,16 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Property:
-    """`check` is tried on each of `cases`, which come smallest first, so that the first failing one is minimal."""
+class Property(Generic[SubjectT]):
+    """`check` is tried on each of `cases`, which come smallest first, so that the first failing one is minimal.
+
+    `strategy` describes all further cases: they are searched, and what fails is shrunk.
+    """
 
     name: PropertyName
-    check: Callable[[Subject, Case], Finding]
-    cases: Callable[[Subject], Iterable[Case]]
+    check: Callable[[SubjectT, Case], Finding]
+    cases: Callable[[SubjectT], Iterable[Case]]
+    strategy: Callable[[SubjectT], SearchStrategy[Case]] | None = None
 
 
 def finding(name: PropertyName, observed: float, reason: str, case: Case) -> Finding:
@@ -42,9 +49,14 @@ def finding(name: PropertyName, observed: float, reason: str, case: Case) -> Fin
     return Finding(float(observed), info.bound, info.unit, reason, case)
 
 
-def once(_: Subject) -> Iterable[Case]:
+def once(_: object) -> Iterable[Case]:
     """The cases of a property that has only one."""
     yield {}
+
+
+def no_cases(_: object) -> Iterable[Case]:
+    """For a property that is only searched."""
+    return ()
 
 
 def number(case: Case, key: str) -> int:
@@ -66,3 +78,10 @@ def largest_difference(before: Tensor, after: Tensor) -> float:
     if before.shape != after.shape:
         return float("inf")
     return float(difference(before, after).max()) if before.numel() else 0.0
+
+
+def text(case: Case, key: str) -> str:
+    """A word of a case."""
+    value = case[key]
+    assert isinstance(value, str)
+    return value

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from harness.properties.base import Case, Finding, Property, difference, finding, largest_difference, number
-from harness.subject import Model, Subject, Tokens
+from harness.subject import Subject, Tokens
 
 LENGTHS = (2, 3, 17, 64, 129)
 PERMUTATION_ROUNDING = 1e-5
@@ -77,7 +77,7 @@ def _gradient(subject: Subject, tokens: Tokens, edited_row: int) -> float:
     """In training mode, where gradients are used."""
     model = subject.copy().train()
     row = (edited_row + 1) % len(tokens)
-    with torch.random.fork_rng(devices=[]), _embedded(model) as embedded:
+    with torch.random.fork_rng(devices=[]), embedded_vectors(model) as embedded:
         torch.manual_seed(0)
         logits = model(tokens, subject.start(model, len(tokens))).logits
         F.cross_entropy(logits[row], subject.other_tokens(tokens[row])).backward()
@@ -96,7 +96,7 @@ def _permutation(subject: Subject, tokens: Tokens) -> float:
 
 
 @contextmanager
-def _embedded(model: Model) -> Iterator[list[Tensor]]:
+def embedded_vectors(model: nn.Module) -> Iterator[list[Tensor]]:
     """Collects what the model's embeddings give, one [B, T, D] a call, with its gradient kept."""
     outputs: list[Tensor] = []
 

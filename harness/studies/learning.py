@@ -17,6 +17,7 @@ ABLATIONS = {
     ),
     "no long-term memory": ("variant.memory.long_term={kind: none}",),
     "gate without floor": ("variant.memory.gate.floor=0",),
+    "one head": ("variant.memory.short_term.num_heads=1",),
     "no recency term": ("variant.memory.short_term.recency=none",),
     "stores its output": ("variant.memory.short_term.stores=output",),
     "columns first": ("variant.order=columns_first",),

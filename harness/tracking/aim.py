@@ -5,19 +5,33 @@ import random
 import time
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
+
+from harness.tracking.windows import Windows
 
 REPOSITORY = ".aim"
-_FIRST_INIT_LOCK = ".aim-init.lock"
-_INDEX_ATTEMPTS = 20
+_LOCK = ".aim.lock"
+PATIENCE = 60.0
+"""Seconds that another process may keep the repository for itself."""
+_RETRIES = 20
+_STAMP = "records"
 _SOURCE_METRICS = ("memory/gate_share",)
 """Metrics whose last part names a memory source: they become one Aim metric with a `source` context."""
 
 T = TypeVar("T")
+
+
+class AimError(Exception):
+    """A repository that cannot be used. The message is one line."""
+
+
+class NotIndexed(Exception):
+    """The index was busy: the run is stored, but queries do not see it yet."""
 
 
 class AimSink:
@@ -35,9 +49,11 @@ class AimSink:
         experiment: str,
         parameters: Mapping[str, object] | None = None,
         tags: tuple[str, ...] = (),
+        title: str = "",
         run_hash: str | None = None,
     ) -> None:
         aim = _import_aim()
+        self._runs = runs
         self._repository = _open_repository(aim, runs)
         # The defaults of these three start a thread, patch sys.stdout.write and store environment variables.
         self._run: Any = aim.Run(
@@ -50,6 +66,9 @@ class AimSink:
         )
         self.run_hash: str = self._run.hash
         self._closed = False
+        self._windows = Windows()
+        if title:
+            self._run.name = title
         for name, value in (parameters or {}).items():
             self._run[name] = _storable(value)
         for tag in tags:
@@ -64,9 +83,17 @@ class AimSink:
             by_source[source][metric] = float(value)
         for source, numbers in by_source.items():
             self._run.track(numbers, step=step, context={} if source is None else {"source": source})
+        for name, samples in self._windows.add(step, values):
+            metric, source = _split_source(name)
+            context = {} if source is None else {"source": source}
+            spread = _import_aim().Distribution(samples=samples)
+            self._run.track(spread, name=f"{metric}/spread", step=step, context=context)
 
     def event(self, step: int, kind: str, detail: Mapping[str, object]) -> None:
-        """Nothing: events are read from `events.jsonl`."""
+        """A text at its step; checkpoints are left out, they come by the clock and are the folder's business."""
+        if kind != "checkpoint":
+            told = ", ".join(f"{key}: {value}" for key, value in detail.items())
+            self._run.track(_import_aim().Text(f"{kind} · {told}" if told else kind), name="events", step=step)
 
     def outcome(self, summary: Mapping[str, object], *, report: str = "", picture: Path | None = None) -> None:
         """How the run ended: `summary.json` as parameters, its verdict as tag, the verdict in words, the curves."""
@@ -83,13 +110,38 @@ class AimSink:
         if verdict not in self._run.tags:
             self._run.add_tag(verdict)
 
+    def stamp(self, fingerprint: str) -> None:
+        """Note which records this run was made from: `stamp_of` tells later whether they are still the same."""
+        self._run[_STAMP] = fingerprint
+
     def close(self) -> None:
         """Close the run and index it: until then Aim's queries do not see it."""
         if self._closed:
             return
         self._closed = True
         self._run.close()
-        _index(self._repository, self.run_hash)
+        _index(self._repository, self._runs, self.run_hash)
+
+
+def stamp_of(runs: Path, run_hash: str) -> str | None:
+    """What `stamp` noted about a run; None: it is not in the repository, or bears no stamp."""
+    aim = _import_aim()
+    if run_hash not in _open_repository(aim, runs).list_all_runs():
+        return None
+    stamp = aim.Run(run_hash, repo=_open_repository(aim, runs), read_only=True).get(_STAMP)
+    return None if stamp is None else str(stamp)
+
+
+def remove_run(runs: Path, run_hash: str) -> None:
+    """Take a run out of the repository, if it is there. Raises `AimError` when it stays."""
+    repository = _open_repository(_import_aim(), runs)
+    if run_hash not in repository.list_all_runs():
+        return
+    locks = repository._lock_manager
+    with _alone(runs):
+        locks.release_locks(run_hash, force=False)  # only a lock whose process is gone
+        if locks.get_run_lock_info(run_hash).locked or not repository.delete_run(run_hash):
+            raise AimError(f"{runs / REPOSITORY}: run {run_hash} is being written by another process: try again later")
 
 
 def read_series(runs: Path, metric: str, *, run_hash: str) -> dict[str | None, tuple[list[int], list[float]]]:
@@ -117,36 +169,72 @@ def _import_aim() -> Any:
 
 
 def _open_repository(aim: Any, runs: Path) -> Any:
-    # Processes that create one repository at once race: most of them die.
-    with FileLock(runs / _FIRST_INIT_LOCK), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return aim.sdk.repo.Repo.from_path(str(runs), init=True)
+    """Creates it if need be. Processes that create one at once, or open one that is being indexed, would die.
+
+    Raises `AimError` for a repository of another version: opening it would write into it.
+    """
+    _require_version(runs / REPOSITORY)
+
+    def attempt() -> Any:
+        with _alone(runs), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return aim.sdk.repo.Repo.from_path(str(runs), init=True)
+
+    return _retried(attempt)
 
 
-def _index(repository: Any, run_hash: str) -> None:
+@contextmanager
+def _alone(runs: Path) -> Iterator[None]:
+    """No other process of ours changes the repository meanwhile. Raises `AimError` when one does for too long."""
+    try:
+        with FileLock(runs / _LOCK, timeout=PATIENCE):
+            yield
+    except Timeout:
+        locked = f"{runs / REPOSITORY}: is locked by another process for more than {PATIENCE:g} s: try again later"
+        raise AimError(locked) from None
+
+
+def _require_version(repository: Path) -> None:
+    from aim.sdk.data_version import DATA_VERSION
+
+    file = repository / "VERSION"
+    if not file.is_file():
+        return
+    written = file.read_text(encoding="utf-8", errors="replace").strip()
+    ours = ".".join(str(part) for part in DATA_VERSION)
+    if written.split(".")[0] != str(DATA_VERSION[0]) or not written.replace(".", "").isdigit():
+        raise AimError(
+            f"{repository}: was written by another version of Aim (its data are {written!r}, {ours} is needed): "
+            "move it away; `cortexzoo aim-sync` makes it anew from the runs"
+        )
+
+
+def _index(repository: Any, runs: Path, run_hash: str) -> None:
     from aim.sdk.index_manager import RepoIndexManager
 
     manager = RepoIndexManager.get_index_manager(repository)
 
     def attempt() -> None:
         manager._corrupted_runs.discard(run_hash)
-        manager.index(run_hash)
+        with _alone(runs):
+            manager.index(run_hash)
         if run_hash in manager._corrupted_runs:
-            raise OSError(f"run {run_hash} could not be indexed")
+            raise NotIndexed(f"run {run_hash} could not be indexed")
 
     _retried(attempt)
 
 
 def _retried(action: Callable[[], T]) -> T:
-    """The index takes an exclusive lock and refuses at once while another process holds it."""
-    for attempt in range(_INDEX_ATTEMPTS):
+    """Aim's index is locked exclusively and refuses at once while another process, its server too, holds it."""
+    from aim.sdk import index_manager
+
+    busy = (NotIndexed, index_manager.aimrocks.errors.RocksIOError)  # type: ignore[attr-defined]
+    for _ in range(_RETRIES):
         try:
             return action()
-        except Exception:
-            if attempt == _INDEX_ATTEMPTS - 1:
-                raise
+        except busy:
             time.sleep(random.SystemRandom().uniform(0.05, 0.5))
-    raise AssertionError("unreachable")
+    return action()
 
 
 def _split_source(name: str) -> tuple[str, str | None]:

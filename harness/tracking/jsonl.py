@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -46,13 +47,36 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         for number, line in enumerate(lines, start=1):
             if not line.endswith("\n"):
                 return
-            entry = _parse(line)
+            entry = parse_line(line)
             if not isinstance(entry, dict):
                 raise ValueError(f"{path}:{number}: not a JSON object")
             yield entry
 
 
-def _parse(line: str) -> Any:
+def cut_after(path: Path, step: int) -> None:
+    """Drop every line of a later step, and a line that a killed writer left unfinished. Nothing where no file is.
+
+    Raises `ValueError` as `read_lines` does, and `OSError`.
+    """
+    if not path.exists():
+        return
+    kept = 0
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.endswith(b"\n"):
+                break
+            entry = parse_line(line)
+            if not isinstance(entry, dict) or not isinstance(entry.get("step"), int):
+                raise ValueError(f"{path}:{number}: not a JSON object")
+            if entry["step"] > step:
+                break
+            kept += len(line)
+    if kept < path.stat().st_size:
+        os.truncate(path, kept)
+
+
+def parse_line(line: str | bytes) -> Any:
+    """The value of a line, with the floats that JSON lacks; None for a line that is no JSON."""
     try:
         return from_json_value(json.loads(line))
     except ValueError:
@@ -74,6 +98,10 @@ class JsonlSink:
 
     def event(self, step: int, kind: str, detail: Mapping[str, object]) -> None:
         self._events.append({"step": step, "kind": kind, "detail": dict(detail), "time": time.time()})
+        if kind == "checkpoint":
+            # Announced before it is written: so no checkpoint survives a power cut that its records do not.
+            self._metrics.flush()
+            self._events.flush()
 
     def close(self) -> None:
         self._metrics.close()
@@ -96,6 +124,13 @@ class _LineFile:
         try:
             while rest:
                 rest = rest[self._file.write(rest) :]
+        except OSError as problem:
+            raise self._stopped(problem) from problem
+
+    def flush(self) -> None:
+        """Everything appended so far is on disk afterwards."""
+        try:
+            os.fsync(self._file.fileno())
         except OSError as problem:
             raise self._stopped(problem) from problem
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 
+from harness.judging import judge
 from harness.properties import REGISTRY
 from harness.subject import Subject
-from harness.verdict import Judgement, judge
+from harness.verdict import Judgement
 from specs.recipe import EveryInterval, MonitorSpec
 from specs.suite import PROPERTY_NAMES, Check, PropertyName
 from specs.variant import CortexGPTSpec
@@ -43,7 +44,7 @@ def test_a_healthy_model_holds_every_property(name: PropertyName) -> None:
 
 BROKEN: list[tuple[PropertyName, Callable[[], tiny.Tiny], Mapping[str, Any]]] = [
     ("causality", tiny.Acausal, {"length": 2, "edited": 1, "position": 0}),
-    ("causality", tiny.LateAcausal, {"length": 17, "edited": 4, "position": 2}),
+    ("causality", tiny.LateAcausal, {"length": 16, "edited": 4, "position": 2}),
     ("batch_isolation", tiny.ValueLeaking, {"length": 1, "rows": 2, "edited_row": 0}),
     ("batch_isolation", tiny.BatchLeaking, {"length": 1, "rows": 2, "edited_row": 0}),
     ("batch_isolation", tiny.GradientLeaking, {"length": 1, "rows": 2, "edited_row": 0}),

@@ -9,10 +9,11 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from harness.judging import judge, judge_all
 from harness.properties.base import Case, DoesNotApply, Finding, Property, finding
 from harness.subject import Subject
 from harness.tracking.jsonl import from_json_value, to_json_value
-from harness.verdict import Certificate, Judgement, judge, judge_all
+from harness.verdict import Certificate, Judgement
 from harness.verdict_table import verdict_table
 from specs import SuiteSpec
 from specs.suite import Check, PropertyName

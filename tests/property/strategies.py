@@ -202,6 +202,15 @@ HYBRID_SIZES: dict[type[Spec], dict[str, st.SearchStrategy[Any]]] = {
 }
 """Sizes of bases and sidecars that fit one another, as for tasks."""
 
+references = st.from_regex(NAME_PATTERN, fullmatch=True).flatmap(lambda name: st.sampled_from((name, f"/{name}.yaml")))
+"""Names of specs, and absolute paths of spec files."""
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=5,
+)
+
 
 @cache
 def _content_of(kind: Kind) -> st.SearchStrategy[Any]:
@@ -215,6 +224,8 @@ def _spec_content(slot: Slot) -> st.SearchStrategy[Any]:
     if get_origin(slot.annotation) is dict:
         keys, values = (_spec_content(Slot.of_type(part)) for part in get_args(slot.annotation))
         return st.dictionaries(keys, values, min_size=1)
+    if any(isinstance(mark, SpecReferences) for mark in slot.metadata):
+        return st.lists(references, min_size=1, max_size=3, unique=True) if slot.item() else references
     if item := slot.item():
         absolute = any(isinstance(mark, FilePaths) for mark in slot.metadata)
         items = _spec_content(item)
@@ -268,6 +279,8 @@ def _scalars(kind: Any, marks: tuple[Any, ...]) -> st.SearchStrategy[Any]:
         return st.none()
     if get_origin(kind) is tuple:
         return _spec_content(Slot.of_type(kind))
+    if kind is JsonValue:
+        return json_values
     assert kind is str, kind
     shortest = next((mark.min_length for mark in marks if isinstance(mark, bounds.MinLen)), 0)
     pattern = next((mark.pattern for mark in marks if getattr(mark, "pattern", None)), None)

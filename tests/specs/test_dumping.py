@@ -43,5 +43,10 @@ def test_text_stays_text(text: str) -> None:
     assert loaded_back(spec) == spec
 
 
+def test_long_text_comes_back() -> None:
+    spec = DataSpec(name="n", description=': :: :::::::\n\n ::::::::::\u2028 :::::::::""\n \x85: :' * 9)
+    assert loaded_back(spec) == spec
+
+
 def test_null_is_written_out() -> None:
     assert "validation_sequences: null\n" in dump_yaml(load("robust", "recipe"))

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from specs import load, load_experiment
+from specs import load, load_experiment, shipped_names
 from specs.data import JsonLines, TextFiles
+from specs.guards import NoClipping
 from specs.memory import CompressedStore
-from specs.recipe import AtRandom, Constant, CosineRestarts, NoClipping
+from specs.recipe import AtRandom, Constant, CosineRestarts
 from tests.specs.conftest import Mistakes, Write
 
 
@@ -98,7 +99,7 @@ def test_the_provenance_of_a_changed_value_goes() -> None:
         ("recipe.steps.more=1", "recipe.steps must be an integer, got a mapping"),
         ("recipe=robst", "no recipe called 'robst' is shipped; did you mean robust?"),
         ("recipe=no.yaml", "no.yaml does not exist"),
-        ("recipe=3", "no recipe called '3' is shipped; known here: original, phase-1, robust"),
+        ("recipe=3", f"no recipe called '3' is shipped; known here: {', '.join(shipped_names('recipe'))}"),
         ("variant.hidden_size=6", "variant.hidden_size must be a multiple of 4, got 6"),
         ("variant.memory.gate={kind: sigmoid, x: 1}",
          "variant.memory.gate.x is unknown; known here: kind, temperature, floor"),

@@ -6,12 +6,15 @@ import pytest
 
 from specs import load, load_experiment, shipped_names
 from specs.data import TextFiles, TextSpec
-from specs.recipe import Cosine, CosineRestarts, NoClipping
+from specs.guards import NoClipping
+from specs.kinds import KINDS
+from specs.recipe import Cosine, CosineRestarts
 from specs.resolving import MAX_CHAIN
 from specs.spec_files import MAX_BYTES
 from tests.specs.conftest import Mistakes, Write
 
 RECIPE = "kind: recipe\nname: mine\n"
+RECIPES = ", ".join(shipped_names("recipe"))
 
 
 def test_a_shipped_name_and_a_path_load_the_same(write: Write) -> None:
@@ -115,6 +118,16 @@ def test_an_experiment_merges_into_its_parents_parts_unless_it_names_others(writ
     )
 
 
+def test_a_named_part_takes_nothing_from_the_one_it_replaces(write: Write) -> None:
+    write("plain.yaml", RECIPE)
+    write("parent.yaml", "kind: experiment\nname: p\nextends: transformer\nrecipe: {extends: robust, steps: 9}\n")
+    write("child.yaml", "kind: experiment\nname: c\nextends: ./parent.yaml\nrecipe: ./plain.yaml\n")
+    plain = load("plain.yaml", "recipe")
+    assert load_experiment("child.yaml").recipe == plain
+    assert load_experiment("parent.yaml", ["recipe=plain.yaml"]).recipe == plain
+    assert load_experiment("parent.yaml", ["recipe={extends: ./plain.yaml}"]).recipe == plain
+
+
 def test_provenance_merges_but_not_for_what_was_changed(write: Write) -> None:
     origin = "{kind: ours, where: here}"
     write(
@@ -134,6 +147,18 @@ def test_provenance_merges_but_not_for_what_was_changed(write: Write) -> None:
     }  # fmt: skip
 
 
+def test_what_is_said_of_a_mapping_gives_way_to_what_is_said_of_a_value_in_it(write: Write) -> None:
+    write(
+        "parent.yaml",
+        RECIPE + "optimizer: {beta1: 0.8, beta2: 0.9, eps: 1e-6}\nprovenance:\n"
+        "  optimizer.beta2: {kind: paper, where: of the value}\n  optimizer: {kind: paper, where: of the mapping}\n",
+    )
+    write("child.yaml", RECIPE + "extends: parent.yaml\noptimizer: {beta1: 0.7}\n")
+    assert {path: entry.where for path, entry in load("child.yaml").provenance.items()} == {
+        "optimizer.beta2": "of the value", "optimizer.eps": "of the mapping",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("content", "line"),
     [
@@ -144,15 +169,15 @@ def test_provenance_merges_but_not_for_what_was_changed(write: Write) -> None:
         (b"kind: recipe\nname: a\x00b\n", "bad.yaml:2:8: holds a NUL byte: this is no text file"),
         (b"- kind: recipe\n", "bad.yaml:1:1: a spec file holds keys and values, got a list"),
         (b"recipe\n", "bad.yaml:1:1: a spec file holds keys and values, got 'recipe'"),
-        (b"name: a\n", "bad.yaml:1:1: kind is missing; write one of: variant, recipe, data, suite, experiment"),
+        (b"name: a\n", f"bad.yaml:1:1: kind is missing; write one of: {', '.join(KINDS)}"),
         (b"name: a\nkind: recipes\n",
-         "bad.yaml:2:7: kind must be one of variant, recipe, data, suite, experiment, got 'recipes'; "
+         f"bad.yaml:2:7: kind must be one of {', '.join(KINDS)}, got 'recipes'; "
          "did you mean recipe?"),
         (b"kind: recipe\nname: a\nsteps:\n\t- 1\n", "bad.yaml:4:1: a tab indents this line; YAML takes spaces only"),
         (b"kind: recipe\nname: a\nextends: robst\n",
          "bad.yaml:3:10: no recipe called 'robst' is shipped; did you mean robust?"),
         (b"kind: recipe\nname: a\nextends: cortexgpt-stable\n",
-         "bad.yaml:3:10: no recipe called 'cortexgpt-stable' is shipped; known here: original, phase-1, robust"),
+         f"bad.yaml:3:10: no recipe called 'cortexgpt-stable' is shipped; known here: {RECIPES}"),
         (b"kind: recipe\nname: a\nextends: ./no.yaml\n", "bad.yaml:3:10: no.yaml does not exist"),
         (b"kind: recipe\nname: a\nextends: ./\n", "bad.yaml:3:10: . is a folder, not a spec file"),
         (b"kind: recipe\nname: a\nextends: 3\n",

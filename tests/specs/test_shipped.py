@@ -98,7 +98,11 @@ def test_the_recipe_of_the_users_document() -> None:
     recipe = load("phase-1", "recipe")
     optimizer = recipe.optimizer
     assert (optimizer.learning_rate, optimizer.beta2, optimizer.weight_decay) == (1e-4, 0.98, 0.1)
-    assert recipe.clipping.model_dump() == {"kind": "norm", "max_norm": 0.5}
+    clipping = recipe.clipping
+    assert (clipping.kind, clipping.max_norm) == ("adaptive", 0.5)
+    assert (clipping.spike_ratio, clipping.spike_divisor) == (3.0, 10.0)
+    assert (recipe.spikes.kind, recipe.spikes.ratio, recipe.spikes.action) == ("average_ratio", 5.0, "rollback")
+    assert (recipe.recovery.kind, recipe.recovery.on_disk) == ("checkpoints", True)
     assert recipe.schedule.model_dump(include={"kind", "warmup_ratio"}) == {"kind": "cosine", "warmup_ratio": 0.1}
     assert recipe.consolidation.model_dump() == {"kind": "interval", "every": 500}
 

@@ -16,8 +16,8 @@ SUITE = "kind: suite\nname: a\n"
         (RECIPE + "clipping:\n  kind: norm\n  max_norm: -1\n", "my.yaml:5:13: clipping.max_norm must be > 0, got -1"),
         (RECIPE + "clipping:\n  kind: none\n  max_norm: 1\n",
          "my.yaml:5:3: clipping.max_norm is unknown; known here: kind"),
-        (RECIPE + "clipping: {kind: nrom}\n",
-         "my.yaml:3:18: clipping.kind must be norm or none, got 'nrom'; did you mean norm?"),
+        (VARIANT + "join: {kind: residul}\n",
+         "my.yaml:4:14: join.kind must be replace or residual, got 'residul'; did you mean residual?"),
         (RECIPE + "clipping: [1]\n", "my.yaml:3:11: clipping must be a mapping, got a list"),
         (RECIPE + "steps: abc\n", "my.yaml:3:8: steps must be an integer, got 'abc'"),
         (RECIPE + "steps: '5'\n", "my.yaml:3:8: steps must be an integer, got '5'"),
@@ -96,6 +96,9 @@ def test_a_mistake_is_told_where_it_stands(write: Write, mistakes: Mistakes) -> 
     write("parent.yaml", "kind: recipe\nname: p\n\nsteps: 0\nbatch_size: 0\n")
     write("child.yaml", "kind: recipe\nname: c\nextends: parent.yaml\nbatch_size: 4\naccumulation: 0\n")
     write("exp.yaml", "kind: experiment\nname: e\nextends: transformer\nrecipe: ./child.yaml\nseed: -1\n")
+    assert mistakes(write("nameless.yaml", "\nkind: recipe\nextends: robust\n")) == [
+        "nameless.yaml:2:1: name is missing"
+    ]
     assert mistakes("child.yaml") == [
         "parent.yaml:4:8: steps must be > 0, got 0",
         "child.yaml:5:15: accumulation must be > 0, got 0",

@@ -44,6 +44,11 @@ class Band:
         return self.capacity + self.block_queries - self.rows
 
     @property
+    def sees_something(self) -> bool:
+        """Whether any query sees any slot."""
+        return self.carried > 0 or self.steps > 1
+
+    @property
     def length(self) -> int:
         """Slots of the padded flat layout."""
         return self.capacity + self.num_blocks * self.block_queries
@@ -100,22 +105,29 @@ class Band:
         return per_window.new_zeros(groups, self.length).index_add_(1, slots, per_window.flatten(1))
 
 
-def banded_weights(
+def banded_scores(
     queries: Float[Tensor, "groups asked hidden"],
     flat_keys: Float[Tensor, "groups length hidden"],
     band: Band,
-    decay_per_step: Float[Tensor, ""] | None,
+    visible: Bool[Tensor, "blocks block_queries span"],
+    decay_per_step: Float[Tensor, "groups 1 1 1"] | None,
 ) -> Float[Tensor, "groups blocks block_queries span"]:
-    """Attention weights over the visible slots; a query that sees none gets zeros.
+    """q·k / √D − decay · age at the visible slots, the lowest number elsewhere.
 
-    softmax(q·k / √D − decay · age); `queries` and `flat_keys` are already projected.
+    `queries` and `flat_keys` are already projected.
     """
     scale = queries.shape[-1] ** -0.5
     scores = torch.matmul(band.blocks(queries), band.windows(flat_keys)) * scale
     if decay_per_step is not None:
         scores = scores - decay_per_step * band.ages(scores.device)
-    visible = band.visible(scores.device)
-    scores = scores.masked_fill(~visible, torch.finfo(scores.dtype).min)
+    masked: Tensor = scores.masked_fill(~visible, torch.finfo(scores.dtype).min)
+    return masked
+
+
+def banded_weights(
+    scores: Float[Tensor, "groups blocks block_queries span"], visible: Bool[Tensor, "blocks block_queries span"]
+) -> Float[Tensor, "groups blocks block_queries span"]:
+    """Attention weights over the visible slots: the softmax of `banded_scores`; a query that sees none gets zeros."""
     return torch.softmax(scores, dim=-1) * visible
 
 

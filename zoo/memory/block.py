@@ -18,7 +18,7 @@ from specs.memory import CompressedStore, MemorySpec, RawRing, ShortTermRing
 from zoo.memory.gate import SOURCES, MemoryGate
 from zoo.memory.long_term import LongTermRing, LongTermState, LongTermStore
 from zoo.memory.scan import Scan, mix
-from zoo.memory.short_term import ShortTermMemory, ShortTermState, count_mass, count_peaks
+from zoo.memory.short_term import ReadPlan, ShortTermMemory, ShortTermState, count_mass, count_peaks
 
 Vectors = Float[Tensor, "groups asked hidden"]
 
@@ -61,6 +61,7 @@ class MemoryBlock(nn.Module):
         live = torch.ones(grouped.shape[1], len(SOURCES), dtype=torch.bool, device=x.device)
         live[:, 2] = from_long is not None
         partial = self.gate.partial_logits(grouped, from_long)
+        largest = None
         if self.short_term is None or "short_term" in without:
             live[:, 1] = False
             shares = self.gate.shares(partial, live)
@@ -68,13 +69,17 @@ class MemoryBlock(nn.Module):
         else:
             live[:rows, 1] = short_term.filled > 0  # the very first step finds the ring empty
             scan = Scan(self.short_term, self.gate, grouped, from_long, partial, live)
-            mixed, shares, state = self._through_ring(self.short_term, scan, rows, short_term)
-        return self._ungroup(mixed, x.shape), state, _readings(shares, live)
+            plan = self.short_term.plan(grouped, rows, short_term)
+            mixed, shares, state = self._through_ring(self.short_term, scan, plan, short_term)
+            largest = plan.largest_score
+        readings = _readings(shares, live)
+        if largest is not None:
+            readings["stability/max_attention_logit"] = largest.float()
+        return self._ungroup(mixed, x.shape), state, readings
 
     def _through_ring(
-        self, ring: ShortTermMemory, scan: Scan, rows: int, state: ShortTermState
+        self, ring: ShortTermMemory, scan: Scan, plan: ReadPlan, state: ShortTermState
     ) -> tuple[Vectors, Float[Tensor, "groups asked 3"], ShortTermState]:
-        plan = ring.plan(scan.x, rows, state)
         gradient_through_contents = ring.spec.stop_gradient == "none"
         if ring.spec.stores == "input":
             flat_values = plan.band.flat(state.values, scan.x if gradient_through_contents else scan.x.detach())

@@ -28,18 +28,20 @@ class Scan:
     def stored_values(self, plan: ReadPlan, state: ShortTermState) -> Float[Tensor, "groups length hidden"]:
         """The stored values of all steps, in the flat layout. A block reads everything before it in one product."""
         band, rows = plan.band, plan.band.rows
-        recent = F.pad(state.values, (0, 0, band.capacity - band.carried, 0))
+        split, merge = self.ring.split_heads, self.ring.merge_heads
+        recent = split(F.pad(state.values, (0, 0, band.capacity - band.carried, 0)))
         written: list[Tensor] = []
         for block, start in enumerate(range(0, self.x.shape[1], band.block_queries)):
             from_past = plan.weights[:, block, :, : band.capacity] @ recent
             within = plan.weights[:, block, :, band.capacity :]
-            fresh: list[Tensor] = []
+            fresh: list[Tensor] = []  # in heads: [groups · heads, rows, head_dim]
             for first in range(0, min(band.block_queries, self.x.shape[1] - start), rows):
                 retrieved = from_past[:, first : first + rows]
                 if fresh:
                     retrieved = retrieved + within[:, first : first + rows, :first] @ torch.cat(fresh, dim=1)
-                fresh.append(self._step(retrieved, slice(start + first, start + first + rows), plan))
-            written.extend(fresh)
+                output = self._step(merge(retrieved), slice(start + first, start + first + rows), plan)
+                written.append(output)
+                fresh.append(split(output))
             recent = torch.cat([recent, *fresh], dim=1)[:, -band.capacity :]
         return band.flat(state.values, torch.cat(written, dim=1))
 

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from specs.memory import ProjectedReadOut, ShortTermRing
-from zoo.memory.band import Band, banded_read, banded_weights
+from zoo.memory.band import Band, banded_read, banded_scores, banded_weights
 
-RECENCY_INIT = 0.0
-"""softplus(0) = 0.69 nats of score lost per token of age, until training says otherwise: recent tokens first."""
+FASTEST_DECAY, SLOWEST_DECAY = 2.0, 0.05
+"""Nats of score lost per token of age in the first and the last head before training; heads between are spread evenly
+in the logarithm. A single head starts at their geometric mean."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +43,18 @@ class ReadPlan:
     """What reading needs and stored outputs do not change: weights over slots, and the layout they refer to."""
 
     band: Band
-    weights: Float[Tensor, "groups blocks block_queries span"]
+    weights: Float[Tensor, "groups_heads blocks block_queries span"]
     flat_keys: Float[Tensor, "groups length hidden"]
     keep: Float[Tensor, "groups asked hidden"] | None
     """Dropout mask of the read-out, already divided by the keep probability; None: no dropout."""
+    largest_score: Float[Tensor, ""] | None
+    """The largest attention logit; None: nothing is visible, or the model is in training, which is spared the cost."""
 
 
 class ShortTermMemory(nn.Module):
     """Attention over the last `capacity` stored pairs, then the read-out.
 
-    A = softmax(W_q x · W_k key / √D − softplus(a)·age);  r = A·V  or  W_v · dropout(LN(A·V)).
+    A = softmax(W_q x · W_k key / √d − softplus(a)·age) in each head of size d;  r = A·V  or  W_v · dropout(LN(A·V)).
     """
 
     def __init__(self, spec: ShortTermRing, hidden_size: int) -> None:
@@ -59,7 +62,7 @@ class ShortTermMemory(nn.Module):
         self.spec = spec
         self.query = nn.Linear(hidden_size, hidden_size)
         self.key = nn.Linear(hidden_size, hidden_size)
-        self.recency = nn.Parameter(torch.tensor(RECENCY_INIT)) if spec.recency == "learned" else None
+        self.recency = nn.Parameter(_spread_recency(spec.num_heads)) if spec.recency == "learned" else None
         projected = isinstance(spec.read_out, ProjectedReadOut)
         self.norm = nn.LayerNorm(hidden_size) if projected else None
         self.value = nn.Linear(hidden_size, hidden_size, bias=False) if projected else None
@@ -70,21 +73,40 @@ class ShortTermMemory(nn.Module):
         band = Band(self.spec.capacity, state.filled, x.shape[1] // rows, rows)
         stored = x if self.spec.stop_gradient == "none" else x.detach()
         flat_keys = band.flat(state.keys, stored)
-        decay = None if self.recency is None else F.softplus(self.recency)
-        weights = banded_weights(self.query(x), self.key(flat_keys), band, decay)
+        queries, keys = self.split_heads(self.query(x)), self.split_heads(self.key(flat_keys))
+        decay = None if self.recency is None else F.softplus(self.recency).repeat(x.shape[0])[:, None, None, None]
+        visible = band.visible(x.device)
+        scores = banded_scores(queries, keys, band, visible, decay)
+        largest = scores.detach().amax() if band.sees_something and not self.training else None
         keep = None
         if self.training and self.dropout > 0:
             keep = torch.empty_like(x).bernoulli_(1 - self.dropout).div_(1 - self.dropout).detach()
-        return ReadPlan(band, weights, flat_keys, keep)
+        return ReadPlan(band, banded_weights(scores, visible), flat_keys, keep, largest)
 
     def read(
         self, plan: ReadPlan, flat_values: Float[Tensor, "groups length hidden"]
     ) -> Float[Tensor, "groups asked hidden"]:
         """The read-out of every step, once all stored values are known."""
-        retrieved = banded_read(plan.weights, flat_values, plan.band)
+        retrieved = self.merge_heads(banded_read(plan.weights, self.split_heads(flat_values), plan.band))
         if self.spec.stop_gradient == "retrieval":
             retrieved = retrieved.detach()
         return self.read_out(retrieved, plan.keep)
+
+    def split_heads(self, x: Float[Tensor, "groups slots hidden"]) -> Float[Tensor, "groups_heads slots head_dim"]:
+        """[G, N, D] as [G · H, N, D / H]."""
+        heads = self.spec.num_heads
+        if heads == 1:
+            return x
+        split: Tensor = x.unflatten(-1, (heads, -1))
+        return split.transpose(1, 2).flatten(0, 1)
+
+    def merge_heads(self, x: Float[Tensor, "groups_heads slots head_dim"]) -> Float[Tensor, "groups slots hidden"]:
+        """The inverse of `split_heads`."""
+        heads = self.spec.num_heads
+        if heads == 1:
+            return x
+        apart: Tensor = x.unflatten(0, (-1, heads))
+        return apart.transpose(1, 2).flatten(2)
 
     def read_out(
         self, retrieved: Float[Tensor, "*batch hidden"], keep: Float[Tensor, "*batch hidden"] | None
@@ -101,7 +123,7 @@ class ShortTermMemory(nn.Module):
         state: ShortTermState,
         plan: ReadPlan,
         flat_values: Float[Tensor, "groups length hidden"],
-        count_reads: Callable[[ReadPlan], Float[Tensor, "groups length"]],
+        count_reads: Callable[[ReadPlan], Float[Tensor, "groups_heads length"]],
         initial_reads: float,
     ) -> ShortTermState:
         """The ring after this call: the last `capacity` of what was carried and what was written, detached."""
@@ -109,18 +131,26 @@ class ShortTermMemory(nn.Module):
         end = band.capacity + band.steps * band.rows
         begin = max(end - band.capacity, band.capacity - band.carried)
         fresh = plan.flat_keys.new_full((plan.flat_keys.shape[0], band.steps * band.rows, 1), initial_reads)
-        reads = band.flat(state.reads[..., None], fresh)[..., 0] + count_reads(plan)
+        counted = count_reads(plan).unflatten(0, (-1, self.spec.num_heads)).mean(dim=1)
+        reads = band.flat(state.reads[..., None], fresh)[..., 0] + counted
         return ShortTermState(
             plan.flat_keys[:, begin:end].detach(), flat_values[:, begin:end].detach(), reads[:, begin:end].detach()
         )
 
 
-def count_mass(plan: ReadPlan) -> Float[Tensor, "groups length"]:
+def _spread_recency(num_heads: int) -> Float[Tensor, " heads"]:
+    """The a of softplus(a) for decays spread from fast to slow."""
+    place = torch.full((1,), 0.5) if num_heads == 1 else torch.linspace(0, 1, num_heads)
+    decay = FASTEST_DECAY * (SLOWEST_DECAY / FASTEST_DECAY) ** place
+    return decay.expm1().log()
+
+
+def count_mass(plan: ReadPlan) -> Float[Tensor, "groups_heads length"]:
     """Attention mass that each slot received."""
     return plan.band.fold(plan.weights.detach().sum(dim=2))
 
 
-def count_peaks(plan: ReadPlan) -> Float[Tensor, "groups length"]:
+def count_peaks(plan: ReadPlan) -> Float[Tensor, "groups_heads length"]:
     """How many queries gave each slot their largest weight. Queries that see nothing count nowhere."""
     weights = plan.weights.detach()
     largest, slot = weights.max(dim=-1, keepdim=True)

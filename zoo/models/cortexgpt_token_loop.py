@@ -113,18 +113,23 @@ class MemoryLoop:
     def _read_ring(self, x: Float[Tensor, "hidden"], visible: list[Slot], t: int) -> Tensor:
         if not visible:
             return self.ring.read_out(torch.zeros_like(x), None)
-        keys = self.ring.key(torch.stack([slot.key for slot in visible]))
-        scores = keys @ self.ring.query(x) / x.shape[0] ** 0.5
-        if self.ring.recency is not None:
-            ages = torch.tensor([t - slot.step for slot in visible], dtype=x.dtype)
-            scores = scores - F.softplus(self.ring.recency) * ages
-        weights = torch.softmax(scores, dim=0)
-        if isinstance(self.store, LongTermStore):
-            visible[int(weights.argmax())].reads += 1
-        else:
-            for slot, weight in zip(visible, weights.tolist(), strict=True):
-                slot.reads += weight
-        retrieved = weights @ torch.stack([slot.value for slot in visible])
+        heads = self.spec.num_heads
+        keys = self.ring.key(torch.stack([slot.key for slot in visible])).chunk(heads, dim=1)
+        values = torch.stack([slot.value for slot in visible]).chunk(heads, dim=1)
+        ages = torch.tensor([t - slot.step for slot in visible], dtype=x.dtype)
+        retrieved_by_head = []
+        for head, query in enumerate(self.ring.query(x).chunk(heads)):
+            scores = keys[head] @ query / len(query) ** 0.5
+            if self.ring.recency is not None:
+                scores = scores - F.softplus(self.ring.recency[head]) * ages
+            weights = torch.softmax(scores, dim=0)
+            retrieved_by_head.append(weights @ values[head])
+            if isinstance(self.store, LongTermStore):
+                visible[int(weights.argmax())].reads += 1 / heads
+            else:
+                for slot, weight in zip(visible, weights.tolist(), strict=True):
+                    slot.reads += weight / heads
+        retrieved = torch.cat(retrieved_by_head)
         return self.ring.read_out(retrieved.detach() if self.spec.stop_gradient == "retrieval" else retrieved, None)
 
     def _shares(self, logits: Tensor, live: Tensor) -> Tensor:

@@ -10,7 +10,16 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from zoo.ops.gated_delta_chunks import MIN_LOG_DECAY, Span, SpanInputs, span_backward, span_forward
+from zoo.ops.gated_delta_chunks import (
+    MIN_LOG_DECAY,
+    Gates,
+    Span,
+    Tokens,
+    gates_of,
+    span_backward,
+    span_forward,
+    store_chunks,
+)
 from zoo.ops.precision import compute_dtype, full_precision
 from zoo.ops.recurrent_gated_delta import check_gated_delta_inputs
 from zoo.ops.spans import blocks_in_span
@@ -82,8 +91,8 @@ def gated_delta_step(
     Dtypes, ranges and errors are those of chunk_gated_delta_rule. The given state is left as it is.
     """
     # One token costs little, so the shared check reads it as a sequence of length one.
-    sequence = SpanInputs(*(tensor.unsqueeze(1) for tensor in (q, k, v, g, beta)))
-    check_gated_delta_inputs(*sequence, initial_state, chunk_size=1)
+    one = [tensor.unsqueeze(1) for tensor in (q, k, v, g, beta)]
+    check_gated_delta_inputs(one[0], one[1], one[2], one[3], one[4], initial_state, chunk_size=1)
     dtype = compute_dtype(q, k, v)
     scale = k.shape[-1] ** -0.5 if scale is None else scale
     with full_precision(q.device):
@@ -114,60 +123,70 @@ class _ChunkGatedDeltaRule(torch.autograd.Function):
         keep: bool,
     ) -> tuple[Tensor, Tensor]:
         batch, time, heads, key_dim = k.shape
+        dtype = compute_dtype(q, k, v)
         if initial_state is None:
-            state = k.new_zeros(batch * heads, key_dim, v.shape[-1], dtype=compute_dtype(q, k, v))
+            state = k.new_zeros(batch * heads, key_dim, v.shape[-1], dtype=dtype)
         else:
-            state = initial_state.to(compute_dtype(q, k, v)).flatten(0, 1)
+            state = initial_state.to(dtype, copy=True).flatten(0, 1)
         out = torch.empty_like(v, memory_format=torch.contiguous_format)
-        inputs = SpanInputs(q, k, v, g, beta)
-        saved: list[Tensor] = []
+        tokens, saved = Tokens(q, k, v), list[Tensor]()
         with full_precision(q.device):
-            for span_slice in _span_slices(time, batch * heads, chunk_size, q.device):
-                span = span_forward(_cut(inputs, span_slice), out[:, span_slice], scale, state, chunk_size)
-                state = span.states[-1]
+            gates = gates_of(g, beta, scale, chunk_size, dtype)
+            for chunks, times in _spans(time, batch * heads, chunk_size, q.device):
+                span = span_forward(_cut(tokens, times), gates.of(chunks), out[:, times], scale, state)
+                state = span.states[-1].clone()  # a view would keep all the others alive
                 if keep:
                     saved.extend(span)
+                del span  # so that the next span gets this one's memory, which is in the cache
         if keep:
-            ctx.save_for_backward(*inputs, *saved)
-            ctx.scale, ctx.chunk_size = scale, chunk_size
+            ctx.save_for_backward(*tokens, g, beta, *gates, *saved)
+            ctx.chunk_size = chunk_size
             ctx.state_dtype = None if initial_state is None else initial_state.dtype
             ctx.set_materialize_grads(False)
-        # A copy, so that the state which the caller keeps does not keep all the others alive.
-        return out, state.clone().unflatten(0, (batch, heads))
+        return out, state.unflatten(0, (batch, heads))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_out: Tensor | None, d_state: Tensor | None) -> tuple[Tensor | None, ...]:
-        width, tensors = len(SpanInputs._fields), ctx.saved_tensors
-        inputs, saved = SpanInputs(*tensors[:width]), tensors[width:]
-        batch, time, heads, key_dim = inputs.k.shape
-        dtype = compute_dtype(inputs.q, inputs.k, inputs.v)
-        d_out = torch.zeros_like(inputs.v) if d_out is None else d_out
+        q, k, v, g, beta, *tensors = ctx.saved_tensors
+        gates, saved = Gates(*tensors[: len(Gates._fields)]), tensors[len(Gates._fields) :]
+        batch, time, heads, key_dim = k.shape
+        dtype = gates.beta.dtype
+        d_out = torch.zeros_like(v) if d_out is None else d_out
         if d_state is None:
-            carried = inputs.k.new_zeros(batch * heads, key_dim, inputs.v.shape[-1], dtype=dtype)
+            carried = k.new_zeros(batch * heads, key_dim, v.shape[-1], dtype=dtype)
         else:
             carried = d_state.to(dtype).flatten(0, 1)
-        gradients = SpanInputs(*(torch.empty_like(t, memory_format=torch.contiguous_format) for t in inputs))
-        slices = _span_slices(time, batch * heads, ctx.chunk_size, d_out.device)
-        with full_precision(d_out.device):
-            for index, span_slice in reversed(list(enumerate(slices))):
-                span = Span(*saved[index * len(Span._fields) : (index + 1) * len(Span._fields)])
-                carried = span_backward(span, d_out[:, span_slice], carried, ctx.scale, _cut(gradients, span_slice))
-        gradients.g.masked_fill_(inputs.g < MIN_LOG_DECAY, 0.0)
+        d_tokens = Tokens(*(torch.empty_like(t, memory_format=torch.contiguous_format) for t in (q, k, v)))
+        d_g, d_beta = (torch.empty_like(t, memory_format=torch.contiguous_format) for t in (g, beta))
+        d_log_decay, d_strength = torch.empty_like(gates.beta), torch.empty_like(gates.beta)
+        spans = _spans(time, batch * heads, ctx.chunk_size, k.device)
+        with full_precision(k.device):
+            for chunks, times in reversed(spans):
+                span, saved = Span(*saved[-len(Span._fields) :]), saved[: -len(Span._fields)]
+                d_gates = (d_log_decay[chunks], d_strength[chunks])
+                carried = span_backward(
+                    span, gates.of(chunks), d_out[:, times], carried, _cut(d_tokens, times), *d_gates
+                )
+        store_chunks(d_log_decay.flip(-1).cumsum(-1).flip(-1), d_g)
+        store_chunks(d_strength, d_beta)
+        d_g.masked_fill_(g < MIN_LOG_DECAY, 0.0)
         d_initial = None
         if ctx.state_dtype is not None:
             d_initial = carried.to(ctx.state_dtype, copy=True).unflatten(0, (batch, heads))
-        return (*gradients, d_initial, None, None, None)
+        return (*d_tokens, d_g, d_beta, d_initial, None, None, None)
 
 
-def _span_slices(time: int, batch_heads: int, chunk_size: int, device: torch.device) -> list[slice]:
-    chunks = blocks_in_span(chunk_size, batch_heads, device)
-    length = max(1, time) if chunks is None else chunks * chunk_size
-    return [slice(start, min(start + length, time)) for start in range(0, time, length)]
+def _spans(time: int, batch_heads: int, chunk_size: int, device: torch.device) -> list[tuple[slice, slice]]:
+    """The chunks of each span, and its tokens."""
+    total = -(-time // chunk_size)
+    step = blocks_in_span(chunk_size, batch_heads, device) or max(1, total)
+    chunks = [slice(first, min(first + step, total)) for first in range(0, total, step)]
+    return [(span, slice(span.start * chunk_size, min(span.stop * chunk_size, time))) for span in chunks]
 
 
-def _cut(inputs: SpanInputs, span_slice: slice) -> SpanInputs:
-    return SpanInputs(*(tensor[:, span_slice] for tensor in inputs))
+def _cut(tokens: Tokens, times: slice) -> Tokens:
+    return Tokens(*(tensor[:, times] for tensor in tokens))
 
 
 def _suits_fla(q: Tensor, k: Tensor, v: Tensor) -> bool:

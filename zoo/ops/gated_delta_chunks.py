@@ -17,7 +17,7 @@ Source: Yang et al. 2024, arXiv:2412.06464, Sec. 3.3; the backward pass is deriv
 """
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -28,22 +28,32 @@ MIN_LOG_DECAY = -40.0
 """Smaller log decays are raised to this: exp(-40) = 4e-18 forgets all that any dtype here can tell from nothing."""
 
 
-class SpanInputs(NamedTuple):
-    """Inputs of one span, or their gradients, in the caller's layout [batch, time, heads, ...]."""
+class Tokens(NamedTuple):
+    """Queries, keys and values, or their gradients, in the caller's layout [batch, time, heads, dim]."""
 
     q: Tensor
     k: Tensor
     v: Tensor
-    g: Tensor
-    beta: Tensor
+
+
+class Gates(NamedTuple):
+    """All that the gates of a sequence decide, or the part of some chunks; each starts with [chunks, batch * heads]."""
+
+    beta: Tensor  # [.., C]
+    log_decay: Tensor  # [.., C]: c, float64
+    read: Tensor  # [.., 2, C, 1]: -e^c, then scale e^c
+    write: Tensor  # [.., C, 1]: e^(c_C - c)
+    kept: Tensor  # [.., 1, 1]: e^(c_C)
+
+    def of(self, chunks: slice) -> Self:
+        """The gates of some chunks."""
+        return type(self)(*(tensor[chunks] for tensor in self))
 
 
 class Span(NamedTuple):
-    """What the backward pass of a span needs; every tensor starts with [chunks, batch * heads]."""
+    """What the backward pass of a span needs besides its gates; each starts with [chunks, batch * heads]."""
 
     rows: Tensor  # [.., 2, C, K]: K, then Q
-    log_decay: Tensor  # [.., C]: c, float64
-    beta: Tensor  # [.., C]
     gamma: Tensor  # [.., 2, C, C]: -Gamma without its diagonal, then scale Gamma with it
     products: Tensor  # [.., 2, C, C]: -M (strictly lower), then P
     inverse: Tensor  # [.., C, C]: X
@@ -52,27 +62,33 @@ class Span(NamedTuple):
     states: Tensor  # [chunks + 1, .., K, V]: S before each chunk, and after the last
 
 
-def span_forward(inputs: SpanInputs, out: Tensor, scale: float, state: Tensor, chunk_size: int) -> Span:
+def gates_of(g: Tensor, beta: Tensor, scale: float, chunk_size: int, dtype: torch.dtype) -> Gates:
+    """Running sums of the log decay g [batch, time, heads] in each chunk, and the decays that follow from them."""
+    log_decay = to_chunks(g, chunk_size, torch.float64).clamp_min(MIN_LOG_DECAY).cumsum(-1)
+    from_start = log_decay.exp().to(dtype).unsqueeze(-1)
+    to_end = (log_decay[..., -1:] - log_decay).exp_().to(dtype).unsqueeze(-1)
+    read = torch.stack((-from_start, scale * from_start), dim=2)
+    return Gates(to_chunks(beta, chunk_size, dtype), log_decay, read, to_end, from_start[:, :, -1:])
+
+
+def span_forward(tokens: Tokens, gates: Gates, out: Tensor, scale: float, state: Tensor) -> Span:
     """Fills out [batch, time, heads, value_dim] for one span that starts from state [batch * heads, K, V]."""
     dtype = state.dtype
-    beta = to_chunks(inputs.beta, chunk_size, dtype)
-    log_decay = to_chunks(inputs.g, chunk_size, torch.float64).clamp_min(MIN_LOG_DECAY).cumsum(-1)
-    chunks, batch_heads = beta.shape[:2]
+    chunks, batch_heads, chunk_size = gates.beta.shape
     rows = state.new_empty(chunks, batch_heads, 2, chunk_size, state.shape[1])
-    load_chunks(inputs.k, rows[:, :, 0])
-    load_chunks(inputs.q, rows[:, :, 1])
+    load_chunks(tokens.k, rows[:, :, 0])
+    load_chunks(tokens.q, rows[:, :, 1])
     keys = rows[:, :, 0]
 
-    gamma = _pairwise_decay(log_decay, scale, dtype)
+    gamma = _pairwise_decay(gates.log_decay, scale, dtype)
     products = _bmm(rows.flatten(2, 3), keys.mT).view_as(gamma).mul_(gamma)
-    lower = (products[:, :, 0] * -beta.unsqueeze(-1)).flatten(0, 1)
+    lower = (products[:, :, 0] * -gates.beta.unsqueeze(-1)).flatten(0, 1)
     inverse = unit_lower_inverse(lower).view(chunks, batch_heads, chunk_size, chunk_size)
-    read_decay, write_decay, kept = _decays(log_decay, scale, dtype)
-    reads = rows * read_decay
+    reads = rows * gates.read
 
     states = state.new_empty(chunks + 1, *state.shape)
     states[0] = state
-    errors = to_chunks(inputs.v, chunk_size, dtype)  # V, until the scan has taken off what the state already says
+    errors = to_chunks(tokens.v, chunk_size, dtype)  # V, until the scan has taken off what the state already says
     writes = torch.empty_like(errors)
     for before, after, error, write, read, solve, write_key, keep in zip(
         states[:-1].unbind(),
@@ -80,9 +96,9 @@ def span_forward(inputs: SpanInputs, out: Tensor, scale: float, state: Tensor, c
         errors.unbind(),
         writes.unbind(),
         reads[:, :, 0].unbind(),
-        (inverse * beta.unsqueeze(-2)).unbind(),
-        (keys * write_decay).mT.unbind(),
-        kept.unbind(),
+        (inverse * gates.beta.unsqueeze(-2)).unbind(),
+        (keys * gates.write).mT.unbind(),
+        gates.kept.unbind(),
         strict=True,
     ):
         error.baddbmm_(read, before)
@@ -93,21 +109,21 @@ def span_forward(inputs: SpanInputs, out: Tensor, scale: float, state: Tensor, c
     outputs = _bmm(reads[:, :, 1], states[:-1])
     outputs.flatten(0, 1).baddbmm_(products[:, :, 1].flatten(0, 1), writes.flatten(0, 1))
     store_chunks(outputs, out)
-    return Span(rows, log_decay, beta, gamma, products, inverse, errors, writes, states)
+    return Span(rows, gamma, products, inverse, errors, writes, states)
 
 
-def span_backward(span: Span, d_out: Tensor, d_state: Tensor, scale: float, gradients: SpanInputs) -> Tensor:
-    """Fills the gradients of a span's inputs; returns that of the state it started from.
+def span_backward(
+    span: Span, gates: Gates, d_out: Tensor, d_state: Tensor, d_tokens: Tokens, d_log_decay: Tensor, d_beta: Tensor
+) -> Tensor:
+    """Fills the gradients of a span's tokens and gates; returns that of the state it started from.
 
-    d_state [batch * heads, K, V] is the gradient of the state that the span ended with. The gradient of g is that of
-    the log decay as it was used, after the clamp.
+    d_state [batch * heads, K, V] is the gradient of the state that the span ended with; d_log_decay (of the running
+    sums c) and d_beta are [chunks, batch * heads, C].
     """
-    rows, log_decay, beta, gamma, products, inverse, errors, writes, states = span
-    dtype = states.dtype
+    rows, gamma, products, inverse, errors, writes, states = span
     keys = rows[:, :, 0]
-    read_decay, write_decay, kept = _decays(log_decay, scale, dtype)
-    reads = rows * read_decay
-    write_keys = keys * write_decay
+    reads = rows * gates.read
+    write_keys = keys * gates.write
 
     # What meets the writes and the state from above: [dE; dO]. The scan fills in dE, which is also dV.
     upstream = writes.new_empty(*rows.shape[:-1], writes.shape[-1])
@@ -126,9 +142,9 @@ def span_backward(span: Span, d_out: Tensor, d_state: Tensor, scale: float, grad
         upstream[:, :, 0].unbind(),
         write_keys.unbind(),
         inverse.mT.unbind(),
-        beta.unsqueeze(-1).unbind(),
+        gates.beta.unsqueeze(-1).unbind(),
         reads[:, :, 0].mT.unbind(),
-        kept.unbind(),
+        gates.kept.unbind(),
         strict=True,
     )
     for step in reversed(list(steps)):
@@ -145,26 +161,25 @@ def span_backward(span: Span, d_out: Tensor, d_state: Tensor, scale: float, grad
     d_write_keys = _bmm(writes, d_states[1:].mT)
 
     unsolved = torch.baddbmm(errors.flatten(0, 1), products[:, :, 0].flatten(0, 1), writes.flatten(0, 1))
-    d_beta = (d_solved * unsolved.view_as(errors)).sum(-1)
+    torch.sum(d_solved * unsolved.view_as(errors), -1, out=d_beta)
 
     by_pair = d_products * products
     by_write = (d_write_keys * write_keys).sum(-1)
-    d_log_decay = by_pair.sum(-1).sum(2) - by_pair.sum(2).sum(-2) + (d_reads * reads).sum(-1).sum(2) - by_write
+    by_read = (d_reads * reads).sum(-1).sum(2)
+    d_log_decay[:] = by_pair.sum(-1).sum(2) - by_pair.sum(2).sum(-2) + by_read - by_write
     by_state = (d_states[1:] * states[:-1]).sum((-2, -1))
-    d_log_decay[..., -1] += by_write.sum(-1) + kept[..., 0, 0] * by_state
+    d_log_decay[..., -1] += by_write.sum(-1) + gates.kept[..., 0, 0] * by_state
 
     d_scores = d_products.mul_(gamma).flatten(2, 3)
     d_rows = _bmm(d_scores, keys).view_as(rows)
-    d_rows += d_reads.mul_(read_decay)
+    d_rows += d_reads.mul_(gates.read)
     d_keys = _bmm(d_scores.mT, rows.flatten(2, 3))
-    d_keys += d_write_keys.mul_(write_decay)
+    d_keys += d_write_keys.mul_(gates.write)
     d_keys += d_rows[:, :, 0]
 
-    store_chunks(d_rows[:, :, 1], gradients.q)
-    store_chunks(d_keys, gradients.k)
-    store_chunks(upstream[:, :, 0], gradients.v)
-    store_chunks(d_log_decay.flip(-1).cumsum(-1).flip(-1), gradients.g)
-    store_chunks(d_beta, gradients.beta)
+    store_chunks(d_rows[:, :, 1], d_tokens.q)
+    store_chunks(d_keys, d_tokens.k)
+    store_chunks(upstream[:, :, 0], d_tokens.v)
     return d_states[0]
 
 
@@ -213,13 +228,6 @@ def _pairwise_decay(log_decay: Tensor, scale: float, dtype: torch.dtype) -> Tens
     exponent = log_decay.new_empty(*log_decay.shape, chunk_size, dtype=dtype)
     torch.sub(log_decay.unsqueeze(-1), log_decay.unsqueeze(-2), out=exponent)
     return exponent.mul_(inclusive).exp_().unsqueeze(2) * factors
-
-
-def _decays(log_decay: Tensor, scale: float, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """Decays, with their signs and scales, of reads [.., 2, C, 1], of writes [.., C, 1], of the state [.., 1, 1]."""
-    from_start = log_decay.exp().to(dtype).unsqueeze(-1)
-    to_end = (log_decay[..., -1:] - log_decay).exp_().to(dtype).unsqueeze(-1)
-    return torch.stack((-from_start, scale * from_start), dim=2), to_end, from_start[:, :, -1:]
 
 
 @lru_cache(maxsize=64)

@@ -43,7 +43,7 @@ def recurrent_gated_delta_rule(
     if initial_state is None:
         state = k.new_zeros(batch, heads, key_dim, v.shape[-1], dtype=dtype)
     else:
-        state = initial_state.to(dtype)
+        state = initial_state.to(dtype, copy=True)
     q, k, values, decay, strength = q.to(dtype) * scale, k.to(dtype), v.to(dtype), g.to(dtype).exp(), beta.to(dtype)
     # Products and sums instead of matmul: autocast would turn a matmul into one of lower precision.
     outputs = []

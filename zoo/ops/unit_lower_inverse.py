@@ -28,34 +28,26 @@ def unit_lower_inverse(strictly_lower: Float[Tensor, "batch size size"]) -> Floa
         extra = padded_size - size
         return unit_lower_inverse(pad(strictly_lower, (0, extra, 0, extra)))[:, :size, :size].contiguous()
 
-    leaf = min(size, _LEAF)
-    # The leaves are [batch, size / leaf] views along the diagonal, copied out: products of 16x16 over all of them beat
-    # products of the whole matrix with most of it masked.
-    diagonal = strictly_lower.unflatten(1, (-1, leaf)).unflatten(3, (-1, leaf)).diagonal(dim1=1, dim2=3)
-    leaves = diagonal.permute(0, 3, 1, 2).reshape(-1, leaf, leaf)
-    inverse = _invert_leaves(leaves).view(-1, size // leaf, leaf, leaf)
-
-    block = leaf
+    block = min(size, _LEAF)
+    inverse = _invert_leaves(_along_diagonal(strictly_lower, block).reshape(-1, block, block))
     while block < size:
-        rows = strictly_lower.unflatten(1, (-1, 2, block)).unflatten(4, (-1, 2, block))
-        below = rows[:, :, 1, :, :, 0].diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2).reshape(-1, block, block)
-        upper_left, lower_right = (inverse[:, side::2].reshape(-1, block, block) for side in (0, 1))
-        joined = inverse.new_zeros(upper_left.shape[0], 2 * block, 2 * block)
-        joined[:, :block, :block] = upper_left
-        joined[:, block:, block:] = lower_right
-        joined[:, block:, :block] = -(lower_right @ (below @ upper_left))
+        inverse = _join_pairs(inverse, _along_diagonal(strictly_lower, 2 * block)[:, :, block:, :block].flatten(0, 1))
         block *= 2
-        inverse = joined.view(-1, size // block, block, block)
-    return inverse.reshape(-1, size, size)
+    return inverse
 
 
-def _invert_leaves(leaves: Float[Tensor, "batch leaf leaf"]) -> Float[Tensor, "batch leaf leaf"]:
+def _along_diagonal(matrices: Tensor, block: int) -> Tensor:
+    """The block x block matrices on the diagonal of each: [batch, size / block, block, block]."""
+    tiles: Tensor = matrices.unflatten(1, (-1, block)).unflatten(3, (-1, block))
+    return tiles.diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2)
+
+
+def _invert_leaves(leaves: Tensor) -> Tensor:
+    """As unit_lower_inverse, on whole leaves with masks: products this small cost less than taking them apart."""
     leaf = leaves.shape[-1]
-    identity = torch.eye(leaf, dtype=leaves.dtype, device=leaves.device)
-    if leaf == 1:
-        return identity.expand_as(leaves).contiguous()
     # From the identity the first doubling needs no product.
-    inverse = identity - leaves * _lower_left_mask(leaf, 1, leaves.dtype, leaves.device)
+    identity = torch.eye(leaf, dtype=leaves.dtype, device=leaves.device)
+    inverse = torch.addcmul(identity, leaves, _lower_left_mask(leaf, 1, leaves.dtype, leaves.device), value=-1)
     half = 2
     while half < leaf:
         coupling = leaves * _lower_left_mask(leaf, half, leaves.dtype, leaves.device)
@@ -64,8 +56,19 @@ def _invert_leaves(leaves: Float[Tensor, "batch leaf leaf"]) -> Float[Tensor, "b
     return inverse
 
 
+def _join_pairs(inverse: Tensor, below: Tensor) -> Tensor:
+    """Inverses of matrices of twice the size, from those of their diagonal blocks and the blocks below them."""
+    pairs = inverse.unflatten(0, (-1, 2))
+    upper_left, lower_right = pairs.unbind(1)
+    count, _, block, _ = pairs.shape
+    joined = inverse.new_zeros(count, 2, block, 2, block)
+    joined.diagonal(dim1=1, dim2=3).copy_(pairs.permute(0, 2, 3, 1))
+    torch.neg(torch.bmm(lower_right, torch.bmm(below, upper_left)), out=joined[:, 1, :, 0])
+    return joined.view(count, 2 * block, 2 * block)
+
+
 @lru_cache(maxsize=64)
-def _lower_left_mask(size: int, half: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "size size"]:
+def _lower_left_mask(size: int, half: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Ones in the lower left half x half of every 2*half block on the diagonal."""
     index = torch.arange(size, device=device)
     same_block = index[:, None] // (2 * half) == index[None, :] // (2 * half)

@@ -67,18 +67,41 @@ def write_files(folder: Path, tensors: Mapping[str, TensorFile], texts: Mapping[
         _write(partial_folder(folder) / f"{name}.json", _json(text))
 
 
-def publish(folder: Path) -> None:
-    """Sum what was written and put it in the place of the checkpoint before, which stays until this one is complete."""
+def publish(folder: Path, keep: Path | None = None) -> None:
+    """Sum what was written and put it in the place of the checkpoint before, which stays until this one is complete.
+
+    With `keep` the one before stays for good, under that name.
+    """
     partial, previous = partial_folder(folder), _previous_folder(folder)
     files = {path.name: _sum(path) for path in sorted(partial.iterdir())}
     _write(partial / MANIFEST, _json({"format": FORMAT, "files": files}))
     _fsync_folder(partial)
+    if keep is not None and folder.exists() and not keep.exists():
+        shutil.rmtree(partial_folder(keep), ignore_errors=True)
+        shutil.copytree(folder, partial_folder(keep), copy_function=_link)
+        partial_folder(keep).rename(keep)
     if folder.exists():
         shutil.rmtree(previous, ignore_errors=True)
         folder.rename(previous)
     partial.rename(folder)
     _fsync_folder(folder.parent)
     shutil.rmtree(previous, ignore_errors=True)
+
+
+def prune(parent: Path, prefix: str, keep: int) -> None:
+    """Of the checkpoints below `parent` whose names begin with `prefix`, remove all but the last `keep` by name."""
+    for path in parent.glob(f".{prefix}*.partial"):
+        shutil.rmtree(path, ignore_errors=True)
+    found = sorted(path for path in parent.glob(f"{prefix}*") if (path / MANIFEST).is_file())
+    for path in found[: len(found) - keep]:
+        # Out of sight first: what is half removed must not pass for a checkpoint.
+        path.rename(partial_folder(path))
+        shutil.rmtree(partial_folder(path), ignore_errors=True)
+
+
+def exists(folder: Path) -> bool:
+    """Whether there is a checkpoint to read, also one whose replacement was cut short."""
+    return (folder / MANIFEST).is_file() or (not folder.exists() and (_previous_folder(folder) / MANIFEST).is_file())
 
 
 def abandon(folder: Path) -> None:
@@ -124,8 +147,9 @@ class CheckpointReader:
         if file not in self.sums:
             raise CheckpointError(f"{self.folder}: holds no {file}")
         content = self._read(file)
-        if hashlib.sha256(content).hexdigest() != self.sums[file]:
-            raise CheckpointError(f"{self.folder / file}: is damaged, its sha256 is not the one in {MANIFEST}")
+        if (found := hashlib.sha256(content).hexdigest()) != self.sums[file]:
+            sums = f"its sha256 is {found[:12]}…, {MANIFEST} says {self.sums[file][:12]}…"
+            raise CheckpointError(f"{self.folder / file}: is damaged: {sums}")
         return content
 
     def _read(self, file: str) -> bytes:
@@ -161,6 +185,14 @@ def set_weights(model: torch.nn.Module, weights: Mapping[str, Tensor], folder: P
 
 def _previous_folder(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.previous")
+
+
+def _link(source: str, target: str) -> None:
+    """One more name for a file that is never changed; a copy where the file system has no such thing."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _json(content: Mapping[str, Any]) -> bytes:

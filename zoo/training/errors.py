@@ -12,8 +12,8 @@ class SetupError(TrainingError):
 class TrainingStopped(TrainingError):
     """Training was given up for numeric reasons at `step`, because of `cause`."""
 
-    def __init__(self, step: int, cause: str, refusals: int) -> None:
-        super().__init__(f"stopped at step {step}: {cause} ({refusals} refused steps in a row)")
+    def __init__(self, step: int, cause: str) -> None:
+        super().__init__(f"stopped at step {step}: {cause}")
         self.step = step
         self.cause = cause
 

@@ -30,6 +30,9 @@ from zoo.training.schedule import rate_factor
 from zoo.training.signals import stop_on_signals
 from zoo.training.telemetry import peak_memory_bytes
 
+Moment = Literal["batch_ready", "gradients_ready", "step_taken", "step_refused", "phase_ended"]
+"""The moments at which nothing is asked."""
+
 TRAINING_STREAM = 2
 """Keeps the random numbers of dropout apart from every other use of the experiment's seed."""
 
@@ -41,6 +44,9 @@ class Trainer:
     follows from the seed and needs no generator. The same seed, device, versions and thread count give the same bits.
     Raises `DataError` when the text is too short or holds a byte without a logit, `SetupError` when the batch cannot be
     shared out evenly.
+
+    `policies` act after the guards that refuse and before clipping. Checkpoints go below `checkpoints`, refused batches
+    into `refused_batches`, or nowhere.
     """
 
     def __init__(
@@ -53,6 +59,7 @@ class Trainer:
         checkpoints: Path | None = None,
         progress: bool = False,
         policies: Sequence[Policy] = (),
+        refused_batches: Path | None = None,
     ) -> None:
         recipe = spec.recipe
         data.require(recipe.sequence_length, model.vocab_size)
@@ -74,10 +81,19 @@ class Trainer:
         self.position = 0
         """Steps attempted so far: the place in the data."""
         self.taken = 0
-        """Steps taken so far: the place in the schedule."""
-        self.built_in = Policies.for_recipe(recipe, spec.seed, data, checkpoints, progress and self.ranks.is_main)
+        """Steps that the weights have behind them: the place in the schedule. A rollback takes some back."""
+        self.refused = 0
+        """Steps refused so far."""
+        self.built_in = Policies.for_recipe(
+            recipe, spec.seed, data, checkpoints, refused_batches, progress and self.ranks.is_main
+        )
         self.policies = self.built_in.around(policies)
+        names = [policy.name for policy in self.policies]
+        assert len(names) == len(set(names)), f"policy names must differ: {names}"
+        self._now = 0
         self._random_state: Mapping[str, Tensor] | None = None
+        """Where the generators are while nothing runs, and others may draw from them; None: at the seed."""
+        self._running = False
         self._failure: TrainingError | None = None
         self._stop: StopReason | None = None
 
@@ -95,7 +111,10 @@ class Trainer:
             for policy in self.policies:
                 stack.callback(policy.close)
             self._start_generators()
+            stack.callback(self._stand_still)
             self.model.train()
+            for policy in self.policies:
+                policy.phase_began(self)
             while self.position < self.recipe.steps and not self._is_over():
                 step = self._attempt(self.position + 1)
             self._tell("phase_ended", step)
@@ -113,38 +132,53 @@ class Trainer:
         self._failure = self._failure or error
 
     def event(self, kind: str, detail: Mapping[str, object]) -> None:
-        """Tell the recorder, once for all processes, that something happened at the current position."""
+        """Tell the recorder, once for all processes, that something happened in the current step."""
         if self.ranks.is_main:
-            self.recorder.event(self.position, kind, detail)
+            self.recorder.event(self._now, kind, detail)
 
-    def save(self, folder: Path) -> None:
-        """Write a checkpoint from which a fresh trainer goes on exactly. Raises `CheckpointError`."""
-        snapshot.save(self, folder)
+    def save(self, folder: Path, keep: Path | None = None) -> None:
+        """Write a checkpoint from which a fresh trainer goes on exactly. Raises `CheckpointError`.
 
-    def load(self, folder: Path) -> None:
-        """Go on from a checkpoint of the same experiment. Raises `CheckpointError`."""
-        snapshot.load(self, folder)
+        The checkpoint that it replaces stays under the name `keep`, if one is given.
+        """
+        snapshot.save(self, folder, keep)
+
+    def load(self, folder: Path, changed: bool = False) -> None:
+        """Go on from a checkpoint of the same experiment, or with `changed` of another one that the weights fit.
+
+        Raises `CheckpointError`.
+        """
+        snapshot.load(self, folder, changed)
 
     def random_state(self) -> dict[str, Tensor]:
         """The states of the generators that the next step will draw from."""
-        return snapshot.random_state(self.device)
+        if self._running or self._random_state is None:
+            return snapshot.random_state(self.device)
+        return dict(self._random_state)
 
-    def resume_from(self, position: int, taken: int, random_state: Mapping[str, Tensor]) -> None:
+    def resume_from(self, position: int, taken: int, refused: int, random_state: Mapping[str, Tensor]) -> None:
         """Set where the next step starts: its place in the data, in the schedule, and in the random numbers."""
-        self.position, self.taken, self._random_state = position, taken, random_state
+        self.position = self._now = position
+        self.taken, self.refused, self._random_state = taken, refused, random_state
 
     def _attempt(self, number: int) -> Step:
         """One optimiser step, taken or refused."""
+        self._now = number
         step = Step(number, tokens=self._batch(number))
         self._tell("batch_ready", step)
-        self._forward_backward(step)
+        self._agree(step)
         if step.refused is None:
+            self._forward_backward(step)
+        if step.refused is None:
+            self._tell("gradients_ready", step)
             step.gradient_norm = self._gradient_norm()
             step.metrics["train/gradient_norm"] = step.gradient_norm
             self._ask("gradients_known", step)
         self.position = number
         if step.refused is None:
             self._update(step)
+        else:
+            self.refused += 1
         self.optimizer.zero_grad(set_to_none=True)
         self._tell("step_refused" if step.refused else "step_taken", step)
         return step
@@ -202,15 +236,19 @@ class Trainer:
         self.taken += 1
 
     def _ask(self, moment: Literal["loss_known", "gradients_known"], step: Step) -> None:
-        """Tell policies until one refuses; a refusal on any process is a refusal on all."""
+        """Tell policies until one refuses."""
         for policy in self.policies:
             getattr(policy, moment)(self, step)
             if step.refused is not None:
                 break
+        self._agree(step)
+
+    def _agree(self, step: Step) -> None:
+        """A refusal on any process is one on all."""
         if self.ranks.any([step.refused is not None])[0]:
             step.refuse("refused by another process")
 
-    def _tell(self, moment: Literal["batch_ready", "step_taken", "step_refused", "phase_ended"], step: Step) -> None:
+    def _tell(self, moment: Moment, step: Step) -> None:
         for policy in self.policies:
             getattr(policy, moment)(self, step)
 
@@ -223,7 +261,11 @@ class Trainer:
             self._stop = "interrupted" if interrupted else "terminated"
         return failed or self._stop is not None
 
+    def _stand_still(self) -> None:
+        self._running = False
+
     def _start_generators(self) -> None:
+        self._running = True
         if self._random_state is None:
             seeds = np.random.SeedSequence([self.spec.seed, TRAINING_STREAM, self.ranks.rank])
             torch.manual_seed(int(seeds.generate_state(1)[0]))
@@ -235,7 +277,10 @@ class Trainer:
         references = self.data.reference_losses(self.recipe.sequence_length, monitor.validation_sequences)
         return TrainingResult(
             steps_taken=self.taken,
-            steps_refused=self.position - self.taken,
+            steps_refused=self.refused,
+            steps_undone=self.position - self.taken - self.refused,
+            loss_spikes=parts.spikes.loss_spikes,
+            rollbacks=0 if parts.recovery is None else parts.recovery.rollbacks,
             validation_loss=parts.validation.loss,
             best_validation_loss=parts.validation.best_loss,
             best_step=parts.validation.best_step,

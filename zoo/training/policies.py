@@ -5,18 +5,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from specs.recipe import NormClipping, RecipeSpec
+from specs import guards as kinds
+from specs.recipe import RecipeSpec
 from zoo.data.order import cut_windows
 from zoo.data.text import TextData
-from zoo.training.clipping import GradientClipping
 from zoo.training.consolidation import Consolidation
-from zoo.training.finite_gate import FiniteGate
+from zoo.training.guards.adagc import AdaGC
+from zoo.training.guards.adaptive_clipping import AdaptiveClipping
+from zoo.training.guards.agc import AGC
+from zoo.training.guards.average_ratio import AverageRatio
+from zoo.training.guards.batch_gate import BatchGate
+from zoo.training.guards.finite_gate import FiniteGate
+from zoo.training.guards.norm_clipping import NormClipping
+from zoo.training.guards.post_mortem import PostMortem
+from zoo.training.guards.recovery import Recovery
+from zoo.training.guards.robust_deviation import RobustDeviation
+from zoo.training.guards.spike_count import SpikeCount
+from zoo.training.guards.spikes import SpikeGuard
+from zoo.training.guards.zclip import ZClip
 from zoo.training.keeping import KeepCheckpoints
 from zoo.training.policy import Policy
 from zoo.training.probe import Probe
 from zoo.training.progress import ProgressReport
 from zoo.training.recording import Recording
 from zoo.training.schedule import warmup_steps
+from zoo.training.stability import StabilityMonitor, UpdateSize
 from zoo.training.telemetry import Telemetry
 from zoo.training.validation import Validation
 
@@ -25,9 +38,15 @@ from zoo.training.validation import Validation
 class Policies:
     """The built-in policies of one run."""
 
+    batch_gate: BatchGate
     finite_gate: FiniteGate
-    clipping: GradientClipping | None
+    spikes: SpikeGuard
+    clipping: Policy | None
+    update_size: UpdateSize
     consolidation: Consolidation
+    recovery: Recovery | None
+    post_mortem: PostMortem | None
+    stability: StabilityMonitor
     telemetry: Telemetry
     probe: Probe
     validation: Validation
@@ -37,11 +56,18 @@ class Policies:
 
     @classmethod
     def for_recipe(
-        cls, recipe: RecipeSpec, seed: int, data: TextData, checkpoints: Path | None, progress: bool
+        cls,
+        recipe: RecipeSpec,
+        seed: int,
+        data: TextData,
+        checkpoints: Path | None,
+        refused_batches: Path | None,
+        progress: bool,
     ) -> Self:
-        """What `recipe` asks for; checkpoints are kept only in a given folder."""
+        """What `recipe` asks for; checkpoints and refused batches are kept only in given folders."""
         monitor, length = recipe.monitor, recipe.sequence_length
-        clipping = GradientClipping(recipe.clipping.max_norm) if isinstance(recipe.clipping, NormClipping) else None
+        recovery = Recovery(recipe.recovery) if isinstance(recipe.recovery, kinds.RecoveryCheckpoints) else None
+        on_disk = recovery if recovery is not None and recovery.spec.on_disk else None
         starts = data.validation_starts(length, monitor.validation_sequences)
         batches = [
             cut_windows(data.validation, starts[first : first + recipe.batch_size], length)
@@ -50,24 +76,62 @@ class Policies:
         validation = Validation(batches, monitor.validate_every, recipe.steps)
         probed = cut_windows(data.validation, data.validation_starts(length, recipe.batch_size), length)
         return cls(
-            finite_gate=FiniteGate(),
-            clipping=clipping,
+            batch_gate=BatchGate(),
+            finite_gate=FiniteGate(may_roll_back=recovery is not None),
+            spikes=spike_guard(recipe.spikes, may_roll_back=recovery is not None),
+            clipping=clipping(recipe.clipping),
+            update_size=UpdateSize(monitor.probe_every),
             consolidation=Consolidation(recipe.consolidation, seed),
+            recovery=recovery,
+            post_mortem=PostMortem(refused_batches, monitor.refused_batches) if refused_batches else None,
+            stability=StabilityMonitor(),
             telemetry=Telemetry(),
             probe=Probe(probed, monitor.probe_every, monitor.swing_window, warmup_steps(recipe.schedule, recipe.steps)),
             validation=validation,
             recording=Recording(),
-            checkpoints=KeepCheckpoints(checkpoints, validation, monitor.checkpoint_every) if checkpoints else None,
+            checkpoints=None
+            if checkpoints is None
+            else KeepCheckpoints(checkpoints, validation, monitor.checkpoint_every, monitor.keep_last, on_disk),
             progress=ProgressReport(recipe.steps) if progress else None,
         )
 
     def around(self, further: Sequence[Policy]) -> list[Policy]:
-        """All policies in order: the finite gate first, `further` ones next, the recorder after every measurement."""
+        """All policies in order.
+
+        The gates come first, then spikes are told, then `further` ones act; recovery comes when weights and
+        memory of the step are final, the recorder after every measurement, checkpoints when everything is recorded.
+        """
         ordered: list[Policy | None] = [
-            self.finite_gate, *further, self.clipping, self.consolidation, self.telemetry, self.probe, self.validation,
-            self.recording, self.checkpoints, self.progress,
+            self.batch_gate, self.finite_gate, self.spikes, *further, self.clipping, self.update_size,
+            self.consolidation, self.recovery, self.post_mortem, self.stability, self.telemetry, self.probe,
+            self.validation, self.recording, self.checkpoints, self.progress,
         ]  # fmt: skip
-        present = [policy for policy in ordered if policy is not None]
-        names = [policy.name for policy in present]
-        assert len(names) == len(set(names)), f"policy names must differ: {names}"
-        return present
+        return [policy for policy in ordered if policy is not None]
+
+
+def clipping(spec: kinds.ClippingSpec) -> Policy | None:
+    """The policy of a clipping kind; None: gradients are used as they are."""
+    match spec:
+        case kinds.NormClipping(max_norm=max_norm):
+            return NormClipping(max_norm)
+        case kinds.NoClipping():
+            return None
+        case kinds.AdaptiveClipping():
+            return AdaptiveClipping(spec)
+        case kinds.ZClip():
+            return ZClip(spec)
+        case kinds.AdaGC():
+            return AdaGC(spec)
+        case kinds.AGC():
+            return AGC(spec)
+
+
+def spike_guard(spec: kinds.SpikeSpec, may_roll_back: bool) -> SpikeGuard:
+    """The policy of a kind of spike detection."""
+    match spec:
+        case kinds.NoSpikeDetection():
+            return SpikeCount()
+        case kinds.AverageRatio():
+            return AverageRatio(spec, may_roll_back)
+        case kinds.RobustDeviation():
+            return RobustDeviation(spec, may_roll_back)

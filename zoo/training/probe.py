@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from zoo.training.loop import Trainer
 
 
+MAX_ATTENTION_LOGIT = "stability/max_attention_logit"
+"""A reading of models whose attention logits can be seen; taken where it costs no training time."""
+
+
 class Probe(Policy):
     """Records the probe's loss, its largest upward swing after warmup, and beside it the raw training loss's max/min.
 
@@ -62,6 +66,8 @@ class Probe(Policy):
             held_out = measure(trainer.model, [self.batch], state=memory, precision=trainer.precision)
             loss = trainer.ranks.mean({"loss": held_out.loss})["loss"]
             step.metrics["probe/loss"] = loss
+            if (largest := held_out.readings.get(MAX_ATTENTION_LOGIT)) is not None:
+                step.metrics[MAX_ATTENTION_LOGIT] = largest
             self._probed = [(at, value) for at, value in self._probed if at >= step.number - self.window]
             self._probed.append((step.number, loss))
             steps, values = zip(*self._probed, strict=True)

@@ -11,7 +11,12 @@ class TrainingResult:
     """Losses are in nats a byte; None: never measured, since training was stopped before the first validation."""
 
     steps_taken: int
+    """Steps that the final weights have behind them."""
     steps_refused: int
+    steps_undone: int
+    """Steps that were taken and then taken back by a rollback."""
+    loss_spikes: int
+    rollbacks: int
     validation_loss: float | None
     """After the last validation."""
     best_validation_loss: float | None

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from zoo.training.ranks import Ranks
 
 
-def save(trainer: "Trainer", folder: Path) -> None:
+def save(trainer: "Trainer", folder: Path, keep: Path | None = None) -> None:
     """Write a checkpoint of everything. Every process must call it; they must see the same file system.
+
+    The checkpoint that it replaces stays under the name `keep`, if one is given.
 
     Raises `CheckpointError` when the folder cannot be written; then the checkpoint that was there before is intact.
     """
@@ -28,40 +30,46 @@ def save(trainer: "Trainer", folder: Path) -> None:
         _of_rank("memory", ranks.rank): trainer.memory.tensors(),
         _of_rank("rng", ranks.rank): trainer.random_state(),
     }
+    tensors |= {_of_rank(name, ranks.rank): kept for name, kept in _policy_tensors(trainer).items()}
     texts: dict[str, Mapping[str, Any]] = {}
     if ranks.is_main:
-        tensors |= {"model": trainer.model.state_dict(), "optimizer": _optimizer_tensors(trainer)}
+        tensors |= {"model": trainer.model.state_dict(), "optimizer": optimizer_tensors(trainer)}
         texts["trainer"] = _description(trainer)
     _together(ranks, folder, lambda: checkpoints.begin(folder) if ranks.is_main else None)
     _together(ranks, folder, lambda: checkpoints.write_files(folder, tensors, texts))
-    _together(ranks, folder, lambda: checkpoints.publish(folder) if ranks.is_main else None)
+    _together(ranks, folder, lambda: checkpoints.publish(folder, keep) if ranks.is_main else None)
 
 
-def load(trainer: "Trainer", folder: Path) -> None:
+def load(trainer: "Trainer", folder: Path, changed: bool = False) -> None:
     """Take over a checkpoint of the same experiment. Raises `CheckpointError`; then nothing was changed.
 
     The same experiment, text, number of processes and kind of device are required: anything else would not be the
-    training that was interrupted.
+    training that was interrupted. With `changed` experiment and text may be others, as long as the weights fit; a
+    policy of which the checkpoint holds no state begins anew.
     """
     reader = CheckpointReader(folder)
     description = reader.json("trainer")
     required = _identity(trainer)
     for key, value in required.items():
-        if description.get(key) != value:
+        if description.get(key) != value and not (changed and key in ("experiment", "data")):
             raise CheckpointError(
                 f"{folder}: belongs to another run: {key} must be {value}, got {description.get(key)}"
             )
     weights, moments = reader.tensors("model"), reader.tensors("optimizer")
     memory = _memory(trainer.model, reader, trainer.ranks.rank)
     random_state = reader.tensors(_of_rank("rng", trainer.ranks.rank))
-    if missing := sorted({policy.name for policy in trainer.policies} - set(description["policies"])):
+    saved = description["policies"]
+    if not changed and (missing := sorted({p.name for p in trainer.policies if p.state_dict()} - set(saved))):
         raise CheckpointError(f"{folder}: holds no state of the policy {missing[0]}")
+    policies = [policy for policy in trainer.policies if policy.name in saved]
+    held = {policy.name: _held(reader, policy.name, description, trainer.ranks.rank) for policy in policies}
     checkpoints.set_weights(trainer.model, weights, folder)
-    _set_optimizer(trainer, moments)
+    set_optimizer(trainer, moments)
     trainer.memory = memory
-    trainer.resume_from(description["position"], description["taken"], random_state)
-    for policy in trainer.policies:
-        policy.load_state_dict(description["policies"][policy.name])
+    trainer.resume_from(description["position"], description["taken"], description["refused"], random_state)
+    for policy in policies:
+        policy.load_state_dict(saved[policy.name])
+        policy.load_tensors(trainer, held[policy.name])
 
 
 def load_memory(model: MemoryLanguageModel[StateT], folder: Path) -> StateT:
@@ -76,6 +84,17 @@ def _memory(model: MemoryLanguageModel[StateT], reader: CheckpointReader, rank: 
         return type(model.initial_state(1)).from_tensors(tensors)
     except ValueError as error:
         raise CheckpointError(f"{reader.folder / name}.safetensors: {error}") from None
+
+
+def _policy_tensors(trainer: "Trainer") -> dict[str, dict[str, Tensor]]:
+    """Tensors of the policies that keep some, by the name of their file."""
+    kept = {f"policy-{policy.name}": policy.tensors() for policy in trainer.policies}
+    return {name: tensors for name, tensors in kept.items() if tensors}
+
+
+def _held(reader: CheckpointReader, policy: str, description: Mapping[str, Any], rank: int) -> dict[str, Tensor]:
+    file = f"policy-{policy}"
+    return reader.tensors(_of_rank(file, rank)) if file in description["policy_tensors"] else {}
 
 
 def _of_rank(name: str, rank: int) -> str:
@@ -96,7 +115,9 @@ def _description(trainer: "Trainer") -> dict[str, Any]:
         **_identity(trainer),
         "position": trainer.position,
         "taken": trainer.taken,
-        "policies": {policy.name: policy.state_dict() for policy in trainer.policies},
+        "refused": trainer.refused,
+        "policy_tensors": sorted(_policy_tensors(trainer)),
+        "policies": {policy.name: state for policy in trainer.policies if (state := policy.state_dict())},
     }
 
 
@@ -106,14 +127,15 @@ def _parameter_names(trainer: "Trainer") -> list[str]:
     return [names[id(parameter)] for group in trainer.optimizer.param_groups for parameter in group["params"]]
 
 
-def _optimizer_tensors(trainer: "Trainer") -> dict[str, Tensor]:
+def optimizer_tensors(trainer: "Trainer") -> dict[str, Tensor]:
     """Every moment as `<parameter>/<moment>`; parameters that never had a gradient have none."""
     names = _parameter_names(trainer)
     state = trainer.optimizer.state_dict()["state"]
     return {f"{names[i]}/{key}": tensor for i, moments in state.items() for key, tensor in moments.items()}
 
 
-def _set_optimizer(trainer: "Trainer", tensors: Mapping[str, Tensor]) -> None:
+def set_optimizer(trainer: "Trainer", tensors: Mapping[str, Tensor]) -> None:
+    """The inverse of `optimizer_tensors`. The optimiser goes on in these very tensors."""
     index = {name: i for i, name in enumerate(_parameter_names(trainer))}
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():

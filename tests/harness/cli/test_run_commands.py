@@ -176,5 +176,49 @@ def test_ctrl_c_ends_with_130_after_saving(
     monkeypatch.setattr(JsonlSink, "metrics", interrupting)
     assert train(tmp_path) == 130
     run = only_run(tmp_path)
-    assert one_line(capsys) == f"interrupted after step 5: it is saved in {run.path}/checkpoints/last"
+    line = f"interrupted after step 5: it is saved; go on with the same command and --resume {run.path}"
+    assert one_line(capsys) == line
     assert main(["generate", str(run.path), "--prompt", "a", "--checkpoint", "last"]) == 0
+
+
+def test_a_killed_run_goes_on_and_a_finished_one_does_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = train_small(tmp_path / "runs")
+    (run.path / "summary.json").unlink()
+    whole = run.metrics()
+    assert train(tmp_path / "runs", "--no-check", "--resume", str(run.path)) == 0
+    assert f"goes on at step 12: {run.path}" in capsys.readouterr().out
+    assert run.metrics() == whole
+    assert train(tmp_path / "runs", "--no-check", "--resume", str(run.path)) == 2
+    assert one_line(capsys) == f"{run.path}: has taken all its 12 steps, nothing is left to do"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--resume", "nowhere"], "nowhere: no such run folder"),
+        (["--allow-changes"], "--allow-changes: only goes with --resume RUN"),
+        (["--checkpoint", "step-00000004"], "--checkpoint: only goes with --resume RUN"),
+        (["--resume", "a/b/c", "--checkpoint", "best"], "--checkpoint: a run goes on from last or step-N, got 'best'"),
+    ],
+)
+def test_a_resume_that_cannot_be_is_one_line(
+    tmp_path: Path, arguments: list[str], line: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "cortexgpt-stable", "--no-aim", *arguments]) == 2
+    assert one_line(capsys) == line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_checkpoint_and_another_spec_end_with_two(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = run.path.parent.parent
+    assert train(runs, "--resume", str(run.path), "--seed", "9") == 2
+    assert one_line(capsys).startswith(f"{run.path}: was trained with another spec: seed (0, now 9) (--allow-changes")
+    file = run.path / CHECKPOINTS / "last" / "memory.safetensors"
+    content = file.read_bytes()
+    file.write_bytes(content[:-1])
+    try:
+        assert train(runs, "--resume", str(run.path), "--set", "recipe.steps=14", "--allow-changes") == 2
+        assert one_line(capsys).startswith(f"{file}: is damaged: its sha256 is ")
+    finally:
+        file.write_bytes(content)

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,7 @@ def test_without_a_command_the_help_is_shown(run: Run) -> None:
     [
         (["show", "transfromer"], "transfromer: no spec of this name is shipped; did you mean transformer?"),
         (["show", "transformer", "--seed", "-1"], "--set seed=-1: seed must be >= 0, got -1"),
+        (["show", "transformer", "--seed", "three"], "--set seed=three: seed must be an integer, got 'three'"),
         (["show", "transformer", "--recipe", "robst"],
          "--set recipe=robst: no recipe called 'robst' is shipped; did you mean robust?"),
         (["schema"], "schema takes a kind, or --write, or --check"),
@@ -83,8 +85,7 @@ def test_bad_input_is_one_line_and_code_2(run: Run, arguments: list[str], said: 
         (["lsit"], "No such command 'lsit'"),
         (["show"], "Missing argument 'NAME|FILE'"),
         (["show", "transformer", "--sed", "3"], "No such option: --sed"),
-        (["show", "transformer", "--seed", "three"], "'three' is not a valid int"),
-        (["list", "recipes"], "'recipes' is not one of 'variant', 'recipe', 'data', 'suite', 'experiment'"),
+        (["list", "recipes"], f"'recipes' is not one of {', '.join(map(repr, KINDS))}"),
     ],
 )
 def test_wrong_usage_is_one_line_and_code_2(run: Run, arguments: list[str], said: str) -> None:
@@ -183,6 +184,14 @@ def test_a_defect_is_told_apart_from_bad_input(run: Run, monkeypatch: pytest.Mon
     code, _, err = run("show", "transformer")
     assert code == errors.COULD_NOT_GO_ON
     assert "Traceback" in err and "defect of cortexzoo" in err
+
+
+@pytest.mark.parametrize(("name", "code"), errors.RUN_ERRORS.items())
+def test_errors_of_a_run_exist_under_their_names(name: str, code: int) -> None:
+    module, _, kind = name.rpartition(".")
+    raised = getattr(import_module(module), kind)
+    told = errors.lines_and_code(raised.__new__(raised, "one line"))
+    assert told == (["one line"], code)
 
 
 def test_a_full_disk_is_no_defect(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

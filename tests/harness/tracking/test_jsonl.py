@@ -14,7 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.tracking.base import RunStopped
-from harness.tracking.jsonl import EVENTS, METRICS, JsonlSink, from_json_value, read_lines, to_json_value
+from harness.tracking.jsonl import (
+    EVENTS,
+    METRICS,
+    JsonlSink,
+    cut_after,
+    from_json_value,
+    read_lines,
+    to_json_value,
+)
 
 
 def test_metrics_and_events_read_back(tmp_path: Path) -> None:
@@ -83,7 +91,7 @@ def test_a_damaged_line_is_named(tmp_path: Path, damage: str) -> None:
 def test_a_full_disk_stops_the_run(tmp_path: Path) -> None:
     (tmp_path / METRICS).symlink_to("/dev/full")
     sink = JsonlSink(tmp_path)
-    sink.event(1, "checkpoint", {})
+    sink.event(1, "consolidation", {})
     with pytest.raises(RunStopped, match=r"metrics\.jsonl: cannot be written: No space left on device"):
         sink.metrics(1, {"train/loss": 1.0})
     sink.close()
@@ -92,3 +100,33 @@ def test_a_full_disk_stops_the_run(tmp_path: Path) -> None:
 def test_a_folder_that_is_gone_stops_the_run(tmp_path: Path) -> None:
     with pytest.raises(RunStopped, match="cannot be written"):
         JsonlSink(tmp_path / "missing")
+
+
+def test_records_are_cut_back_to_a_step(tmp_path: Path) -> None:
+    path = tmp_path / METRICS
+    lines = [f'{{"step": {step}}}\n' for step in (1, 2, 2, 3)]
+    for step, kept in ((0, 0), (2, 3), (3, 4), (9, 4)):
+        path.write_text("".join(lines) + '{"step": 4, "tr')
+        cut_after(path, step)
+        assert path.read_text() == "".join(lines[:kept])
+    cut_after(tmp_path / "none.jsonl", 3)
+
+
+def test_a_damaged_record_is_not_cut(tmp_path: Path) -> None:
+    path = tmp_path / METRICS
+    path.write_text('{"step": 1}\ngarbage\n{"step": 3}\n')
+    with pytest.raises(ValueError, match=r"metrics\.jsonl:2: not a JSON object"):
+        cut_after(path, 1)
+    assert path.read_text().count("\n") == 3
+
+
+def test_what_a_checkpoint_has_behind_it_is_on_disk_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synchronised: list[int] = []
+    monkeypatch.setattr(os, "fsync", synchronised.append)
+    sink = JsonlSink(tmp_path)
+    sink.metrics(1, {"train/loss": 1.0})
+    sink.event(1, "consolidation", {})
+    assert synchronised == []
+    sink.event(1, "checkpoint", {"name": "last"})
+    assert len(synchronised) == 2
+    sink.close()

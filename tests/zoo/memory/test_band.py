@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo.memory.band import Band, banded_read, banded_weights
+from zoo.memory.band import Band, banded_read, banded_scores, banded_weights
 
 BANDS = st.builds(
     lambda capacity, carried, steps, rows: Band(capacity, min(carried, capacity), steps, rows),
@@ -13,6 +13,13 @@ BANDS = st.builds(
     st.integers(1, 140),
     st.integers(1, 5),
 )
+
+
+def weights(
+    queries: torch.Tensor, flat_keys: torch.Tensor, band: Band, decay_per_step: torch.Tensor | None
+) -> torch.Tensor:
+    visible = band.visible(queries.device)
+    return banded_weights(banded_scores(queries, flat_keys, band, visible, decay_per_step), visible)
 
 
 def numbered(band: Band, start: int, count: int) -> torch.Tensor:
@@ -25,6 +32,7 @@ def test_a_query_sees_the_last_slots_before_its_step(band: Band) -> None:
     flat = band.flat(numbered(band, -band.carried, band.carried), numbered(band, 0, written))
     windows = band.windows(flat)[0, :, 0]
     visible = band.visible(torch.device("cpu"))
+    assert bool(visible.any()) == band.sees_something
     ages = band.ages(torch.device("cpu"))
     for step in range(band.steps):
         block, first = divmod(step, band.block_steps)
@@ -46,7 +54,7 @@ def test_a_query_that_sees_nothing_reads_zero_and_gives_no_gradient(band: Band) 
         torch.randn(1, band.carried, 4, dtype=torch.float64, generator=generator),
         torch.randn(1, written, 4, dtype=torch.float64, generator=generator),
     )
-    read = banded_read(banded_weights(queries, flat, band, None), flat, band)
+    read = banded_read(weights(queries, flat, band, None), flat, band)
     (gradient,) = torch.autograd.grad(read.sum(), queries)
     assert gradient.isfinite().all()
     if band.carried == 0:
@@ -63,7 +71,7 @@ def test_weights_sum_to_one_and_fold_counts_every_query_once(band: Band) -> None
         torch.randn(1, band.carried, 4, dtype=torch.float64, generator=generator),
         torch.randn(1, written, 4, dtype=torch.float64, generator=generator),
     )
-    weights = banded_weights(queries, flat, band, torch.tensor(0.3, dtype=torch.float64))
+    decayed = weights(queries, flat, band, torch.full((1, 1, 1, 1), 0.3, dtype=torch.float64))
     blind = band.rows if band.carried == 0 else 0
-    total = band.fold(weights.sum(dim=2)).sum()
+    total = band.fold(decayed.sum(dim=2)).sum()
     torch.testing.assert_close(total, torch.tensor(float(written - blind), dtype=torch.float64))

@@ -45,7 +45,13 @@ def original(scope: str = "shared", *, long_term: bool = True, capacity: int = 7
         columns=ColumnsSpec(num_columns=3, sparsity=HardTopK(fraction=0.2)),
         memory=MemorySpec(
             short_term=ShortTermRing(
-                capacity=capacity, scope=scope, carry_over=True, stores="output", recency="none", read_out=RawReadOut()
+                capacity=capacity,
+                num_heads=1,
+                scope=scope,
+                carry_over=True,
+                stores="output",
+                recency="none",
+                read_out=RawReadOut(),
             ),
             long_term=CompressedStore(code_size=8, min_reads=2) if long_term else NoLongTerm(),
             gate=SoftmaxGate(),
@@ -54,7 +60,7 @@ def original(scope: str = "shared", *, long_term: bool = True, capacity: int = 7
 
 
 def stable(
-    scope: str = "per_sequence", *, long_term: bool = True, capacity: int = 7, **short_term: str
+    scope: str = "per_sequence", *, long_term: bool = True, capacity: int = 7, **short_term: str | int
 ) -> CortexGPTSpec:
     return CortexGPTSpec(
         name="stable",
@@ -111,6 +117,7 @@ SPECS = {
     "stable-nothing_stopped": stable(stop_gradient="none"),
     "stable-nothing_stopped-input": stable(stop_gradient="none", stores="input"),
     "stable-no_recency": stable(recency="none"),
+    "stable-one_head": stable(num_heads=1),
     "stable-one_slot": stable(capacity=1),
     "stable-wide_ring": stable(capacity=200),
 }
@@ -254,3 +261,21 @@ def test_bounded_store_drops_the_oldest_and_unbounded_grows() -> None:
     assert state.long_term.entries == 20
     grown = warmed(store, 3, 30)
     assert store.consolidate(grown).long_term.entries == 2 * grown.long_term.entries
+
+
+def test_the_largest_attention_logit_is_read_in_evaluation() -> None:
+    model = built(stable()).eval().requires_grad_(False)
+    tokens = torch.randint(VOCAB, (2, 9), generator=torch.Generator().manual_seed(3))
+    name = "stability/max_attention_logit"
+    readings = model(tokens).readings
+    ring = model.memory.short_term
+    assert ring is not None
+    x = model.memory_norm(model.embedding(tokens))
+    queries, keys = (ring.split_heads(layer(x)) for layer in (ring.query, ring.key))
+    scores = queries @ keys.transpose(1, 2) * queries.shape[-1] ** -0.5
+    if ring.recency is not None:
+        age = torch.arange(9)[:, None] - torch.arange(9)
+        scores = scores - torch.nn.functional.softplus(ring.recency).repeat(2)[:, None, None] * age
+    assert float(readings[name]) == pytest.approx(float(scores[:, torch.ones(9, 9).tril(-1).bool()].max()), rel=1e-5)
+    assert name not in model(tokens[:, :1]).readings, "nothing to attend to"
+    assert name not in model.train()(tokens).readings, "training is spared the cost"

@@ -275,6 +275,7 @@ def test_no_token_hands_the_state_on(rule: Rule) -> None:
     assert out.shape == inputs[2].shape
     assert state is not None
     assert state.equal(inputs[5])
+    assert state.data_ptr() != inputs[5].data_ptr()
 
 
 @pytest.mark.parametrize("rule", [chunk_gated_delta_rule, recurrent_gated_delta_rule])

@@ -14,8 +14,8 @@ from zoo.training.checkpoints import CheckpointReader, load_weights
 from zoo.training.errors import CheckpointError
 from zoo.training.loop import Trainer
 
-WRITES = 9
-"""fsync calls of one save: six files with shared tensors' names, manifest, and two folders; the last comes after the
+WRITES = 10
+"""fsync calls of one save: seven files with shared tensors' names, manifest, and two folders; the last comes after the
 new checkpoint has taken its place."""
 
 
@@ -53,7 +53,7 @@ def test_the_folder_holds_safetensors_and_json_only(saved: Path) -> None:
     names = sorted(path.name for path in saved.iterdir())
     assert names == [
         "manifest.json", "memory.safetensors", "model.safetensors", "model.shared.json", "optimizer.safetensors",
-        "rng.safetensors", "trainer.json",
+        "policy-recovery.safetensors", "rng.safetensors", "trainer.json",
     ]  # fmt: skip
     assert [path.name for path in saved.parent.iterdir()] == ["last"]
 
@@ -74,7 +74,9 @@ def test_a_damaged_file_is_named_and_nothing_is_loaded(saved: Path, file: str, d
     (saved / file).write_bytes(content if damage == "flip" else content[:-1])
     fresh = Trainer(tiny_model(seed=3), tiny_spec(steps=7), tiny_data())
     before = weights(fresh.model)
-    with pytest.raises(CheckpointError, match=rf"last/{file}: is damaged") as raised:
+    with pytest.raises(
+        CheckpointError, match=rf"last/{file}: is damaged: its sha256 is .+, manifest\.json says"
+    ) as raised:
         fresh.load(saved)
     assert "\n" not in str(raised.value)
     assert same_tensors(weights(fresh.model), before)
@@ -184,6 +186,19 @@ def test_a_failed_swap_keeps_the_checkpoint_before(saved: Path, monkeypatch: pyt
     with pytest.raises(CheckpointError, match="cannot be written: Input/output error"):
         trainer(steps=12).save(saved)
     assert CheckpointReader(saved).json("trainer")["position"] == 7
+
+
+def test_the_one_before_can_be_kept_and_old_ones_pruned(tmp_path: Path) -> None:
+    made = trainer(steps=2)
+    made.save(tmp_path / "last")
+    for step in (4, 6, 8):
+        made.save(tmp_path / "last", tmp_path / f"step-{step - 2:08d}")
+    (tmp_path / "step-notes").mkdir()
+    assert all(checkpoints.exists(tmp_path / f"step-{step:08d}") for step in (2, 4, 6))
+    checkpoints.prune(tmp_path, "step-", 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["last", "step-00000006", "step-notes"]
+    checkpoints.prune(tmp_path, "step-", 0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["last", "step-notes"]
 
 
 def test_a_swap_that_was_cut_short_still_has_the_checkpoint_before(saved: Path) -> None:

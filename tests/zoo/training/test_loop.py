@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from specs.recipe import AdamWSpec, AtRandom, Cosine, Never, NoClipping, NormClipping
+from specs.guards import NoClipping, NoRecovery, NormClipping, NoSpikeDetection
+from specs.recipe import AdamWSpec, AtRandom, Cosine, Never
 from tests.zoo.training.tiny import (
     At,
     Notebook,
@@ -30,6 +31,9 @@ from zoo.training.policy import Policy
 from zoo.training.result import TrainingResult
 from zoo.training.swing import raw_loss_ratio, upward_loss_ratio
 from zoo.training.telemetry import WALL_CLOCK_METRICS
+
+OFF: dict[str, object] = {"spikes": NoSpikeDetection(), "recovery": NoRecovery()}
+"""A recipe without anything to return to."""
 
 
 def run(
@@ -225,7 +229,7 @@ def test_eight_refusals_in_a_row_stop_training(tmp_path: Path, kind: str, cause:
     poison = PoisonedLoss(steps) if kind == "loss" else PoisonedGradient(model, steps)
     notebook = Notebook()
     trainer = Trainer(
-        model, tiny_spec(steps=30), tiny_data(), recorder=notebook, checkpoints=tmp_path, policies=[poison]
+        model, tiny_spec(steps=30, **OFF), tiny_data(), recorder=notebook, checkpoints=tmp_path, policies=[poison]
     )
     with pytest.raises(TrainingStopped, match=rf"^stopped at step 17: {cause} \(8 refused steps in a row\)$") as raised:
         trainer.run()

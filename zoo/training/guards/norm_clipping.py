@@ -1,17 +1,15 @@
-"""Gradient clipping by global norm."""
+"""Gradient clipping by global norm, to a fixed bound."""
 
 from typing import TYPE_CHECKING
 
-import torch
-from torch.nn.utils import clip_grads_with_norm_
-
+from zoo.training.guards.scaling import clip_to
 from zoo.training.policy import Policy, Step
 
 if TYPE_CHECKING:
     from zoo.training.loop import Trainer
 
 
-class GradientClipping(Policy):
+class NormClipping(Policy):
     """g ← g · min(1, max_norm / ‖g‖₂), over all gradients together.
 
     Source: Pascanu et al. 2013, arXiv:1211.5063, Algorithm 1.
@@ -23,5 +21,4 @@ class GradientClipping(Policy):
         self.max_norm = max_norm
 
     def gradients_known(self, trainer: "Trainer", step: Step) -> None:
-        norm = torch.tensor(step.gradient_norm, device=trainer.device)
-        clip_grads_with_norm_(trainer.trainable, self.max_norm, norm)
+        clip_to(trainer, self.max_norm, step.gradient_norm)

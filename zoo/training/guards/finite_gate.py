@@ -15,16 +15,20 @@ MAX_REFUSALS = 8
 
 
 class FiniteGate(Policy):
-    """Refuses a step whose loss or gradient norm is not finite; after `MAX_REFUSALS` in a row training stops.
+    """Refuses a step whose loss or gradient norm is not finite.
 
-    Steps that another policy refused neither add to the row nor end it.
+    After `MAX_REFUSALS` in a row it asks for a rollback, if there is something to return to; after as many more,
+    with no taken step in between, training stops. Steps that another policy refused neither add to the row nor end it.
     """
 
     name = "finite_gate"
 
-    def __init__(self) -> None:
+    def __init__(self, may_roll_back: bool = False) -> None:
+        self.may_roll_back = may_roll_back
         self.refused = 0
         self.in_a_row = 0
+        self.has_rolled_back = False
+        """Since the last taken step."""
         self._cause: str | None = None
 
     def batch_ready(self, trainer: "Trainer", step: Step) -> None:
@@ -38,6 +42,7 @@ class FiniteGate(Policy):
 
     def step_taken(self, trainer: "Trainer", step: Step) -> None:
         self.in_a_row = 0
+        self.has_rolled_back = False
         step.metrics["stability/nonfinite_steps"] = self.refused
 
     def step_refused(self, trainer: "Trainer", step: Step) -> None:
@@ -45,14 +50,25 @@ class FiniteGate(Policy):
             self.refused += 1
             self.in_a_row += 1
             if self.in_a_row >= MAX_REFUSALS:
-                trainer.fail(TrainingStopped(step.number, self._cause, self.in_a_row))
+                self._give_in(trainer, step, f"{self._cause} ({self.in_a_row} refused steps in a row)")
         step.metrics["stability/nonfinite_steps"] = self.refused
 
     def state_dict(self) -> dict[str, Any]:
-        return {"refused": self.refused, "in_a_row": self.in_a_row}
+        return {"refused": self.refused, "in_a_row": self.in_a_row, "has_rolled_back": self.has_rolled_back}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.refused, self.in_a_row = state["refused"], state["in_a_row"]
+        self.has_rolled_back = state["has_rolled_back"]
+
+    def rolled_back(self, trainer: "Trainer", then: Mapping[str, Any]) -> None:
+        self.in_a_row = 0
+
+    def _give_in(self, trainer: "Trainer", step: Step, cause: str) -> None:
+        if self.may_roll_back and not self.has_rolled_back:
+            self.has_rolled_back = True
+            step.roll_back(cause)
+        else:
+            trainer.fail(TrainingStopped(step.number, cause))
 
     def _look_at(self, what: str, value: float, step: Step) -> None:
         if not math.isfinite(value):

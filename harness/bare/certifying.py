@@ -1,0 +1,60 @@
+"""The certificate of a bare module: what was found, and all that is needed to find it again."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.bare.errors import ModuleError
+from harness.bare.supervision import Found, Request, check_module
+from harness.manifest import circumstances
+from harness.run_folder import VERDICT
+from harness.tracking.jsonl import to_json_value
+from harness.verdict import Certificate
+from specs.suite import PropertyName
+
+FOLDER = "modules"
+
+
+def certify(
+    request: Request, runs: Path, started: Callable[[PropertyName], None] = lambda _: None
+) -> tuple[Certificate, Path]:
+    """Check the module, write its certificate below `runs`, give both it and its path.
+
+    Raises `ModuleError` when the module cannot be tested or the certificate cannot be written.
+    """
+    found = check_module(request, started)
+    certificate = Certificate(tuple(found.judgements.values()), _circumstances(request, found))
+    path = runs / FOLDER / f"{request.reference.path.stem}.{request.reference.name}" / VERDICT
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = json.dumps(to_json_value(certificate.as_json()), indent=2, allow_nan=False, ensure_ascii=False)
+        path.write_text(content + "\n", encoding="utf-8")
+    except OSError as problem:
+        raise ModuleError(f"{path}: cannot be written: {problem.strerror or problem}") from problem
+    return certificate, path
+
+
+def source_sum(path: Path) -> str:
+    """The sha256 of the module's file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _circumstances(request: Request, found: Found) -> dict[str, object]:
+    inputs = found.inputs
+    takes = "unknown: it never answered"
+    if inputs is not None:
+        takes = f"token ids below {inputs['size']}" if inputs["kind"] == "tokens" else f"vectors of {inputs['size']}"
+    return {
+        "module": f"{request.reference.path.resolve()}:{request.reference.name}",
+        "module_sha256": source_sum(request.reference.path),
+        "takes": takes,
+        "vocab_size": inputs["size"] if inputs and inputs["kind"] == "tokens" else None,
+        "width": inputs["size"] if inputs and inputs["kind"] == "vectors" else None,
+        "max_length": request.max_length,
+        "parameters": found.parameters,
+        "suite": request.suite.name,
+        "seed": request.seed,
+        **circumstances(),
+        "threads": 1,
+    }

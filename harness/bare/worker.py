@@ -1,0 +1,94 @@
+"""The child process that runs a module: `python -m harness.bare.worker REQUEST REPORT`.
+
+It appends one JSON object a line to the report: `refused` (the module cannot be tested) or `ready`, then for each
+property `begun`, `case` before every case, and `judged`. So the parent knows where it was when it hangs or dies.
+"""
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from hypothesis.configuration import set_hypothesis_home_dir
+
+from harness.bare.errors import ModuleError
+from harness.bare.loading import Reference, load_factory, make
+from harness.bare.registry import BARE
+from harness.bare.subject import BareSubject, detect, seeded
+from harness.judging import judge, judge_case
+from harness.properties.base import Case
+from harness.search import Effort
+from harness.tracking.jsonl import from_json_value, to_json_value
+from specs import SuiteSpec
+
+
+class Report:
+    """Lines that outlive this process, however it ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("ab", buffering=0)
+
+    def tell(self, event: str, content: object = None) -> None:
+        """Append one line."""
+        line = json.dumps({"event": event, "content": to_json_value(content)}, allow_nan=False)
+        self._file.write(line.encode() + b"\n")
+
+
+def work(request: Mapping[str, Any], report: Report) -> None:
+    """Everything that was asked, in order."""
+    reference = Reference(Path(request["path"]), request["name"])
+    try:
+        subject = _subject(reference, request)
+    except ModuleError as refusal:
+        report.tell("refused", str(refusal))
+        return
+    parameters = sum(p.numel() for p in subject.original.parameters())
+    report.tell("ready", {"inputs": asdict(subject.inputs), "parameters": parameters})
+    suite = SuiteSpec.from_json(request["suite"])
+    if (case := request.get("case")) is not None:
+        (name,) = request["properties"]
+        report.tell("begun", name)
+        report.tell("judged", asdict(judge_case(BARE[name], suite.properties[name], subject, from_json_value(case))))
+        return
+    over = time.monotonic() + request["seconds"]
+    waiting = list(request["properties"])
+    while waiting:
+        name = waiting.pop(0)
+        share = max(0.5, (over - time.monotonic()) / (len(waiting) + 1))
+        report.tell("begun", name)
+        effort = Effort(request["examples"], share, request["seed"])
+        report.tell("judged", asdict(judge(BARE[name], suite.properties[name], subject, effort, _watch(report))))
+
+
+def _watch(report: Report) -> Any:
+    def watch(case: Case) -> None:
+        report.tell("case", dict(case))
+
+    return watch
+
+
+def _subject(reference: Reference, request: Mapping[str, Any]) -> BareSubject:
+    factory = load_factory(reference)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        make(factory, reference)
+    module = seeded(factory, 0)
+    return detect(factory, module, str(reference), request["vocab_size"], request["width"], request["max_length"])
+
+
+def main() -> None:
+    """Read the request, work, report."""
+    request_file, report_file = (Path(argument) for argument in sys.argv[1:3])
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        set_hypothesis_home_dir(folder)
+        work(json.loads(request_file.read_text(encoding="utf-8")), Report(report_file))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Reading many runs for a comparison: `python -m harness.bench.compare_reading [--runs 100] [--steps 500]`.
+
+Makes run folders with twenty metrics a step, then times what `compare` does with them once they are trained: opening
+each, its spec, all of its curves, the measures and the differences. Never a test: a time depends on the machine.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+from harness.bench.generated_runs import experiment, generated_run, metrics_of
+from harness.comparison.comparing import compared
+from harness.comparison.entrants import entrants
+
+NAMES = ("cortexgpt-stable", "cortexgpt-original")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=500)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        made = [
+            generated_run(Path(folder), experiment(seed, name), steps=arguments.steps)
+            for seed in range(arguments.runs // len(NAMES))
+            for name in NAMES
+        ]
+        began = time.perf_counter()
+        sides = entrants([str(run.path) for run in made], None, ())
+        opened = time.perf_counter()
+        comparison = compared(sides, [side.runs for side in sides], command=(), allow_different=False)
+        read = time.perf_counter()
+        content = comparison.as_json()
+        ended = time.perf_counter()
+    assert len(content["variants"]) == len(NAMES)
+    print(json.dumps({
+        "runs": len(made), "metrics": len(metrics_of(1)), "steps": arguments.steps,
+        "specs_s": round(opened - began, 2), "curves_s": round(read - opened, 2),
+        "measures_s": round(ended - read, 2), "total_s": round(ended - began, 2),
+    }))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""What the dashboard costs while a run writes 50 steps a second: `python -m harness.bench.monitor_cost [--seconds N]`.
+
+A process writes records with every metric of a real run; another shows the dashboard without a terminal. Reported is
+the share of one core that the dashboard took, once it had started. Never a test: a time depends on the machine.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+from harness.bench.generated_runs import experiment, generated_run, metrics_of
+from harness.tracking.jsonl import JsonlSink
+
+STEPS_A_SECOND = 50
+START = 8.0
+"""Seconds that the dashboard has for starting, before it is measured."""
+SHOWN = """
+import sys
+from harness.monitor.dashboard import Dashboard
+from harness.monitor.run_view import RunView
+from harness.run_folder import Run
+Dashboard([RunView(Run.open(sys.argv[1]))]).run(headless=True, size=(120, 50))
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=20.0)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        run = generated_run(Path(folder), experiment(), steps=0, finished=False)
+        board = subprocess.Popen([sys.executable, "-c", SHOWN, str(run.path)], stdout=subprocess.DEVNULL)
+        try:
+            share, written = _measured(psutil.Process(board.pid), JsonlSink(run.path), arguments.seconds)
+        finally:
+            board.kill()
+            board.wait()
+    print(json.dumps({"steps_a_second": round(written, 1), "percent_of_one_core": round(100 * share, 1)}))
+
+
+def _measured(board: psutil.Process, sink: JsonlSink, seconds: float) -> tuple[float, float]:
+    """CPU seconds of the dashboard a second, and steps written a second."""
+    began = time.perf_counter()
+    step, before, measured_from, first = 0, 0.0, 0.0, 0
+    while (now := time.perf_counter() - began) < START + seconds:
+        if not measured_from and now >= START:
+            before, measured_from, first = _busy(board), now, step
+        step += 1
+        sink.metrics(step, metrics_of(step))
+        time.sleep(max(0.0, step / STEPS_A_SECOND - (time.perf_counter() - began)))
+    passed = time.perf_counter() - began - measured_from
+    return (_busy(board) - before) / passed, (step - first) / passed
+
+
+def _busy(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+if __name__ == "__main__":
+    main()

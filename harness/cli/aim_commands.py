@@ -1,0 +1,95 @@
+"""Commands around Aim, whose repository is made from the run folders. Everything heavy is imported inside them."""
+
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.errors import BAD_INPUT, FINE, BadInput, tell
+from harness.cli.run_commands import RUNS, RunsOption, say, standard_error, without_foreign_warnings
+
+if TYPE_CHECKING:
+    from harness.comparison.result import Comparison
+
+AIM_PORT = 43800
+
+
+def aim_sync(
+    targets: Annotated[
+        list[Path] | None, typer.Argument(metavar="[RUN…]", help="Run folders; none: all of --runs.")
+    ] = None,
+    runs: RunsOption = RUNS,
+) -> None:
+    """Bring runs into Aim from their folders, which hold the truth: an Aim repository can be deleted at any time.
+
+    A run that Aim already has as it stands is left alone; one that changed since is written anew.
+
+    Example: cortexzoo aim-sync --runs runs
+    """
+    from rich.status import Status
+
+    from harness.aim_sync import all_runs, sync_all
+    from harness.run_folder import Run
+
+    without_foreign_warnings()
+    wanted = [Run.open(target) for target in targets] if targets else all_runs(runs)
+    if not wanted:
+        raise BadInput(f"--runs {runs}: holds no run")
+    counts = {"written": 0, "up to date": 0}
+    left_out: list[str] = []
+    with Status("bringing runs into Aim", console=standard_error()) as status:
+        for run, outcome in sync_all(wanted):
+            status.update(f"bringing runs into Aim: {sum(counts.values())} of {len(wanted)}")
+            if outcome in counts:
+                counts[outcome] += 1
+            else:
+                left_out.append(f"{run.path}: {outcome}")
+    say(f"Aim: {counts['written']} written, {counts['up to date']} up to date")
+    tell(left_out)
+    raise typer.Exit(BAD_INPUT if left_out and targets else FINE)
+
+
+def show_in_aim(comparison: "Comparison", port: int, *, show: bool) -> None:
+    """Bring the runs into Aim; print the link, or serve it until Ctrl-C."""
+    from harness.aim_link import metrics_link
+    from harness.aim_server import HOST, command, serving
+    from harness.aim_sync import sync
+    from harness.comparison.comparing import telling_apart
+    from harness.run_folder import Run
+
+    found = [Run(record.path) for record in comparison.records]
+    repositories = {run.path.resolve().parent.parent for run in found}
+    if len(repositories) > 1:
+        raise BadInput("the runs lie in several folders of runs: Aim shows one repository at a time")
+    (runs,) = repositories
+    for run in found:
+        sync(run)
+    hashes = [str(run.manifest["aim_run"]) for run in found]
+    by = telling_apart([side.entrant for side in comparison.sides])
+    if not show:
+        say(f"\nstart Aim with: {command(runs, port)}")
+        say(f"and open: {metrics_link(f'http://{HOST}:{port}', hashes, by=by)}")
+        return
+    with serving(runs, port) as address:
+        link = metrics_link(address, hashes, by=by)
+        say(f"\nAim is open until Ctrl-C: {link}")
+        if not _opened(link):
+            tell(["no browser was found here: open the link above yourself"])
+        _wait_for_ctrl_c()
+
+
+def _opened(link: str) -> bool:
+    try:
+        return webbrowser.open(link)
+    except webbrowser.Error:
+        return False
+
+
+def _wait_for_ctrl_c() -> None:
+    import threading
+
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        say("closed")

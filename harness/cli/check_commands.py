@@ -1,0 +1,189 @@
+"""Commands that try properties: on a run, an experiment or a user's own module, and one case again."""
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.cli.errors import FINE, UNEXPECTED_VERDICT, BadInput
+from harness.cli.options import (
+    DataOption,
+    JsonOption,
+    RecipeOption,
+    SeedOption,
+    SetOption,
+    SuiteOption,
+    VariantOption,
+    overrides,
+)
+from harness.cli.output import print_table, write_json
+from harness.cli.run_commands import (
+    RUNS,
+    AimOption,
+    RunsOption,
+    checked,
+    require_checkpoint,
+    require_folder_of,
+    say,
+    standard_error,
+    trained,
+    without_foreign_warnings,
+)
+from harness.cli.verdicts import tell_verdicts
+from specs import SuiteSpec, load, load_experiment, shipped_names
+
+if TYPE_CHECKING:
+    from harness.bare.supervision import Request
+
+BARE_SUITE = "bare-module"
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+
+def check(
+    target: Annotated[
+        str | None, typer.Argument(metavar="[RUN|NAME|FILE]", help="A run folder, or an experiment.")
+    ] = None,
+    module: Annotated[
+        str | None,
+        typer.Option("--module", metavar="FILE.py:FACTORY", help="Instead: a function that returns an nn.Module."),
+    ] = None,
+    variant: VariantOption = None,
+    recipe: RecipeOption = None,
+    data: DataOption = None,
+    suite: SuiteOption = None,
+    seed: SeedOption = None,
+    sets: SetOption = None,
+    runs: RunsOption = RUNS,
+    aim: AimOption = True,
+    checkpoint: Annotated[str, typer.Option("--checkpoint", metavar="best|last")] = "best",
+    budget: Annotated[str, typer.Option("--budget", metavar="TIME", help="With --module: as in 60s, 30m.")] = "60s",
+    vocab_size: Annotated[
+        int | None, typer.Option("--vocab-size", min=1, help="With --module: it takes token ids below N.")
+    ] = None,
+    width: Annotated[int | None, typer.Option("--width", min=1, help="With --module: it takes vectors of N.")] = None,
+    max_length: Annotated[
+        int, typer.Option("--max-length", min=1, help="With --module: gradients are looked at up to here.")
+    ] = 300,
+    json_file: JsonOption = None,
+) -> None:
+    """Try the properties: on a run, or on an experiment's newest finished run (trained first if there is none).
+
+    With --module they are tried on a module of your own, named by its file and a function without arguments that
+    makes it. It runs in a process of its own: one that hangs or crashes ends a row of the table, nothing else.
+
+    Ends with 0 when every verdict is the one that the suite expects, with 1 when one is not.
+
+    Example: cortexzoo check cortexgpt-stable
+    Example: cortexzoo check --module my_model.py:make_model
+    """
+    without_foreign_warnings()
+    require_folder_of(json_file)
+    if module is not None:
+        given = {"a run or experiment": target, "--variant": variant, "--recipe": recipe, "--data": data, "--set": sets}
+        if wrong := [name for name, value in given.items() if value]:
+            raise BadInput(f"--module {module}: stands alone: leave {wrong[0]} out")
+        if vocab_size is not None and width is not None:
+            raise BadInput("--vocab-size and --width: a module takes token ids or vectors: give one of them")
+        request = _request(module, suite, seed, parse_time(budget), vocab_size, width, max_length)
+        raise typer.Exit(_check_module(request, runs, json_file))
+    if target is None:
+        raise BadInput("check needs a run folder, an experiment, or --module FILE.py:FACTORY")
+    require_checkpoint(checkpoint)
+    changes = overrides(variant=variant, recipe=recipe, data=data, suite=suite, seed=seed, sets=sets)
+    raise typer.Exit(checked(_run_of(target, changes, runs, aim=aim), checkpoint, json_file))
+
+
+def replay(
+    certificate: Annotated[Path, typer.Argument(metavar="VERDICT.json", help="A certificate, or its folder.")],
+    name: Annotated[str, typer.Option("--property", metavar="NAME", help="The property whose case is tried again.")],
+) -> None:
+    """Try exactly the case again that a certificate names for a property, and print the numbers then and now.
+
+    Ends with 0 when the verdict is the same, with 1 when it is not.
+
+    Example: cortexzoo replay runs/cortexgpt-original/20250101-120000-000-abcd/verdict.json --property causality
+    """
+    from harness.replay import replay_case
+
+    without_foreign_warnings()
+    again = replay_case(certificate, name)
+    say(f"{again.then.name}: {again.then.clause}")
+    say("case: " + (", ".join(f"{key} {value}" for key, value in again.then.case.items()) or "the only one"))
+    rows = [
+        (when, j.verdict, "–" if j.observed is None else repr(j.observed), repr(j.bound), j.unit, j.reason)
+        for when, j in (("then", again.then), ("now", again.now))
+    ]
+    print_table(("", "verdict", "observed", "bound", "unit", "reason"), rows)
+    say("the verdict is the same" if again.same else f"the verdict was {again.then.verdict} and is {again.now.verdict}")
+    raise typer.Exit(FINE if again.same else UNEXPECTED_VERDICT)
+
+
+def parse_time(text: str) -> float:
+    """The seconds that `60s`, `2m`, `1h` or a plain number stands for. Raises `BadInput`."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    seconds = float(match[1]) * UNITS[match[2]] if match else 0.0
+    if not seconds > 0:
+        raise BadInput(f"--budget: must be a time above 0, as in 60s, 2m or 1h, got {text!r}")
+    return seconds
+
+
+def _run_of(target: str, changes: list[str], runs: Path, *, aim: bool) -> Any:
+    """The run that is meant, trained first if need be."""
+    from harness.run_folder import Run, finished_runs
+
+    if _names_a_run(target):
+        if changes:
+            raise BadInput(f"{target}: a run is checked as it was trained: leave out {changes[0]}, or train again")
+        return Run.open(target)
+    experiment = load_experiment(target, changes)
+    found = next(finished_runs(runs, experiment), None)
+    if found is None:
+        say(f"no finished run of {experiment.name} with spec hash {experiment.hash()} in {runs}: training it first")
+    return found or trained(experiment, runs, aim=aim)
+
+
+def _names_a_run(target: str) -> bool:
+    if target.endswith((".yaml", ".yml")) or target in shipped_names("experiment"):
+        return False
+    return os.sep in target or Path(target).is_dir()
+
+
+def _request(
+    module: str,
+    suite: str | None,
+    seed: str | None,
+    seconds: float,
+    vocab_size: int | None,
+    width: int | None,
+    max_length: int,
+) -> "Request":
+    from harness.bare.loading import Reference
+    from harness.bare.registry import BARE
+    from harness.bare.supervision import Request
+
+    wanted = load(suite or BARE_SUITE, "suite")
+    assert isinstance(wanted, SuiteSpec)
+    if foreign := [name for name in wanted.properties if name not in BARE]:
+        raise BadInput(f"--suite {suite}: {foreign[0]} asks for a trained model, which a bare module is not")
+    if seed is not None and not seed.isdigit():
+        raise BadInput(f"--seed: must be a whole number, at least 0, got {seed!r}")
+    return Request(Reference.parse(module), wanted, vocab_size, width, max_length, seconds, int(seed or 0))
+
+
+def _check_module(request: "Request", runs: Path, json_file: Path | None) -> int:
+    from rich.status import Status
+
+    from harness.bare.certifying import certify
+    from harness.tracking.jsonl import to_json_value
+
+    with Status("starting the module", console=standard_error()) as status:
+        certificate, path = certify(request, runs, lambda name: status.update(f"checking {name}"))
+    tell_verdicts(certificate)
+    say(f"takes: {certificate.circumstances['takes']}; certificate: {path}")
+    failed = [j for j in certificate.judgements if j.verdict == "fail"]
+    if failed:
+        say(f"next: cortexzoo replay {path} --property {failed[0].name}")
+    write_json(json_file, to_json_value(certificate.as_json()))
+    return UNEXPECTED_VERDICT if certificate.surprises else FINE

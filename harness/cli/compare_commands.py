@@ -1,0 +1,166 @@
+"""Commands that set runs side by side, in the terminal and in a report. Everything heavy is imported inside them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.aim_commands import AIM_PORT, show_in_aim
+from harness.cli.options import DataOption, JsonOption, RecipeOption, SetOption, overrides
+from harness.cli.output import console, print_table, write_json
+from harness.cli.run_commands import RUNS, RunsOption, require_folder_of, say, standard_error, without_foreign_warnings
+
+if TYPE_CHECKING:
+    from harness.comparison.entrants import Entrant
+    from harness.comparison.result import Comparison
+    from harness.run_folder import Run
+    from harness.sweep import Cell
+
+JobsOption = Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Runs at the same time, a thread each.")]
+
+
+def compare(
+    targets: Annotated[
+        list[str], typer.Argument(metavar="NAME|FILE|RUN…", help="At least two: experiments, or finished runs.")
+    ],
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", metavar="N", min=1, help="Seeds 0 … N − 1 of every experiment.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", metavar="N", min=1, help="Short for --set recipe.steps=N.")
+    ] = None,
+    recipe: RecipeOption = None,
+    data: DataOption = None,
+    sets: SetOption = None,
+    jobs: JobsOption = 2,
+    runs: RunsOption = RUNS,
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="Try the suite's properties on runs without a verdict.")
+    ] = True,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where report and pictures go; else RUNS/comparisons/….")
+    ] = None,
+    allow_different: Annotated[
+        bool, typer.Option("--allow-different", help="Compare although data, steps or seeds are not equal.")
+    ] = False,
+    print_link: Annotated[
+        bool, typer.Option("--print-link", help="Bring the runs into Aim and print the link that shows them.")
+    ] = False,
+    show: Annotated[
+        bool, typer.Option("--open", help="Bring the runs into Aim, start its server on this machine and open it.")
+    ] = False,
+    port: Annotated[int, typer.Option("--port", metavar="N", min=1, max=65535, help="Of Aim's server.")] = AIM_PORT,
+    json_file: JsonOption = None,
+) -> None:
+    """Say which variant is stabler, at what cost, and why: train what is missing, set all side by side, write a report.
+
+    Every side sees the same text in the same order for the same number of steps. Runs that have ended are used as they
+    are, so a comparison that was interrupted goes on where it stopped.
+
+    Example: cortexzoo compare cortexgpt-original cortexgpt-stable --seeds 3
+    """
+    from harness.aim_server import require_free
+    from harness.comparison.comparing import compared, folder_of
+    from harness.comparison.entrants import entrants as take_part
+    from harness.comparison.fairness import differences, require_equal
+    from harness.comparison.report import write_report
+    from harness.manifest import command_line
+    from harness.tracking.jsonl import to_json_value
+
+    without_foreign_warnings()
+    require_folder_of(json_file)
+    if show:
+        require_free(port)
+    short = [f"recipe.steps={steps}"] if steps is not None else []
+    entrants = take_part(targets, seeds, [*overrides(recipe=recipe, data=data), *short, *(sets or ())])
+    require_equal(differences(entrants), allow_different)
+    made = _make(entrants, runs, jobs, check=check)
+    comparison = compared(entrants, made, command=command_line(), allow_different=allow_different)
+    _print(comparison)
+    folder = out or folder_of(comparison, runs)
+    report = write_report(comparison, folder)
+    say(f"\nreport: {report}")
+    write_json(json_file, to_json_value(comparison.as_json()))
+    if print_link or show:
+        show_in_aim(comparison, port, show=show)
+
+
+def sweep(
+    matrix: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A matrix spec (see `cortexzoo list matrix`).")],
+    jobs: JobsOption = 2,
+    runs: RunsOption = RUNS,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show which runs there would be, and train none.")] = False,
+    json_file: JsonOption = None,
+) -> None:
+    """Train every combination of a matrix of variants, recipes, seeds and further values, and show them in one table.
+
+    Finished runs in --runs are used, so that a sweep that was interrupted goes on.
+
+    Example: cortexzoo sweep variants-and-recipes --dry-run
+    """
+    from harness.cli.progress import steps_progress
+    from harness.comparison.making import not_ended
+    from harness.comparison.progress import StepsTaken
+    from harness.sweep import SHOWN, load_matrix
+    from harness.sweep import sweep as train_all
+    from harness.tracking.jsonl import to_json_value
+
+    without_foreign_warnings()
+    require_folder_of(json_file)
+    spec, cells = load_matrix(matrix)
+    axes = [path for path, _ in cells[0].coordinates]
+    experiments = [experiment for cell in cells for experiment in cell.experiments]
+    left = not_ended(experiments, runs)
+    say(f"{spec.name}: {len(cells)} combinations × {len(spec.seeds)} seeds, {len(left)} runs to train")
+    if dry_run:
+        print_table((*axes, "spec hashes"), [_dry(cell) for cell in cells])
+        return
+    with steps_progress("sweep", StepsTaken(runs, left)) as done:
+        rows = train_all(cells, runs, jobs, done if left else lambda _: None)
+    columns = (*axes, *(f"{measure.name} ({measure.unit})" if measure.unit else measure.name for measure in SHOWN))
+    print_table(columns, [(*(value for _, value in row.cell.coordinates), *row.texts()) for row in rows])
+    write_json(json_file, to_json_value({"matrix": spec.name, "rows": [row.as_json() for row in rows]}))
+
+
+def _dry(cell: "Cell") -> tuple[str, ...]:
+    hashes = [experiment.hash() for experiment in cell.experiments]
+    return (*(value for _, value in cell.coordinates), " ".join(hashes))
+
+
+def _make(entrants: "Sequence[Entrant]", runs: Path, jobs: int, *, check: bool) -> "list[list[Run]]":
+    """Train and check what is missing, with one display of how far it is."""
+    from rich.status import Status
+
+    from harness.cli.progress import steps_progress
+    from harness.comparison.making import check_missing, missing, trained_runs, unchecked
+    from harness.comparison.progress import StepsTaken
+
+    left = missing(entrants, runs)
+    if left:
+        say(f"{len(left)} run{'s' * (len(left) > 1)} to train, {jobs} at a time")
+        with steps_progress("training", StepsTaken(runs, left)) as done:
+            made = trained_runs(entrants, runs, jobs, done)
+    else:
+        made = trained_runs(entrants, runs, jobs, lambda _: None)
+    everything = [run for side in made for run in side]
+    if check and (count := len(unchecked(everything))):
+        with Status(f"checking {count} runs", console=standard_error()) as status:
+            check_missing(everything, jobs, status.update)
+    return made
+
+
+def _print(comparison: "Comparison") -> None:
+    from harness.comparison.tables import difference_rows, measure_rows, verdict_rows
+
+    labels = [side.label for side in comparison.sides]
+    out = console()
+    print_table(("", *labels, ""), measure_rows(comparison))
+    if comparison.properties:
+        out.print()
+        print_table(("property", *labels), verdict_rows(comparison))
+    out.print()
+    print_table(("spec value", *labels), difference_rows(comparison))
+    out.print()
+    for line in comparison.in_words():
+        say(line)

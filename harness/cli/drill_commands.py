@@ -1,0 +1,91 @@
+"""The drill. Everything heavy is imported inside the command."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from harness.cli.errors import FINE, UNEXPECTED_VERDICT
+from harness.cli.options import JobsOption, JsonOption, RecipeOption, SeedOption, SetOption, SpecArgument, overrides
+from harness.cli.output import print_table, write_json
+from harness.cli.run_commands import RUNS, RunsOption, require_folder_of, say, without_foreign_warnings
+from specs import load
+
+if TYPE_CHECKING:
+    from harness.drill_run import Outcome
+
+
+def drill(
+    spec: SpecArgument,
+    recipe: RecipeOption = None,
+    seed: SeedOption = None,
+    sets: SetOption = None,
+    faults: Annotated[
+        str, typer.Option("--faults", metavar="NAME|FILE", help="Which faults there are; see `cortexzoo list faults`.")
+    ] = "every-fault",
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="FAULT", help="Only the fault of this name. Repeatable.")
+    ] = None,
+    guards: Annotated[Literal["on", "off"], typer.Option("--guards", metavar="on|off")] = "on",
+    runs: RunsOption = RUNS,
+    jobs: JobsOption = 2,
+    json_file: JsonOption = None,
+) -> None:
+    """Let every fault strike a short run of its own, and say whether each was met as it declares.
+
+    Ends with 0 when every one was, with 1 when one was not. With --guards off each must do the harm that it declares.
+
+    Example: cortexzoo drill cortexgpt-stable --recipe robust
+    """
+    from harness.cli.study_progress import runs_progress
+    from harness.drill import CONTROL, as_json, chosen, drilled, judged
+    from harness.drill import drill as run_all
+
+    without_foreign_warnings()
+    require_folder_of(json_file)
+    wanted = chosen(load(faults, "faults"), only or ())
+    guarded = guards == "on"
+    experiment = drilled(spec, overrides(recipe=recipe, seed=seed), sets or (), guards=guarded)
+    outcomes = {}
+    with runs_progress("drill") as done:
+        for name, outcome in run_all(experiment, wanted, runs / "drills", guards=guarded, jobs=jobs):
+            outcomes[name] = outcome
+            done(len(outcomes), len(wanted) + 1)
+    control = outcomes[CONTROL]
+    rows = judged(wanted, outcomes, experiment, guards=guarded)
+    declared = "declared" if guarded else "must harm"
+    print_table(
+        ("fault", declared, "what was done", "steps lost", "final loss", "against control", "finite", "verdict"),
+        [
+            (CONTROL, "", control.acted, str(control.steps_lost), _final(control), "", _yes(control.finite), ""),
+            *(
+                (
+                    row.name,
+                    row.fault.expect if guarded else _yes(row.fault.harms),
+                    row.outcome.acted,
+                    str(row.outcome.steps_lost),
+                    _final(row.outcome),
+                    row.against(control),
+                    _yes(row.outcome.finite),
+                    row.verdict if not row.reason else f"{row.verdict}: {row.reason}",
+                )
+                for row in rows
+            ),
+        ],
+    )
+    failed = [row.name for row in rows if row.verdict == "not met"]
+    skipped = sum(row.verdict == "skipped" for row in rows)
+    say(
+        f"\n{len(rows) - len(failed) - skipped} of {len(rows)} faults met as declared"
+        + (f", {skipped} could not strike" if skipped else "")
+        + (f"; not met: {', '.join(failed)}" if failed else "")
+    )
+    write_json(json_file, as_json(rows, control))
+    raise typer.Exit(UNEXPECTED_VERDICT if failed else FINE)
+
+
+def _final(outcome: "Outcome") -> str:
+    return "–" if outcome.final_loss is None else f"{outcome.final_loss:.3f}"
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"

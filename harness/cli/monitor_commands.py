@@ -1,0 +1,52 @@
+"""The command that follows runs while they train. Everything heavy is imported inside it."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.errors import BadInput
+from harness.cli.run_commands import say, without_foreign_warnings
+
+
+def monitor(
+    targets: Annotated[list[Path], typer.Argument(metavar="RUN|DIR…", help="Runs, or folders that hold runs.")],
+    snapshot: Annotated[
+        Path | None, typer.Option("--snapshot", metavar="FILE.svg", help="Draw once, into a picture, and end.")
+    ] = None,
+    size: Annotated[str, typer.Option("--size", metavar="WxH", help="Characters of the picture.")] = "110x50",
+) -> None:
+    """Follow runs while they train: losses, gradients, gates, memories and events, side by side. `q` ends it.
+
+    It only reads the run folders, so training is not disturbed; it works on finished runs too, and over ssh.
+
+    Example: cortexzoo monitor runs
+    """
+    from harness.monitor.choosing import chosen_runs
+    from harness.monitor.dashboard import Dashboard
+    from harness.monitor.run_view import RunView
+
+    without_foreign_warnings()
+    found, left_out = chosen_runs(targets)
+    if left_out:
+        say(f"the last {len(found)} runs are shown, {left_out} are not: name run folders to choose")
+    board = Dashboard([RunView(run) for run in found], snapshot=snapshot is not None)
+    if snapshot is None:
+        if not sys.stdout.isatty():
+            raise BadInput("monitor needs a terminal: --snapshot FILE.svg draws a picture without one")
+        board.run()
+        return
+    picture = board.run(headless=True, size=_size(size))
+    try:
+        snapshot.write_text(picture or "", encoding="utf-8")
+    except OSError as problem:
+        raise BadInput(f"--snapshot {snapshot}: cannot be written: {problem.strerror or problem}") from problem
+    say(f"picture: {snapshot}")
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    if not (width.isdigit() and height.isdigit() and int(width) >= 44 and int(height) >= 20):
+        raise BadInput(f"--size: must be WIDTHxHEIGHT, at least 44x20, got {text!r}")
+    return int(width), int(height)

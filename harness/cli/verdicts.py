@@ -1,0 +1,25 @@
+"""How verdicts are told on a terminal."""
+
+from typing import TYPE_CHECKING
+
+from harness.cli.output import console
+
+if TYPE_CHECKING:
+    from harness.verdict import Certificate
+
+REASONS_BESIDE = 130
+"""A terminal at least this wide shows the reasons as a column of the table."""
+
+
+def tell_verdicts(certificate: "Certificate") -> None:
+    """The table, the reasons, and the outcome in words."""
+    from harness.verdict_table import reasons, verdict_table
+
+    out = console()
+    beside = out.width >= REASONS_BESIDE
+    out.print(verdict_table(certificate, with_reasons=beside))
+    if not beside:
+        out.print()
+        out.print(reasons(certificate))
+    out.print()
+    print(certificate.in_words(), flush=True)

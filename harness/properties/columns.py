@@ -1,0 +1,47 @@
+"""Cortical columns: each does its part."""
+
+import torch
+from torch import Tensor, nn
+
+from harness.properties.base import Case, DoesNotApply, Finding, Property, finding, once
+from harness.subject import Subject
+from specs.variant import HardTopK, SoftThreshold
+from zoo.models.columns import Columns
+from zoo.models.cortexgpt import CortexGPT
+
+
+@torch.no_grad()
+def no_dead_column(subject: Subject, case: Case) -> Finding:
+    """The smallest column's share of all mask mass over held-out text, times the number of columns."""
+    model = subject.copy()
+    if not isinstance(model, CortexGPT):
+        raise DoesNotApply("the variant has no columns")
+    seen: list[Tensor] = []
+
+    def keep(_module: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
+        seen.append(inputs[0].flatten(0, 1))
+
+    with model.columns.register_forward_hook(keep):
+        tokens = subject.sequences(4, subject.experiment.recipe.sequence_length)
+        model(tokens, subject.start(model, len(tokens)))
+    masses = torch.cat([_mask(model.columns, rows) for rows in seen]).double().sum(0)
+    shares = masses / masses.sum()
+    least = int(shares.argmin())
+    relative = float(shares[least]) * len(shares)
+    reason = f"column {least} does least: {relative:.2f} of an equal share"
+    return finding("no_dead_column", relative, reason, {**case, "column": least})
+
+
+def _mask(columns: Columns, rows: Tensor) -> Tensor:
+    """How far each column opens for each row: [rows, columns]."""
+    scores = columns.score(rows)
+    match columns.spec.sparsity:
+        case HardTopK(fraction=fraction):
+            k = max(1, int(len(rows) * fraction))
+            return torch.zeros_like(scores).scatter(0, scores.topk(k, dim=0).indices, 1.0)
+        case SoftThreshold() as soft:
+            opened: Tensor = soft.sharpness * ((scores / soft.temperature).sigmoid() - soft.threshold)
+            return opened.sigmoid()
+
+
+COLUMNS = (Property("no_dead_column", no_dead_column, once),)

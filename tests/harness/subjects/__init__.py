@@ -1,0 +1,1 @@
+"""Files of users: modules to be named on the command line."""

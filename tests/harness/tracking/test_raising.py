@@ -1,0 +1,22 @@
+"""A tracker with a fault is switched off at its step, with one line, and the others go on."""
+
+from pathlib import Path
+
+from harness.tracking.base import CompositeRecorder
+from harness.tracking.jsonl import METRICS, JsonlSink, read_lines
+from harness.tracking.raising import RaisingSink
+
+
+def test_it_is_switched_off_at_its_step_and_nothing_is_lost(tmp_path: Path) -> None:
+    told: list[str] = []
+    recorder = CompositeRecorder(JsonlSink(tmp_path), warn=told.append)
+    assert recorder.attach(RaisingSink.name, lambda: RaisingSink(3)) in recorder.working
+    for step in range(1, 6):
+        recorder.metrics(step, {"train/loss": 1.0})
+        assert bool(recorder.working) == (step < 3)
+    recorder.close()
+    assert told == [
+        "tracking with a tracker with a fault is switched off, training goes on: "
+        "ConnectionError: the tracker is gone since step 3"
+    ]
+    assert [line["step"] for line in read_lines(tmp_path / METRICS)] == [1, 2, 3, 4, 5]

@@ -1,0 +1,58 @@
+"""What all injected faults have in common: they strike once, at their step, and say so before they do."""
+
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from specs.fault import FaultBase
+from zoo.training.policy import Policy, Step
+
+if TYPE_CHECKING:
+    from zoo.training.loop import Trainer
+
+SpecT = TypeVar("SpecT", bound=FaultBase)
+
+INJECTED = "fault_injected"
+MISSED = "fault_missed"
+
+
+class InjectedFault(Policy, Generic[SpecT]):
+    """One fault of a run. It stands before every guard, so that they see what it did.
+
+    It strikes once: a rollback goes back in training, but the numbers of the steps go on.
+    """
+
+    def __init__(self, label: str, spec: SpecT) -> None:
+        self.name = f"fault/{label}"
+        self.label = label
+        self.spec = spec
+        self.here = False
+        """Whether it strikes in the current step."""
+
+    def batch_ready(self, trainer: "Trainer", step: Step) -> None:
+        self.here = step.number == self.spec.step
+        if self.here:
+            self.tell(trainer, step, INJECTED)
+
+    def tell(self, trainer: "Trainer", step: Step, event: str, **detail: object) -> None:
+        """One event, under the number of the step that is struck."""
+        if trainer.ranks.is_main:
+            trainer.recorder.event(step.number, event, {"fault": self.label, **_size(self.spec), **detail})
+
+
+class FaultAfterStep(InjectedFault[SpecT]):
+    """A fault that strikes what a step leaves behind, whether it was taken or refused."""
+
+    def strike(self, trainer: "Trainer", step: Step) -> None:
+        """Do it."""
+        raise NotImplementedError
+
+    def step_taken(self, trainer: "Trainer", step: Step) -> None:
+        if self.here:
+            self.strike(trainer, step)
+
+    def step_refused(self, trainer: "Trainer", step: Step) -> None:
+        self.step_taken(trainer, step)
+
+
+def _size(spec: FaultBase) -> dict[str, object]:
+    """Kind and size of a fault, without what it declares."""
+    return {name: value for name, value in spec.model_dump().items() if name not in FaultBase.model_fields}

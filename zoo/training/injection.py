@@ -1,0 +1,79 @@
+"""Injecting faults into a training run: each fault of a spec becomes one policy, and the loop knows nothing of it."""
+
+from typing import Any
+
+from specs.base import SpecError
+from specs.fault import (
+    BadBatch,
+    BitFlip,
+    FaultSpec,
+    FaultsSpec,
+    FullDisk,
+    Kill,
+    NonFinite,
+    OptimizerReset,
+    RandomReset,
+    RepeatedBatch,
+    Scaled,
+    TrackerError,
+    TruncatedCheckpoint,
+)
+from specs.recipe import RecipeSpec
+from zoo.training.faults.base import InjectedFault
+from zoo.training.faults.batches import BrokenBatch, GeneratorsBeginAnew, StuckReader
+from zoo.training.faults.machine import CutCheckpoint, KilledInStep, full_disk, killed_in_save
+from zoo.training.faults.numbers import FlippedBit, NonFiniteInStep, NonFiniteState, ScaledNumbers, ZeroedMoments
+from zoo.training.loop import Trainer
+
+
+def inject(trainer: Trainer, faults: FaultsSpec) -> None:
+    """Let every fault strike `trainer`'s run, before any guard sees the step.
+
+    Raises `SpecError` with one line for each fault that would strike after the last step.
+    """
+    require_steps(faults, trainer.recipe)
+    trainer.policies[:0] = [injected(label, fault) for label, fault in faults.faults.items()]
+
+
+def require_steps(faults: FaultsSpec, recipe: RecipeSpec) -> None:
+    """Raise `SpecError` with one line for each fault that a run would never meet."""
+    late = {label: fault.step for label, fault in faults.faults.items() if fault.step > recipe.steps}
+    if late:
+        raise SpecError(
+            [
+                f"{faults.name}: faults.{label}.step must be at most recipe.steps, {recipe.steps}, got {step}"
+                for label, step in late.items()
+            ]
+        )
+
+
+def injected(label: str, fault: FaultSpec) -> InjectedFault[Any]:
+    """The policy that lets `fault` strike."""
+    match fault:
+        case NonFinite(place="loss" | "gradient"):
+            return NonFiniteInStep(label, fault)
+        case NonFinite():
+            return NonFiniteState(label, fault)
+        case Scaled():
+            return ScaledNumbers(label, fault)
+        case BitFlip():
+            return FlippedBit(label, fault)
+        case BadBatch():
+            return BrokenBatch(label, fault)
+        case RepeatedBatch():
+            return StuckReader(label, fault)
+        case OptimizerReset():
+            return ZeroedMoments(label, fault)
+        case RandomReset():
+            return GeneratorsBeginAnew(label, fault)
+        case Kill(during="step"):
+            return KilledInStep(label, fault)
+        case Kill():
+            return killed_in_save(label, fault)
+        case TruncatedCheckpoint():
+            return CutCheckpoint(label, fault)
+        case FullDisk():
+            return full_disk(label, fault)
+        case TrackerError():
+            # It is announced here, and happens outside training: among the sinks of the harness.
+            return InjectedFault(label, fault)
