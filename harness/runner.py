@@ -12,6 +12,7 @@ from harness.aim_sync import open_sink
 from harness.judging import bound_of, judge_all
 from harness.manifest import circumstances, command_line, manifest
 from harness.plots import draw_curves
+from harness.processes import agree_on_folder
 from harness.run_folder import CHECKPOINTS, CURVES, MANIFEST, REFUSED, SUMMARY, VERDICT, Run, RunFolderError
 from harness.subject import Subject
 from harness.tampering import NONE, Tampering
@@ -47,7 +48,12 @@ def train_run(
     Raises `RunFolderError`, `DataError` or `SetupError` before anything is trained, and then leaves nothing behind;
     `RunStopped` or `TrainingError` later, when what was recorded and saved so far stays.
     """
-    run = Run.create(runs, experiment)
+    try:
+        run = Run.create(runs, experiment)
+    except RunFolderError:
+        agree_on_folder(None)
+        raise
+    agree_on_folder(run.path)
     with ExitStack() as undo:
         undo.callback(run.discard)
         recorder = CompositeRecorder(JsonlSink(run.path), warn=warn)
@@ -67,6 +73,13 @@ def train_run(
         undo.pop_all()
     train_in(run, experiment, trainer, recorder, content, aim=aim, warn=warn, began=began)
     return run
+
+
+def help_to_train(experiment: ExperimentSpec) -> None:
+    """Train along in a process that is not the first: its rows of every batch, no records. Raises as `train_run`."""
+    folder = agree_on_folder(None)
+    if folder is not None:
+        build_trainer(experiment, folder=folder / CHECKPOINTS, refused_batches=folder / REFUSED).run()
 
 
 def train_in(

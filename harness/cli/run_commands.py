@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.errors import FINE, INTERRUPTED, UNEXPECTED_VERDICT, BadInput, tell
+from harness.cli.errors import COULD_NOT_GO_ON, FINE, INTERRUPTED, UNEXPECTED_VERDICT, BadInput, tell
 from harness.cli.options import (
     DataOption,
     JsonOption,
@@ -21,6 +21,7 @@ from harness.cli.options import (
 )
 from harness.cli.output import write_json
 from harness.cli.verdicts import tell_verdicts
+from harness.processes import is_first, process_count
 from specs import ExperimentSpec, FaultsSpec, load, load_experiment
 
 if TYPE_CHECKING:
@@ -72,6 +73,11 @@ def train(
     changes = overrides(variant=variant, recipe=recipe, data=data, suite=suite, seed=seed, sets=sets)
     experiment = load_experiment(spec, changes)
     faults = None if inject is None else load(inject, "faults")
+    several = process_count() > 1
+    if several and (resume is not None or faults is not None):
+        raise BadInput(f"{'--resume' if faults is None else '--inject'}: only with one process, got {process_count()}")
+    if not is_first():
+        raise typer.Exit(_helped(experiment))
     if resume is None:
         if allow_changes or checkpoint != "last":
             raise BadInput(f"{'--allow-changes' if allow_changes else '--checkpoint'}: only goes with --resume RUN")
@@ -84,6 +90,7 @@ def train(
         if runs not in (RUNS, resume.parent.parent):
             raise BadInput(f"--runs {runs}: a resumed run stays where it is, in {resume.parent.parent}: leave it out")
         run = _resume(experiment, resume, checkpoint, aim=aim, allow_changes=allow_changes)
+    check = check and not several  # the others are gone, and checking takes one process
     raise typer.Exit(checked(run, "best", json_file) if check else _unchecked(run, json_file))
 
 
@@ -143,6 +150,18 @@ def trained(experiment: ExperimentSpec, runs: Path, *, aim: bool, faults: Faults
         struck = [event["detail"]["fault"] for event in run.events() if event["kind"] == "fault_injected"]
         say(f"{len(struck)} faults struck: {', '.join(struck)}; what came of them: {run.path}/events.jsonl")
     return _told(run)
+
+
+def _helped(experiment: ExperimentSpec) -> int:
+    """Train along with the first process, which says what there is to say."""
+    from harness.runner import help_to_train
+    from zoo.training.errors import TrainingError
+
+    try:
+        help_to_train(experiment)
+    except TrainingError:
+        return COULD_NOT_GO_ON
+    return FINE
 
 
 def _resume(experiment: ExperimentSpec, path: Path, checkpoint: str, *, aim: bool, allow_changes: bool) -> "Run":
