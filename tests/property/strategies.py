@@ -10,12 +10,12 @@ import annotated_types as bounds
 import torch
 from hypothesis import reject
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 from torch import Tensor
 from torch.nn.functional import logsigmoid, normalize
 
 from specs.backbone import BaseTrainingSpec, GPT2Architecture, RotaryArchitecture
-from specs.base import FilePath, FilePaths, NamedSpec, Spec
+from specs.base import NAME_PATTERN, FilePath, FilePaths, NamedSpec, Spec, SpecReferences
 from specs.hybrid import HybridSpec
 from specs.kinds import TYPES, Kind, adapter
 from specs.mixer import PersistenceSpec, ShortConvSpec
