@@ -10,11 +10,11 @@ import annotated_types as bounds
 import torch
 from hypothesis import reject
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 from torch import Tensor
 from torch.nn.functional import logsigmoid, normalize
 
-from specs.base import FilePaths, NamedSpec, Spec
+from specs.base import NAME_PATTERN, FilePaths, NamedSpec, Spec, SpecReferences
 from specs.kinds import TYPES, Kind, adapter
 from specs.provenance import SOURCE_KINDS
 from specs.slots import Slot, field_slots, scalar_types
