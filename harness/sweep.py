@@ -7,6 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from harness.comparison.making import not_ended
 from harness.comparison.measures import FIXED, Measure
 from harness.comparison.reading import Record, read
 from harness.run_folder import Run
@@ -63,10 +64,12 @@ def load_matrix(path_or_name: str) -> tuple[MatrixSpec, list[Cell]]:
 def sweep(cells: Sequence[Cell], runs: Path, jobs: int, done: Callable[[str], None]) -> list[Row]:
     """Train what is missing; one row for each cell. A run that gave up for numeric reasons is a result too."""
     wanted = [experiment for cell in cells for experiment in cell.experiments]
+    left = {experiment.hash() for experiment in not_ended(wanted, runs)}
     found: dict[str, Run] = {}
     for experiment, run in train_missing(wanted, runs, jobs=jobs, accept_stopped=True, fresh_processes=True):
         found[experiment.hash()] = run
-        done(f"{experiment.name}, seed {experiment.seed}: {run.path.name}")
+        if experiment.hash() in left:
+            done(f"{experiment.name}, seed {experiment.seed}: {run.path.name}")
     return [Row(cell, tuple(read(found[each.hash()]) for each in cell.experiments)) for cell in cells]
 
 

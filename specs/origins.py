@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_origin
 
 from specs.base import NamedSpec, Spec
 from specs.nodes import Node
@@ -60,7 +60,7 @@ class _Walk:
         """Every value at or below `path`; `default_source` is that of the field whose default put this value here."""
         if isinstance(value, Spec):
             yield from self._fields(value, path, node, slot, default_source)
-        elif isinstance(value, dict):
+        elif isinstance(value, dict) and get_origin(slot.annotation) is dict:
             for key, entry in value.items():
                 inner = slot.enter(key, node)
                 assert inner is not None

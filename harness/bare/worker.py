@@ -31,12 +31,13 @@ class Report:
     """Lines that outlive this process, however it ends."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("ab", buffering=0)
+        self._path = path
 
     def tell(self, event: str, content: object = None) -> None:
         """Append one line."""
         line = json.dumps({"event": event, "content": to_json_value(content)}, allow_nan=False)
-        self._file.write(line.encode() + b"\n")
+        with self._path.open("ab") as file:
+            file.write(line.encode() + b"\n")
 
 
 def work(request: Mapping[str, Any], report: Report) -> None:

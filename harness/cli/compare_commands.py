@@ -117,7 +117,7 @@ def sweep(
         print_table((*axes, "spec hashes"), [_dry(cell) for cell in cells])
         return
     with steps_progress("sweep", StepsTaken(runs, left)) as done:
-        rows = train_all(cells, runs, jobs, done if left else lambda _: None)
+        rows = train_all(cells, runs, jobs, done)
     columns = (*axes, *(f"{measure.name} ({measure.unit})" if measure.unit else measure.name for measure in SHOWN))
     print_table(columns, [(*(value for _, value in row.cell.coordinates), *row.texts()) for row in rows])
     write_json(json_file, to_json_value({"matrix": spec.name, "rows": [row.as_json() for row in rows]}))

@@ -11,7 +11,7 @@ from harness.training_pool import begin_process, train_missing
 from specs import ExperimentSpec
 
 Done = Callable[[str], None]
-"""Hears in a few words of each thing that is done."""
+"""Hears in a few words of each thing that was missing and now is done."""
 
 
 def missing(entrants: Sequence[Entrant], runs: Path) -> list[ExperimentSpec]:
@@ -31,10 +31,12 @@ def trained_runs(entrants: Sequence[Entrant], runs: Path, jobs: int, done: Done)
     A run that gave up for numeric reasons is a result like every other. Raises what training raises before it begins.
     """
     wanted = [e for entrant in entrants if not entrant.runs for e in entrant.experiments]
+    left = {experiment.hash() for experiment in not_ended(wanted, runs)}
     found: dict[str, Run] = {}
     for experiment, run in train_missing(wanted, runs, jobs=jobs, accept_stopped=True, fresh_processes=True):
         found[experiment.hash()] = run
-        done(f"{experiment.name}, seed {experiment.seed}")
+        if experiment.hash() in left:
+            done(f"{experiment.name}, seed {experiment.seed}")
     return [list(entrant.runs) or [found[e.hash()] for e in entrant.experiments] for entrant in entrants]
 
 

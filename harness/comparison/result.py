@@ -11,7 +11,7 @@ from harness.comparison.entrants import Entrant
 from harness.comparison.measures import FINAL_LOSS, LOSS_RATIO, SPEED, Measure, Spread, measures
 from harness.comparison.reading import Record
 from harness.verdict import Judgement
-from specs.suite import PROPERTY_NAMES
+from specs.suite import PROPERTIES, PROPERTY_NAMES
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,8 @@ class Comparison:
 
     def in_words(self) -> list[str]:
         """The answer in a few sentences: who is better by loss, who swings less, at what cost."""
-        lines = [_best_by(self.sides, measure, verb) for measure, verb in ANSWERS]
+        lines = [_best_by(self.sides, measure, claim) for measure, claim in ANSWERS]
+        lines.append(self._held())
         for side in self.sides:
             if lost := [record for record in side.records if record.gave_up is not None]:
                 steps = ", ".join(str(record.gave_up) for record in lost)
@@ -105,6 +106,17 @@ class Comparison:
         if len({_circumstances(record) for record in self.records}) > 1:
             lines.append("The runs were not made in equal circumstances: compare speed and memory with care.")
         return [line for line in lines if line]
+
+    def _held(self) -> str:
+        """`Properties that hold for every seed: a 6 of 8, b 8 of 8.`"""
+        if not self.properties:
+            return ""
+        parts = []
+        for side in self.sides:
+            tried = [name for name in self.properties if side.judgements(name)]
+            held = [name for name in tried if all(j.verdict == "pass" for _, j in side.judgements(name))]
+            parts.append(f"{side.label} {len(held)} of {len(tried)}")
+        return f"Properties that hold for every seed: {', '.join(parts)}."
 
     def as_json(self) -> dict[str, Any]:
         """Everything but the curves."""
@@ -143,6 +155,7 @@ class Comparison:
         }  # fmt: skip
 
 
+RATIO_BOUND = PROPERTIES["bounded_loss_ratio"].bound
 ANSWERS = ((FINAL_LOSS, "Lowest held-out loss"), (LOSS_RATIO, "Smallest loss ratio"), (SPEED, "Fastest"))
 
 
@@ -157,7 +170,9 @@ def _best_by(sides: Sequence[Side], measure: Measure, claim: str) -> str:
     if not math.isfinite(lowest.mean):
         return ""
     others = ", ".join(f"{side.label} {measure.text(spread)}" for side, spread in ranked[1:])
-    return f"{claim}: {first.label}, {measure.text(lowest)} ({others}){_caution(lowest, second)}."
+    unit = f" {measure.unit}" if measure.unit else ""
+    bounded = f"; all stay below {RATIO_BOUND:g}" if measure is LOSS_RATIO and ranked[-1][1].mean < RATIO_BOUND else ""
+    return f"{claim}: {first.label}, {measure.text(lowest)}{unit} ({others}){_caution(lowest, second)}{bounded}."
 
 
 def _caution(first: Spread, second: Spread) -> str:

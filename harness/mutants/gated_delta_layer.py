@@ -8,7 +8,7 @@ from zoo.ops import gated_delta
 
 VOCAB, HEADS, HEAD_DIM = 32, 2, 8
 FAST, SLOW = -4.0, 3.0
-"""Biases of the decay: a head that forgets within a token, so that exponents reach −130 in a chunk, and one that keeps."""
+"""Biases of the decay: a head that forgets within a token (exponents reach −130 in a chunk), and one that keeps."""
 
 
 class GatedDeltaLayer(nn.Module):

@@ -125,6 +125,10 @@ def _values_for_keys(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {**tensors, "short_term.keys": tensors["short_term.values"] * 0.5}
 
 
+def _half_index(state: LongTermState) -> FlatIndex:
+    return FlatIndex(state.codes[: 1 + state.entries // 2])
+
+
 def _nearest_missed(original: Any) -> Any:
     def defective(self: FlatIndex, queries: Tensor, k: int) -> Tensor:
         found: Tensor = original(self, queries, k + 1)
@@ -180,15 +184,17 @@ MEMORY_MUTANTS = (
            replaced(CortexGPT, "forward", _kept_state(lambda _state, _model, _tokens, given: given))),
     Mutant("state-wiped-at-odd-lengths", CORTEX, "memory fades to nothing unless the length is a multiple of 8",
            replaced(CortexGPT, "forward", _kept_state(_wiped_at_odd_lengths))),
-    Mutant("full-ring-stays", CORTEX, "a full ring takes nothing new", replaced(ShortTermMemory, "advance", _oldest_kept)),
+    Mutant("full-ring-stays", CORTEX, "a full ring takes nothing new",
+           replaced(ShortTermMemory, "advance", _oldest_kept)),
     Mutant("store-evicts-the-newest", CORTEX, "a full store drops what comes in",
            replaced(LongTermState, "append", _first_kept)),
     Mutant("unbounded-store", CORTEX, "the store has no capacity", replaced(LongTermState, "append", _unbounded)),
     Mutant("stale-index", CORTEX, "the index belongs to other codes",
            replaced(LongTermState, "index", instead(property(lambda self: FlatIndex(self.codes.flip(0)))))),
     Mutant("half-an-index", CORTEX, "only the newer half of the store is indexed",
-           replaced(LongTermState, "index", instead(property(lambda self: FlatIndex(self.codes[: 1 + len(self.codes) // 2]))))),
-    Mutant("nearest-missed", CORTEX, "a search leaves out the nearest entry", replaced(FlatIndex, "search", _nearest_missed)),
+           replaced(LongTermState, "index", instead(property(_half_index)))),
+    Mutant("nearest-missed", CORTEX, "a search leaves out the nearest entry",
+           replaced(FlatIndex, "search", _nearest_missed)),
     Mutant("store-not-saved", CORTEX, "checkpoints leave long-term memory out",
            replaced(CortexGPTState, "tensors", _saved(_without_long_term))),
     Mutant("reads-not-saved", CORTEX, "read counts come back from a checkpoint in another order",

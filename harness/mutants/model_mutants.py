@@ -92,6 +92,11 @@ def _too_hot(logits: Tensor) -> Tensor:
     return logits * (1 + (places / 100) ** 2)[:, None]
 
 
+def _rounded(logits: Tensor) -> Tensor:
+    largest = logits.abs().max()
+    return (logits / largest).bfloat16().float() * largest
+
+
 def _unseeded(columns: Columns) -> None:
     columns.mix_bias.data.normal_(generator=torch.Generator().manual_seed(time.perf_counter_ns() % 2**31))
 
@@ -158,7 +163,7 @@ MODEL_MUTANTS = (
     Mutant("pairwise-training", CORTEX, "training keeps a number for every pair of positions",
            replaced(Columns, "forward", _adds(_pairwise))),
     Mutant("bfloat16-logits", CORTEX, "logits pass through bfloat16 in evaluation, each call on its own scale",
-           replaced(CortexGPT, "forward", _with_logits(lambda y: (y / y.abs().max()).bfloat16().float() * y.abs().max()))),
+           replaced(CortexGPT, "forward", _with_logits(_rounded))),
     Mutant("attention-sees-the-future", CONTROL, "attention without its causal mask",
            replaced(transformer, "F", _attention(lambda mask, _: (mask,)))),
     Mutant("no-mask-over-the-cache", CONTROL, "with a cache every token sees all others",

@@ -69,6 +69,10 @@ def _padded_forward(original: Any) -> Any:
     return defective
 
 
+def _leaking(result: Any, *_: Tensor) -> Any:
+    return result[0] + 1e-3 * result[0].mean(0), result[1]
+
+
 OP_MUTANTS = (
     Mutant("mask-after-exp", HOST, "exp of decay differences first, then the causal mask",
            rebound(gated_delta_chunks._pairwise_decay, instead(_mask_after_exp))),
@@ -81,7 +85,7 @@ OP_MUTANTS = (
     Mutant("op-final-state-is-zero", HOST, "the state after a call is empty",
            rebound(chunk_gated_delta_rule, after(lambda result, *_: (result[0], 0.0 * result[1])))),
     Mutant("op-batch-leak", HOST, "rows read a little of one another's memory",
-           rebound(chunk_gated_delta_rule, after(lambda result, *_: (result[0] + 1e-3 * result[0].mean(0), result[1])))),
+           rebound(chunk_gated_delta_rule, after(_leaking))),
     Mutant("decay-without-gradient", HOST, "the decay takes no gradient",
            rebound(chunk_gated_delta_rule, _arguments(lambda i, _: (*i[:3], i[3].detach(), i[4])))),
     Mutant("strength-without-gradient", HOST, "the write strength takes no gradient",

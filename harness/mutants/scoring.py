@@ -47,7 +47,10 @@ EXPERIMENTS: dict[Host, tuple[str, tuple[str, ...]]] = {
             "variant.memory.long_term.capacity=64",
         ),
     ),
-    "transformer": ("transformer", (*SMALL, "variant.hidden_size=32", "variant.num_layers=2", "variant.intermediate_size=64")),
+    "transformer": (
+        "transformer",
+        (*SMALL, "variant.hidden_size=32", "variant.num_layers=2", "variant.intermediate_size=64"),
+    ),
 }  # fmt: skip
 """Small enough to train in seconds, large enough to be better than counting."""
 

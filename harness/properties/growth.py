@@ -16,30 +16,32 @@ from harness.subject import Runnable
 from specs.suite import PROPERTIES
 
 SHORTEST, LONGEST = 256, 8192
-LONG_ENOUGH = 0.06
+LONG_ENOUGH = 0.3
 """CPU seconds of one call, from which on fixed costs no longer hide how time grows."""
+POINTS = 4
 REPETITIONS = 3
-ROUNDS = 6
-"""A slope beyond the bound is measured again, up to so often: a busy machine only ever adds to the least time."""
+ROUNDS, NEAR = 6, 0.4
+"""A slope beyond the bound by less than this is measured again, up to so often: a busy machine only ever adds to the
+least time."""
 MEMORY_LENGTHS = (256, 512, 1024)
 
 
 @torch.no_grad()
 def linear_time(subject: Runnable, case: Case) -> Finding:
-    """The slope over the last two doublings, of the least CPU time of some evaluation calls."""
+    """The slope over the last three doublings, of the least CPU time of some evaluation calls."""
     model = subject.copy()
     lengths, seconds = [SHORTEST], [_least_time(subject, model, SHORTEST)]
-    while lengths[-1] < LONGEST and (seconds[-1] < LONG_ENOUGH or len(lengths) < 3):
+    while lengths[-1] < LONGEST and (seconds[-1] < LONG_ENOUGH or len(lengths) < POINTS):
         lengths.append(2 * lengths[-1])
         seconds.append(_least_time(subject, model, lengths[-1]))
-    lengths, seconds = lengths[-3:], seconds[-3:]
+    lengths, seconds = lengths[-POINTS:], seconds[-POINTS:]
     slope = log_slope(lengths, seconds)
     for _ in range(ROUNDS):
-        if slope <= PROPERTIES["linear_time"].bound:
+        if not 0 < slope - PROPERTIES["linear_time"].bound < NEAR:
             break
         seconds = [min(s, _least_time(subject, model, at)) for at, s in zip(lengths, seconds, strict=True)]
         slope = log_slope(lengths, seconds)
-    reason = f"{seconds[-3] * 1e3:.1f} ms at length {lengths[-3]}, {seconds[-1] * 1e3:.1f} ms at {lengths[-1]}"
+    reason = f"{seconds[0] * 1e3:.1f} ms at length {lengths[0]}, {seconds[-1] * 1e3:.1f} ms at {lengths[-1]}"
     return finding("linear_time", slope, reason, case)
 
 

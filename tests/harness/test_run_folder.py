@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.certificate_schema import FORMAT
 from harness.run_folder import MANIFEST, SPEC, SUMMARY, VERDICT, Run, RunFolderError, finished_runs
 from harness.tracking.base import RunStopped
 from tests.harness import tiny
@@ -124,8 +125,11 @@ def test_a_damaged_json_file_is_named(tmp_path: Path, content: str) -> None:
 
 def test_a_verdict_file_of_another_shape_is_refused(tmp_path: Path) -> None:
     run = Run.create(tmp_path, tiny.experiment())
-    (run.path / VERDICT).write_text(json.dumps({"properties": {"causality": {"mood": "good"}}}))
+    (run.path / VERDICT).write_text(json.dumps({"format": FORMAT, "properties": {"causality": {"mood": "good"}}}))
     with pytest.raises(RunFolderError, match="not a verdict file"):
+        _ = run.certificate
+    (run.path / VERDICT).write_text(json.dumps({"properties": {"causality": {"verdict": "pass"}}}))
+    with pytest.raises(RunFolderError, match="is a certificate of format 1, format 2 is required: check again"):
         _ = run.certificate
 
 

@@ -55,7 +55,9 @@ def test_all_of_it_is_trained_once(tmp_path: Path) -> None:
     assert len(told) == 4
     assert [len(row.records) for row in rows] == [2, 2]
     assert [row.as_json()["coordinates"] for row in rows] == [{"recipe.steps": "2"}, {"recipe.steps": "3"}]
+    assert len(set(told)) == 4
     again = sweep(cells, tmp_path / "runs", 2, told.append)
     assert [[record.path for record in row.records] for row in again] == [
         [record.path for record in row.records] for row in rows
     ]
+    assert len(told) == 4

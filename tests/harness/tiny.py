@@ -225,6 +225,13 @@ class Gateless(Tiny):
         return ModelOutput(output.logits, output.state)
 
 
+class Blind(Tiny):
+    """Sees token 0 everywhere."""
+
+    def embed(self, tokens: Tensor, state: TinyState) -> Tensor:
+        return super().embed(torch.zeros_like(tokens), state)
+
+
 class Crashing(Tiny):
     """Cannot take a sequence of one token."""
 

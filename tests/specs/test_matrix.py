@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from specs import MatrixSpec, SpecError, load, shipped_names
+from specs.loading import load_with_origins
 
 HEAD = "kind: matrix\nname: m\nexperiment: cortexgpt-stable\n"
 
@@ -20,6 +21,14 @@ def test_every_combination_counts(tmp_path: Path) -> None:
     text = axes + "vary: {recipe.steps: [1, 2], recipe.batch_size: [4]}\n"
     assert matrix(tmp_path, text).size() == 2 * 3 * 2 * 1
     assert matrix(tmp_path, "").size() == 1
+
+
+def test_a_value_that_is_a_mapping_is_shown_as_a_whole(tmp_path: Path) -> None:
+    file = tmp_path / "m.yaml"
+    file.write_text(HEAD + "change: {recipe.clipping: {kind: norm, max_norm: 1.0}}\n")
+    origin = load_with_origins(file).origins["change.recipe.clipping"]
+    assert origin.value == {"kind": "norm", "max_norm": 1.0}
+    assert str(origin).endswith("m.yaml:4")
 
 
 def test_paths_are_relative_to_the_file_and_names_stay(tmp_path: Path) -> None:

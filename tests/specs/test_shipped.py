@@ -81,8 +81,8 @@ def test_every_default_number_has_a_source(kind: Kind) -> None:
     assert [name for name, slot in fields if not isinstance(slot.source, Source)] == []
 
 
-@pytest.mark.parametrize("name", shipped_names("suite"))
-def test_a_suite_judges_every_property_and_explains_each_exception(name: str) -> None:
+@pytest.mark.parametrize("name", sorted({load(name, "experiment").suite.name for name in shipped_names("experiment")}))
+def test_the_suite_of_an_experiment_judges_every_property_and_explains_each_exception(name: str) -> None:
     suite = load(name, "suite")
     assert tuple(suite.properties) == PROPERTY_NAMES
     assert [key for key, check in suite.properties.items() if (check.expect == "pass") == bool(check.reason)] == []

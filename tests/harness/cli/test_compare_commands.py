@@ -11,7 +11,12 @@ from harness.run_folder import MANIFEST, Run
 from tests.harness.trained import SMALL
 
 NAMES = ("cortexgpt-original", "cortexgpt-stable")
-TINY = tuple(part for change in SMALL if "consolidation" not in change for part in ("--set", change))
+TINY = tuple(
+    part
+    for change in SMALL
+    if not {"steps", "every"} & set(change.partition("=")[0].split("."))
+    for part in ("--set", change)
+)
 
 
 @pytest.fixture
