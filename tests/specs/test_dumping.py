@@ -44,7 +44,7 @@ def test_text_stays_text(text: str) -> None:
 
 
 def test_long_text_comes_back() -> None:
-    spec = DataSpec(name="n", description=': :: :::::::\n\n ::::::::::\u2028 :::::::::""\n \x85: :' * 9)
+    spec = TextSpec(name="n", description=': :: :::::::\n\n ::::::::::\u2028 :::::::::""\n \x85: :' * 9)
     assert loaded_back(spec) == spec
 
 
