@@ -58,8 +58,8 @@ def findings(results: Mapping[str, Result]) -> list[str]:
         f"cortexgpt-stable ends {_gap(transformer, stable)} nats a byte below the transformer at its best rate "
         f"({transformer.cell.label}) and {_gap(original, stable)} below the original at its best rate "
         f"({original.cell.label}).",
-        f"Trained without any memory it ends {_gap(memoryless, stable)} higher; trained without long-term memory "
-        f"{_gap(storeless, stable)} higher.",
+        f"Trained without any memory it ends {_gap(memoryless, stable)} higher; what long-term memory is worth on "
+        f"top of short-term memory is {_gap(storeless, stable)}.",
         f"The floor under the gate shares costs {_gap(stable, floorless)}; the smallest share is "
         f"{min(_smallest_shares(stable)):.3f} with it and {min(_smallest_shares(floorless)):.3f} without.",
     ]
