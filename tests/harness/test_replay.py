@@ -26,7 +26,9 @@ def test_every_property_of_a_run_can_be_replayed(run: Run) -> None:
     for judgement in tried:
         again = replay_case(run.path / VERDICT, judgement.name)
         assert again.same, judgement.name
-        if judgement.name not in ("linear_time", "linear_memory"):  # measured on the machine
+        if judgement.name == "linear_memory":  # measured on the machine, to about a hundredth
+            assert again.now.observed == pytest.approx(judgement.observed, abs=0.02)
+        elif judgement.name != "linear_time":  # measured by the clock
             assert again.now.observed == judgement.observed, judgement.name
 
 

@@ -1,5 +1,6 @@
 """What all injected faults have in common: they strike once, at their step, and say so before they do."""
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from specs.fault import FaultBase
@@ -41,9 +42,9 @@ class InjectedFault(Policy, Generic[SpecT]):
 class FaultAfterStep(InjectedFault[SpecT]):
     """A fault that strikes what a step leaves behind, whether it was taken or refused."""
 
+    @abstractmethod
     def strike(self, trainer: "Trainer", step: Step) -> None:
         """Do it."""
-        raise NotImplementedError
 
     def step_taken(self, trainer: "Trainer", step: Step) -> None:
         if self.here:
