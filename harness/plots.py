@@ -74,7 +74,7 @@ def _losses(axes: Axes, metrics: Metrics, summary: Mapping[str, Any]) -> None:
         if loss is not None:
             axes.axhline(loss, color=REFERENCE, linewidth=1, linestyle="--")
             labels.append((loss, f"{name} counts {loss:.3f}", REFERENCE))
-    axes.set_ylabel("loss, nats a byte")
+    axes.set_ylabel("loss, nats a token")
     axes.set_title("Loss")
     axes.legend(loc="upper center", ncols=4)
     axes.margins(x=0.01)

@@ -10,7 +10,7 @@ from harness.run_folder import CHECKPOINTS, MANIFEST, REFUSED, SPEC, SUMMARY, VE
 from harness.runner import Warn, train_in
 from harness.tampering import NONE, Tampering
 from harness.tracking.base import CompositeRecorder
-from harness.tracking.jsonl import EVENTS, METRICS, JsonlSink, cut_after
+from harness.tracking.jsonl import EVENTS, METRICS, RECORDS, JsonlSink, cut_after
 from specs import ExperimentSpec
 from specs.base import without_documentation
 from zoo.build import build_trainer
@@ -121,7 +121,8 @@ def _cut_records(run: Run, step: int) -> None:
         raise RunFolderError(f"{run.path / METRICS}: lacks step {missing[0]}, which the checkpoint has behind it")
     try:
         cut_after(run.path / METRICS, step)
-        cut_after(run.path / EVENTS, step)
+        for file in (EVENTS, *RECORDS.values()):
+            cut_after(run.path / file, step)
     except ValueError as problem:
         raise RunFolderError(str(problem)) from problem
 
@@ -129,6 +130,6 @@ def _cut_records(run: Run, step: int) -> None:
 def _continued(content: Mapping[str, Any], run: Run, experiment: ExperimentSpec, trainer: Trainer) -> dict[str, Any]:
     """The manifest of a run that goes on: the circumstances of now, and every step from which it was resumed."""
     command = content.get("command", command_line())
-    fresh = manifest(experiment, run_id=run.path.name, command=command, data_sha256=trainer.data.sha256)
+    fresh = manifest(experiment, run_id=run.path.name, command=command, data_sha256=trainer.objective.sha256)
     resumed = [*content.get("resumed", []), {"from_step": trainer.position, "command": command_line()}]
     return {**content, **fresh, "resumed": resumed}

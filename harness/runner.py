@@ -23,8 +23,8 @@ from harness.verdict import Certificate
 from specs import ExperimentSpec
 from specs.parameters import parameter_count
 from specs.suite import PropertyName
-from zoo.build import build_trainer
-from zoo.data.text import TextData
+from zoo.build import build_trainer, load_data
+from zoo.data.task_data import TaskData
 from zoo.training.errors import TrainingError, TrainingStopped
 from zoo.training.loop import Trainer
 
@@ -65,7 +65,9 @@ def train_run(
             refused_batches=run.path / REFUSED,
             progress=progress,
         )
-        content = manifest(experiment, run_id=run.path.name, command=command_line(), data_sha256=trainer.data.sha256)
+        content = manifest(
+            experiment, run_id=run.path.name, command=command_line(), data_sha256=trainer.objective.sha256
+        )
         tampering.apply(run, trainer, recorder)
         if tampering != NONE:
             content["tampered_with"] = tampering.as_json()
@@ -151,15 +153,16 @@ def check_run(
 
 def subject_of(run: Run, checkpoint: str = "best") -> Subject:
     """The trained model of a run with its memory, held-out text and record."""
-    data = TextData.from_spec(run.spec.data)
+    data = load_data(run.spec)
     if data.sha256 != (trained_on := run.manifest.get("data_sha256")):
         raise RunFolderError(
-            f"{run.path}: the text of {run.spec.data.name} is not the one it was trained on "
+            f"{run.path}: the content of {run.spec.data.name} is not the one it was trained on "
             f"(sha256 {data.sha256[:12]}…, then {str(trained_on)[:12]}…): train again"
         )
     model, state = run.load_model(checkpoint)
-    text = torch.tensor(data.validation, dtype=torch.long)
-    return Subject(run.spec, model, state, text, run.metrics(), run.summary)
+    text = torch.as_tensor(data.held_out_tokens(), dtype=torch.long)
+    task = data.task if isinstance(data, TaskData) else None
+    return Subject(run.spec, model, state, text, run.metrics(), run.summary, task)
 
 
 def _trained(run: Run, experiment: ExperimentSpec, trainer: Trainer) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from specs import ExperimentSpec
 from zoo.build import build_model
+from zoo.data.tasks.task import Task
 from zoo.models.interface import MemoryLanguageModel, MemoryState
 from zoo.training.checkpoints import encode_tensors
 
@@ -71,6 +72,8 @@ class Subject:
     """The lines of `metrics.jsonl`."""
     summary: Mapping[str, Any] = field(default_factory=dict)
     """The content of `summary.json`: losses of the model and of the counting references, in nats a token."""
+    task: Task | None = None
+    """What was trained, where that was no text."""
 
     @property
     def carries_state(self) -> bool:

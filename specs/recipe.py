@@ -15,7 +15,8 @@ from specs.guards import (
     RecoverySpec,
     SpikeSpec,
 )
-from specs.provenance import OURS, PHASE_1, PROTOTYPE
+from specs.objective import NextToken, ObjectiveSpec
+from specs.provenance import OURS, PHASE_1, PROTOTYPE, RECALL
 
 
 class RateFactors(Spec):
@@ -24,6 +25,9 @@ class RateFactors(Spec):
     short_term: Annotated[PositiveFloat, OURS, Neutral(1.0)] = 1.0
     long_term: Annotated[PositiveFloat, OURS, Neutral(1.0)] = 1.0
     consolidator: Annotated[PositiveFloat, OURS, Neutral(1.0)] = 1.0
+    memory_gates: Annotated[PositiveFloat, OURS, Neutral(1.0)] = Field(
+        1.0, description="What decides how strongly a hybrid writes and how long it remembers."
+    )
 
 
 class AdamWSpec(Spec):
@@ -61,7 +65,24 @@ class Constant(Spec):
     warmup_ratio: Annotated[Fraction, OURS] = 0.0
 
 
-ScheduleSpec = Annotated[Cosine | CosineRestarts | Constant, Field(discriminator="kind")]
+class Trapezoid(Spec):
+    """Linear warmup, a constant rate, and a linear fall to `final_ratio` over the last `decay_ratio` of the steps."""
+
+    kind: Literal["trapezoid"] = "trapezoid"
+    warmup_ratio: Annotated[Fraction, RECALL] = 0.1
+    decay_ratio: Annotated[Fraction, RECALL] = 0.5
+    final_ratio: Annotated[float, Field(ge=0, le=1), RECALL] = 0.0
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if self.warmup_ratio + self.decay_ratio > 1:
+            raise ValueError(
+                f"decay_ratio must be at most 1 - warmup_ratio = {1 - self.warmup_ratio:g}, got {self.decay_ratio}"
+            )
+        return self
+
+
+ScheduleSpec = Annotated[Cosine | CosineRestarts | Constant | Trapezoid, Field(discriminator="kind")]
 
 
 class EveryInterval(Spec):
@@ -108,13 +129,18 @@ class MonitorSpec(Spec):
 
 
 class RecipeSpec(NamedSpec):
-    """A training recipe. `steps` counts optimiser steps; one step sees batch_size · accumulation sequences."""
+    """A training recipe. `steps` counts optimiser steps; one step sees batch_size · accumulation sequences.
+
+    With the objective `recall`, a step sees at most so many documents, and `sequence_length` is that of the plain text
+    on which drift is measured.
+    """
 
     kind: Literal["recipe"] = "recipe"
     steps: Annotated[PositiveInt, OURS] = 500
     batch_size: Annotated[PositiveInt, OURS] = 8
     sequence_length: Annotated[PositiveInt, OURS] = 128
     accumulation: Annotated[PositiveInt, OURS] = 1
+    objective: Annotated[ObjectiveSpec, OURS] = NextToken()
     precision: Annotated[Literal["fp32", "bf16"], OURS] = Field("fp32", description="bf16: autocast, fp32 weights.")
     optimizer: Annotated[AdamWSpec, PHASE_1] = AdamWSpec()
     schedule: Annotated[ScheduleSpec, PHASE_1] = Cosine()

@@ -7,9 +7,12 @@ import torch
 
 from specs.experiment import ExperimentSpec
 from specs.hybrid import HybridSpec
+from specs.objective import Recall
+from specs.task import TaskSpec
 from specs.variant import CortexGPTSpec, TransformerSpec, VariantSpec
+from zoo.data.task_data import TaskData
 from zoo.data.text import TextData
-from zoo.models.backbones import load_backbone
+from zoo.models.backbones import load_backbone, load_tokenizer
 from zoo.models.cortexgpt import CortexGPT
 from zoo.models.hybrid.model import Hybrid
 from zoo.models.interface import MemoryLanguageModel
@@ -48,9 +51,9 @@ def build_trainer(
 
     The first refused batches go into `refused_batches`, or nowhere.
 
-    Raises `DataError` when the text cannot be read or is too short.
+    Raises `DataError` when the data cannot be read or does not suit recipe and model.
     """
-    data = TextData.from_spec(experiment.data)
+    data = load_data(experiment)
     model = build_model(experiment.variant, experiment.seed)
     return Trainer(
         model,
@@ -61,3 +64,14 @@ def build_trainer(
         progress=progress,
         refused_batches=refused_batches,
     )
+
+
+def load_data(experiment: ExperimentSpec) -> TextData | TaskData:
+    """What an experiment trains on. Raises `DataError`, and `BackboneError` when the base's tokenizer is missing."""
+    data, objective = experiment.data, experiment.recipe.objective
+    if not isinstance(data, TaskSpec) or not isinstance(objective, Recall):
+        return TextData.from_spec(data)
+    tokenizer = None
+    if data.vocabulary == "tokenizer" and isinstance(experiment.variant, HybridSpec):
+        tokenizer = load_tokenizer(experiment.variant.backbone)
+    return TaskData.from_spec(data, experiment.seed, objective.drift.source, tokenizer)

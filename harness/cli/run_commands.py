@@ -23,6 +23,8 @@ from harness.cli.output import write_json
 from harness.cli.verdicts import tell_verdicts
 from harness.processes import is_first, process_count
 from specs import ExperimentSpec, FaultsSpec, load, load_experiment
+from specs.objective import Recall
+from specs.task import TaskSpec
 
 if TYPE_CHECKING:
     from harness.run_folder import Run
@@ -230,23 +232,42 @@ def _intention(experiment: ExperimentSpec) -> str:
 
     recipe = experiment.recipe
     size = f"{parameter_count(experiment.variant):,} parameters"
-    work = f"{recipe.steps} steps of {recipe.batch_size * recipe.accumulation} × {recipe.sequence_length} bytes"
+    rows = recipe.batch_size * recipe.accumulation
+    if isinstance(recipe.objective, Recall) and isinstance(experiment.data, TaskSpec):
+        longest = max(gap for stage in recipe.objective.stages for gap in stage.gaps)
+        work = f"{recipe.steps} steps of up to {rows} documents with gaps up to {longest} {experiment.data.gap_unit}"
+    else:
+        work = f"{recipe.steps} steps of {rows} × {recipe.sequence_length} bytes"
     return f"{experiment.name}: {size}, {work}, recipe {recipe.name}, seed {experiment.seed}"
 
 
 def _result(summary: dict[str, Any]) -> str:
-    """The held-out loss in words, against what counting reaches."""
-    loss, bigram, unigram = summary["best_validation_loss"], summary["bigram_loss"], summary["unigram_loss"]
+    """The held-out loss in words, against what counting reaches; of a task, what was recalled over which gap."""
+    loss, bigram, unigram = (summary.get(key) for key in ("best_validation_loss", "bigram_loss", "unigram_loss"))
+    speed = f"{summary['tokens_per_second']:,.0f} tokens a second, {summary['seconds']:.0f} s in all"
     if loss is None:
         return "the held-out loss was never measured"
+    if summary.get("recall"):
+        return f"{_recalled(summary)} ({speed})"
+    if bigram is None or unigram is None:
+        return f"held out: {loss:.3f} nats a token ({speed})"
     standing = (
         "below both" if loss < min(bigram, unigram) else "above bigram counts" if loss < unigram else "above both"
     )
-    speed = f"{summary['tokens_per_second']:,.0f} bytes a second, {summary['seconds']:.0f} s in all"
     return (
         f"held out: {loss:.3f} nats a byte; counting bigrams reaches {bigram:.3f}, counting bytes {unigram:.3f}: "
         f"{standing} ({speed})"
     )
+
+
+def _recalled(summary: dict[str, Any]) -> str:
+    """Right answers by gap, beside those of the controls."""
+    (task, by_gap), *_ = summary["recall"].items()
+    recalled = ", ".join(f"{share:.1%} at {gap}" for gap, share in by_gap.items())
+    controls = {"memory off": summary["recall_memory_off"], "base alone": summary["recall_base"]}
+    beside = [f"{name} {max(found[task].values()):.1%}" for name, found in controls.items() if found]
+    chance = f"chance {summary['chance'][task]:.2g}"
+    return f"answers right by gap: {recalled}; at most {', '.join([*beside, chance])}"
 
 
 def require_checkpoint(name: str) -> None:

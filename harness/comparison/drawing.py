@@ -96,9 +96,8 @@ def _losses(comparison: Comparison) -> Figure:
 def _references(axes: Axes, comparison: Comparison) -> None:
     """What counting reaches, where all runs agree on it."""
     for name in ("unigram", "bigram"):
-        found = {float(record.summary.get(f"{name}_loss", "nan")) for record in comparison.records}
-        if len(found) == 1:
-            (loss,) = found
+        found = {record.summary.get(f"{name}_loss") for record in comparison.records}
+        if len(found) == 1 and (loss := found.pop()) is not None:
             axes.axhline(loss, color="#555555", linewidth=1, linestyle="--")
             axes.annotate(f"{name} counts {loss:.3f}", (0.01, loss), xycoords=("axes fraction", "data"),
                           xytext=(0, 3), textcoords="offset points", fontsize=8)  # fmt: skip

@@ -9,6 +9,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from harness.properties.base import Case, Finding, Property, difference, finding, largest_difference, number
 from harness.subject import Subject, Tokens
+from zoo.models.hybrid.model import Hybrid
 
 LENGTHS = (2, 3, 17, 64, 129)
 PERMUTATION_ROUNDING = 1e-5
@@ -83,7 +84,8 @@ def _gradient(subject: Subject, tokens: Tokens, edited_row: int) -> float:
         F.cross_entropy(logits[row], subject.other_tokens(tokens[row])).backward()
     gradients = [vectors.grad for vectors in embedded if vectors.grad is not None]
     assert gradients, "the model looked up no token in an nn.Embedding: there is nothing to differentiate by"
-    return max(largest_difference(g[edited_row], torch.zeros_like(g[edited_row])) for g in gradients)
+    of_rows = [g.unflatten(0, (len(tokens), -1))[edited_row] for g in gradients if g.shape[0] % len(tokens) == 0]
+    return max(largest_difference(g, torch.zeros_like(g)) for g in of_rows)
 
 
 @torch.no_grad()
@@ -97,14 +99,21 @@ def _permutation(subject: Subject, tokens: Tokens) -> float:
 
 @contextmanager
 def embedded_vectors(model: nn.Module) -> Iterator[list[Tensor]]:
-    """Collects what the model's embeddings give, one [B, T, D] a call, with its gradient kept."""
+    """Collects what the model's embeddings give, one [B, T, D] a call, with its gradient kept.
+
+    A hybrid's base has the chunks of a row as rows of its own, so there are B · chunks of them.
+    """
     outputs: list[Tensor] = []
 
     def keep(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+        if not output.requires_grad:
+            output.requires_grad_()  # the embedding is frozen, what it gives need not be
         output.retain_grad()
         outputs.append(output)
 
-    hooks = [m.register_forward_hook(keep) for m in model.modules() if isinstance(m, nn.Embedding)]
+    # The base of a hybrid is none of its modules, but it is what looks tokens up.
+    modules = [*model.modules(), *(model.base.network.modules() if isinstance(model, Hybrid) else ())]
+    hooks = [m.register_forward_hook(keep) for m in modules if isinstance(m, nn.Embedding)]
     try:
         yield outputs
     finally:

@@ -24,6 +24,8 @@ BATCHES = 8
 def state_is_detached(subject: Subject, case: Case) -> Finding:
     """A training call: no tensor of the memory after it may hang on the call's graph."""
     model = subject.copy().train()
+    if model.state_carries_gradient:
+        raise DoesNotApply("its memory carries gradients from call to call, as recipe.objective.bptt_chunks wants it")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         state = model(subject.sequences(ROWS, 17), subject.start(model, ROWS)).state
@@ -151,12 +153,21 @@ def memory_matters(subject: Subject, case: Case) -> Finding:
     model, recipe = subject.copy(), subject.experiment.recipe
     if not model.switches:
         raise DoesNotApply("the variant has no memory to switch off")
-    tokens = subject.sequences(BATCHES * recipe.batch_size, recipe.sequence_length + 1)
+    rows = BATCHES * recipe.batch_size
+    batches: list[tuple[Tensor, Tensor | None]]
+    if subject.task is None:
+        tokens = subject.sequences(rows, recipe.sequence_length + 1)
+        batches = [(part, None) for part in tokens.split(recipe.batch_size)]
+    else:
+        documents = subject.task.batch("validation", range(rows), subject.task.spec.gaps[0])
+        pairs = zip(documents.tokens.split(recipe.batch_size), documents.mask.split(recipe.batch_size), strict=True)
+        batches = list(pairs)
     losses = []
     for without in ((), model.switches):
-        parts = [lm_loss(model, t, subject.start(model, len(t)), without)[0] for t in tokens.split(recipe.batch_size)]
+        parts = [lm_loss(model, t, subject.start(model, len(t)), without, scored)[0] for t, scored in batches]
         losses.append(float(torch.stack(parts).double().mean()))
-    reason = f"held-out loss {losses[0]:.3f} with memory, {losses[1]:.3f} without"
+    asked = "answers" if subject.task else "held-out"
+    reason = f"{asked} loss {losses[0]:.3f} with memory, {losses[1]:.3f} without"
     return finding("memory_matters", losses[0] - losses[1], reason, case)
 
 

@@ -10,9 +10,11 @@ from torch import Tensor
 from harness.properties.base import Case, Finding, Property, finding, largest_difference, number, once
 from harness.subject import Subject
 from specs import ExperimentSpec
+from specs.base import Spec
+from specs.objective import Recall
 from specs.recipe import EveryInterval, Never
-from zoo.build import build_model
-from zoo.data.text import TextData
+from specs.task import TaskSpec
+from zoo.build import build_model, load_data
 from zoo.training.evaluation import lm_loss
 from zoo.training.loop import Trainer
 from zoo.training.policy import Policy, Step
@@ -172,13 +174,19 @@ def short(experiment: ExperimentSpec) -> ExperimentSpec:
     )
     small = {"steps": STEPS, "batch_size": 2, "sequence_length": 16, "accumulation": 1, "monitor": monitor}
     update = {**small, "consolidation": consolidation if not isinstance(consolidation, Never) else Never()}
-    return experiment.model_copy(update={"recipe": recipe.model_copy(update=update)})
+    parts: dict[str, Spec] = {}
+    if isinstance(recipe.objective, Recall) and isinstance(experiment.data, TaskSpec):
+        stage = recipe.objective.stages[0].model_copy(update={"gaps": (0, 1), "tokens_per_step": 1})
+        drift = recipe.objective.drift.model_copy(update={"sequences": 2})
+        update["objective"] = recipe.objective.model_copy(update={"stages": (stage,), "drift": drift})
+        parts["data"] = experiment.data.model_copy(update={"gaps": (1,), "evaluation_documents": 2})
+    return experiment.model_copy(update={"recipe": recipe.model_copy(update=update), **parts})
 
 
 def trainer_of(experiment: ExperimentSpec, log: Log, *policies: Policy) -> Trainer:
     """A trainer that writes nothing to disk."""
     model = build_model(experiment.variant, experiment.seed)
-    return Trainer(model, experiment, TextData.from_spec(experiment.data), recorder=log, policies=policies)
+    return Trainer(model, experiment, load_data(experiment), recorder=log, policies=policies)
 
 
 def _everything(trainer: Trainer) -> dict[str, Tensor]:

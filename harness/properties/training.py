@@ -37,6 +37,8 @@ def _swings(probed: list[tuple[int, float]], window: int) -> Iterator[tuple[floa
 def better_than_counting(subject: Subject, case: Case) -> Finding:
     """Best held-out loss minus that of a bigram model of the training text, on the same positions."""
     model, bigram = subject.summary.get("best_validation_loss"), subject.summary.get("bigram_loss")
+    if subject.experiment.data.family != "text":
+        raise DoesNotApply("there is no text to count: what was trained is a task")
     if model is None or bigram is None:
         raise DoesNotApply("training ended before its first validation")
     apart = model - bigram

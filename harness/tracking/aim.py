@@ -90,8 +90,8 @@ class AimSink:
             self._run.track(spread, name=f"{metric}/spread", step=step, context=context)
 
     def event(self, step: int, kind: str, detail: Mapping[str, object]) -> None:
-        """A text at its step; checkpoints are left out, they come by the clock and are the folder's business."""
-        if kind != "checkpoint":
+        """A text at its step; checkpoints and single documents are left out, they are the folder's business."""
+        if kind not in ("checkpoint", "sample"):
             told = ", ".join(f"{key}: {value}" for key, value in detail.items())
             self._run.track(_import_aim().Text(f"{kind} · {told}" if told else kind), name="events", step=step)
 

@@ -12,6 +12,8 @@ from harness.tracking.base import RunStopped
 
 METRICS = "metrics.jsonl"
 EVENTS = "events.jsonl"
+RECORDS = {"sample": "probes.jsonl", "drift": "drift.jsonl"}
+"""Kinds of events that have a file of their own: there are many of them, or they are read on their own."""
 
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -84,28 +86,42 @@ def parse_line(line: str | bytes) -> Any:
 
 
 class JsonlSink:
-    """Appends to `metrics.jsonl` and `events.jsonl` of a run folder. Raises `RunStopped` when it cannot write."""
+    """Appends to `metrics.jsonl`, `events.jsonl` and files of `RECORDS`. Raises `RunStopped` when it cannot write."""
 
     name = "JSONL"
 
     def __init__(self, folder: Path) -> None:
         self._metrics = _LineFile(folder / METRICS)
         self._events = _LineFile(folder / EVENTS)
+        self._records: dict[str, _LineFile] = {}
+        self._folder = folder
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         numbers = {name: float(value) for name, value in values.items()}
         self._metrics.append({"step": step, **numbers, "time": time.time()})
 
     def event(self, step: int, kind: str, detail: Mapping[str, object]) -> None:
+        if kind in RECORDS:
+            self._record(kind).append({"step": step, **detail, "time": time.time()})
+            return
         self._events.append({"step": step, "kind": kind, "detail": dict(detail), "time": time.time()})
         if kind == "checkpoint":
             # Announced before it is written: so no checkpoint survives a power cut that its records do not.
-            self._metrics.flush()
-            self._events.flush()
+            for file in self._files:
+                file.flush()
 
     def close(self) -> None:
-        self._metrics.close()
-        self._events.close()
+        for file in self._files:
+            file.close()
+
+    @property
+    def _files(self) -> list["_LineFile"]:
+        return [self._metrics, self._events, *self._records.values()]
+
+    def _record(self, kind: str) -> "_LineFile":
+        if kind not in self._records:
+            self._records[kind] = _LineFile(self._folder / RECORDS[kind])
+        return self._records[kind]
 
 
 class _LineFile:

@@ -95,7 +95,8 @@ def test_the_provenance_of_a_changed_value_goes() -> None:
         ("recipe.schedul.kind=cosine", "recipe.schedul is unknown; did you mean schedule?"),
         ("recipe.clipping.max_norm=-1", "recipe.clipping.max_norm must be > 0, got -1"),
         ("recipe.schedule.kind=cosin",
-         "recipe.schedule.kind must be cosine, cosine_restarts or constant, got 'cosin'; did you mean cosine?"),
+         "recipe.schedule.kind must be cosine, cosine_restarts, constant or trapezoid, got 'cosin'; "
+         "did you mean cosine?"),
         ("recipe.steps.more=1", "recipe.steps must be an integer, got a mapping"),
         ("recipe=robst", "no recipe called 'robst' is shipped; did you mean robust?"),
         ("recipe=no.yaml", "no.yaml does not exist"),

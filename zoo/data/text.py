@@ -54,6 +54,10 @@ class TextData:
                 f"got {vocab_size}"
             )
 
+    def held_out_tokens(self) -> ByteArray:
+        """All tokens that nothing is trained on."""
+        return self.validation
+
     def training_order(self, sequence_length: int, seed: int) -> TrainingOrder:
         """The seeded order of training windows."""
         return TrainingOrder(len(self.train), sequence_length, seed)

@@ -53,6 +53,26 @@ def load_backbone(spec: BackboneSpec) -> FrozenBase:
                 return _freeze(_gguf(_packaged_file(spec), spec.architecture, spec.dtype), name)
 
 
+def load_tokenizer(spec: BackboneSpec) -> Any:
+    """The base's own tokenizer; None for one that reads bytes. Raises `BackboneError` when it cannot be had."""
+    from transformers import AutoTokenizer
+
+    match spec:
+        case TrainedBackbone():
+            return None
+        case HubBackbone(id=name):
+            source, where = name, {"revision": spec.revision, "local_files_only": not hub_is_reachable()}
+        case FolderBackbone(path=path):
+            source, where = path, {}
+        case GGUFBackbone(path=path):
+            source, where = str(Path(path).parent), {"gguf_file": Path(path).name}
+        case PackagedBackbone():
+            file = _packaged_file(spec)
+            source, where = str(file.parent), {"gguf_file": file.name}
+    with _told_in_one_line(source), _quiet():
+        return AutoTokenizer.from_pretrained(source, **where)
+
+
 def random_backbone(architecture: ArchitectureSpec, seed: int = 0) -> FrozenBase:
     """A base with fresh weights: of no use for language, enough for everything that holds for any weights."""
     with torch.random.fork_rng():

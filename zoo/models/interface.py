@@ -21,6 +21,10 @@ class MemoryState:
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
         """The state that `tensors` described. Raises `ValueError` when a tensor is missing or has a wrong shape."""
 
+    def detached(self) -> Self:
+        """The same contents without their history: no gradient reaches what was read before."""
+        return self.from_tensors({name: tensor.detach() for name, tensor in self.tensors().items()})
+
     @abstractmethod
     def sizes(self) -> dict[str, int]:
         """How many entries each memory holds, by name (`stm`, `ltm`)."""
@@ -44,6 +48,12 @@ class MemoryLanguageModel(nn.Module, Generic[StateT]):
     vocab_size: int
     switches: tuple[str, ...] = ()
     """Memories that a forward call can do without, by name: `model(tokens, state, without={"short_term"})`."""
+    state_carries_gradient = False
+    """Whether the state keeps its history, so that gradients flow from one call to those before."""
+    recompute_activations: bool | None = None
+    """Keep only what the backward pass cannot make again, and make the rest twice; None: the model cannot do so."""
+    has_frozen_base = False
+    """Whether the model without any of its switches is a language model that training does not change."""
 
     @abstractmethod
     def initial_state(self, batch_size: int) -> StateT:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -22,15 +22,30 @@ def lm_loss(
     tokens: Int[Tensor, "batch time_and_target"],
     state: StateT | None = None,
     without: Collection[str] = (),
+    scored: Bool[Tensor, "batch time"] | None = None,
 ) -> tuple[Float[Tensor, ""], ModelOutput[StateT]]:
-    """Mean cross-entropy of the next byte, in nats and fp32 (fp64 for fp64 logits): token t + 1 is token t's target.
+    """Mean cross-entropy of the next token, in nats and fp32 (fp64 for fp64 logits): token t + 1 is token t's target.
 
-    Memories named in `without` are switched off.
+    Memories named in `without` are switched off. With `scored` only the inputs that it marks count.
     """
     output = cast(ModelOutput[StateT], model(tokens[:, :-1], state, without))
+    return next_token_loss(output.logits, tokens, scored), output
+
+
+def next_token_loss(
+    logits: Float[Tensor, "batch time vocab"],
+    tokens: Int[Tensor, "batch time_and_target"],
+    scored: Bool[Tensor, "batch time"] | None = None,
+) -> Float[Tensor, ""]:
+    """As `lm_loss`, of logits that are there. Where nothing is scored the loss is 0."""
     with torch.autocast(tokens.device.type, enabled=False):
-        logits = output.logits if output.logits.dtype == torch.float64 else output.logits.float()
-        return F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten()), output
+        chosen, targets = logits.flatten(0, 1), tokens[:, 1:].flatten()
+        if scored is not None:
+            chosen, targets = chosen[scored.flatten()], targets[scored.flatten()]
+        exact = chosen if chosen.dtype == torch.float64 else chosen.float()
+        if scored is None:
+            return F.cross_entropy(exact, targets)
+        return F.cross_entropy(exact, targets, reduction="sum") / max(1, len(targets))
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
@@ -105,18 +120,21 @@ def measure(
     state: StateT | None = None,
     without: Collection[str] = (),
     precision: Precision = "fp32",
+    scored: Sequence[Bool[Tensor, "_ time"]] | None = None,
 ) -> HeldOut:
-    """Loss and mean readings over `batches`; memory as for `evaluate`."""
+    """Loss and mean readings over `batches`; memory as for `evaluate`. With `scored` only what it marks counts."""
     device = model_device(model)
     loss_sum, targets = 0.0, 0
     readings: dict[str, list[float]] = {}
     with undisturbed(model), autocast(device, precision):
-        for batch in batches:
+        for index, batch in enumerate(batches):
             tokens = batch.to(device)
+            counting = None if scored is None else scored[index].to(device)
             start = None if state is None else model.between_batches(state, len(tokens))
-            loss, output = lm_loss(model, tokens, start, without)
-            loss_sum += loss.item() * tokens[:, 1:].numel()
-            targets += tokens[:, 1:].numel()
+            loss, output = lm_loss(model, tokens, start, without, counting)
+            count = tokens[:, 1:].numel() if counting is None else int(counting.sum())
+            loss_sum += loss.item() * count
+            targets += count
             for name, value in read_out(output.readings).items():
                 readings.setdefault(name, []).append(value)
     return HeldOut(loss_sum, targets, {name: sum(values) / len(values) for name, values in readings.items()})

@@ -14,12 +14,14 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from specs.experiment import ExperimentSpec
-from zoo.data.order import cut_windows
+from zoo.data.task_data import TaskData
 from zoo.data.text import TextData
 from zoo.models.interface import MemoryLanguageModel, MemoryState
 from zoo.training import snapshot
 from zoo.training.errors import TrainingError
-from zoo.training.evaluation import autocast, lm_loss, read_out
+from zoo.training.evaluation import autocast, read_out
+from zoo.training.objectives.base import TrainingPass
+from zoo.training.objectives.build import build_objective
 from zoo.training.optimizer import build_optimizer, set_rate
 from zoo.training.policies import Policies
 from zoo.training.policy import Policy, Step
@@ -42,8 +44,8 @@ class Trainer:
 
     Seeds torch's generators from `spec.seed` when `run` starts and puts them back afterwards; the order of the data
     follows from the seed and needs no generator. The same seed, device, versions and thread count give the same bits.
-    Raises `DataError` when the text is too short or holds a byte without a logit, `SetupError` when the batch cannot be
-    shared out evenly.
+    Raises `DataError` when the data does not suit recipe or model, `SetupError` when the batch cannot be shared out
+    evenly.
 
     `policies` act after the guards that refuse and before clipping. Checkpoints go below `checkpoints`, refused batches
     into `refused_batches`, or nowhere.
@@ -53,7 +55,7 @@ class Trainer:
         self,
         model: MemoryLanguageModel[Any],
         spec: ExperimentSpec,
-        data: TextData,
+        data: TextData | TaskData,
         *,
         recorder: Recorder | None = None,
         checkpoints: Path | None = None,
@@ -62,8 +64,7 @@ class Trainer:
         refused_batches: Path | None = None,
     ) -> None:
         recipe = spec.recipe
-        data.require(recipe.sequence_length, model.vocab_size)
-        self.spec, self.recipe, self.data, self.model = spec, recipe, data, model
+        self.spec, self.recipe, self.model = spec, recipe, model
         self.recorder: Recorder = recorder or SilentRecorder()
         self.accelerator = Accelerator(
             cpu=not torch.accelerator.is_available(),
@@ -73,10 +74,10 @@ class Trainer:
         self.device: torch.device = self.accelerator.device
         self.precision: Literal["fp32", "bf16"] = recipe.precision
         self.ranks = Ranks(self.accelerator, recipe.batch_size)
-        self.network: torch.nn.Module = self.accelerator.prepare(model)
+        self.objective = build_objective(data, spec, model, self.ranks)
+        self.network: torch.nn.Module = self.accelerator.prepare(TrainingPass(model, self.objective))
         self.optimizer = build_optimizer(model, recipe.optimizer)
         self.trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self.order = data.training_order(recipe.sequence_length, spec.seed)
         self.memory: MemoryState = model.initial_state(self.ranks.rows)
         self.position = 0
         """Steps attempted so far: the place in the data."""
@@ -85,7 +86,7 @@ class Trainer:
         self.refused = 0
         """Steps refused so far."""
         self.built_in = Policies.for_recipe(
-            recipe, spec.seed, data, checkpoints, refused_batches, progress and self.ranks.is_main
+            recipe, spec.seed, self.objective, checkpoints, refused_batches, progress and self.ranks.is_main
         )
         self.policies = self.built_in.around(policies)
         names = [policy.name for policy in self.policies]
@@ -164,7 +165,9 @@ class Trainer:
     def _attempt(self, number: int) -> Step:
         """One optimiser step, taken or refused."""
         self._now = number
-        step = Step(number, tokens=self._batch(number))
+        examples = self.objective.examples(number)
+        scored = None if examples.scored is None else examples.scored.to(self.device)
+        step = Step(number, tokens=examples.tokens.to(self.device), scored=scored)
         self._tell("batch_ready", step)
         self._agree(step)
         if step.refused is None:
@@ -183,28 +186,22 @@ class Trainer:
         self._tell("step_refused" if step.refused else "step_taken", step)
         return step
 
-    def _batch(self, number: int) -> Tensor:
-        """This process's rows of every micro-batch: [accumulation, rows, T + 1]."""
-        size, length, rows = self.recipe.batch_size, self.recipe.sequence_length, self.ranks.rows
-        first = (number - 1) * self.recipe.accumulation * size
-        firsts = [self.ranks.own(first + size * index) for index in range(self.recipe.accumulation)]
-        windows = [cut_windows(self.data.train, self.order.starts(at, rows), length) for at in firsts]
-        return torch.stack(windows).to(self.device)
-
     def _forward_backward(self, step: Step) -> None:
         """Accumulate gradients; the loss is known, and may be refused, before the last backward pass."""
         assert step.tokens is not None
         count = len(step.tokens)
         state = self.memory
         measured: list[dict[str, float]] = []
-        for index, tokens in enumerate(step.tokens, start=1):
-            last = index == count
+        first = (step.number - 1) * count
+        for index, tokens in enumerate(step.tokens):
+            last = index == count - 1
+            scored = None if step.scored is None else step.scored[index]
             with nullcontext() if last else self.accelerator.no_sync(self.network):
                 with torch.no_grad():
                     state = self.model.between_batches(state, len(tokens))
                 with autocast(self.device, self.precision):
-                    loss, output = lm_loss(self.network, tokens, state)
-                state = output.state
+                    loss, output = self.network(tokens, scored, state, first + index)
+                state = output.state.detached()
                 measured.append({"loss": loss.item(), **read_out(output.readings)})
                 if last:
                     self._know_loss(step, measured)
@@ -273,8 +270,8 @@ class Trainer:
             snapshot.set_random_state(self.device, self._random_state)
 
     def _result(self, seconds: float) -> TrainingResult:
-        parts, monitor = self.built_in, self.recipe.monitor
-        references = self.data.reference_losses(self.recipe.sequence_length, monitor.validation_sequences)
+        parts = self.built_in
+        concluded = {} if self._stop else self.objective.conclusions(self)
         return TrainingResult(
             steps_taken=self.taken,
             steps_refused=self.refused,
@@ -284,8 +281,6 @@ class Trainer:
             validation_loss=parts.validation.loss,
             best_validation_loss=parts.validation.best_loss,
             best_step=parts.validation.best_step,
-            unigram_loss=references.unigram,
-            bigram_loss=references.bigram,
             loss_ratio=parts.probe.loss_ratio,
             raw_loss_ratio=parts.probe.raw_loss_ratio,
             tokens_per_second=parts.telemetry.tokens_per_second,
@@ -293,4 +288,6 @@ class Trainer:
             gate_shares=parts.validation.gate_shares,
             seconds=seconds,
             stopped=self._stop,
+            **self.objective.references(),
+            **concluded,
         )

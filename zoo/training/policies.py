@@ -7,8 +7,6 @@ from typing import Self
 
 from specs import guards as kinds
 from specs.recipe import RecipeSpec
-from zoo.data.order import cut_windows
-from zoo.data.text import TextData
 from zoo.training.consolidation import Consolidation
 from zoo.training.guards.adagc import AdaGC
 from zoo.training.guards.adaptive_clipping import AdaptiveClipping
@@ -24,6 +22,7 @@ from zoo.training.guards.spike_count import SpikeCount
 from zoo.training.guards.spikes import SpikeGuard
 from zoo.training.guards.zclip import ZClip
 from zoo.training.keeping import KeepCheckpoints
+from zoo.training.objectives.base import Objective
 from zoo.training.policy import Policy
 from zoo.training.probe import Probe
 from zoo.training.progress import ProgressReport
@@ -48,6 +47,7 @@ class Policies:
     post_mortem: PostMortem | None
     stability: StabilityMonitor
     telemetry: Telemetry
+    objective: tuple[Policy, ...]
     probe: Probe
     validation: Validation
     recording: Recording
@@ -59,22 +59,16 @@ class Policies:
         cls,
         recipe: RecipeSpec,
         seed: int,
-        data: TextData,
+        objective: Objective,
         checkpoints: Path | None,
         refused_batches: Path | None,
         progress: bool,
     ) -> Self:
         """What `recipe` asks for; checkpoints and refused batches are kept only in given folders."""
-        monitor, length = recipe.monitor, recipe.sequence_length
+        monitor = recipe.monitor
         recovery = Recovery(recipe.recovery) if isinstance(recipe.recovery, kinds.RecoveryCheckpoints) else None
         on_disk = recovery if recovery is not None and recovery.spec.on_disk else None
-        starts = data.validation_starts(length, monitor.validation_sequences)
-        batches = [
-            cut_windows(data.validation, starts[first : first + recipe.batch_size], length)
-            for first in range(0, len(starts), recipe.batch_size)
-        ]
-        validation = Validation(batches, monitor.validate_every, recipe.steps)
-        probed = cut_windows(data.validation, data.validation_starts(length, recipe.batch_size), length)
+        validation = Validation(monitor.validate_every, recipe.steps)
         return cls(
             batch_gate=BatchGate(),
             finite_gate=FiniteGate(may_roll_back=recovery is not None),
@@ -86,7 +80,13 @@ class Policies:
             post_mortem=PostMortem(refused_batches, monitor.refused_batches) if refused_batches else None,
             stability=StabilityMonitor(),
             telemetry=Telemetry(),
-            probe=Probe(probed, monitor.probe_every, monitor.swing_window, warmup_steps(recipe.schedule, recipe.steps)),
+            objective=tuple(objective.policies),
+            probe=Probe(
+                objective.probe(),
+                monitor.probe_every,
+                monitor.swing_window,
+                warmup_steps(recipe.schedule, recipe.steps),
+            ),
             validation=validation,
             recording=Recording(),
             checkpoints=None
@@ -103,8 +103,8 @@ class Policies:
         """
         ordered: list[Policy | None] = [
             self.batch_gate, self.finite_gate, self.spikes, *further, self.clipping, self.update_size,
-            self.consolidation, self.recovery, self.post_mortem, self.stability, self.telemetry, self.probe,
-            self.validation, self.recording, self.checkpoints, self.progress,
+            self.consolidation, self.recovery, self.post_mortem, self.stability, self.telemetry,
+            *self.objective, self.probe, self.validation, self.recording, self.checkpoints, self.progress,
         ]  # fmt: skip
         return [policy for policy in ordered if policy is not None]
 

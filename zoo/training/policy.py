@@ -32,6 +32,8 @@ class Step:
     """1 for the first optimiser step; steps already taken = number - 1."""
     tokens: Tensor | None = None
     """This process's rows of every micro-batch: [accumulation, rows, T + 1]. `batch_ready` may replace them."""
+    scored: Tensor | None = None
+    """[accumulation, rows, T]: at which inputs the next token counts; None: at all."""
     state: MemoryState | None = None
     """After the forward: the memory that the step ended with."""
     loss: float = float("nan")

@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from jaxtyping import Int
-from torch import Tensor
-
 from zoo.training.evaluation import measure
+from zoo.training.objectives.base import Examples
 from zoo.training.policy import Policy, Step
 from zoo.training.swing import raw_loss_ratio, upward_loss_ratio
 
@@ -27,8 +25,8 @@ class Probe(Policy):
 
     name = "probe"
 
-    def __init__(self, batch: Int[Tensor, "batch time_and_target"], every: int, window: int, start: int) -> None:
-        self.batch = batch
+    def __init__(self, examples: Examples, every: int, window: int, start: int) -> None:
+        self.examples = examples
         self.every = every
         self.window = window
         self.start = start
@@ -63,7 +61,13 @@ class Probe(Policy):
     def _probe(self, trainer: "Trainer", step: Step) -> None:
         if step.number % self.every == 0:
             memory = trainer.ranks.whole(trainer.model, trainer.memory)
-            held_out = measure(trainer.model, [self.batch], state=memory, precision=trainer.precision)
+            held_out = measure(
+                trainer.model,
+                [self.examples.tokens],
+                state=memory,
+                precision=trainer.precision,
+                scored=None if self.examples.scored is None else [self.examples.scored],
+            )
             loss = trainer.ranks.mean({"loss": held_out.loss})["loss"]
             step.metrics["probe/loss"] = loss
             if (largest := held_out.readings.get(MAX_ATTENTION_LOGIT)) is not None:

@@ -1,8 +1,11 @@
 """What a training run came to."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
+RecallByGap: TypeAlias = Mapping[str, Mapping[int, float]]
+"""Task → gap → share of whole answers that are right."""
 StopReason = Literal["interrupted", "terminated"]
 
 
@@ -21,8 +24,6 @@ class TrainingResult:
     """After the last validation."""
     best_validation_loss: float | None
     best_step: int | None
-    unigram_loss: float
-    bigram_loss: float
     loss_ratio: float
     """Largest upward swing of the probe loss after warmup; 1: it never rose, infinity: it was not finite."""
     raw_loss_ratio: float
@@ -34,3 +35,13 @@ class TrainingResult:
     """Wall-clock time of the whole run, validation and saving included."""
     stopped: StopReason | None
     """None: every step of the recipe was attempted."""
+    unigram_loss: float | None = None
+    bigram_loss: float | None = None
+    """What counting reaches on the same held-out text; None: the data is no text."""
+    chance: Mapping[str, float] | None = None
+    """Task → share of answers that the best guess without the facts gets right; None: the data is no task."""
+    recall: RecallByGap | None = None
+    recall_memory_off: RecallByGap | None = None
+    """With the memory that crosses chunks switched off."""
+    recall_base: RecallByGap | None = None
+    """The frozen base alone."""

@@ -104,7 +104,7 @@ def _of_rank(name: str, rank: int) -> str:
 def _identity(trainer: "Trainer") -> dict[str, Any]:
     return {
         "experiment": trainer.spec.hash(),
-        "data": trainer.data.sha256,
+        "data": trainer.objective.sha256,
         "processes": trainer.ranks.count,
         "device": trainer.device.type,
     }

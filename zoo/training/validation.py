@@ -1,32 +1,21 @@
-"""Held-out loss at regular steps, and which step had the best."""
+"""Held-out examples at regular steps, and which step did best on them."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from jaxtyping import Int
-from torch import Tensor
-
-from zoo.training.evaluation import HeldOut, measure
 from zoo.training.policy import Policy, Step
 
 if TYPE_CHECKING:
     from zoo.training.loop import Trainer
 
-GATE_SHARE = "memory/gate_share/"
-
 
 class Validation(Policy):
-    """Measures the held-out loss every `every` steps and after the last one.
-
-    Every batch starts from what the model makes of the training memory between batches. Several processes share the
-    batches out among themselves; the batches are the same for any number of processes.
-    """
+    """Measures the held-out loss every `every` steps and after the last one."""
 
     name = "validation"
 
-    def __init__(self, batches: Sequence[Int[Tensor, "_ time_and_target"]], every: int, steps: int) -> None:
-        self.batches = batches
+    def __init__(self, every: int, steps: int) -> None:
         self.every = every
         self.steps = steps
         self.loss: float | None = None
@@ -54,19 +43,11 @@ class Validation(Policy):
         self.gate_shares = dict(state["gate_shares"])
 
     def _validate(self, trainer: "Trainer", step: Step) -> None:
-        ranks = trainer.ranks
-        own = self.batches[ranks.rank :: ranks.count]
-        memory = ranks.whole(trainer.model, trainer.memory)
-        held_out = measure(trainer.model, own, state=memory, precision=trainer.precision)
-        sums = ranks.total({"loss": held_out.loss_sum, "targets": float(held_out.targets)})
-        self.loss = sums["loss"] / sums["targets"]
-        self.gate_shares = _gate_shares(held_out)
-        step.metrics["validation/loss"] = self.loss
-        if math.isfinite(self.loss) and (self.best_loss is None or self.loss < self.best_loss):
-            self.best_loss, self.best_step = self.loss, step.number
-
-
-def _gate_shares(held_out: HeldOut) -> dict[str, float]:
-    return {
-        name.removeprefix(GATE_SHARE): value for name, value in held_out.readings.items() if name.startswith(GATE_SHARE)
-    }
+        score = trainer.objective.held_out(trainer)
+        self.loss, self.gate_shares = score.loss, score.gate_shares
+        step.metrics["validation/loss"] = score.loss
+        if score.recall is not None:
+            step.metrics["validation/recall"] = score.recall
+        step.metrics |= score.metrics
+        if math.isfinite(score.loss) and (self.best_loss is None or score.loss < self.best_loss):
+            self.best_loss, self.best_step = score.loss, step.number

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from specs.recipe import Constant, Cosine, CosineRestarts
+from specs.recipe import Constant, Cosine, CosineRestarts, Trapezoid
 from zoo.training.schedule import rate_factor, warmup_steps
 
 
@@ -22,6 +22,20 @@ def test_cosine_climbs_to_one_and_ends_at_its_final_ratio(steps: int, warmup: fl
 
 def test_half_way_down_is_the_mean() -> None:
     assert rate_factor(Cosine(warmup_ratio=0.1, final_ratio=0.2), 54, 100) == pytest.approx(0.6)
+
+
+@given(st.integers(2, 500), st.floats(0, 0.5), st.floats(0, 0.5), st.floats(0, 1))
+def test_trapezoid_climbs_stays_and_falls_to_its_final_ratio(
+    steps: int, warmup: float, decay: float, final: float
+) -> None:
+    schedule = Trapezoid(warmup_ratio=warmup, decay_ratio=decay, final_ratio=final)
+    factors = [rate_factor(schedule, taken, steps) for taken in range(steps)]
+    peak, falling = warmup_steps(schedule, steps), round(decay * steps)
+    assert factors[:peak] == pytest.approx([(i + 1) / peak for i in range(peak)])
+    assert factors[peak : steps - falling] == pytest.approx([1.0] * len(factors[peak : steps - falling]))
+    if falling and peak < steps:
+        assert factors[-1] == pytest.approx(final)
+    assert all(earlier >= later for earlier, later in zip(factors[peak:], factors[peak + 1 :], strict=False))
 
 
 def test_constant_stays_at_one_after_warmup() -> None:

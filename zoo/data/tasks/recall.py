@@ -7,8 +7,10 @@ from typing import Protocol, TypeVar
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 
 from zoo.data.tasks.accuracy import Accuracy, AnswerTally
+from zoo.data.tasks.batch import IGNORED
 from zoo.data.tasks.task import Split, Task
 
 StateT = TypeVar("StateT")
@@ -29,6 +31,8 @@ class Recall:
     accuracy: Accuracy
     by_slice: dict[str, dict[int, Accuracy]]
     """For each name and each of its values."""
+    loss: float
+    """Cross-entropy in nats a token of an answer."""
 
 
 @torch.no_grad()
@@ -50,6 +54,7 @@ def recall_at(
     count = task.spec.evaluation_documents if documents is None else documents
     tally: AnswerTally | None = None
     slices: dict[str, list[Tensor]] = {}
+    loss_sum, asked = 0.0, 0
     for first in range(0, count, batch_size):
         state: StateT | None = None
         last_piece = None
@@ -57,12 +62,18 @@ def recall_at(
             tally = tally or AnswerTally(count, piece.num_answers)
             logits, state = predict(piece.inputs.to(device), state)
             tally.add(logits, piece.tokens.to(device), piece.answers.to(device), first)
+            labels = piece.labels.to(device)
+            loss_sum += F.cross_entropy(
+                logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="sum"
+            ).item()
+            asked += int(piece.mask.sum())
             last_piece = piece
         for name, values in last_piece.slices.items() if last_piece else ():
             slices.setdefault(name, []).append(values)
     if tally is None:
         raise ValueError(f"documents must be >= 1, got {count}")
-    return Recall(tally.accuracy(), tally.by_slice({name: torch.cat(values) for name, values in slices.items()}))
+    by_slice = tally.by_slice({name: torch.cat(values) for name, values in slices.items()})
+    return Recall(tally.accuracy(), by_slice, loss_sum / max(asked, 1))
 
 
 def recall_by_gap(

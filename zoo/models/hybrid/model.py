@@ -43,13 +43,15 @@ class Hybrid(MemoryLanguageModel[HybridState]):
     """
 
     switches = (FAST_WEIGHTS, WINDOW)
+    state_carries_gradient = True
+    has_frozen_base = True
 
     def __init__(self, spec: HybridSpec, base: FrozenBase) -> None:
         super().__init__()
         self.spec = spec
         self.base = base
         self.vocab_size = spec.vocab_size
-        self.recompute_activations = False
+        self.recompute_activations: bool | None = False
         """Keep no activations for the backward pass but those at the borders of a call's pieces; make them again."""
         hidden_size = spec.backbone.architecture.hidden_size
         self.sidecars = nn.ModuleDict({str(layer): Sidecar(spec.mixer, hidden_size) for layer in spec.sidecar_layers})
@@ -58,6 +60,12 @@ class Hybrid(MemoryLanguageModel[HybridState]):
         """Empty memories at the start of a document."""
         sidecars = {int(layer): self.sidecar(layer).initial_state(batch_size) for layer in self.sidecars}
         return HybridState(sidecars, (), 0)
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """`memory_gates`: what decides how strongly a token is written and how long the memory lasts."""
+        gates = [p for layer in self.sidecars for p in self.sidecar(layer).memory.gates.parameters()]
+        known = {id(parameter) for parameter in gates}
+        return {"base": [p for p in self.parameters() if id(p) not in known], "memory_gates": gates}
 
     def sidecar(self, layer: int | str) -> Sidecar:
         """The sidecar of a decoder layer."""
@@ -203,7 +211,12 @@ class _Readings:
                 self.sums[name] = self.sums.get(name, torch.zeros_like(value)) + value * tokens
 
     def means(self) -> dict[str, Tensor]:
-        return {n: s if n.startswith("memory/state_norm") else s / self.tokens for n, s in self.sums.items()}
+        means = {n: s if n.startswith("memory/state_norm") else s / self.tokens for n, s in self.sums.items()}
+        gates = [value for name, value in means.items() if name.startswith("memory/gate_mean")]
+        if gates:
+            window = torch.stack(gates).mean()
+            means |= {f"memory/gate_share/{WINDOW}": window, f"memory/gate_share/{FAST_WEIGHTS}": 1 - window}
+        return means
 
 
 def _share(out: Tensor, added: Tensor) -> Tensor:

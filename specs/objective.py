@@ -1,0 +1,91 @@
+"""What training asks for: the next token of a text, or answers to what was said many chunks before."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from specs.base import PositiveFloat, PositiveInt, Spec
+from specs.data import PydocTopics, TextSource
+from specs.provenance import OURS, RECALL, USER_RUN
+
+
+class NextToken(Spec):
+    """Every token of a text is asked for, given those before it; batches are windows of `recipe.sequence_length`."""
+
+    kind: Literal["next_token"] = "next_token"
+
+
+class Stage(Spec):
+    """A part of the curriculum: documents with one of these gaps, each gap equally often, in a seeded order.
+
+    A stage ends once every gap had `samples_per_gap` documents, or sooner by `promote_at`; the last one lasts until
+    the recipe's steps are over. One stage with all gaps is a mixed curriculum, several are a staged one.
+    """
+
+    gaps: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), RECALL]
+    tokens_per_step: Annotated[PositiveInt, RECALL] = Field(
+        2048,
+        description="A micro-batch has as many documents as fit, at least one and at most recipe.batch_size.",
+    )
+    samples_per_gap: Annotated[PositiveInt, USER_RUN] = Field(512, description="Documents of each gap: an epoch.")
+    promote_at: Annotated[float | None, Field(gt=0, le=1), OURS] = Field(
+        None,
+        description="The next stage begins when so large a share of answer tokens was right, over each gap's last "
+        "steps; null: never sooner.",
+    )
+
+    @model_validator(mode="after")
+    def _each_gap_once(self) -> Self:
+        if len(set(self.gaps)) < len(self.gaps):
+            raise ValueError(f"gaps must be named once each, got {list(self.gaps)}")
+        return self
+
+
+class NoInChunkGuard(Spec):
+    """Nothing looks after what the base can do within a chunk."""
+
+    kind: Literal["none"] = "none"
+
+
+class InChunkSamples(Spec):
+    """Documents with gap 0 in every step: what the base can still see must not be unlearned."""
+
+    kind: Literal["samples"] = "samples"
+    weight: Annotated[PositiveFloat, OURS] = 0.25
+    documents: Annotated[PositiveInt, OURS] = 4
+
+
+class InChunkDivergence(Spec):
+    """Text in every step, and a price on the divergence from what the base alone says of it."""
+
+    kind: Literal["kl"] = "kl"
+    weight: Annotated[PositiveFloat, OURS] = 0.1
+    sequences: Annotated[PositiveInt, OURS] = Field(4, description="Windows of recipe.sequence_length tokens.")
+
+
+InChunkSpec = Annotated[NoInChunkGuard | InChunkSamples | InChunkDivergence, Field(discriminator="kind")]
+
+
+class DriftSpec(Spec):
+    """What the sidecars do to plain text: perplexity beside the base's own, and the divergence from the base."""
+
+    source: Annotated[TextSource, OURS] = PydocTopics()
+    sequences: Annotated[PositiveInt, OURS] = Field(32, description="Windows of recipe.sequence_length tokens.")
+
+
+class Recall(Spec):
+    """Chunked training on a memory task: only answers count, and gradients flow through the memory carried over."""
+
+    kind: Literal["recall"] = "recall"
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1), RECALL]
+    bptt_chunks: Annotated[PositiveInt | None, RECALL] = Field(
+        None, description="Gradients flow through the state of so many chunks; null: of all. With 1 nothing is learned."
+    )
+    recompute_activations: Annotated[bool, OURS] = Field(
+        False, description="Keep the state between pieces of a document only, and compute the rest twice."
+    )
+    in_chunk: Annotated[InChunkSpec, RECALL] = NoInChunkGuard()
+    drift: Annotated[DriftSpec, OURS] = DriftSpec()
+
+
+ObjectiveSpec = Annotated[NextToken | Recall, Field(discriminator="kind")]

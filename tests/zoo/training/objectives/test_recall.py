@@ -1,0 +1,228 @@
+"""Training on a memory task: what counts, how far gradients reach, what is recorded, and exact resumption."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from specs.data import TextSpec
+from specs.objective import InChunkDivergence, InChunkSamples, Recall, Stage
+from specs.task import MultiQueryRecall
+from tests.zoo.models.hybrid.tiny import tiny_hybrid
+from tests.zoo.training.objectives.tiny import STAGES, tiny_data, tiny_experiment, tiny_task, tiny_trainer
+from tests.zoo.training.tiny import At, Notebook, same_tensors, weights
+from zoo.data.errors import DataError
+from zoo.training.errors import SetupError
+from zoo.training.evaluation import next_token_loss
+from zoo.training.loop import Trainer
+from zoo.training.objectives.drift import divergence
+from zoo.training.objectives.recall import RecallObjective
+
+
+def objective_of(trainer: Trainer) -> RecallObjective:
+    assert isinstance(trainer.objective, RecallObjective)
+    return trainer.objective
+
+
+def gradients(trainer: Trainer, number: int = 1) -> dict[str, Tensor]:
+    """Of one micro-batch of a step."""
+    model, objective = trainer.model, trainer.objective
+    examples = objective.examples(number)
+    assert examples.scored is not None
+    state = model.initial_state(examples.tokens.shape[1])
+    loss, _ = objective.loss(model, examples.tokens[0], examples.scored[0], state, number - 1)
+    model.zero_grad()
+    torch.autograd.backward(loss)
+    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+def with_objective(**values: Any) -> Trainer:
+    return tiny_trainer(tiny_experiment(Recall(**{"stages": (Stage(gaps=(2,), tokens_per_step=64),), **values})))
+
+
+def test_only_answers_count() -> None:
+    trainer = tiny_trainer()
+    examples = trainer.objective.examples(1)
+    tokens, scored = examples.tokens[0], examples.scored
+    assert scored is not None
+    assert scored.sum() == 2 * tokens.shape[0], "two answers of one token a document"
+    loss, output = trainer.objective.loss(trainer.model, tokens, scored[0], trainer.model.initial_state(len(tokens)), 0)
+    labels = torch.where(scored[0], tokens[:, 1:], -100)
+    assert loss.item() == pytest.approx(F.cross_entropy(output.logits.transpose(1, 2), labels).item(), rel=1e-5)
+
+
+def test_a_step_has_as_many_documents_as_its_tokens_allow() -> None:
+    trainer = tiny_trainer(tiny_experiment(Recall(stages=(Stage(gaps=(0, 6), tokens_per_step=64),))))
+    shapes = {tuple(trainer.objective.examples(number).tokens.shape) for number in (1, 2)}
+    assert shapes == {(1, 4, 9), (1, 1, 65)}, "at most batch_size; at least one"
+
+
+def test_documents_come_once_and_accumulate() -> None:
+    trainer = tiny_trainer(tiny_experiment(accumulation=2))
+    seen = [row.tobytes() for n in range(1, 5) for row in trainer.objective.examples(n).tokens.flatten(0, 1).numpy()]
+    assert len(set(seen)) == len(seen)
+    result = trainer.run()
+    assert result.steps_taken == 8
+
+
+def test_gradients_reach_through_the_whole_document_by_default() -> None:
+    """In one call, in pieces with their state attached: the same."""
+    whole = gradients(with_objective())
+    trainer = with_objective()
+    model, examples = trainer.model, trainer.objective.examples(1)
+    assert examples.scored is not None
+    tokens, state = examples.tokens[0], model.initial_state(examples.tokens.shape[1])
+    logits = []
+    for piece in tokens[:, :-1].split(8, dim=1):
+        output = model(piece, state)
+        state = output.state
+        logits.append(output.logits)
+    model.zero_grad()
+    torch.autograd.backward(next_token_loss(torch.cat(logits, dim=1), tokens, examples.scored[0]))
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None
+        torch.testing.assert_close(whole[name], parameter.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_a_detached_state_teaches_no_writing() -> None:
+    """With the gap of two chunks, keys and values of the facts get no gradient from the answers."""
+    cut, whole = with_objective(bptt_chunks=1), with_objective()
+    for trainer in (cut, whole):
+        trainer.model.train()
+    first_chunk = {}
+    for name, trainer in (("cut", cut), ("whole", whole)):
+        kept: list[Tensor] = []
+        base = trainer.model.base.network.get_input_embeddings()
+        hook = base.register_forward_hook(lambda m, i, o, kept=kept: kept.append(o.requires_grad_()))
+        gradients(trainer)
+        hook.remove()
+        grad = kept[0].grad
+        first_chunk[name] = 0.0 if grad is None else float(grad.reshape(-1, 8, grad.shape[-1])[0].abs().sum())
+    assert first_chunk["cut"] == 0.0
+    assert first_chunk["whole"] > 0.0
+
+
+def test_longer_pieces_reach_further() -> None:
+    one, two, whole = (gradients(with_objective(bptt_chunks=chunks)) for chunks in (1, 2, None))
+    assert not same_tensors(one, two)
+    assert not same_tensors(two, whole)
+    all_of_it = gradients(with_objective(bptt_chunks=5))
+    assert same_tensors(all_of_it, whole), "five chunks are the whole document"
+
+
+def test_recomputed_activations_give_the_same_gradients() -> None:
+    kept, again = gradients(with_objective()), gradients(with_objective(recompute_activations=True))
+    for name, gradient in kept.items():
+        torch.testing.assert_close(again[name], gradient, rtol=1e-5, atol=1e-7)
+
+
+def test_what_guards_the_chunk_adds_to_the_loss() -> None:
+    def loss(**values: Any) -> float:
+        trainer = with_objective(**values)
+        examples = trainer.objective.examples(1)
+        assert examples.scored is not None
+        state = trainer.model.initial_state(examples.tokens.shape[1])
+        return trainer.objective.loss(trainer.model, examples.tokens[0], examples.scored[0], state, 0)[0].item()
+
+    plain = loss()
+    assert loss(in_chunk=InChunkSamples(weight=1.0)) > plain
+    assert loss(in_chunk=InChunkDivergence(weight=1.0)) > plain
+
+
+def test_divergence_is_that_of_the_definition_and_zero_at_the_start() -> None:
+    tokens = torch.randint(256, (2, 20), generator=torch.Generator().manual_seed(0))
+    model = tiny_hybrid()
+    ours, base = model(tokens).logits.log_softmax(-1), model(tokens, None, model.switches).logits.log_softmax(-1)
+    expected = (base.exp() * (base - ours)).sum(-1).mean()
+    torch.testing.assert_close(divergence(model, tokens), expected)
+    assert divergence(tiny_hybrid(awake=False), tokens).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_drift_is_told_before_training_and_after_every_epoch() -> None:
+    book = Notebook()
+    trainer = tiny_trainer(notebook=book)
+    trainer.run()
+    told = [(step, detail["epoch"], detail["base_perplexity"]) for step, kind, detail in book.events if kind == "drift"]
+    # Four documents of 24 tokens are more than 64, so a step of gap 1 has two: four steps a stage of two gaps.
+    assert [(step, epoch) for step, epoch, _ in told][:2] == [(0, 0), (4, 1)]
+    assert len({base for _, _, base in told}) == 1
+    kl = [detail["hidden_kl"] for _, kind, detail in book.events if kind == "drift"]
+    assert kl[0] > 0, "the sidecars are awake"
+    assert kl[0] != kl[1]
+
+
+def test_every_document_has_its_record() -> None:
+    book = Notebook()
+    tiny_trainer(notebook=book).run()
+    samples = [(step, detail) for step, kind, detail in book.events if kind == "sample"]
+    by_step = {step: [d for s, d in samples if s == step] for step, _ in samples}
+    assert sorted(by_step) == list(range(1, 9))
+    assert all(d["answer_tokens"] == 2 for _, d in samples)
+    losses = book.column("train/loss")
+    for step, documents in by_step.items():
+        mean = sum(float(str(d["loss"])) for d in documents) / len(documents)
+        assert mean == pytest.approx(losses[step], rel=1e-4)
+    assert "memory/write_strength/layer_0" in samples[0][1]
+
+
+def test_held_out_recall_and_the_end_of_a_run() -> None:
+    book = Notebook()
+    result = tiny_trainer(notebook=book).run()
+    assert set(book.column("validation/recall")) == {4, 8}
+    assert set(book.column("validation/recall/gap_2")) == {4, 8}
+    assert result.unigram_loss is None
+    for found in (result.recall, result.recall_memory_off, result.recall_base):
+        assert found is not None
+        assert set(found["tiny-pairs"]) == {1, 2}
+    assert result.chance == {"tiny-pairs": pytest.approx(1 / 8)}
+
+
+def test_the_base_stays_as_it_was() -> None:
+    trainer = tiny_trainer()
+    base = weights(trainer.model.base.network)
+    before = weights(trainer.model)
+    trainer.run()
+    assert same_tensors(weights(trainer.model.base.network), base)
+    assert not same_tensors(weights(trainer.model), before)
+
+
+@pytest.mark.parametrize("at", [2, 4, 5])
+def test_a_resumed_run_ends_with_the_same_bits(at: int, tmp_path: Path) -> None:
+    whole_book, book = Notebook(), Notebook()
+    whole = tiny_trainer(notebook=whole_book)
+    whole.run()
+    begun = tiny_trainer(policies=(At("step_taken", {at}, lambda trainer, step: trainer.stop("interrupted")),))
+    assert begun.run().stopped == "interrupted"
+    begun.save(tmp_path / "last")
+    resumed = tiny_trainer(notebook=book)
+    resumed.load(tmp_path / "last")
+    resumed.run()
+    assert same_tensors(weights(resumed.model), weights(whole.model))
+    late = [(s, k, d) for s, k, d in whole_book.events if s > at and k in ("sample", "drift", "stage")]
+    assert [(s, k, d) for s, k, d in book.events if k in ("sample", "drift", "stage")] == late
+
+
+def test_what_does_not_suit_is_refused_in_one_line() -> None:
+    big = tiny_task(task=MultiQueryRecall(vocab_size=512, sequence_length=16, num_pairs=2), vocabulary="own")
+    with pytest.raises(DataError, match="needs 512 tokens, but the model has 256"):
+        tiny_trainer(tiny_experiment(data=big))
+    own = tiny_task(vocabulary="own")
+    with pytest.raises(SetupError, match=r"in_chunk.kind must be none or samples"):
+        tiny_trainer(tiny_experiment(Recall(stages=STAGES, in_chunk=InChunkDivergence()), data=own))
+    with pytest.raises(DataError, match="document_chunks is 4"):
+        tiny_trainer(tiny_experiment(Recall(stages=(Stage(gaps=(9,)),)), data=tiny_task(document_chunks=4)))
+    with pytest.raises(ValueError, match=r"recipe.objective.kind must be next_token"):
+        tiny_experiment().model_copy().model_validate(
+            {**dict(tiny_experiment()), "data": TextSpec(name="text")}, strict=True
+        )
+    with pytest.raises(ValueError, match=r"data.chunk_size must be variant.chunk_size = 8, got 16"):
+        tiny_experiment(data=tiny_task(chunk_size=16))
+
+
+def test_the_sum_tells_tasks_and_seeds_apart() -> None:
+    sums = {tiny_data().sha256, tiny_data(seed=1).sha256, tiny_data(tiny_task(gaps=(1, 3))).sha256}
+    assert len(sums) == 3
+    assert tiny_data().sha256 == tiny_data().sha256

@@ -1,0 +1,95 @@
+"""What training asks for: the examples of every step, their loss, and how well held-out ones are done."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput
+from zoo.training.policy import Policy
+
+if TYPE_CHECKING:
+    from zoo.training.loop import Trainer
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Sequences side by side; each token but the first is the target of the one before it."""
+
+    tokens: Int[Tensor, "... rows time_and_target"]
+    scored: Bool[Tensor, "... rows time"] | None = None
+    """At which inputs the next token counts; None: at all."""
+
+
+@dataclass(frozen=True)
+class HeldOutScore:
+    """How well held-out examples are done."""
+
+    loss: float
+    """Nats a token that counts."""
+    recall: float | None = None
+    """Mean over the gaps of the share of whole answers that are right; None: there are no answers."""
+    gate_shares: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    """What is to be recorded besides, by its whole name."""
+
+
+class Objective(ABC):
+    """One way to train. Every example follows from the experiment and the step's number alone.
+
+    What an objective remembers from step to step is the state of one of its `policies`.
+    """
+
+    sha256: str
+    """Hex digest of the data."""
+    policies: Sequence[Policy] = ()
+    """They act once a step is final, before the probe."""
+
+    @abstractmethod
+    def examples(self, number: int) -> Examples:
+        """This process's rows of every micro-batch of optimiser step `number`: tokens [accumulation, rows, T + 1]."""
+
+    @abstractmethod
+    def loss(
+        self,
+        model: MemoryLanguageModel[Any],
+        tokens: Int[Tensor, "rows time_and_target"],
+        scored: Bool[Tensor, "rows time"] | None,
+        state: MemoryState,
+        place: int,
+    ) -> tuple[Float[Tensor, ""], ModelOutput[Any]]:
+        """The loss of one micro-batch, in nats, and the output. `place` counts micro-batches from the run's first."""
+
+    @abstractmethod
+    def probe(self) -> Examples:
+        """The fixed held-out examples on which swings are looked for: tokens [rows, T + 1]."""
+
+    @abstractmethod
+    def held_out(self, trainer: "Trainer") -> HeldOutScore:
+        """Every process must call it; model, memory and generators are left as they were."""
+
+    def references(self) -> dict[str, Any]:
+        """What a model that has learned nothing reaches, by the result's field."""
+        return {}
+
+    def conclusions(self, trainer: "Trainer") -> dict[str, Any]:
+        """What only the end of a finished run can say, by the result's field."""
+        return {}
+
+
+class TrainingPass(nn.Module):
+    """Model and loss as one module, so that a training step is a single forward call for whoever wraps it."""
+
+    def __init__(self, model: MemoryLanguageModel[Any], objective: Objective) -> None:
+        super().__init__()
+        self.model = model
+        self._objective = objective
+
+    def forward(
+        self, tokens: Tensor, scored: Tensor | None, state: MemoryState, place: int
+    ) -> tuple[Tensor, ModelOutput[Any]]:
+        """As `Objective.loss`."""
+        return self._objective.loss(self.model, tokens, scored, state, place)

@@ -1,0 +1,26 @@
+"""From an experiment's data and recipe to its objective."""
+
+from typing import Any
+
+from specs.experiment import ExperimentSpec
+from specs.objective import NextToken, Recall
+from zoo.data.errors import DataError
+from zoo.data.task_data import TaskData
+from zoo.data.text import TextData
+from zoo.models.interface import MemoryLanguageModel
+from zoo.training.objectives.base import Objective
+from zoo.training.objectives.next_token import NextTokenObjective
+from zoo.training.objectives.recall import RecallObjective
+from zoo.training.ranks import Ranks
+
+
+def build_objective(
+    data: TextData | TaskData, spec: ExperimentSpec, model: MemoryLanguageModel[Any], ranks: Ranks
+) -> Objective:
+    """Raises `DataError` when data, recipe and model do not suit each other."""
+    match spec.recipe.objective, data:
+        case NextToken(), TextData():
+            return NextTokenObjective(data, spec.recipe, spec.seed, model, ranks)
+        case Recall() as asked, TaskData():
+            return RecallObjective(data, asked, spec.recipe, spec.seed, model, ranks)
+    raise DataError(f"recipe.objective.kind {spec.recipe.objective.kind} does not suit data of {type(data).__name__}")

@@ -1,0 +1,102 @@
+"""Drift: what the sidecars do to plain text, beside what the base alone does."""
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from zoo.data.order import validation_starts
+from zoo.data.tasks.document import Ints
+from zoo.models.interface import MemoryLanguageModel
+from zoo.training.evaluation import autocast, model_device, next_token_loss, undisturbed
+from zoo.training.objectives.curriculum import Curriculum
+from zoo.training.policy import Policy, Step
+
+if TYPE_CHECKING:
+    from zoo.training.loop import Trainer
+
+ROWS = 8
+
+
+class Drift(Policy):
+    """Tells, as an event `drift`, the perplexity of a fixed text and the divergence from the base: before the first
+    step, at the end of every epoch, and at the end. The base's perplexity is measured before training."""
+
+    name = "drift"
+
+    def __init__(self, texts: Int[Tensor, "sequences time_and_target"], curriculum: Curriculum) -> None:
+        self.texts = texts
+        self.curriculum = curriculum
+        self.base_perplexity: float | None = None
+        self._told = -1
+        """The epoch after which drift was last told."""
+        self._told_at = -1
+
+    def phase_began(self, trainer: "Trainer") -> None:
+        if self.base_perplexity is None:
+            self.base_perplexity = math.exp(min(self._measure(trainer, trainer.model.switches)[0], 700))
+            self._tell(trainer, 0, {})
+
+    def step_taken(self, trainer: "Trainer", step: Step) -> None:
+        if self.curriculum.epoch > self._told:
+            self._tell(trainer, step.number, step.metrics)
+
+    def step_refused(self, trainer: "Trainer", step: Step) -> None:
+        self.step_taken(trainer, step)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"base_perplexity": self.base_perplexity, "told": self._told, "told_at": self._told_at}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.base_perplexity = state["base_perplexity"]
+        self._told, self._told_at = state["told"], state["told_at"]
+
+    def _tell(self, trainer: "Trainer", step: int, metrics: dict[str, float]) -> None:
+        self._told, self._told_at = self.curriculum.epoch, step
+        loss, divergent = self._measure(trainer, ())
+        perplexity = math.exp(min(loss, 700))
+        metrics |= {"drift/perplexity": perplexity, "drift/hidden_kl": divergent}
+        trainer.event(
+            "drift",
+            {
+                "epoch": self.curriculum.epoch,
+                "perplexity": perplexity,
+                "base_perplexity": self.base_perplexity,
+                "hidden_kl": divergent,
+            },
+        )
+
+    def _measure(self, trainer: "Trainer", without: tuple[str, ...]) -> tuple[float, float]:
+        """Nats a token, and nats of divergence a token."""
+        model = trainer.model
+        losses, divergent = 0.0, 0.0
+        with undisturbed(model), autocast(trainer.device, trainer.precision):
+            for rows in self.texts.to(model_device(model)).split(ROWS):
+                logits = model(rows[:, :-1], None, without).logits
+                losses += next_token_loss(logits, rows).item() * len(rows)
+                divergent += divergence(model, rows[:, :-1], logits).item() * len(rows)
+        return losses / len(self.texts), divergent / len(self.texts)
+
+
+def divergence(
+    model: MemoryLanguageModel[Any],
+    tokens: Int[Tensor, "rows time"],
+    logits: Float[Tensor, "rows time vocab"] | None = None,
+) -> Float[Tensor, ""]:
+    """KL(base ‖ model) of the next token, in nats, mean over all places; the base gets no gradient."""
+    with torch.no_grad():
+        base = model(tokens, None, model.switches).logits
+    logits = model(tokens, None).logits if logits is None else logits
+    with torch.autocast(tokens.device.type, enabled=False):
+        ours, theirs = logits.float().log_softmax(-1), base.float().log_softmax(-1)
+        return F.kl_div(ours, theirs, reduction="none", log_target=True).sum(-1).mean()
+
+
+def windows(text: Ints, count: int, length: int) -> Int[Tensor, "sequences time_and_target"]:
+    """At most so many windows of `length` tokens and a target, evenly spread."""
+    starts = torch.from_numpy(validation_starts(len(text), length, count))
+    return torch.from_numpy(text)[starts[:, None] + torch.arange(length + 1)]

@@ -1,0 +1,84 @@
+"""Language modelling: windows of a text, every token of which is asked for."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from specs.recipe import RecipeSpec
+from zoo.data.order import cut_windows
+from zoo.data.text import TextData
+from zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput
+from zoo.training.evaluation import HeldOut, lm_loss, measure
+from zoo.training.objectives.base import Examples, HeldOutScore, Objective
+from zoo.training.ranks import Ranks
+
+if TYPE_CHECKING:
+    from zoo.training.loop import Trainer
+
+GATE_SHARE = "memory/gate_share/"
+
+
+class NextTokenObjective(Objective):
+    """Cross-entropy of the next byte. Raises `DataError` when the text is too short or a byte has no logit.
+
+    Held-out batches start from what the model makes of the training memory between batches. Several processes share
+    them out among themselves; the batches are the same for any number of processes.
+    """
+
+    def __init__(
+        self, data: TextData, recipe: RecipeSpec, seed: int, model: MemoryLanguageModel[Any], ranks: Ranks
+    ) -> None:
+        data.require(recipe.sequence_length, model.vocab_size)
+        self.data, self.recipe, self.ranks = data, recipe, ranks
+        self.sha256 = data.sha256
+        self.order = data.training_order(recipe.sequence_length, seed)
+        starts = data.validation_starts(recipe.sequence_length, recipe.monitor.validation_sequences)
+        self._held_out = [
+            self._validation(starts[first : first + recipe.batch_size])
+            for first in range(0, len(starts), recipe.batch_size)
+        ]
+
+    def examples(self, number: int) -> Examples:
+        size, length, rows = self.recipe.batch_size, self.recipe.sequence_length, self.ranks.rows
+        first = (number - 1) * self.recipe.accumulation * size
+        firsts = [self.ranks.own(first + size * index) for index in range(self.recipe.accumulation)]
+        return Examples(
+            torch.stack([cut_windows(self.data.train, self.order.starts(at, rows), length) for at in firsts])
+        )
+
+    def loss(
+        self,
+        model: MemoryLanguageModel[Any],
+        tokens: Tensor,
+        scored: Tensor | None,
+        state: MemoryState,
+        place: int,
+    ) -> tuple[Tensor, ModelOutput[Any]]:
+        return lm_loss(model, tokens, state, scored=scored)
+
+    def probe(self) -> Examples:
+        length = self.recipe.sequence_length
+        return Examples(self._validation(self.data.validation_starts(length, self.recipe.batch_size)))
+
+    def held_out(self, trainer: "Trainer") -> HeldOutScore:
+        ranks = trainer.ranks
+        memory = ranks.whole(trainer.model, trainer.memory)
+        own = self._held_out[ranks.rank :: ranks.count]
+        measured = measure(trainer.model, own, state=memory, precision=trainer.precision)
+        sums = ranks.total({"loss": measured.loss_sum, "targets": float(measured.targets)})
+        return HeldOutScore(sums["loss"] / sums["targets"], gate_shares=gate_shares(measured))
+
+    def references(self) -> dict[str, Any]:
+        counted = self.data.reference_losses(self.recipe.sequence_length, self.recipe.monitor.validation_sequences)
+        return {"unigram_loss": counted.unigram, "bigram_loss": counted.bigram}
+
+    def _validation(self, starts: Any) -> Tensor:
+        return cut_windows(self.data.validation, starts, self.recipe.sequence_length)
+
+
+def gate_shares(held_out: HeldOut) -> dict[str, float]:
+    """The mean share of each live source."""
+    return {
+        name.removeprefix(GATE_SHARE): value for name, value in held_out.readings.items() if name.startswith(GATE_SHARE)
+    }

@@ -1,0 +1,169 @@
+"""Recall beyond the window: only answers count, and gradients flow through the memory carried from chunk to chunk."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from specs.objective import InChunkDivergence, InChunkSamples, Recall
+from specs.recipe import RecipeSpec
+from zoo.data.order import TrainingOrder
+from zoo.data.task_data import TaskData
+from zoo.data.tasks.batch import Batch
+from zoo.data.tasks.recall import chance_levels
+from zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput
+from zoo.training.errors import SetupError
+from zoo.training.evaluation import next_token_loss
+from zoo.training.objectives.asking import ask
+from zoo.training.objectives.base import Examples, HeldOutScore, Objective
+from zoo.training.objectives.curriculum import RIGHT, Curriculum
+from zoo.training.objectives.drift import Drift, divergence, windows
+from zoo.training.objectives.samples import SampleLog
+from zoo.training.policy import Policy
+from zoo.training.ranks import Ranks
+
+if TYPE_CHECKING:
+    from zoo.training.loop import Trainer
+
+MEMORY = "fast_weights"
+
+
+class RecallObjective(Objective):
+    """Cross-entropy of the answers' tokens, mean over those of a micro-batch.
+
+    The state is carried from chunk to chunk with its history, and loses the history every `bptt_chunks` chunks. All
+    documents of a step have one gap, which the curriculum chooses. Raises `DataError` when a gap is out of reach or a
+    token has no logit, `SetupError` when the model cannot do what the spec asks.
+    """
+
+    def __init__(
+        self,
+        data: TaskData,
+        spec: Recall,
+        recipe: RecipeSpec,
+        seed: int,
+        model: MemoryLanguageModel[Any],
+        ranks: Ranks,
+    ) -> None:
+        data.require(model.vocab_size)
+        self.task, self.spec, self.recipe, self.ranks = data.task, spec, recipe, ranks
+        self.sha256 = data.sha256
+        self.rows = {
+            (number, gap): self._rows(stage.tokens_per_step, gap)
+            for number, stage in enumerate(spec.stages)
+            for gap in stage.gaps
+        }
+        documents = {key: rows * ranks.count * recipe.accumulation for key, rows in self.rows.items()}
+        self.curriculum = Curriculum(spec.stages, seed, documents)
+        self.samples = SampleLog(recipe.accumulation)
+        self._guard_text: Tensor | None = None
+        policies: list[Policy] = [self.curriculum, self.samples]
+        text, length = data.training_tokens(), recipe.sequence_length
+        if text is not None and model.has_frozen_base:
+            policies.append(Drift(windows(data.held_out_tokens(), spec.drift.sequences, length), self.curriculum))
+            self._guard_text = torch.from_numpy(text)
+            self._guard_order = TrainingOrder(len(text), length, seed)
+        self.policies: Sequence[Policy] = policies
+        if isinstance(spec.in_chunk, InChunkDivergence) and self._guard_text is None:
+            raise SetupError(
+                "recipe.objective.in_chunk.kind must be none or samples: kl needs a frozen base, and a vocabulary of "
+                "bytes or of the base's tokenizer"
+            )
+        if spec.recompute_activations:
+            if model.recompute_activations is None:
+                raise SetupError("recipe.objective.recompute_activations must be false: this variant cannot do it")
+            model.recompute_activations = True
+
+    def examples(self, number: int) -> Examples:
+        gap = self.curriculum.gap(number)
+        rows = self.rows[self.curriculum.stage, gap]
+        batches = []
+        for index in range(self.recipe.accumulation):
+            # Every micro-batch has room for batch_size documents, so none is seen twice whatever the stage.
+            first = ((number - 1) * self.recipe.accumulation + index) * self.recipe.batch_size
+            first += self.ranks.rank * rows
+            batches.append(self.task.batch("train", range(first, first + rows), gap))
+        self.samples.begin(gap, batches)
+        return Examples(torch.stack([b.tokens for b in batches]), torch.stack([b.mask for b in batches]))
+
+    def loss(
+        self, model: MemoryLanguageModel[Any], tokens: Tensor, scored: Tensor | None, state: MemoryState, place: int
+    ) -> tuple[Tensor, ModelOutput[Any]]:
+        output = self._through(model, tokens[:, :-1], state)
+        loss = next_token_loss(output.logits, tokens, scored)
+        if scored is not None:
+            right = self.samples.note(place, output, tokens, scored)
+            output.readings[RIGHT] = right
+        match self.spec.in_chunk:
+            case InChunkSamples(weight=weight, documents=documents):
+                loss = loss + weight * self._in_chunk_loss(model, place, documents, tokens.device)
+            case InChunkDivergence(weight=weight, sequences=sequences):
+                loss = loss + weight * self._divergence(model, place, sequences, tokens.device)
+        return loss, output
+
+    def probe(self) -> Examples:
+        """Documents with the largest gap of the first stage: as long as any that training begins with."""
+        gap = max(self.spec.stages[0].gaps)
+        batch = self.task.batch("validation", range(self.rows[0, gap]), gap)
+        return Examples(batch.tokens, batch.mask)
+
+    def held_out(self, trainer: "Trainer") -> HeldOutScore:
+        """Over the gaps that are trained on."""
+        gaps = sorted({gap for stage in self.spec.stages for gap in stage.gaps})
+        asked = ask(trainer.model, self.task, gaps, trainer, self._documents)
+        losses = [result.loss for result in asked.values()]
+        shares = {gap: result.accuracy.exact for gap, result in asked.items()}
+        metrics = {f"validation/recall/gap_{gap}": share for gap, share in shares.items()}
+        return HeldOutScore(sum(losses) / len(losses), sum(shares.values()) / len(shares), metrics=metrics)
+
+    def conclusions(self, trainer: "Trainer") -> dict[str, Any]:
+        """Recall at the gaps that the data names, with the memory, without it, and by the base alone."""
+        model = trainer.model
+        controls: dict[str, frozenset[str]] = {"recall": frozenset()}
+        if model.switches:
+            off = {MEMORY} if MEMORY in model.switches else set(model.switches)
+            controls["recall_memory_off"] = frozenset(off)
+        if model.has_frozen_base:
+            controls["recall_base"] = frozenset(model.switches)
+        name, gaps = self.task.name, self.task.spec.gaps
+        found: dict[str, Any] = {"chance": dict(chance_levels([self.task]))}
+        for control, without in controls.items():
+            asked = ask(model, self.task, gaps, trainer, self.task.spec.evaluation_documents, without)
+            found[control] = {name: {gap: result.accuracy.exact for gap, result in asked.items()}}
+        return found
+
+    @property
+    def _documents(self) -> int:
+        asked = self.recipe.monitor.validation_sequences
+        return self.task.spec.evaluation_documents if asked is None else asked
+
+    def _rows(self, tokens: int, gap: int) -> int:
+        """Documents of a micro-batch in each process."""
+        fitting = max(1, tokens // self.task.length(gap))
+        return max(1, min(self.recipe.batch_size, fitting) // self.ranks.count)
+
+    def _through(self, model: MemoryLanguageModel[Any], inputs: Tensor, state: MemoryState) -> ModelOutput[Any]:
+        if self.spec.bptt_chunks is None:
+            return model(inputs, state)  # type: ignore[no-any-return]
+        logits, readings = [], {}
+        for piece in inputs.split(self.spec.bptt_chunks * self.task.chunk_size, dim=1):
+            output = model(piece, state)
+            state, readings = output.state.detached(), output.readings
+            logits.append(output.logits)
+        return ModelOutput(torch.cat(logits, dim=1), state, readings)
+
+    def _in_chunk_loss(
+        self, model: MemoryLanguageModel[Any], place: int, documents: int, device: torch.device
+    ) -> Tensor:
+        first = (place * self.ranks.count + self.ranks.rank) * documents
+        batch: Batch = self.task.batch("train", range(first, first + documents), 0).to(device)
+        output = model(batch.inputs, model.initial_state(documents))
+        return next_token_loss(output.logits, batch.tokens, batch.mask)
+
+    def _divergence(self, model: MemoryLanguageModel[Any], place: int, sequences: int, device: torch.device) -> Tensor:
+        assert self._guard_text is not None
+        first = (place * self.ranks.count + self.ranks.rank) * sequences
+        starts = torch.from_numpy(self._guard_order.starts(first, sequences))
+        offsets = starts[:, None] + torch.arange(self.recipe.sequence_length)
+        return divergence(model, self._guard_text[offsets].to(device))

@@ -1,0 +1,69 @@
+"""One record for every document trained on: what it asked, and how well it was answered."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from zoo.data.tasks.batch import Batch
+from zoo.models.interface import ModelOutput
+from zoo.training.policy import Policy, Step
+
+if TYPE_CHECKING:
+    from zoo.training.loop import Trainer
+
+
+class SampleLog(Policy):
+    """Tells each document's loss and share of right answer tokens, with the memory's telemetry, as an event `sample`.
+
+    Loss and shares are the document's own, the telemetry is that of the step. Of several processes the first one tells
+    of its rows.
+    """
+
+    name = "samples"
+
+    def __init__(self, accumulation: int) -> None:
+        self.accumulation = accumulation
+        self.gap = 0
+        self._measured: dict[int, Tensor] = {}
+
+    def begin(self, gap: int, batches: Sequence[Batch]) -> None:
+        """The documents of the next step are made."""
+        self.gap, self._measured = gap, {}
+
+    def note(
+        self,
+        place: int,
+        output: ModelOutput[Any],
+        tokens: Int[Tensor, "rows time_and_target"],
+        scored: Bool[Tensor, "rows time"],
+    ) -> Float[Tensor, ""]:
+        """Measure a micro-batch; the share of its answer tokens that are right."""
+        with torch.no_grad():
+            logits, targets = output.logits[scored].float(), tokens[:, 1:][scored]
+            losses = F.cross_entropy(logits, targets, reduction="none")
+            right = (logits.argmax(-1) == targets).float()
+            rows = torch.arange(len(tokens), device=tokens.device)[:, None].expand_as(scored)[scored]
+            sums = torch.zeros(len(tokens), 3, device=tokens.device)
+            sums.index_add_(0, rows, torch.stack([losses, right, torch.ones_like(right)], dim=1))
+            self._measured[place % self.accumulation] = sums
+            return right.mean() if len(right) else right.new_zeros(())
+
+    def step_taken(self, trainer: "Trainer", step: Step) -> None:
+        telemetry = {name: value for name, value in step.readings.items() if name.startswith("memory/")}
+        rows = torch.cat([self._measured[index] for index in sorted(self._measured)]).tolist()
+        for number, (loss, right, tokens) in enumerate(rows):
+            trainer.event(
+                "sample",
+                {
+                    "document": number,
+                    "gap": self.gap,
+                    "loss": loss / max(tokens, 1.0),
+                    "right": right / max(tokens, 1.0),
+                    "answer_tokens": int(tokens),
+                    **telemetry,
+                },
+            )
