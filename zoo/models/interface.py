@@ -69,6 +69,10 @@ class MemoryLanguageModel(nn.Module, Generic[StateT]):
         Raises `ValueError` when the state belongs to another batch size.
         """
 
+    def reach(self, without: Collection[str] = ()) -> int | None:
+        """How many tokens before its chunk a logit can depend on at most, without these memories; None: on all."""
+        return None
+
     def between_batches(self, state: StateT, batch_size: int) -> StateT:
         """The state that the next, unrelated batch starts from: empty unless the variant carries memory over."""
         return self.initial_state(batch_size)

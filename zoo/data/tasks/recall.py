@@ -46,10 +46,12 @@ def recall_at(
     split: Split = "validation",
     chunk_size: int | None = None,
     device: torch.device | str = "cpu",
+    reach: int | None = None,
 ) -> Recall:
     """Recall at one gap, in the memory of a chunk however long the gap.
 
-    `documents` and `chunk_size` default to what the task's spec says. Raises `DataError` for a gap out of reach.
+    `documents` and `chunk_size` default to what the task's spec says. A predictor that looks back no further than
+    `reach` tokens before its chunk is given no more than these. Raises `DataError` for a gap out of reach.
     """
     count = task.spec.evaluation_documents if documents is None else documents
     tally: AnswerTally | None = None
@@ -58,7 +60,7 @@ def recall_at(
     for first in range(0, count, batch_size):
         state: StateT | None = None
         last_piece = None
-        for piece in task.stream(split, range(first, min(first + batch_size, count)), gap, chunk_size):
+        for piece in task.stream(split, range(first, min(first + batch_size, count)), gap, chunk_size, reach):
             tally = tally or AnswerTally(count, piece.num_answers)
             logits, state = predict(piece.inputs.to(device), state)
             tally.add(logits, piece.tokens.to(device), piece.answers.to(device), first)

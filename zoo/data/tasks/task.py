@@ -125,11 +125,25 @@ class Task(ABC):
         """Some documents as a whole. Raises `DataError`."""
         return batch_of([self.example(split, index, gap) for index in indices], 0, self.length(gap))
 
-    def stream(self, split: Split, indices: Sequence[int], gap: int, chunk_size: int | None = None) -> Iterator[Batch]:
-        """Some documents chunk by chunk, in the memory of a chunk however long the gap. Raises `DataError`."""
+    def stream(
+        self,
+        split: Split,
+        indices: Sequence[int],
+        gap: int,
+        chunk_size: int | None = None,
+        reach: int | None = None,
+    ) -> Iterator[Batch]:
+        """Some documents chunk by chunk, in the memory of a chunk however long the gap.
+
+        With `reach` only the chunks of the questions and so many tokens before them. Raises `DataError`.
+        """
         size, length = chunk_size or self.chunk_size, self.length(gap)
         documents = [self.example(split, index, gap) for index in indices]
-        return (batch_of(documents, begin, min(begin + size, length)) for begin in range(0, length, size))
+        first = 0
+        if reach is not None and not self._is_bridged(gap):
+            asked = length - self._chunks(self._questions) * self.chunk_size
+            first = max(0, (asked - reach) // self.chunk_size * self.chunk_size)
+        return (batch_of(documents, begin, min(begin + size, length)) for begin in range(first, length, size))
 
     def _told(self, gap: int) -> str:
         return f"{gap} {self.spec.gap_unit[:-1] if gap == 1 else self.spec.gap_unit}"

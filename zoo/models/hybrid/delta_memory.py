@@ -25,6 +25,7 @@ class Gates(nn.Module):
         self.persistence = nn.Linear(hidden_size, spec.num_heads)
         self.write = nn.Linear(hidden_size, spec.num_heads)
         self.strongest_write = 2.0 if spec.negative_eigenvalues else 1.0
+        self.write_threshold = spec.write_threshold
         with torch.no_grad():
             self.persistence.weight.zero_()
             self.persistence.bias.copy_(torch.tensor(spec.persistence.biases(spec.num_heads)))
@@ -35,7 +36,10 @@ class Gates(nn.Module):
     ) -> tuple[Float[Tensor, "batch time heads"], Float[Tensor, "batch time heads"]]:
         """log_decay and beta."""
         log_decay = F.logsigmoid(wide_linear(self.persistence, x))
-        return log_decay, self.strongest_write * wide_linear(self.write, x).sigmoid()
+        write = wide_linear(self.write, x).sigmoid()
+        if self.write_threshold > 0:
+            write = (write - self.write_threshold).clamp_min(0) / (1 - self.write_threshold)
+        return log_decay, self.strongest_write * write
 
 
 class DeltaMemory(nn.Module):

@@ -61,6 +61,15 @@ class Hybrid(MemoryLanguageModel[HybridState]):
         sidecars = {int(layer): self.sidecar(layer).initial_state(batch_size) for layer in self.sidecars}
         return HybridState(sidecars, (), 0)
 
+    def reach(self, without: Collection[str] = ()) -> int | None:
+        """Each layer's window and short convolution look back on what the layer before has seen."""
+        if FAST_WEIGHTS not in without:
+            return None
+        if WINDOW in without:
+            return 0
+        mixer = self.spec.mixer
+        return len(self.sidecars) * (mixer.window_size + mixer.conv.kernel_size)
+
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """`memory_gates`: what decides how strongly a token is written and how long the memory lasts."""
         gates = [p for layer in self.sidecars for p in self.sidecar(layer).memory.gates.parameters()]

@@ -43,6 +43,7 @@ def ask(
                 batch_size=rows,
                 chunk_size=together * task.chunk_size,
                 device=model_device(model),
+                reach=model.reach(without),
             )
             for gap in gaps
         }

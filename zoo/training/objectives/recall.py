@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from zoo.training.loop import Trainer
 
 MEMORY = "fast_weights"
+PROBED = 8
+"""Documents of the probe."""
 
 
 class RecallObjective(Objective):
@@ -105,7 +107,7 @@ class RecallObjective(Objective):
     def probe(self) -> Examples:
         """Documents with the largest gap of the first stage: as long as any that training begins with."""
         gap = max(self.spec.stages[0].gaps)
-        batch = self.task.batch("validation", range(self.rows[0, gap]), gap)
+        batch = self.task.batch("validation", range(min(self.recipe.batch_size, PROBED)), gap)
         return Examples(batch.tokens, batch.mask)
 
     def held_out(self, trainer: "Trainer") -> HeldOutScore:

@@ -15,6 +15,7 @@ from tests.zoo.models.hybrid.tiny import tiny_hybrid
 from tests.zoo.training.objectives.tiny import STAGES, tiny_data, tiny_experiment, tiny_task, tiny_trainer
 from tests.zoo.training.tiny import At, Notebook, same_tensors, weights
 from zoo.data.errors import DataError
+from zoo.data.tasks.recall import recall_at
 from zoo.training.errors import SetupError
 from zoo.training.evaluation import next_token_loss
 from zoo.training.loop import Trainer
@@ -178,6 +179,24 @@ def test_held_out_recall_and_the_end_of_a_run() -> None:
         assert found is not None
         assert set(found["tiny-pairs"]) == {1, 2}
     assert result.chance == {"tiny-pairs": pytest.approx(1 / 8)}
+
+
+@pytest.mark.parametrize("without", [{"fast_weights"}, {"fast_weights", "window"}])
+def test_controls_need_no_more_than_their_reach(without: set[str]) -> None:
+    """What a control is not given cannot have mattered: the same loss as over the whole document."""
+    trainer = tiny_trainer()
+    model, task = trainer.model, objective_of(trainer).task
+
+    def predict(tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
+        output = model(tokens, state, without) if state else model(tokens, None, without)
+        return output.logits, output.state
+
+    reach = model.reach(without)
+    assert reach is not None
+    assert model.reach() is None
+    whole, near = (recall_at(task, predict, 6, documents=4, reach=r) for r in (None, reach))
+    assert near.loss == pytest.approx(whole.loss, rel=1e-6)
+    assert near.accuracy == whole.accuracy
 
 
 def test_the_base_stays_as_it_was() -> None:
