@@ -16,6 +16,7 @@ from specs.guards import (
     SpikeSpec,
 )
 from specs.provenance import OURS, PHASE_1, PROTOTYPE
+from specs.sleep import NoSleep, SleepSpec
 
 
 class RateFactors(Spec):
@@ -122,6 +123,7 @@ class RecipeSpec(NamedSpec):
     spikes: Annotated[SpikeSpec, PHASE_1] = Field(AverageRatio(), description="What is a loss spike, and what then.")
     recovery: Annotated[RecoverySpec, PHASE_1] = RecoveryCheckpoints()
     consolidation: Annotated[ConsolidationSpec, PHASE_1] = EveryInterval()
+    sleep: Annotated[SleepSpec, OURS] = NoSleep()
     monitor: Annotated[MonitorSpec, OURS] = MonitorSpec()
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -22,15 +22,19 @@ def lm_loss(
     tokens: Int[Tensor, "batch time_and_target"],
     state: StateT | None = None,
     without: Collection[str] = (),
+    scored: Bool[Tensor, "batch time"] | None = None,
 ) -> tuple[Float[Tensor, ""], ModelOutput[StateT]]:
     """Mean cross-entropy of the next byte, in nats and fp32 (fp64 for fp64 logits): token t + 1 is token t's target.
 
-    Memories named in `without` are switched off.
+    Memories named in `without` are switched off. With `scored` only the next tokens of these inputs count.
     """
     output = cast(ModelOutput[StateT], model(tokens[:, :-1], state, without))
     with torch.autocast(tokens.device.type, enabled=False):
         logits = output.logits if output.logits.dtype == torch.float64 else output.logits.float()
-        return F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten()), output
+        targets = tokens[:, 1:]
+        if scored is not None:
+            return F.cross_entropy(logits[scored], targets[scored]), output
+        return F.cross_entropy(logits.flatten(0, 1), targets.flatten()), output
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:

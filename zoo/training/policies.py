@@ -7,6 +7,7 @@ from typing import Self
 
 from specs import guards as kinds
 from specs.recipe import RecipeSpec
+from specs.sleep import NoSleep
 from zoo.data.order import cut_windows
 from zoo.data.text import TextData
 from zoo.training.consolidation import Consolidation
@@ -29,6 +30,8 @@ from zoo.training.probe import Probe
 from zoo.training.progress import ProgressReport
 from zoo.training.recording import Recording
 from zoo.training.schedule import warmup_steps
+from zoo.training.sleep.policy import Sleep
+from zoo.training.sleep.score import Score
 from zoo.training.stability import StabilityMonitor, UpdateSize
 from zoo.training.telemetry import Telemetry
 from zoo.training.validation import Validation
@@ -44,6 +47,7 @@ class Policies:
     clipping: Policy | None
     update_size: UpdateSize
     consolidation: Consolidation
+    sleep: Sleep | None
     recovery: Recovery | None
     post_mortem: PostMortem | None
     stability: StabilityMonitor
@@ -74,6 +78,7 @@ class Policies:
             for first in range(0, len(starts), recipe.batch_size)
         ]
         validation = Validation(batches, monitor.validate_every, recipe.steps)
+        report = ProgressReport(recipe.steps) if progress else None
         probed = cut_windows(data.validation, data.validation_starts(length, recipe.batch_size), length)
         return cls(
             batch_gate=BatchGate(),
@@ -82,6 +87,7 @@ class Policies:
             clipping=clipping(recipe.clipping),
             update_size=UpdateSize(monitor.probe_every),
             consolidation=Consolidation(recipe.consolidation, seed),
+            sleep=sleep(recipe, seed, validation, report),
             recovery=recovery,
             post_mortem=PostMortem(refused_batches, monitor.refused_batches) if refused_batches else None,
             stability=StabilityMonitor(),
@@ -92,21 +98,30 @@ class Policies:
             checkpoints=None
             if checkpoints is None
             else KeepCheckpoints(checkpoints, validation, monitor.checkpoint_every, monitor.keep_last, on_disk),
-            progress=ProgressReport(recipe.steps) if progress else None,
+            progress=report,
         )
 
     def around(self, further: Sequence[Policy]) -> list[Policy]:
         """All policies in order.
 
-        The gates come first, then spikes are told, then `further` ones act; recovery comes when weights and
-        memory of the step are final, the recorder after every measurement, checkpoints when everything is recorded.
+        The gates come first, then spikes are told, then `further` ones act; sleep comes when the step's own weights and
+        memory are final, recovery when nothing changes them any more, the recorder after every measurement, checkpoints
+        when everything is recorded.
         """
         ordered: list[Policy | None] = [
             self.batch_gate, self.finite_gate, self.spikes, *further, self.clipping, self.update_size,
-            self.consolidation, self.recovery, self.post_mortem, self.stability, self.telemetry, self.probe,
+            self.consolidation, self.sleep, self.recovery, self.post_mortem, self.stability, self.telemetry, self.probe,
             self.validation, self.recording, self.checkpoints, self.progress,
         ]  # fmt: skip
         return [policy for policy in ordered if policy is not None]
+
+
+def sleep(recipe: RecipeSpec, seed: int, validation: Validation, report: ProgressReport | None) -> Sleep | None:
+    """The policy of a kind of sleep, scored by the held-out loss; None: the recipe never sleeps."""
+    if isinstance(recipe.sleep, NoSleep):
+        return None
+    tell = {} if report is None else {"tell": report.asleep}
+    return Sleep(recipe.sleep, seed, lambda trainer: Score(validation.measured(trainer)[0]), **tell)
 
 
 def clipping(spec: kinds.ClippingSpec) -> Policy | None:

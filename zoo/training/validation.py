@@ -53,13 +53,17 @@ class Validation(Policy):
         self.loss, self.best_loss, self.best_step = state["loss"], state["best_loss"], state["best_step"]
         self.gate_shares = dict(state["gate_shares"])
 
-    def _validate(self, trainer: "Trainer", step: Step) -> None:
+    def measured(self, trainer: "Trainer") -> tuple[float, HeldOut]:
+        """The held-out loss of the model as it stands, in nats a byte, and this process's part of the measurement."""
         ranks = trainer.ranks
         own = self.batches[ranks.rank :: ranks.count]
         memory = ranks.whole(trainer.model, trainer.memory)
         held_out = measure(trainer.model, own, state=memory, precision=trainer.precision)
         sums = ranks.total({"loss": held_out.loss_sum, "targets": float(held_out.targets)})
-        self.loss = sums["loss"] / sums["targets"]
+        return sums["loss"] / sums["targets"], held_out
+
+    def _validate(self, trainer: "Trainer", step: Step) -> None:
+        self.loss, held_out = self.measured(trainer)
         self.gate_shares = _gate_shares(held_out)
         step.metrics["validation/loss"] = self.loss
         if math.isfinite(self.loss) and (self.best_loss is None or self.loss < self.best_loss):
