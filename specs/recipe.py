@@ -17,6 +17,7 @@ from specs.guards import (
 )
 from specs.objective import NextToken, ObjectiveSpec
 from specs.provenance import OURS, PHASE_1, PROTOTYPE, RECALL
+from specs.sleep import NoSleep, SleepSpec
 
 
 class RateFactors(Spec):
@@ -148,6 +149,7 @@ class RecipeSpec(NamedSpec):
     spikes: Annotated[SpikeSpec, PHASE_1] = Field(AverageRatio(), description="What is a loss spike, and what then.")
     recovery: Annotated[RecoverySpec, PHASE_1] = RecoveryCheckpoints()
     consolidation: Annotated[ConsolidationSpec, PHASE_1] = EveryInterval()
+    sleep: Annotated[SleepSpec, OURS] = NoSleep()
     monitor: Annotated[MonitorSpec, OURS] = MonitorSpec()
 
     @model_validator(mode="after")

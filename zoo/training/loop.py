@@ -24,7 +24,7 @@ from zoo.training.objectives.base import TrainingPass
 from zoo.training.objectives.build import build_objective
 from zoo.training.optimizer import build_optimizer, set_rate
 from zoo.training.policies import Policies
-from zoo.training.policy import Policy, Step
+from zoo.training.policy import Policy, Step, StepUndone
 from zoo.training.ranks import Ranks
 from zoo.training.recorder import Recorder, SilentRecorder
 from zoo.training.result import StopReason, TrainingResult
@@ -116,8 +116,11 @@ class Trainer:
             self.model.train()
             for policy in self.policies:
                 policy.phase_began(self)
-            while self.position < self.recipe.steps and not self._is_over():
-                step = self._attempt(self.position + 1)
+            while self.position < self.recipe.steps and not self.is_over():
+                try:
+                    step = self._attempt(self.position + 1)
+                except StepUndone:
+                    break
             self._tell("phase_ended", step)
             self._random_state = self.random_state()
         if self._failure is not None:
@@ -131,6 +134,15 @@ class Trainer:
     def fail(self, error: TrainingError) -> None:
         """Give up after the current step: `run` saves what stands and raises `error`. Every process must call it."""
         self._failure = self._failure or error
+
+    def is_over(self) -> bool:
+        """Whether a stop was asked for or a policy gave up, on any process. Every process must ask."""
+        interrupted, terminated, failed = self.ranks.any(
+            [self._stop == "interrupted", self._stop == "terminated", self._failure is not None]
+        )
+        if interrupted or terminated:
+            self._stop = "interrupted" if interrupted else "terminated"
+        return failed or self._stop is not None
 
     def event(self, kind: str, detail: Mapping[str, object]) -> None:
         """Tell the recorder, once for all processes, that something happened in the current step."""
@@ -248,15 +260,6 @@ class Trainer:
     def _tell(self, moment: Moment, step: Step) -> None:
         for policy in self.policies:
             getattr(policy, moment)(self, step)
-
-    def _is_over(self) -> bool:
-        """Whether a stop was asked for or a policy gave up, on any process."""
-        interrupted, terminated, failed = self.ranks.any(
-            [self._stop == "interrupted", self._stop == "terminated", self._failure is not None]
-        )
-        if interrupted or terminated:
-            self._stop = "interrupted" if interrupted else "terminated"
-        return failed or self._stop is not None
 
     def _stand_still(self) -> None:
         self._running = False

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from specs import guards as kinds
 from specs.recipe import RecipeSpec
+from specs.sleep import NoSleep
 from zoo.training.consolidation import Consolidation
 from zoo.training.guards.adagc import AdaGC
 from zoo.training.guards.adaptive_clipping import AdaptiveClipping
@@ -28,9 +29,14 @@ from zoo.training.probe import Probe
 from zoo.training.progress import ProgressReport
 from zoo.training.recording import Recording
 from zoo.training.schedule import warmup_steps
+from zoo.training.sleep.policy import Sleep
+from zoo.training.sleep.score import Score
 from zoo.training.stability import StabilityMonitor, UpdateSize
 from zoo.training.telemetry import Telemetry
 from zoo.training.validation import Validation
+
+if TYPE_CHECKING:
+    from zoo.training.loop import Trainer
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class Policies:
     clipping: Policy | None
     update_size: UpdateSize
     consolidation: Consolidation
+    sleep: Sleep | None
     recovery: Recovery | None
     post_mortem: PostMortem | None
     stability: StabilityMonitor
@@ -69,6 +76,7 @@ class Policies:
         recovery = Recovery(recipe.recovery) if isinstance(recipe.recovery, kinds.RecoveryCheckpoints) else None
         on_disk = recovery if recovery is not None and recovery.spec.on_disk else None
         validation = Validation(monitor.validate_every, recipe.steps)
+        report = ProgressReport(recipe.steps) if progress else None
         return cls(
             batch_gate=BatchGate(),
             finite_gate=FiniteGate(may_roll_back=recovery is not None),
@@ -76,6 +84,7 @@ class Policies:
             clipping=clipping(recipe.clipping),
             update_size=UpdateSize(monitor.probe_every),
             consolidation=Consolidation(recipe.consolidation, seed),
+            sleep=sleep(recipe, seed, objective, report),
             recovery=recovery,
             post_mortem=PostMortem(refused_batches, monitor.refused_batches) if refused_batches else None,
             stability=StabilityMonitor(),
@@ -92,18 +101,19 @@ class Policies:
             checkpoints=None
             if checkpoints is None
             else KeepCheckpoints(checkpoints, validation, monitor.checkpoint_every, monitor.keep_last, on_disk),
-            progress=ProgressReport(recipe.steps) if progress else None,
+            progress=report,
         )
 
     def around(self, further: Sequence[Policy]) -> list[Policy]:
         """All policies in order.
 
-        The gates come first, then spikes are told, then `further` ones act; recovery comes when weights and
-        memory of the step are final, the recorder after every measurement, checkpoints when everything is recorded.
+        The gates come first, then spikes are told, then `further` ones act; sleep comes when the step's own weights and
+        memory are final, recovery when nothing changes them any more, the recorder after every measurement, checkpoints
+        when everything is recorded.
         """
         ordered: list[Policy | None] = [
             self.batch_gate, self.finite_gate, self.spikes, *further, self.clipping, self.update_size,
-            self.consolidation, self.recovery, self.post_mortem, self.stability, self.telemetry,
+            self.consolidation, self.sleep, self.recovery, self.post_mortem, self.stability, self.telemetry,
             *self.objective, self.probe, self.validation, self.recording, self.checkpoints, self.progress,
         ]  # fmt: skip
         return [policy for policy in ordered if policy is not None]
@@ -135,3 +145,16 @@ def spike_guard(spec: kinds.SpikeSpec, may_roll_back: bool) -> SpikeGuard:
             return AverageRatio(spec, may_roll_back)
         case kinds.RobustDeviation():
             return RobustDeviation(spec, may_roll_back)
+
+
+def sleep(recipe: RecipeSpec, seed: int, objective: Objective, report: ProgressReport | None) -> Sleep | None:
+    """The policy of a kind of sleep; None: the recipe never sleeps."""
+    if isinstance(recipe.sleep, NoSleep):
+        return None
+    tell = {} if report is None else {"tell": report.asleep}
+
+    def score(trainer: "Trainer") -> Score:
+        held_out = objective.held_out(trainer)
+        return Score(held_out.loss, held_out.recall)
+
+    return Sleep(recipe.sleep, seed, score, **tell)

@@ -33,7 +33,7 @@ class Step:
     tokens: Tensor | None = None
     """This process's rows of every micro-batch: [accumulation, rows, T + 1]. `batch_ready` may replace them."""
     scored: Tensor | None = None
-    """[accumulation, rows, T]: at which inputs the next token counts; None: at all."""
+    """At which inputs the next token counts: [accumulation, rows, T], bool; None: at all."""
     state: MemoryState | None = None
     """After the forward: the memory that the step ended with."""
     loss: float = float("nan")
@@ -55,6 +55,10 @@ class Step:
         """Refuse, and return to the last recovery checkpoint if the recipe keeps any."""
         self.refuse(reason)
         self.rollback = True
+
+
+class StepUndone(Exception):
+    """A policy took the step back, as if it had never been attempted: training ends, and repeats it when it goes on."""
 
 
 class Policy:
@@ -86,7 +90,7 @@ class Policy:
     def rolled_back(self, trainer: "Trainer", then: Mapping[str, Any]) -> None:
         """Weights, moments, schedule, memory and random numbers are as they were at the recovery checkpoint.
 
-        `then` is what `recoverable` gave at that moment.
+        `then` is what `recoverable` and `recoverable_tensors` gave at that moment.
         """
 
     def phase_ended(self, trainer: "Trainer", step: Step) -> None:
@@ -106,8 +110,12 @@ class Policy:
         """The part of the state that belongs to the weights and returns with them: JSON values only."""
         return {}
 
+    def recoverable_tensors(self) -> dict[str, Tensor]:
+        """As `recoverable`, for tensors, which nobody changes in place afterwards. No name is in both."""
+        return {}
+
     def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint must keep besides, as tensors. Each process keeps its own."""
+        """What a checkpoint must keep besides, as tensors, not changed in place. Each process keeps its own."""
         return {}
 
     def load_tensors(self, trainer: "Trainer", tensors: Mapping[str, Tensor]) -> None:

@@ -1,6 +1,7 @@
 """Progress on stderr: a bar on a terminal, a plain line every tenth of the steps elsewhere."""
 
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from zoo.training.loop import Trainer
 
 LINES = 10
+SECONDS_BETWEEN_LINES = 10.0
+"""Of a sleep, where there is no terminal."""
 
 
 class ProgressReport(Policy):
@@ -26,6 +29,7 @@ class ProgressReport(Policy):
         self._task = TaskID(0)
         self._every = max(1, steps // LINES)
         self._validation = ""
+        self._told = 0.0
 
     def batch_ready(self, trainer: "Trainer", step: Step) -> None:
         if self.bar is None and sys.stderr.isatty():
@@ -51,6 +55,17 @@ class ProgressReport(Policy):
 
     def step_refused(self, trainer: "Trainer", step: Step) -> None:
         self.step_taken(trainer, step)
+
+    def asleep(self, done: int, total: int) -> None:
+        """Show how far a sleep has come: in the bar at once, as a line at most every ten seconds."""
+        figures = f"asleep, update {done}/{total}"
+        if self.bar is not None:
+            self.bar.update(self._task, figures=figures)
+        elif done == 0:
+            self._told = time.monotonic()
+        elif time.monotonic() - self._told >= SECONDS_BETWEEN_LINES:
+            self._told = time.monotonic()
+            sys.stderr.write(f"{figures}\n")
 
     def close(self) -> None:
         if self.bar is not None:

@@ -59,7 +59,7 @@ class Ranks:
         if self.count == 1:
             return state
         dimensions = batch_dimensions(model)
-        gathered = {name: self._gather(tensor, dimensions.get(name)) for name, tensor in state.tensors().items()}
+        gathered = {name: self.gather(tensor, dimensions.get(name)) for name, tensor in state.tensors().items()}
         return type(state).from_tensors(gathered)
 
     def share(self, model: MemoryLanguageModel[StateT], state: StateT) -> StateT:
@@ -73,7 +73,10 @@ class Ranks:
         }
         return type(state).from_tensors(own)
 
-    def _gather(self, tensor: Tensor, dimension: int | None) -> Tensor:
+    def gather(self, tensor: Tensor, dimension: int | None) -> Tensor:
+        """The tensors of all processes, one after the other along `dimension`; None: the first process's."""
+        if self.count == 1:
+            return tensor
         on_device = tensor.detach().to(self.accelerator.device)
         rows_first = on_device[None] if dimension is None else on_device.movedim(dimension, 0)
         gathered: Tensor = self.accelerator.gather(rows_first.contiguous())

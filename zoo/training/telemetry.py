@@ -21,8 +21,8 @@ WALL_CLOCK_METRICS = frozenset({TOKENS_PER_SECOND})
 class Telemetry(Policy):
     """Adds the forward's readings, `train/<memory>_size` and tokens a second of the step, all processes together.
 
-    The clock runs from the ready batch to the taken step, consolidation included; probing, validation and saving are
-    left out.
+    The clock runs from the ready batch to the taken step, consolidation and sleep included; probing, validation and
+    saving are left out.
     """
 
     name = "telemetry"

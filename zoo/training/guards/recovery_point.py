@@ -27,6 +27,8 @@ class RecoveryPoint:
     random_state: Mapping[str, Tensor]
     policies: Mapping[str, Any]
     """What the policies said is recoverable, of those that have any such state."""
+    policy_tensors: Mapping[str, Tensor]
+    """Their recoverable tensors, as `<policy>/<name>`."""
 
     @classmethod
     def of(cls, trainer: "Trainer") -> "RecoveryPoint":
@@ -39,16 +41,25 @@ class RecoveryPoint:
             trainer.memory,
             trainer.random_state(),
             copy.deepcopy({policy.name: own for policy in trainer.policies if (own := policy.recoverable())}),
+            {
+                f"{policy.name}/{name}": tensor
+                for policy in trainer.policies
+                for name, tensor in policy.recoverable_tensors().items()
+            },
         )
 
     def restore(self, trainer: "Trainer") -> None:
         """Bring everything back but the place in the data, and tell every policy."""
+        self.bring_back(trainer)
+        for policy in trainer.policies:
+            policy.rolled_back(trainer, {**self.policies.get(policy.name, {}), **self._tensors_of(policy.name)})
+
+    def bring_back(self, trainer: "Trainer") -> None:
+        """As `restore`, and tell nobody."""
         trainer.model.load_state_dict(dict(self.weights))
         snapshot.set_optimizer(trainer, _copies(self.moments))
         trainer.memory, trainer.taken = self.memory, self.taken
         snapshot.set_random_state(trainer.device, self.random_state)
-        for policy in trainer.policies:
-            policy.rolled_back(trainer, self.policies.get(policy.name, {}))
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by `<part>/<name>`, for a checkpoint."""
@@ -57,6 +68,7 @@ class RecoveryPoint:
             "moments": self.moments,
             "memory": self.memory.tensors(),
             "random_state": self.random_state,
+            "policies": self.policy_tensors,
         }
         return {f"{part}/{name}": tensor for part, named in parts.items() for name, tensor in named.items()}
 
@@ -69,10 +81,16 @@ class RecoveryPoint:
         cls, trainer: "Trainer", description: Mapping[str, Any], tensors: Mapping[str, Tensor]
     ) -> "RecoveryPoint":
         """The point that `description` and `tensors` told of."""
-        parts: dict[str, dict[str, Tensor]] = {"weights": {}, "moments": {}, "memory": {}, "random_state": {}}
+        parts: dict[str, dict[str, Tensor]] = {
+            "weights": {},
+            "moments": {},
+            "memory": {},
+            "random_state": {},
+            "policies": {},
+        }
         for key, tensor in tensors.items():
             part, name = key.split("/", 1)
-            parts[part][name] = tensor if part == "random_state" else tensor.to(trainer.device)
+            parts[part][name] = tensor if part in ("random_state", "policies") else tensor.to(trainer.device)
         memory = type(trainer.model.initial_state(1)).from_tensors(parts["memory"])
         return cls(
             description["position"],
@@ -82,7 +100,12 @@ class RecoveryPoint:
             memory,
             parts["random_state"],
             description["policies"],
+            parts["policies"],
         )
+
+    def _tensors_of(self, policy: str) -> dict[str, Tensor]:
+        prefix = f"{policy}/"
+        return {n.removeprefix(prefix): t for n, t in self.policy_tensors.items() if n.startswith(prefix)}
 
 
 def first_non_finite(trainer: "Trainer") -> str | None:

@@ -1,0 +1,106 @@
+"""Sleep: every so many steps training pauses, and the model is trained a little on dreams of its own.
+
+The user's Cortex v2 command has one option for it, `--sleep_interval`: here `recipe.sleep.every`. What its sleep phase
+does has numbers and no options there; here they are the defaults of `kind: noise`: 8 AdamW steps (`steps`) at 1e-4
+(`learning_rate`) on 4 (`batch_size`) dreams of 64 random tokens (`length`), clipped at 1.0 (`clip`).
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from specs.base import PositiveFloat, PositiveInt, Spec
+from specs.provenance import OURS, USER_RUN, Source
+
+EWC = Source("elastic weight consolidation, Kirkpatrick et al. 2017, arXiv:1612.00796", "paper")
+HARMLESS = Source("bounds of the property sleep_harms_nothing", "ours")
+
+
+class AcceptAlways(Spec):
+    """What a sleep did to the weights stays, as long as the held-out loss is finite."""
+
+    kind: Literal["always"] = "always"
+
+
+class AcceptHeldOut(Spec):
+    """A sleep is taken back, bit for bit, unless loss and recall hold against those before the run's first sleep."""
+
+    kind: Literal["held_out"] = "held_out"
+    max_loss_ratio: Annotated[PositiveFloat, HARMLESS] = Field(
+        1.02, description="Highest held-out loss after a sleep, relative to that before the first one."
+    )
+    max_recall_drop: Annotated[float, Field(ge=0, le=1), HARMLESS] = Field(
+        0.02, description="Largest fall of recall, where the training objective measures any."
+    )
+
+
+AcceptanceSpec = Annotated[AcceptAlways | AcceptHeldOut, Field(discriminator="kind")]
+
+
+class NoSleep(Spec):
+    """Training never pauses."""
+
+    kind: Literal["never"] = "never"
+
+
+class SleepBase(Spec):
+    """What every kind of sleep has: AdamW of its own, behind a finite gate and a clip of its own."""
+
+    every: Annotated[PositiveInt, USER_RUN] = Field(512, description="Optimiser steps from one sleep to the next.")
+    steps: Annotated[PositiveInt, USER_RUN] = Field(8, description="Updates of one sleep.")
+    learning_rate: Annotated[PositiveFloat, USER_RUN] = 1e-4
+    batch_size: Annotated[PositiveInt, USER_RUN] = Field(4, description="Dreams of one update.")
+    clip: Annotated[PositiveFloat, USER_RUN] = Field(1.0, description="Highest global L2 norm of an update's gradient.")
+    kl_weight: Annotated[float, Field(ge=0), OURS] = Field(
+        0.0, description="Weight of KL(before ‖ now) to the frozen self from before this sleep, on the dreams."
+    )
+    ewc_weight: Annotated[float, Field(ge=0), EWC] = Field(
+        0.0, description="Weight of ½ Σ F (θ − θ before)², F the diagonal Fisher information of examples seen."
+    )
+    reservoir: Annotated[PositiveInt, OURS] = Field(
+        32, description="Training examples kept, a uniform sample of those seen, where replay or EWC uses them."
+    )
+    acceptance: Annotated[AcceptanceSpec, OURS] = AcceptHeldOut()
+
+    @property
+    def keeps_examples(self) -> bool:
+        """Whether anything reads the reservoir."""
+        return self.ewc_weight > 0
+
+
+class NoiseSleep(SleepBase):
+    """Dreams are uniformly random tokens; the loss is the cross-entropy of the next one. The user's mechanism."""
+
+    kind: Literal["noise"] = "noise"
+    length: Annotated[PositiveInt, USER_RUN] = Field(64, description="Tokens of a dream, its last target besides.")
+
+
+class ReplaySleep(SleepBase):
+    """Dreams are whole training examples out of the reservoir; the loss is that of their scored targets."""
+
+    kind: Literal["replay"] = "replay"
+
+    @property
+    def keeps_examples(self) -> bool:
+        return True
+
+
+class GeneratedSleep(SleepBase):
+    """Dreams are sampled from the model itself, after a prompt of a few random tokens; the prompt is not scored."""
+
+    kind: Literal["generated"] = "generated"
+    length: Annotated[PositiveInt, USER_RUN] = Field(64, description="Tokens of a dream, its last target besides.")
+    temperature: Annotated[PositiveFloat, OURS] = 1.0
+    prompt_length: Annotated[PositiveInt, OURS] = Field(4, description="Random tokens that a dream begins with.")
+
+    @model_validator(mode="after")
+    def _something_is_sampled(self) -> Self:
+        if self.prompt_length > self.length:
+            raise ValueError(f"prompt_length must be at most length = {self.length}, got {self.prompt_length}")
+        return self
+
+
+Dreaming = NoiseSleep | ReplaySleep | GeneratedSleep
+"""Every kind that does anything."""
+
+SleepSpec = Annotated[NoSleep | NoiseSleep | ReplaySleep | GeneratedSleep, Field(discriminator="kind")]

@@ -1,0 +1,178 @@
+"""When the model sleeps, whether the sleep may stay, and what is remembered of it."""
+
+from collections.abc import Callable, Mapping
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from specs.sleep import Dreaming
+from zoo.training.policy import Policy, Step, StepUndone
+from zoo.training.sleep.night import Night
+from zoo.training.sleep.reservoir import Example, Reservoir
+from zoo.training.sleep.score import Score, objection
+from zoo.training.sleep.undo import StepBefore, Weights
+from zoo.training.sleep.updates import DreamUpdates
+
+if TYPE_CHECKING:
+    from zoo.training.loop import Trainer
+
+RESERVOIR_STREAM = 4
+"""Keeps these random numbers apart from every other use of the experiment's seed."""
+
+Tell = Callable[[int, int], None]
+
+
+def _tell_nobody(_done: int, _all: int) -> None:
+    """For a run without progress display."""
+
+
+class Sleep(Policy):
+    """Sleeps after every `every`th step, once its weights and memory are final; after a refused one with the next.
+
+    Only trainable parameters change, by updates of the sleep's own. Training's memory, moments, schedule and random
+    numbers are as they were before. A sleep that may not stay leaves the very bits that it found.
+
+    When a stop is asked for in mid-sleep, the whole step is taken back as if it had not been attempted, so a run that
+    goes on repeats it, and ends with the bits of a run that nobody stopped.
+
+    After a rollback the reservoir holds what it held then and the score before the first sleep is that of then. The
+    numbers of the sleeps go on: none is dreamt twice.
+    """
+
+    name = "sleep"
+
+    def __init__(
+        self, spec: Dreaming, seed: int, score: Callable[["Trainer"], Score], tell: Tell = _tell_nobody
+    ) -> None:
+        self.spec = spec
+        self.seed = seed
+        self.score = score
+        self.tell = tell
+        self.reservoir = Reservoir(spec.reservoir)
+        self.reference: Score | None = None
+        """Before the first sleep."""
+        self.due = False
+        self.sleeps = 0
+        """Slept so far; the next one's random numbers follow from it."""
+        self.accepted = 0
+        self.updates_taken = 0
+        """In all sleeps so far, those that were taken back included."""
+        self.updates_refused = 0
+        self._before_step: StepBefore | None = None
+
+    def batch_ready(self, trainer: "Trainer", step: Step) -> None:
+        self._before_step = StepBefore.of(trainer) if self._is_due(step) else None
+
+    def step_taken(self, trainer: "Trainer", step: Step) -> None:
+        if self.spec.keeps_examples:
+            self._keep_examples(trainer, step)
+        if self._is_due(step):
+            self._sleep(trainer, step)
+            self.due = False
+        self._before_step = None
+
+    def step_refused(self, trainer: "Trainer", step: Step) -> None:
+        self.due = self._is_due(step)
+        self._before_step = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "reference": None if self.reference is None else self.reference.as_json(),
+            "due": self.due,
+            "sleeps": self.sleeps,
+            "accepted": self.accepted,
+            "updates_taken": self.updates_taken,
+            "updates_refused": self.updates_refused,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._set_reference(state["reference"])
+        self.due, self.sleeps, self.accepted = state["due"], state["sleeps"], state["accepted"]
+        self.updates_taken, self.updates_refused = state["updates_taken"], state["updates_refused"]
+
+    def tensors(self) -> dict[str, Tensor]:
+        return self.reservoir.tensors()
+
+    def load_tensors(self, trainer: "Trainer", tensors: Mapping[str, Tensor]) -> None:
+        self.reservoir = Reservoir.from_tensors(self.spec.reservoir, tensors)
+
+    def recoverable(self) -> dict[str, Any]:
+        return {"reference": None if self.reference is None else self.reference.as_json()}
+
+    def recoverable_tensors(self) -> dict[str, Tensor]:
+        return self.reservoir.tensors()
+
+    def rolled_back(self, trainer: "Trainer", then: Mapping[str, Any]) -> None:
+        self._set_reference(then.get("reference"))
+        self.reservoir = Reservoir.from_tensors(self.spec.reservoir, then)
+
+    def _set_reference(self, reference: Mapping[str, Any] | None) -> None:
+        self.reference = None if reference is None else Score(**reference)
+
+    def _is_due(self, step: Step) -> bool:
+        return self.due or step.number % self.spec.every == 0
+
+    def _keep_examples(self, trainer: "Trainer", step: Step) -> None:
+        """Offer the step's examples, those of all processes, to the reservoir."""
+        assert step.tokens is not None
+        scored = torch.ones_like(step.tokens[..., 1:], dtype=torch.bool) if step.scored is None else step.scored
+        tokens, scored = (trainer.ranks.gather(part, 1).flatten(0, 1).cpu() for part in (step.tokens, scored))
+        random = np.random.default_rng([self.seed, RESERVOIR_STREAM, step.number])
+        examples = (Example(row.clone(), counted.clone()) for row, counted in zip(tokens, scored, strict=True))
+        self.reservoir = self.reservoir.offered(examples, random)
+
+    def _sleep(self, trainer: "Trainer", step: Step) -> None:
+        before = self.score(trainer)
+        weights = Weights.of(trainer.model)
+        try:
+            night = Night(trainer, self.spec, self.sleeps + 1, self.reservoir, weights)
+            finished = night.dream(self.tell)
+        except BaseException:
+            weights.restore(trainer.model)
+            raise
+        if not finished:
+            self._undo(trainer)
+        after = self.score(trainer)
+        self.reference = self.reference or before
+        reason = objection(self.spec.acceptance, self.reference, after)
+        if reason is not None:
+            weights.restore(trainer.model)
+        self._record(trainer, step, night.updates, before, after, reason)
+
+    def _undo(self, trainer: "Trainer") -> None:
+        assert self._before_step is not None
+        before, self._before_step = self._before_step, None
+        before.restore(trainer)
+        raise StepUndone
+
+    def _record(
+        self, trainer: "Trainer", step: Step, made: DreamUpdates, before: Score, after: Score, reason: str | None
+    ) -> None:
+        self.sleeps += 1
+        self.accepted += reason is None
+        self.updates_taken += made.taken
+        self.updates_refused += made.refused
+        if made.losses:
+            step.metrics["sleep/loss"] = fmean(made.losses)
+        step.metrics["sleep/post_loss"] = after.loss
+        step.metrics["sleep/updates_taken"] = made.taken
+        step.metrics["sleep/updates_refused"] = made.refused
+        step.metrics["sleep/accepted"] = float(reason is None)
+        trainer.event(
+            "sleep",
+            {
+                "kind": self.spec.kind,
+                "number": self.sleeps,
+                "updates_taken": made.taken,
+                "updates_refused": made.refused,
+                "loss_before": before.loss,
+                "loss_after": after.loss,
+                "recall_before": before.recall,
+                "recall_after": after.recall,
+                "accepted": reason is None,
+                "reason": reason,
+            },
+        )
