@@ -14,7 +14,11 @@ from matplotlib.figure import Figure
 
 from harness.tracking.base import RunStopped
 
-SOURCE_COLOURS = {"current": "#4C72B0", "short_term": "#DD8452", "long_term": "#55A868"}
+SOURCE_COLOURS = {
+    "current": "#4C72B0", "short_term": "#DD8452", "long_term": "#55A868",
+    "window": "#4C72B0", "fast_weights": "#DD8452",
+}  # fmt: skip
+RECALL = "validation/recall/gap_"
 OTHER_COLOUR = "#8C8C8C"
 TRAINING, PROBE, VALIDATION, REFERENCE = "#9DB7D5", "#2F5D8C", "#C8423B", "#555555"
 LABEL_HEIGHT = 0.028
@@ -45,6 +49,8 @@ def draw_curves(path: Path, metrics: Metrics, summary: Mapping[str, Any], *, tit
         ]
         if any(name.startswith("memory/gate_share/") for line in metrics for name in line):
             panels.append(lambda axes: _gate_shares(axes, metrics))
+        if any(name.startswith(RECALL) for line in metrics for name in line):
+            panels.append(lambda axes: _recall(axes, metrics))
         grid = figure.add_gridspec(2, len(panels), height_ratios=(1.6, 1))
         _losses(figure.add_subplot(grid[0, :]), metrics, summary)
         for column, draw in enumerate(panels):
@@ -111,6 +117,18 @@ def _gate_shares(axes: Axes, metrics: Metrics) -> None:
     middles = [sum(last[:i]) + share / 2 for i, share in enumerate(last)]
     texts = [f"{source.replace('_', ' ')} {share:.2f}" for source, share in zip(sources, last, strict=True)]
     _label_at_the_right(axes, list(zip(middles, texts, colours, strict=True)))
+
+
+def _recall(axes: Axes, metrics: Metrics) -> None:
+    """A line for each gap that is trained on, the longest the darkest."""
+    gaps = sorted({int(name.removeprefix(RECALL)) for line in metrics for name in line if name.startswith(RECALL)})
+    shades = matplotlib.colormaps["Blues"]
+    for place, gap in enumerate(gaps, start=1):
+        steps, values = series(metrics, f"{RECALL}{gap}")
+        axes.plot(steps, values, "o-", color=shades(0.25 + 0.75 * place / len(gaps)), markersize=3, label=str(gap))
+    axes.set_ylim(-0.02, 1.05)
+    axes.set_title("Held-out answers right, by gap")
+    axes.legend(loc="lower right", fontsize=7, title_fontsize=7)
 
 
 def _loss_ratio(axes: Axes, metrics: Metrics, summary: Mapping[str, Any], bound: float) -> None:
