@@ -49,10 +49,11 @@ def draw_curves(path: Path, metrics: Metrics, summary: Mapping[str, Any], *, tit
         ]
         if any(name.startswith("memory/gate_share/") for line in metrics for name in line):
             panels.append(lambda axes: _gate_shares(axes, metrics))
-        if any(name.startswith(RECALL) for line in metrics for name in line):
-            panels.append(lambda axes: _recall(axes, metrics))
         grid = figure.add_gridspec(2, len(panels), height_ratios=(1.6, 1))
-        _losses(figure.add_subplot(grid[0, :]), metrics, summary)
+        asks = any(name.startswith(RECALL) for line in metrics for name in line)
+        _losses(figure.add_subplot(grid[0, : len(panels) - asks]), metrics, summary)
+        if asks:
+            _recall(figure.add_subplot(grid[0, -1]), metrics)
         for column, draw in enumerate(panels):
             axes = figure.add_subplot(grid[1, column])
             draw(axes)
@@ -127,8 +128,9 @@ def _recall(axes: Axes, metrics: Metrics) -> None:
         steps, values = series(metrics, f"{RECALL}{gap}")
         axes.plot(steps, values, "o-", color=shades(0.25 + 0.75 * place / len(gaps)), markersize=3, label=str(gap))
     axes.set_ylim(-0.02, 1.05)
-    axes.set_title("Held-out answers right, by gap")
-    axes.legend(loc="lower right", fontsize=7, title_fontsize=7)
+    axes.set_title("Held-out recall by gap")
+    axes.set_xlabel("optimiser step")
+    axes.legend(loc="lower right", fontsize=8)
 
 
 def _loss_ratio(axes: Axes, metrics: Metrics, summary: Mapping[str, Any], bound: float) -> None:
