@@ -137,6 +137,7 @@ def trained(experiment: ExperimentSpec, runs: Path, *, aim: bool, faults: Faults
 
     def began(run: "Run") -> None:
         say(_intention(experiment))
+        tell(_doubts(experiment))
         say(f"run folder: {run.path}")
 
     run = train_run(
@@ -172,6 +173,7 @@ def _resume(experiment: ExperimentSpec, path: Path, checkpoint: str, *, aim: boo
 
     def began(run: "Run") -> None:
         say(_intention(experiment))
+        tell(_doubts(experiment))
         say(f"goes on at step {run.manifest['resumed'][-1]['from_step']}: {run.path}")
 
     run = resume_run(
@@ -225,6 +227,14 @@ def _unchecked(run: "Run", json_file: Path | None) -> int:
     say(f"next: cortexzoo check {run.path}")
     write_json(json_file, to_json_value({"folder": str(run.path), "summary": run.summary}))
     return FINE
+
+
+def _doubts(experiment: ExperimentSpec) -> list[str]:
+    """What is allowed but hardly meant."""
+    objective = experiment.recipe.objective
+    if isinstance(objective, Recall) and objective.bptt_chunks == 1:
+        return ["recipe.objective.bptt_chunks is 1: no gradient crosses a chunk, so nothing teaches the memory to write"]
+    return []
 
 
 def _intention(experiment: ExperimentSpec) -> str:
