@@ -65,6 +65,9 @@ class MixerSpec(Spec):
     conv: Annotated[ShortConvSpec, RECALL] = ShortConvSpec()
     persistence: Annotated[PersistenceSpec, RECALL] = PersistenceSpec()
     write_bias: Annotated[GateBias, RECALL] = Field(-1.0, description="Write strength at the start: sigmoid of this.")
+    write_threshold: Annotated[float, Field(ge=0, lt=1), OURS] = Field(
+        0.0, description="A write weaker than this share of the strongest is none at all."
+    )
     negative_eigenvalues: Annotated[bool, OURS] = Field(
         False, description="Write strengths up to 2, so that a write can turn a direction of the memory around."
     )
