@@ -24,6 +24,9 @@ class RateFactors(Spec):
     short_term: Annotated[PositiveFloat, OURS, Neutral(1.0)] = 1.0
     long_term: Annotated[PositiveFloat, OURS, Neutral(1.0)] = 1.0
     consolidator: Annotated[PositiveFloat, OURS, Neutral(1.0)] = 1.0
+    gates: Annotated[PositiveFloat, OURS, Neutral(1.0)] = Field(
+        1.0, description="Persistence and write strength of a hybrid's sidecars."
+    )
 
 
 class AdamWSpec(Spec):
