@@ -170,6 +170,17 @@ class PackagedBackbone(Spec):
     dtype: Annotated[Dtype, OURS] = "float32"
 
 
+class ScratchBackbone(Spec):
+    """No pretrained base: fresh weights that train along with the sidecars and are saved with them."""
+
+    kind: Literal["scratch"] = "scratch"
+    architecture: Annotated[ArchitectureSpec, OURS] = Qwen2Architecture()
+    init_std: Annotated[PositiveFloat, OURS] = Field(
+        0.02, description="Standard deviation of fresh embeddings and projections."
+    )
+
+
 BackboneSpec = Annotated[
-    TrainedBackbone | HubBackbone | FolderBackbone | GGUFBackbone | PackagedBackbone, Field(discriminator="kind")
+    TrainedBackbone | HubBackbone | FolderBackbone | GGUFBackbone | PackagedBackbone | ScratchBackbone,
+    Field(discriminator="kind"),
 ]

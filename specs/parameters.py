@@ -26,7 +26,7 @@ def parameter_count(variant: VariantSpec) -> int:
 
 
 def base_parameter_count(architecture: ArchitectureSpec) -> int:
-    """The number of frozen parameters of a base, tied embeddings counted once."""
+    """The number of parameters of a base, tied embeddings counted once."""
     if isinstance(architecture, GPT2Architecture):
         return _gpt2(architecture)
     return _rotary(architecture)
@@ -84,7 +84,8 @@ def _sidecars(variant: HybridSpec) -> int:
     projections = 4 * d * inner + 3 * inner * mixer.conv.kernel_size
     memory = 2 * _linear(d, heads) + mixer.head_dim  # persistence, write strength, norm of the read-out
     window = heads  # sharpness
-    return len(variant.sidecar_layers) * (projections + memory + window + _linear(2 * inner, heads))
+    learning = base_parameter_count(variant.backbone.architecture) if variant.backbone.kind == "scratch" else 0
+    return learning + len(variant.sidecar_layers) * (projections + memory + window + _linear(2 * inner, heads))
 
 
 def _rotary(architecture: RotaryArchitecture) -> int:

@@ -20,6 +20,7 @@ from specs.backbone import (
     HubBackbone,
     PackagedBackbone,
     RotaryArchitecture,
+    ScratchBackbone,
     TrainedBackbone,
 )
 from zoo.models.errors import BackboneError
@@ -29,10 +30,13 @@ from zoo.models.trained_base import trained_weights
 
 
 def load_backbone(spec: BackboneSpec) -> FrozenBase:
-    """The frozen base that a spec names; under `torch.device("meta")` its shapes only, without file or network.
+    """The base that a spec names; under `torch.device("meta")` its shapes only, without file or network.
 
-    torch's generators are left as they were. Raises `BackboneError`, and what training raises for a `trained` one.
+    torch's generators are left as they were, but for one from scratch, whose weights come from them. Raises
+    `BackboneError`, and what training raises for a `trained` one.
     """
+    if isinstance(spec, ScratchBackbone):
+        return _scratch(spec)
     with torch.random.fork_rng():
         if torch.get_default_device().type == "meta":
             return _freeze(_empty_network(spec.architecture), spec.kind)
@@ -80,10 +84,14 @@ def random_backbone(architecture: ArchitectureSpec, seed: int = 0) -> FrozenBase
         return _freeze(_empty_network(architecture), f"random base of seed {seed}")
 
 
-def _freeze(network: nn.Module, name: str) -> FrozenBase:
+def _freeze(network: nn.Module, name: str, *, learns: bool = False) -> FrozenBase:
     from transformers import DynamicCache
 
-    return FrozenBase.of(network, name, DynamicCache)
+    return FrozenBase.of(network, name, DynamicCache, learns=learns)
+
+
+def _scratch(spec: ScratchBackbone) -> FrozenBase:
+    return _freeze(_empty_network(spec.architecture, spec.init_std), "base from scratch", learns=True)
 
 
 def _trained(spec: TrainedBackbone) -> nn.Module:
@@ -92,11 +100,16 @@ def _trained(spec: TrainedBackbone) -> nn.Module:
     return network
 
 
-def _empty_network(architecture: ArchitectureSpec) -> nn.Module:
-    """The network of these shapes with weights from torch's generator."""
+def _empty_network(architecture: ArchitectureSpec, init_std: float | None = None) -> nn.Module:
+    """The network of these shapes with weights from torch's generator; with `init_std` of that size, and no dropout."""
     from transformers import AutoModelForCausalLM
 
-    network = AutoModelForCausalLM.from_config(_config(architecture), attn_implementation="sdpa", dtype=torch.float32)
+    config = _config(architecture)
+    if init_std is not None:
+        config.initializer_range = init_std
+        if architecture.layout == "gpt2":
+            config.resid_pdrop = config.embd_pdrop = config.attn_pdrop = 0.0
+    network = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa", dtype=torch.float32)
     return cast(nn.Module, network)
 
 

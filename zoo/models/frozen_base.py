@@ -1,4 +1,4 @@
-"""A frozen language model as sidecars see it: decoder layers whose normed input is read and whose output is edited."""
+"""A language model as sidecars see it: decoder layers whose normed input is read and whose output is edited."""
 
 import hashlib
 from collections.abc import Callable, Collection
@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from zoo.models.errors import BackboneError
@@ -26,9 +26,9 @@ Edit = Callable[[int, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class FrozenBase:
-    """A causal language model that never changes: no gradient for its weights, no dropout, no memory of its own.
+    """A causal language model without dropout or memory of its own, which never changes unless it `learns`.
 
-    It is no torch module, so that whatever holds it neither counts, trains nor saves its parameters.
+    It is no torch module, so that whatever holds it neither counts, trains nor saves its parameters by accident.
     """
 
     network: nn.Module
@@ -37,11 +37,15 @@ class FrozenBase:
     new_cache: Callable[[], Any]
     name: str
     sha256: str
-    """Hex digest of all weights as float32: the same for one base in every dtype that holds its values."""
+    """Hex digest of all weights as float32: the same for one base in every dtype that holds its values.
+
+    Empty for a base that learns."""
+    learns: bool = False
+    """Its weights take gradients."""
 
     @classmethod
-    def of(cls, network: nn.Module, name: str, new_cache: Callable[[], Any]) -> "FrozenBase":
-        """Freeze `network`. Raises `BackboneError` naming the parts that sidecars need and it has not."""
+    def of(cls, network: nn.Module, name: str, new_cache: Callable[[], Any], *, learns: bool = False) -> "FrozenBase":
+        """Freeze `network` unless it `learns`. Raises `BackboneError` naming what sidecars need and it has not."""
         place = next((place for place in LAYER_PLACES if _part(network, place) is not None), None)
         layers = () if place is None else tuple(_part(network, place))
         missing = [] if layers else [f"decoder layers ({' or '.join(LAYER_PLACES)})"]
@@ -55,8 +59,8 @@ class FrozenBase:
                 f"{name}: a {type(network).__name__} has no place for sidecars, it lacks {'; '.join(missing)}: "
                 "use a base of the Llama, Mistral, Qwen2, Qwen3 or GPT-2 layout"
             )
-        network.eval().requires_grad_(False)
-        return cls(network, layers, norms, new_cache, name, content_hash(network))
+        network.eval().requires_grad_(learns)
+        return cls(network, layers, norms, new_cache, name, "" if learns else content_hash(network), learns)
 
     def run(
         self,
@@ -67,10 +71,12 @@ class FrozenBase:
         *,
         keep_cache: bool,
         last_logits_only: bool = False,
-    ) -> tuple[Float[Tensor, "batch scored vocab"], BaseCache]:
+        scored: Bool[Tensor, "batch time"] | None = None,
+    ) -> tuple[Float[Tensor, "*scored vocab"], BaseCache]:
         """Logits after `tokens`, with `edit` applied to the `edited` layers; and the cache, if it is to be kept.
 
-        Positions count from the first cached token. With `last_logits_only` the last token alone is scored.
+        Positions count from the first cached token. With `last_logits_only` the last token alone is scored, with
+        `scored` only the tokens it marks, and the logits are [number of them, vocab].
         """
         past = None
         if cache or keep_cache:
@@ -80,6 +86,8 @@ class FrozenBase:
         with ExitStack() as hooks:
             for index in edited:
                 _hook(hooks, self.layers[index], self.norms[index], partial(edit, index))
+            if scored is not None:
+                _choose(hooks, self.network, scored)
             output = self.network(
                 input_ids=tokens,
                 past_key_values=past,
@@ -118,6 +126,15 @@ def _hook(hooks: ExitStack, layer: nn.Module, norm: nn.Module, edit: Callable[[T
 
     hooks.callback(norm.register_forward_hook(note).remove)
     hooks.callback(layer.register_forward_hook(change).remove)
+
+
+def _choose(hooks: ExitStack, network: Any, scored: Tensor) -> None:
+    """Until `hooks` is closed: the vocabulary projection sees the `scored` places alone."""
+
+    def choose(_module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+        return (inputs[0][scored],)
+
+    hooks.callback(network.get_output_embeddings().register_forward_pre_hook(choose).remove)
 
 
 def _part(module: nn.Module, place: str) -> Any:

@@ -2,10 +2,10 @@
 
 from abc import abstractmethod
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, Self, TypeVar
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 
@@ -37,7 +37,8 @@ StateT = TypeVar("StateT", bound=MemoryState)
 class ModelOutput(Generic[StateT]):
     """One forward call's result. `readings` are detached scalars such as `memory/gate_share/short_term`."""
 
-    logits: Float[Tensor, "batch time vocab"]
+    logits: Float[Tensor, "*places vocab"]
+    """[B, T, V], or [places, V] of the places that were asked for."""
     state: StateT
     readings: dict[str, Tensor] = field(default_factory=dict)
 
@@ -68,6 +69,17 @@ class MemoryLanguageModel(nn.Module, Generic[StateT]):
         Memories named in `without` are switched off: neither read nor written.
         Raises `ValueError` when the state belongs to another batch size.
         """
+
+    def logits_at(
+        self,
+        tokens: Int[Tensor, "batch time"],
+        scored: Bool[Tensor, "batch time"],
+        state: StateT | None = None,
+        without: Collection[str] = (),
+    ) -> ModelOutput[StateT]:
+        """As `forward`, with `logits[scored]` alone, [places, V]: cheaper where a model can skip the rest."""
+        output: ModelOutput[StateT] = self(tokens, state, without)
+        return replace(output, logits=output.logits[scored])
 
     def reach(self, without: Collection[str] = ()) -> int | None:
         """How many tokens before its chunk a logit can depend on at most, without these memories; None: on all."""

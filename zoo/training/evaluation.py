@@ -38,14 +38,18 @@ def next_token_loss(
     scored: Bool[Tensor, "batch time"] | None = None,
 ) -> Float[Tensor, ""]:
     """As `lm_loss`, of logits that are there. Where nothing is scored the loss is 0."""
-    with torch.autocast(tokens.device.type, enabled=False):
-        chosen, targets = logits.flatten(0, 1), tokens[:, 1:].flatten()
-        if scored is not None:
-            chosen, targets = chosen[scored.flatten()], targets[scored.flatten()]
-        exact = chosen if chosen.dtype == torch.float64 else chosen.float()
-        if scored is None:
-            return F.cross_entropy(exact, targets)
-        return F.cross_entropy(exact, targets, reduction="sum") / max(1, len(targets))
+    if scored is None:
+        return mean_cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
+    return mean_cross_entropy(logits[scored], tokens[:, 1:][scored])
+
+
+def mean_cross_entropy(logits: Float[Tensor, "places vocab"], targets: Int[Tensor, " places"]) -> Float[Tensor, ""]:
+    """In nats and fp32 (fp64 for fp64 logits), whatever autocast says; 0 where there is no place."""
+    with torch.autocast(logits.device.type, enabled=False):
+        exact = logits if logits.dtype == torch.float64 else logits.float()
+        if not len(targets):
+            return exact.sum()  # of nothing, but with a gradient
+        return F.cross_entropy(exact, targets)
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:

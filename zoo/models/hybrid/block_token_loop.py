@@ -40,7 +40,9 @@ def _step(
     )
     gates = sidecar.memory.gates
     log_decay = F.logsigmoid(F.linear(x, gates.persistence.weight, gates.persistence.bias))
-    beta = gates.strongest_write * F.linear(x, gates.write.weight, gates.write.bias).sigmoid()
+    wanted = F.linear(x, gates.write.weight, gates.write.bias).sigmoid()
+    least = spec.write_threshold
+    beta = gates.strongest_write * torch.where(wanted > least, (wanted - least) / (1 - least), 0)
     read, fast_weights = recurrent_gated_delta_rule(
         q, k, v, log_decay[:, None], beta[:, None], 1.0, state.fast_weights, output_final_state=True
     )

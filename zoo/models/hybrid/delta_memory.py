@@ -15,9 +15,11 @@ READ_OUT_EPS = 1e-6
 class Gates(nn.Module):
     """How much of the memory each token leaves and how strongly it writes, one of each for every head.
 
-        log_decay = log sigmoid(W_a x + a)        beta = sigmoid(W_b x + b), twice that with negative eigenvalues
+        log_decay = log sigmoid(W_a x + a)        beta = max(0, sigmoid(W_b x + b) - t) / (1 - t)
 
-    W_a starts at zero, so that at first every token fades the memory by its head's bias alone.
+    and twice that beta with negative eigenvalues. W_a starts at zero, so that at first every token fades the memory by
+    its head's bias alone. A write threshold t > 0 lets a token write nothing at all: a sigmoid alone always writes a
+    little, and the gradient that would teach it to write less vanishes with what it writes.
     """
 
     def __init__(self, spec: MixerSpec, hidden_size: int) -> None:
@@ -36,10 +38,10 @@ class Gates(nn.Module):
     ) -> tuple[Float[Tensor, "batch time heads"], Float[Tensor, "batch time heads"]]:
         """log_decay and beta."""
         log_decay = F.logsigmoid(wide_linear(self.persistence, x))
-        write = wide_linear(self.write, x).sigmoid()
+        beta = wide_linear(self.write, x).sigmoid()
         if self.write_threshold > 0:
-            write = (write - self.write_threshold).clamp_min(0) / (1 - self.write_threshold)
-        return log_decay, self.strongest_write * write
+            beta = (beta - self.write_threshold).relu() / (1 - self.write_threshold)
+        return log_decay, self.strongest_write * beta
 
 
 class DeltaMemory(nn.Module):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -20,6 +20,9 @@ TOKENS_AT_ONCE = 16_384
 
 Score = Literal["all", "last"]
 
+NO_SUM = "00" * 32
+"""Of a base without values, on the meta device, or without values of its own, from scratch."""
+
 
 class Piece(NamedTuple):
     """Tokens that the base takes in one call: `chunks` rows of `length` tokens for each row of the batch."""
@@ -33,18 +36,22 @@ class Piece(NamedTuple):
     def tokens(self) -> int:
         return self.chunks * self.length
 
+    @property
+    def places(self) -> slice:
+        return slice(self.start, self.start + self.tokens)
+
 
 class Hybrid(MemoryLanguageModel[HybridState]):
     """Sidecars parallel to decoder layers: each reads its layer's normed input and adds to its layer's output.
 
     Attention of the base never crosses a chunk boundary, so whole chunks go through it side by side, as rows of one
-    batch; the sidecars see them one after the other. The base is no part of this module: its weights are not among the
-    parameters or the saved state, which holds the base's sum instead, and another base's sum is refused.
+    batch; the sidecars see them one after the other. A frozen base is no part of this module: its weights are not among
+    the parameters or the saved state, which holds the base's sum instead, and another base's sum is refused. A base
+    that learns is part of it.
     """
 
     switches = (FAST_WEIGHTS, WINDOW)
     state_carries_gradient = True
-    has_frozen_base = True
 
     def __init__(self, spec: HybridSpec, base: FrozenBase) -> None:
         super().__init__()
@@ -55,6 +62,8 @@ class Hybrid(MemoryLanguageModel[HybridState]):
         """Keep no activations for the backward pass but those at the borders of a call's pieces; make them again."""
         hidden_size = spec.backbone.architecture.hidden_size
         self.sidecars = nn.ModuleDict({str(layer): Sidecar(spec.mixer, hidden_size) for layer in spec.sidecar_layers})
+        self.has_frozen_base = not base.learns
+        self.learning_base = base.network if base.learns else None
 
     def initial_state(self, batch_size: int) -> HybridState:
         """Empty memories at the start of a document."""
@@ -74,7 +83,8 @@ class Hybrid(MemoryLanguageModel[HybridState]):
         """`memory_gates`: what decides how strongly a token is written and how long the memory lasts."""
         gates = [p for layer in self.sidecars for p in self.sidecar(layer).memory.gates.parameters()]
         known = {id(parameter) for parameter in gates}
-        return {"base": [p for p in self.parameters() if id(p) not in known], "memory_gates": gates}
+        others = [p for p in self.parameters() if p.requires_grad and id(p) not in known]
+        return {"base": others, "memory_gates": gates}
 
     def sidecar(self, layer: int | str) -> Sidecar:
         """The sidecar of a decoder layer."""
@@ -98,20 +108,41 @@ class Hybrid(MemoryLanguageModel[HybridState]):
         """As `forward`; with `score="last"` logits [B, 1, V] of the last token alone, for texts of any length."""
         state = self.initial_state(tokens.shape[0]) if state is None else state
         self._check(tokens, state, without)
+        batch, time = tokens.shape
         logits: list[Tensor] = []
         readings = _Readings()
         for piece in self._pieces(tokens, state.position):
-            part = tokens[:, piece.start : piece.start + piece.tokens]
-            scored, state, measured = self._through(part, piece, state, without, score)
+            scored, state, measured = self._through(tokens[:, piece.places], piece, state, without, score)
             logits = [*logits, scored] if score == "all" else [scored[:, -1:]]
             readings.add(measured, piece.tokens)
         if not logits:
-            width = 0 if score == "last" else tokens.shape[1]
-            logits = [self._like.new_zeros(tokens.shape[0], width, self.vocab_size)]
+            logits = [self._like.new_zeros(batch, 0 if score == "last" else time, self.vocab_size)]
         return ModelOutput(torch.cat(logits, dim=1), state, readings.means())
 
+    def logits_at(
+        self,
+        tokens: Int[Tensor, "batch time"],
+        scored: Bool[Tensor, "batch time"],
+        state: HybridState | None = None,
+        without: Collection[str] = (),
+    ) -> ModelOutput[HybridState]:
+        state = self.initial_state(tokens.shape[0]) if state is None else state
+        self._check(tokens, state, without)
+        batch, time = tokens.shape
+        logits, order = [self._like.new_zeros(0, self.vocab_size)], [tokens.new_zeros(0)]
+        places = torch.arange(batch * time, device=tokens.device).reshape(batch, time)
+        readings = _Readings()
+        for piece in self._pieces(tokens, state.position):
+            chosen = scored[:, piece.places]
+            part, state, measured = self._through(tokens[:, piece.places], piece, state, without, chosen)
+            readings.add(measured, piece.tokens)
+            logits.append(part)
+            order.append(places[:, piece.places][chosen])
+        in_order = torch.cat(logits)[torch.cat(order).argsort()]
+        return ModelOutput(in_order, state, readings.means())
+
     def _through(
-        self, tokens: Tensor, piece: Piece, state: HybridState, without: Collection[str], score: Score
+        self, tokens: Tensor, piece: Piece, state: HybridState, without: Collection[str], score: Score | Tensor
     ) -> tuple[Tensor, HybridState, dict[str, Tensor]]:
         def run() -> tuple[Tensor, HybridState, dict[str, Tensor]]:
             return self._run_piece(tokens, piece, state, without, score)
@@ -125,9 +156,10 @@ class Hybrid(MemoryLanguageModel[HybridState]):
         return result
 
     def _run_piece(
-        self, tokens: Tensor, piece: Piece, state: HybridState, without: Collection[str], score: Score
+        self, tokens: Tensor, piece: Piece, state: HybridState, without: Collection[str], score: Score | Tensor
     ) -> tuple[Tensor, HybridState, dict[str, Tensor]]:
         batch = tokens.shape[0]
+        rows = (batch * piece.chunks, piece.length)
         after: dict[int, SidecarState] = {}
         readings: dict[str, Tensor] = {}
 
@@ -141,14 +173,15 @@ class Hybrid(MemoryLanguageModel[HybridState]):
             return added
 
         logits, cache = self.base.run(
-            tokens.reshape(batch * piece.chunks, piece.length),
+            tokens.reshape(rows),
             state.cache,
             edit,
             tuple(state.sidecars),
             keep_cache=not piece.ends_chunk,
-            last_logits_only=score == "last",
+            last_logits_only=isinstance(score, str) and score == "last",
+            scored=score.reshape(rows) if isinstance(score, Tensor) else None,
         )
-        scored = logits.reshape(batch, -1, logits.shape[-1])
+        scored = logits if isinstance(score, Tensor) else logits.reshape(batch, -1, logits.shape[-1])
         return scored, HybridState(after, cache, state.position + piece.tokens), readings
 
     def _pieces(self, tokens: Tensor, position: int) -> Iterator[Piece]:
@@ -187,20 +220,21 @@ class Hybrid(MemoryLanguageModel[HybridState]):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Hybrid":
         """Moving or casting takes the base along."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.base.network._apply(fn)
+        if not self.base.learns:
+            self.base.network._apply(fn)
         return self
 
     def get_extra_state(self) -> Tensor:
-        """The base's sum, 32 bytes: part of `state_dict`, so that every checkpoint knows its base."""
-        return torch.tensor(list(bytes.fromhex(self.base.sha256 or "00" * 32)), dtype=torch.uint8)
+        """The base's sum, 32 bytes: part of `state_dict`, so that every checkpoint knows its base. 0: holds it."""
+        return torch.tensor(list(bytes.fromhex(self.base.sha256 or NO_SUM)), dtype=torch.uint8)
 
     def set_extra_state(self, state: Tensor) -> None:
         """Raises `CheckpointError` when the weights being loaded were trained on another base."""
         trained_on = bytes(state.tolist()).hex()
-        if trained_on != self.base.sha256:
+        if trained_on != (self.base.sha256 or NO_SUM):
             raise CheckpointError(
                 f"the sidecars were trained on a base with the sum {trained_on[:16]}…, but {self.base.name} has "
-                f"{self.base.sha256[:16]}…: use the base they were trained on"
+                f"{(self.base.sha256 or NO_SUM)[:16]}…: use the base they were trained on"
             )
 
 

@@ -13,7 +13,7 @@ from zoo.training.evaluation import autocast, model_device, undisturbed
 if TYPE_CHECKING:
     from zoo.training.loop import Trainer
 
-TOKENS_AT_ONCE = 16_384
+LOGITS_AT_ONCE = 2**22
 ROWS = 32
 
 
@@ -27,7 +27,7 @@ def ask(
 ) -> dict[int, Recall]:
     """Recall at each gap, over validation documents; model and generators are left as they were."""
     rows = min(ROWS, documents)
-    together = max(1, TOKENS_AT_ONCE // (rows * task.chunk_size))
+    together = max(1, LOGITS_AT_ONCE // (rows * task.chunk_size * model.vocab_size))
 
     def predict(tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
         output = model(tokens, model.initial_state(len(tokens)) if state is None else state, without)

@@ -14,12 +14,12 @@ from zoo.data.tasks.batch import Batch
 from zoo.data.tasks.recall import chance_levels
 from zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput
 from zoo.training.errors import SetupError
-from zoo.training.evaluation import next_token_loss
+from zoo.training.evaluation import mean_cross_entropy
 from zoo.training.objectives.asking import ask
 from zoo.training.objectives.base import Examples, HeldOutScore, Objective
 from zoo.training.objectives.curriculum import RIGHT, Curriculum
 from zoo.training.objectives.drift import Drift, divergence, windows
-from zoo.training.objectives.samples import SampleLog
+from zoo.training.objectives.samples import SampleLog, pieces_of
 from zoo.training.policy import Policy
 from zoo.training.ranks import Ranks
 
@@ -92,11 +92,10 @@ class RecallObjective(Objective):
     def loss(
         self, model: MemoryLanguageModel[Any], tokens: Tensor, scored: Tensor | None, state: MemoryState, place: int
     ) -> tuple[Tensor, ModelOutput[Any]]:
-        output = self._through(model, tokens[:, :-1], state)
-        loss = next_token_loss(output.logits, tokens, scored)
-        if scored is not None:
-            right = self.samples.note(place, output, tokens, scored)
-            output.readings[RIGHT] = right
+        counted = torch.ones_like(tokens[:, 1:], dtype=torch.bool) if scored is None else scored
+        logits, targets, output = self._answers(model, tokens, counted, state)
+        loss = mean_cross_entropy(logits, targets)
+        output.readings[RIGHT] = self.samples.note(place, logits, targets, counted, self._piece)
         match self.spec.in_chunk:
             case InChunkSamples(weight=weight, documents=documents):
                 loss = loss + weight * self._in_chunk_loss(model, place, documents, tokens.device)
@@ -145,23 +144,32 @@ class RecallObjective(Objective):
         fitting = max(1, tokens // self.task.length(gap))
         return max(1, min(self.recipe.batch_size, fitting) // self.ranks.count)
 
-    def _through(self, model: MemoryLanguageModel[Any], inputs: Tensor, state: MemoryState) -> ModelOutput[Any]:
-        if self.spec.bptt_chunks is None:
-            return model(inputs, state)  # type: ignore[no-any-return]
-        logits, readings = [], {}
-        for piece in inputs.split(self.spec.bptt_chunks * self.task.chunk_size, dim=1):
-            output = model(piece, state)
-            state, readings = output.state.detached(), output.readings
+    @property
+    def _piece(self) -> int | None:
+        """Tokens through whose state gradients flow; None: all."""
+        chunks = self.spec.bptt_chunks
+        return None if chunks is None else chunks * self.task.chunk_size
+
+    def _answers(
+        self, model: MemoryLanguageModel[Any], tokens: Tensor, scored: Tensor, state: MemoryState
+    ) -> tuple[Tensor, Tensor, ModelOutput[Any]]:
+        """Logits [places, V] and targets of what is scored, and the output of the last piece."""
+        pieces = pieces_of(tokens[:, :-1].shape[1], self._piece)
+        logits, targets = [], []
+        for piece in pieces:
+            output = model.logits_at(tokens[:, :-1][:, piece], scored[:, piece], state)
+            state = output.state if len(pieces) == 1 else output.state.detached()
             logits.append(output.logits)
-        return ModelOutput(torch.cat(logits, dim=1), state, readings)
+            targets.append(tokens[:, 1:][:, piece][scored[:, piece]])
+        return torch.cat(logits), torch.cat(targets), output
 
     def _in_chunk_loss(
         self, model: MemoryLanguageModel[Any], place: int, documents: int, device: torch.device
     ) -> Tensor:
         first = (place * self.ranks.count + self.ranks.rank) * documents
         batch: Batch = self.task.batch("train", range(first, first + documents), 0).to(device)
-        output = model(batch.inputs, model.initial_state(documents))
-        return next_token_loss(output.logits, batch.tokens, batch.mask)
+        output = model.logits_at(batch.inputs, batch.mask, model.initial_state(documents))
+        return mean_cross_entropy(output.logits, batch.tokens[:, 1:][batch.mask])
 
     def _divergence(self, model: MemoryLanguageModel[Any], place: int, sequences: int, device: torch.device) -> Tensor:
         assert self._guard_text is not None

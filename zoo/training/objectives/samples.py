@@ -1,7 +1,7 @@
 """One record for every document trained on: what it asked, and how well it was answered."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from zoo.data.tasks.batch import Batch
-from zoo.models.interface import ModelOutput
 from zoo.training.policy import Policy, Step
 
 if TYPE_CHECKING:
@@ -37,18 +36,23 @@ class SampleLog(Policy):
     def note(
         self,
         place: int,
-        output: ModelOutput[Any],
-        tokens: Int[Tensor, "rows time_and_target"],
+        logits: Float[Tensor, "places vocab"],
+        targets: Int[Tensor, " places"],
         scored: Bool[Tensor, "rows time"],
+        piece: int | None,
     ) -> Float[Tensor, ""]:
-        """Measure a micro-batch; the share of its answer tokens that are right."""
+        """Measure a micro-batch, the scored places of which come `piece` tokens at a time, row by row.
+
+        Gives the share of its answer tokens that are right.
+        """
+        rows, time = scored.shape
         with torch.no_grad():
-            logits, targets = output.logits[scored].float(), tokens[:, 1:][scored]
-            losses = F.cross_entropy(logits, targets, reduction="none")
+            losses = F.cross_entropy(logits.float(), targets, reduction="none")
             right = (logits.argmax(-1) == targets).float()
-            rows = torch.arange(len(tokens), device=tokens.device)[:, None].expand_as(scored)[scored]
-            sums = torch.zeros(len(tokens), 3, device=tokens.device)
-            sums.index_add_(0, rows, torch.stack([losses, right, torch.ones_like(right)], dim=1))
+            every = torch.arange(rows, device=scored.device)[:, None].expand_as(scored)
+            asked = torch.cat([every[:, part][scored[:, part]] for part in pieces_of(time, piece)])
+            sums = torch.zeros(rows, 3, device=scored.device)
+            sums.index_add_(0, asked, torch.stack([losses, right, torch.ones_like(right)], dim=1))
             self._measured[place % self.accumulation] = sums
             return right.mean() if len(right) else right.new_zeros(())
 
@@ -67,3 +71,9 @@ class SampleLog(Policy):
                     **telemetry,
                 },
             )
+
+
+def pieces_of(time: int, piece: int | None) -> list[slice]:
+    """The places of `time` tokens, `piece` at a time."""
+    size = time if piece is None else piece
+    return [slice(first, min(first + size, time)) for first in range(0, time, max(1, size))]

@@ -13,12 +13,16 @@ from tests.tolerances import GATED_DELTA, SIDECAR_SPLIT
 from tests.zoo.models.hybrid.tiny import awake_sidecar, biased_mixer, relative_error
 from zoo.models.hybrid.block import Sidecar
 from zoo.models.hybrid.block_token_loop import sidecar_token_loop
+from zoo.models.hybrid.delta_memory import Gates
 from zoo.models.hybrid.state import SidecarState
 
 FIELDS = tuple(SidecarState.__dataclass_fields__)
 MIXERS = {
     "plain": MixerSpec(num_heads=2, head_dim=4, window_size=6),
     "negative eigenvalues": MixerSpec(num_heads=2, head_dim=4, window_size=6, negative_eigenvalues=True),
+    "write threshold": MixerSpec(
+        num_heads=2, head_dim=4, window_size=6, write_threshold=0.4, negative_eigenvalues=True
+    ),
     "window of one, no lags": MixerSpec(
         num_heads=1, head_dim=3, window_size=1, conv=ShortConvSpec(kernel_size=1, key_lags=(0,))
     ),
@@ -145,6 +149,15 @@ def test_biases_of_persistence_spread_from_slow_to_fast_heads() -> None:
     log_decay, beta = Sidecar(mixer, 8).memory.gates(inputs(5, hidden=8, dtype=torch.float32))
     assert torch.allclose(log_decay.exp()[0, 0], torch.tensor([12.0, 9.0, 6.0]).sigmoid())
     assert beta.min() > 0 and beta.max() < 1
+
+
+def test_a_write_below_the_threshold_is_none_at_all_and_the_strongest_stays() -> None:
+    x = inputs(5, hidden=8, dtype=torch.float32)
+    for bias, written in ((-4.0, 0.0), (0.0, 0.4 / 0.9), (30.0, 1.0)):
+        gates = Gates(MixerSpec(num_heads=1, write_threshold=0.1), 8)
+        torch.nn.init.zeros_(gates.write.weight)
+        torch.nn.init.constant_(gates.write.bias, bias)
+        assert torch.allclose(gates(x)[1], torch.tensor(written))
 
 
 @pytest.mark.parametrize(("off", "kept"), [("fast_weights", "fast_weights"), ("window", "window_keys")])

@@ -16,6 +16,7 @@ from specs.backbone import (
     Qwen3Architecture,
 )
 from specs.parameters import base_parameter_count, parameter_count
+from specs.recipe import AdamWSpec, RateFactors
 from tests.tolerances import SIDECAR_SPLIT
 from tests.zoo.models.hybrid.tiny import ARCHITECTURE, CHUNK, relative_error, some_tokens, tiny_hybrid
 from zoo.models.frozen_base import content_hash
@@ -23,6 +24,7 @@ from zoo.models.hybrid.model import Hybrid
 from zoo.models.hybrid.state import HybridState
 from zoo.training.errors import CheckpointError
 from zoo.training.evaluation import lm_loss
+from zoo.training.optimizer import build_optimizer
 
 ROTARY = {"hidden_size": 16, "num_heads": 2, "num_kv_heads": 1, "intermediate_size": 24}
 LAYOUTS: list[ArchitectureSpec] = [
@@ -181,11 +183,25 @@ def test_counts_are_predicted_and_the_base_is_not_among_the_parameters() -> None
     assert sum(p.numel() for p in model.base.network.parameters()) == base_parameter_count(ARCHITECTURE)
 
 
+def test_the_two_gates_of_the_memory_have_a_rate_of_their_own() -> None:
+    model = tiny_hybrid()
+    optimizer = build_optimizer(model, AdamWSpec(rate_factors=RateFactors(memory_gates=5.0)))
+    factors = {id(p): group["rate_factor"] for group in optimizer.param_groups for p in group["params"]}
+    faster = {name for name, p in model.named_parameters() if factors[id(p)] == 5.0}
+    parts = [f"{gate}.{part}" for gate in ("persistence", "write") for part in ("weight", "bias")]
+    assert faster == {f"sidecars.{layer}.memory.gates.{part}" for layer in (0, 1) for part in parts}
+
+
 def test_readings_name_each_layer_and_are_never_nan() -> None:
     model = tiny_hybrid()
     wanted = {"gate_mean", "output_share", "persistence", "state_norm", "write_strength"}
     for length in (1, CHUNK - 1, CHUNK, 2 * CHUNK + 3):
         readings = model(some_tokens(1, length)).readings
+        shares = {source: readings.pop(f"memory/gate_share/{source}") for source in ("window", "fast_weights")}
+        assert torch.isclose(sum(shares.values(), torch.zeros(())), torch.ones(()))
+        assert torch.isclose(
+            shares["window"], (readings["memory/gate_mean/layer_0"] + readings["memory/gate_mean/layer_1"]) / 2
+        )
         assert set(readings) == {f"memory/{name}/layer_{layer}" for name in wanted for layer in (0, 1)}
         assert all(reading.isfinite() and not reading.requires_grad for reading in readings.values())
     persistence = model(some_tokens(1, 9)).readings["memory/persistence/layer_0"]
