@@ -277,7 +277,10 @@ def _recalled(summary: dict[str, Any]) -> str:
     controls = {"memory off": summary["recall_memory_off"], "base alone": summary["recall_base"]}
     beside = [f"{name} {max(found[task].values()):.1%}" for name, found in controls.items() if found]
     chance = f"chance {summary['chance'][task]:.2g}"
-    return f"answers right by gap: {recalled}; at most {', '.join([*beside, chance])}"
+    text = ""
+    if summary.get("perplexity") is not None:
+        text = f"; plain text: perplexity {summary['perplexity']:.2f}, the base's {summary['base_perplexity']:.2f}"
+    return f"answers right by gap: {recalled}; at most {', '.join([*beside, chance])}{text}"
 
 
 def require_checkpoint(name: str) -> None:

@@ -45,3 +45,9 @@ class TrainingResult:
     """With the memory that crosses chunks switched off."""
     recall_base: RecallByGap | None = None
     """The frozen base alone."""
+    perplexity: float | None = None
+    """Of held-out plain text, after training on a task; None: there is no frozen base, or no text in its tokens."""
+    base_perplexity: float | None = None
+    """Of the same text, by the base alone, before training."""
+    hidden_kl: float | None = None
+    """KL(base ‖ model) on that text, nats a token."""

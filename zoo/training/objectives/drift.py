@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from zoo.training.loop import Trainer
 
 ROWS = 8
+LARGEST_EXPONENT = 700.0
 
 
 class Drift(Policy):
-    """Tells, as an event `drift`, the perplexity of a fixed text and the divergence from the base: before the first
-    step, at the end of every epoch, and at the end. The base's perplexity is measured before training."""
+    """Tells, as an event `drift`, the perplexity of a fixed text and the divergence from the base.
+
+    Before the first step and at the end of every epoch. The base's perplexity is measured before training.
+    """
 
     name = "drift"
 
@@ -34,11 +37,10 @@ class Drift(Policy):
         self.base_perplexity: float | None = None
         self._told = -1
         """The epoch after which drift was last told."""
-        self._told_at = -1
 
     def phase_began(self, trainer: "Trainer") -> None:
         if self.base_perplexity is None:
-            self.base_perplexity = math.exp(min(self._measure(trainer, trainer.model.switches)[0], 700))
+            self.base_perplexity = _perplexity(self._measure(trainer, trainer.model.switches)[0])
             self._tell(trainer, 0, {})
 
     def step_taken(self, trainer: "Trainer", step: Step) -> None:
@@ -49,26 +51,21 @@ class Drift(Policy):
         self.step_taken(trainer, step)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"base_perplexity": self.base_perplexity, "told": self._told, "told_at": self._told_at}
+        return {"base_perplexity": self.base_perplexity, "told": self._told}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.base_perplexity = state["base_perplexity"]
-        self._told, self._told_at = state["told"], state["told_at"]
+        self.base_perplexity, self._told = state["base_perplexity"], state["told"]
+
+    def measured(self, trainer: "Trainer") -> dict[str, float | None]:
+        """Perplexity of the text, that of the base before training, and the divergence from the base."""
+        loss, divergent = self._measure(trainer, ())
+        return {"perplexity": _perplexity(loss), "base_perplexity": self.base_perplexity, "hidden_kl": divergent}
 
     def _tell(self, trainer: "Trainer", step: int, metrics: dict[str, float]) -> None:
-        self._told, self._told_at = self.curriculum.epoch, step
-        loss, divergent = self._measure(trainer, ())
-        perplexity = math.exp(min(loss, 700))
-        metrics |= {"drift/perplexity": perplexity, "drift/hidden_kl": divergent}
-        trainer.event(
-            "drift",
-            {
-                "epoch": self.curriculum.epoch,
-                "perplexity": perplexity,
-                "base_perplexity": self.base_perplexity,
-                "hidden_kl": divergent,
-            },
-        )
+        self._told = self.curriculum.epoch
+        found = self.measured(trainer)
+        metrics |= {f"drift/{name}": value for name, value in found.items() if value is not None}
+        trainer.event("drift", {"epoch": self.curriculum.epoch, **found})
 
     def _measure(self, trainer: "Trainer", without: tuple[str, ...]) -> tuple[float, float]:
         """Nats a token, and nats of divergence a token."""
@@ -80,6 +77,10 @@ class Drift(Policy):
                 losses += next_token_loss(logits, rows).item() * len(rows)
                 divergent += divergence(model, rows[:, :-1], logits).item() * len(rows)
         return losses / len(self.texts), divergent / len(self.texts)
+
+
+def _perplexity(loss: float) -> float:
+    return math.exp(loss) if loss < LARGEST_EXPONENT else math.inf
 
 
 def divergence(

@@ -59,11 +59,13 @@ class RecallObjective(Objective):
         documents = {key: rows * ranks.count * recipe.accumulation for key, rows in self.rows.items()}
         self.curriculum = Curriculum(spec.stages, seed, documents)
         self.samples = SampleLog(recipe.accumulation)
+        self._drift: Drift | None = None
         self._guard_text: Tensor | None = None
         policies: list[Policy] = [self.curriculum, self.samples]
         text, length = data.training_tokens(), recipe.sequence_length
         if text is not None and model.has_frozen_base:
-            policies.append(Drift(windows(data.held_out_tokens(), spec.drift.sequences, length), self.curriculum))
+            self._drift = Drift(windows(data.held_out_tokens(), spec.drift.sequences, length), self.curriculum)
+            policies.append(self._drift)
             self._guard_text = torch.from_numpy(text)
             self._guard_order = TrainingOrder(len(text), length, seed)
         self.policies: Sequence[Policy] = policies
@@ -132,7 +134,7 @@ class RecallObjective(Objective):
         for control, without in controls.items():
             asked = ask(model, self.task, gaps, trainer, self.task.spec.evaluation_documents, without)
             found[control] = {name: {gap: result.accuracy.exact for gap, result in asked.items()}}
-        return found
+        return found if self._drift is None else {**found, **self._drift.measured(trainer)}
 
     @property
     def _documents(self) -> int:
