@@ -18,7 +18,7 @@ from zoo.data.order import cut_windows
 from zoo.data.text import TextData
 from zoo.models.interface import MemoryLanguageModel, MemoryState
 from zoo.training import snapshot
-from zoo.training.errors import TrainingError
+from zoo.training.errors import TrainingError, TrainingStopped
 from zoo.training.evaluation import autocast, lm_loss, read_out
 from zoo.training.optimizer import build_optimizer, set_rate
 from zoo.training.policies import Policies
@@ -226,7 +226,9 @@ class Trainer:
         self._ask("loss_known", step)
 
     def _gradient_norm(self) -> float:
-        return get_total_norm([p.grad for p in self.trainable if p.grad is not None]).item()
+        """Of the synchronised gradients. A process whose own are damaged is heard by all, so that guards agree."""
+        own = get_total_norm([p.grad for p in self.trainable if p.grad is not None]).item()
+        return self.ranks.mean({"norm": own})["norm"]
 
     def _update(self, step: Step) -> None:
         assert step.state is not None
@@ -259,6 +261,8 @@ class Trainer:
         )
         if interrupted or terminated:
             self._stop = "interrupted" if interrupted else "terminated"
+        if failed:
+            self.fail(TrainingStopped(self.position, "another process gave up"))
         return failed or self._stop is not None
 
     def _stand_still(self) -> None:
