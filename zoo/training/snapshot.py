@@ -82,7 +82,9 @@ class _Saved:
 
 
 def _read(trainer: "Trainer", reader: CheckpointReader, changed: bool) -> _Saved:
-    rank, description = trainer.ranks.rank, reader.json("trainer")
+    rank, count, description = trainer.ranks.rank, trainer.ranks.count, reader.json("trainer")
+    if (processes := description.get("processes")) != count:
+        raise CheckpointError(f"{reader.folder}: {processes} processes trained it and must go on with it, got {count}")
     for key, value in _identity(trainer).items():
         if description.get(key) != value and not (changed and key in ("experiment", "data")):
             raise CheckpointError(
@@ -130,7 +132,6 @@ def _identity(trainer: "Trainer") -> dict[str, Any]:
     return {
         "experiment": trainer.spec.hash(),
         "data": trainer.data.sha256,
-        "processes": trainer.ranks.count,
         "device": trainer.device.type,
     }
 
@@ -138,6 +139,7 @@ def _identity(trainer: "Trainer") -> dict[str, Any]:
 def _description(trainer: "Trainer") -> dict[str, Any]:
     return {
         **_identity(trainer),
+        "processes": trainer.ranks.count,
         "position": trainer.position,
         "taken": trainer.taken,
         "refused": trainer.refused,
