@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from harness.comparison.differences import flattened
 from harness.manifest import command_line, manifest
 from harness.processes import agree_on_folder, together_or_not
 from harness.run_folder import CHECKPOINTS, MANIFEST, SPEC, SUMMARY, VERDICT, Run, RunFolderError
@@ -88,7 +89,7 @@ def _permitted_changes(
 
 def differences(old: ExperimentSpec, new: ExperimentSpec) -> dict[str, tuple[Any, Any]]:
     """Dotted path -> (old value, new value) of all that changes behaviour; a value that one lacks is None."""
-    before, after = (_flat(without_documentation(spec.model_dump(mode="json"))) for spec in (old, new))
+    before, after = (flattened(without_documentation(spec.model_dump(mode="json"))) for spec in (old, new))
     return {
         key: (before.get(key), after.get(key))
         for key in {**before, **after}
@@ -99,16 +100,6 @@ def differences(old: ExperimentSpec, new: ExperimentSpec) -> dict[str, tuple[Any
 def in_words(changes: Mapping[str, tuple[Any, Any]]) -> str:
     """`recipe.steps (500, now 300), seed (0, now 1)`."""
     return ", ".join(f"{key} ({old}, now {new})" for key, (old, new) in changes.items())
-
-
-def _flat(node: Any, path: str = "") -> dict[str, Any]:
-    if not isinstance(node, dict):
-        return {path: node}
-    return {
-        key: value
-        for name, entry in node.items()
-        for key, value in _flat(entry, f"{path}.{name}" if path else name).items()
-    }
 
 
 def _load(trainer: Trainer, run: Path, checkpoint: str, changed: bool) -> None:
