@@ -14,7 +14,7 @@ from specs import ExperimentSpec, FaultsSpec, SpecError, load_experiment
 from specs.fault import FaultSpec
 from specs.guards import RecoveryCheckpoints
 from specs.recipe import EveryInterval
-from zoo.training.injection import require_steps
+from zoo.training.injection import require_processes, require_steps
 
 CONTROL = "no fault"
 LOSS_TOLERANCE = 0.05
@@ -88,9 +88,11 @@ def drill(
     """Yield the outcome of each run, the control among them, as soon as it is known.
 
     Outcomes that lie in `folder` are used as they are, so a drill that was interrupted goes on where it stopped.
-    Raises `SpecError` before any run when a fault would strike after the last step.
+    Raises `SpecError` before any run when a fault would strike after the last step, or one process of several.
     """
-    require_steps(FaultsSpec(name="drill", faults=dict(faults)), experiment.recipe)
+    plan = FaultsSpec(name="drill", faults=dict(faults))
+    require_steps(plan, experiment.recipe)
+    require_processes(plan, 1)
     wanted: dict[str, FaultSpec | None] = {CONTROL: None, **faults}
     places = {name: folder / _place(name, fault, experiment, guards) for name, fault in wanted.items()}
     missing = {}

@@ -1,6 +1,8 @@
 """One run, several processes, as torchrun starts them: the first keeps the run folder, the others only train."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -22,7 +24,21 @@ def agree_on_folder(folder: Path | None) -> Path | None:
     from accelerate import PartialState
     from accelerate.utils import broadcast_object_list
 
-    PartialState(cpu=not torch.accelerator.is_available())
-    told = [None if folder is None else str(folder)]
+    state = PartialState(cpu=not torch.accelerator.is_available())
+    told: list[str | None] = [None if folder is None else str(folder)]
     broadcast_object_list(told, from_process=0)
-    return None if told[0] is None else Path(told[0])
+    if told[0] is None:
+        # A process that just ends would be torn out of the group by the others, with an abort instead of its exit code.
+        state.destroy_process_group()
+        return None
+    return Path(told[0])
+
+
+@contextmanager
+def together_or_not() -> Iterator[None]:
+    """When the block fails, no process goes on: where it would have agreed on a folder, there is none."""
+    try:
+        yield
+    except Exception:
+        agree_on_folder(None)
+        raise

@@ -5,15 +5,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from harness.comparison.differences import flattened
 from harness.manifest import command_line, manifest
-from harness.run_folder import CHECKPOINTS, MANIFEST, REFUSED, SPEC, SUMMARY, VERDICT, Run, RunFolderError
-from harness.runner import Warn, train_in
+from harness.processes import agree_on_folder, together_or_not
+from harness.run_folder import CHECKPOINTS, MANIFEST, SPEC, SUMMARY, VERDICT, Run, RunFolderError
+from harness.runner import Warn, help_to_train, open_records, train_in, trainer_in
 from harness.tampering import NONE, Tampering
-from harness.tracking.base import CompositeRecorder
-from harness.tracking.jsonl import EVENTS, METRICS, RECORDS, JsonlSink, cut_after
+from harness.tracking.jsonl import EVENTS, METRICS, RECORDS, cut_after
 from specs import ExperimentSpec
 from specs.base import without_documentation
-from zoo.build import build_trainer
 from zoo.training import checkpoints
 from zoo.training.errors import CheckpointError
 from zoo.training.keeping import OLDER
@@ -38,28 +38,19 @@ def resume_run(
     to go on with: no run, no such checkpoint, a damaged one, records with gaps, a finished run, or a run of another
     spec without `allow_changes`; then the run is as it was. Else as `train_run`.
     """
-    run = Run.open(path)
-    changes = differences(run.spec, experiment)
-    if changes and not allow_changes:
-        raise RunFolderError(
-            f"{run.path}: was trained with another spec: {in_words(changes)} (--allow-changes goes on with the new one)"
-        )
-    if run.finished and not changes and checkpoint == "last":
-        raise RunFolderError(f"{run.path}: has taken all its {experiment.recipe.steps} steps, nothing is left to do")
-    content = run.read_json(MANIFEST) if (run.path / MANIFEST).is_file() else {}
-    with ExitStack() as undo:
-        recorder = CompositeRecorder(JsonlSink(run.path), warn=warn)
-        undo.callback(recorder.close)
-        trainer = build_trainer(
-            experiment,
-            recorder=recorder,
-            folder=run.path / CHECKPOINTS,
-            refused_batches=run.path / REFUSED,
-            progress=progress,
-        )
-        tampering.apply(run, trainer, recorder)
-        with run.held():
-            _load(trainer, run, checkpoint, changed=bool(changes))
+    with ExitStack() as undo, ExitStack() as held:
+        with together_or_not():
+            run = Run.open(path)
+            changes = _permitted_changes(run, experiment, checkpoint, allow_changes)
+            content = run.read_json(MANIFEST) if (run.path / MANIFEST).is_file() else {}
+            recorder = open_records(run, warn, undo)
+            held.enter_context(run.held())
+        agree_on_folder(run.path)
+        trainer = trainer_in(run.path, experiment, recorder, progress)
+        with together_or_not():
+            tampering.apply(trainer)
+            tampering.record(run, recorder)
+            _load(trainer, run.path, checkpoint, changed=bool(changes))
             _cut_records(run, trainer.position)
             (run.path / SUMMARY).unlink(missing_ok=True)
             (run.path / VERDICT).unlink(missing_ok=True)
@@ -67,14 +58,38 @@ def resume_run(
                 run.write_spec(SPEC, experiment)
             content = _continued(content, run, experiment, trainer)
             run.write_json(MANIFEST, content)
+        agree_on_folder(run.path)
         undo.pop_all()
     train_in(run, experiment, trainer, recorder, content, aim=aim, warn=warn, began=began)
     return run
 
 
+def help_to_resume(experiment: ExperimentSpec, checkpoint: str, allow_changes: bool) -> None:
+    """Go on along with the first process, in a process that is not the first. Raises as `resume_run`."""
+
+    def prepare(trainer: Trainer, folder: Path) -> None:
+        _load(trainer, folder, checkpoint, changed=allow_changes)
+
+    help_to_train(experiment, prepare=prepare)
+
+
+def _permitted_changes(
+    run: Run, experiment: ExperimentSpec, checkpoint: str, allow_changes: bool
+) -> dict[str, tuple[Any, Any]]:
+    """What differs from the run's spec. Raises `RunFolderError` where that is not allowed, or nothing is left to do."""
+    changes = differences(run.spec, experiment)
+    if changes and not allow_changes:
+        raise RunFolderError(
+            f"{run.path}: was trained with another spec: {in_words(changes)} (--allow-changes goes on with the new one)"
+        )
+    if run.finished and not changes and checkpoint == "last":
+        raise RunFolderError(f"{run.path}: has taken all its {experiment.recipe.steps} steps, nothing is left to do")
+    return changes
+
+
 def differences(old: ExperimentSpec, new: ExperimentSpec) -> dict[str, tuple[Any, Any]]:
     """Dotted path -> (old value, new value) of all that changes behaviour; a value that one lacks is None."""
-    before, after = (_flat(without_documentation(spec.model_dump(mode="json"))) for spec in (old, new))
+    before, after = (flattened(without_documentation(spec.model_dump(mode="json"))) for spec in (old, new))
     return {
         key: (before.get(key), after.get(key))
         for key in {**before, **after}
@@ -87,18 +102,9 @@ def in_words(changes: Mapping[str, tuple[Any, Any]]) -> str:
     return ", ".join(f"{key} ({old}, now {new})" for key, (old, new) in changes.items())
 
 
-def _flat(node: Any, path: str = "") -> dict[str, Any]:
-    if not isinstance(node, dict):
-        return {path: node}
-    return {
-        key: value
-        for name, entry in node.items()
-        for key, value in _flat(entry, f"{path}.{name}" if path else name).items()
-    }
-
-
-def _load(trainer: Trainer, run: Run, checkpoint: str, changed: bool) -> None:
-    folder = run.path / CHECKPOINTS / checkpoint
+def _load(trainer: Trainer, run: Path, checkpoint: str, changed: bool) -> None:
+    """Every process must call it. Raises `RunFolderError`."""
+    folder = run / CHECKPOINTS / checkpoint
     if checkpoint == "last" and not folder.exists() and not checkpoints.exists(folder):
         return
     others = sorted(path.name for path in folder.parent.glob(f"{OLDER}*") if path != folder)

@@ -12,7 +12,7 @@ from harness.aim_sync import open_sink
 from harness.judging import bound_of, judge_all
 from harness.manifest import circumstances, command_line, manifest
 from harness.plots import draw_curves
-from harness.processes import agree_on_folder
+from harness.processes import agree_on_folder, together_or_not
 from harness.run_folder import CHECKPOINTS, CURVES, MANIFEST, REFUSED, SUMMARY, VERDICT, Run, RunFolderError
 from harness.subject import Subject
 from harness.tampering import NONE, Tampering
@@ -48,40 +48,69 @@ def train_run(
     Raises `RunFolderError`, `DataError` or `SetupError` before anything is trained, and then leaves nothing behind;
     `RunStopped` or `TrainingError` later, when what was recorded and saved so far stays.
     """
-    try:
-        run = Run.create(runs, experiment)
-    except RunFolderError:
-        agree_on_folder(None)
-        raise
-    agree_on_folder(run.path)
     with ExitStack() as undo:
-        undo.callback(run.discard)
-        recorder = CompositeRecorder(JsonlSink(run.path), warn=warn)
-        undo.callback(recorder.close)
-        trainer = build_trainer(
-            experiment,
-            recorder=recorder,
-            folder=run.path / CHECKPOINTS,
-            refused_batches=run.path / REFUSED,
-            progress=progress,
-        )
-        content = manifest(
-            experiment, run_id=run.path.name, command=command_line(), data_sha256=trainer.objective.sha256
-        )
-        tampering.apply(run, trainer, recorder)
-        if tampering != NONE:
-            content["tampered_with"] = tampering.as_json()
-        run.write_json(MANIFEST, content)
+        with together_or_not():
+            run = Run.create(runs, experiment)
+            undo.callback(run.discard)
+            recorder = open_records(run, warn, undo)
+        agree_on_folder(run.path)
+        trainer = trainer_in(run.path, experiment, recorder, progress)
+        with together_or_not():
+            tampering.apply(trainer)
+            tampering.record(run, recorder)
+            content = manifest(
+                experiment, run_id=run.path.name, command=command_line(), data_sha256=trainer.objective.sha256
+            )
+            if tampering != NONE:
+                content["tampered_with"] = tampering.as_json()
+            run.write_json(MANIFEST, content)
+        agree_on_folder(run.path)
         undo.pop_all()
     train_in(run, experiment, trainer, recorder, content, aim=aim, warn=warn, began=began)
     return run
 
 
-def help_to_train(experiment: ExperimentSpec) -> None:
-    """Train along in a process that is not the first: its rows of every batch, no records. Raises as `train_run`."""
+def help_to_train(
+    experiment: ExperimentSpec,
+    tampering: Tampering = NONE,
+    prepare: Callable[[Trainer, Path], None] = lambda trainer, folder: None,
+) -> None:
+    """Train along in a process that is not the first: its rows of every batch, no records. Raises as `train_run`.
+
+    `prepare` gets the trainer and the run's folder before the first step.
+    """
     folder = agree_on_folder(None)
-    if folder is not None:
-        build_trainer(experiment, folder=folder / CHECKPOINTS, refused_batches=folder / REFUSED).run()
+    if folder is None:
+        return
+    trainer = trainer_in(folder, experiment)
+    with together_or_not():
+        tampering.apply(trainer)
+        prepare(trainer, folder)
+    if agree_on_folder(None) is not None:
+        trainer.run()
+
+
+def open_records(run: Run, warn: Warn, undo: ExitStack) -> CompositeRecorder:
+    """The recorder of a run, which `undo` closes. Raises `RunStopped` when nothing can be written."""
+    recorder = CompositeRecorder(JsonlSink(run.path), warn=warn)
+    undo.callback(recorder.close)
+    return recorder
+
+
+def trainer_in(
+    folder: Path, experiment: ExperimentSpec, recorder: CompositeRecorder | None = None, progress: bool = False
+) -> Trainer:
+    """A trainer that keeps checkpoints and refused batches in a run's folder. Every process must call it.
+
+    Raises `DataError`, `SetupError`, `BackboneError`.
+    """
+    return build_trainer(
+        experiment,
+        recorder=recorder,
+        folder=folder / CHECKPOINTS,
+        refused_batches=folder / REFUSED,
+        progress=progress,
+    )
 
 
 def train_in(
@@ -160,7 +189,7 @@ def subject_of(run: Run, checkpoint: str = "best") -> Subject:
             f"(sha256 {data.sha256[:12]}…, then {str(trained_on)[:12]}…): train again"
         )
     model, state = run.load_model(checkpoint)
-    text = torch.as_tensor(data.held_out_tokens(), dtype=torch.long)
+    text = torch.tensor(data.held_out_tokens(), dtype=torch.long)
     task = data.task if isinstance(data, TaskData) else None
     return Subject(run.spec, model, state, text, run.metrics(), run.summary, task)
 

@@ -33,16 +33,20 @@ class Tampering:
     faults: FaultsSpec | None = None
     guards: bool = True
 
-    def apply(self, run: Run, trainer: Trainer, recorder: CompositeRecorder) -> None:
-        """Change `trainer` before it runs; the faults are written beside the run's spec.
+    def apply(self, trainer: Trainer) -> None:
+        """Change `trainer` before it runs, on every process.
 
-        Raises `SpecError` when a fault would strike after the last step.
+        Raises `SpecError` when a fault would strike after the last step, or a process that there is not.
         """
         if not self.guards:
             trainer.policies = [policy for policy in trainer.policies if policy.name not in ALWAYS_ON]
+        if self.faults is not None:
+            inject(trainer, self.faults)
+
+    def record(self, run: Run, recorder: CompositeRecorder) -> None:
+        """Write the faults beside the run's spec, and let trackers raise whose fault it is. Raises `RunStopped`."""
         if self.faults is None:
             return
-        inject(trainer, self.faults)
         run.write_spec(FAULTS, self.faults)
         for fault in self.faults.faults.values():
             if isinstance(fault, TrackerError):

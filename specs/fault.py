@@ -32,6 +32,10 @@ class NonFinite(FaultBase):
     kind: Literal["non_finite"] = "non_finite"
     place: Literal["loss", "gradient", "weight", "moment", "memory"]
     value: Annotated[Literal["nan", "inf"], OURS] = "nan"
+    rank: Annotated[Annotated[int, Field(ge=0)] | None, OURS] = Field(
+        None,
+        description="The one of several processes that it strikes, from 0; training must have at least 2. Null: all.",
+    )
 
 
 class Scaled(FaultBase):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.errors import COULD_NOT_GO_ON, FINE, INTERRUPTED, UNEXPECTED_VERDICT, BadInput, tell
+from harness.cli.errors import FINE, INTERRUPTED, UNEXPECTED_VERDICT, BadInput, lines_and_code, tell
 from harness.cli.options import (
     DataOption,
     JsonOption,
@@ -22,7 +22,7 @@ from harness.cli.options import (
 from harness.cli.output import write_json
 from harness.cli.verdicts import tell_verdicts
 from harness.processes import is_first, process_count
-from specs import ExperimentSpec, FaultsSpec, load, load_experiment
+from specs import ExperimentSpec, FaultsSpec, SpecError, load, load_experiment
 from specs.objective import Recall
 from specs.task import TaskSpec
 
@@ -75,24 +75,22 @@ def train(
     changes = overrides(variant=variant, recipe=recipe, data=data, suite=suite, seed=seed, sets=sets)
     experiment = load_experiment(spec, changes)
     faults = None if inject is None else load(inject, "faults")
-    several = process_count() > 1
-    if several and (resume is not None or faults is not None):
-        raise BadInput(f"{'--resume' if faults is None else '--inject'}: only with one process, got {process_count()}")
-    if not is_first():
-        raise typer.Exit(_helped(experiment))
-    if resume is None:
-        if allow_changes or checkpoint != "last":
-            raise BadInput(f"{'--allow-changes' if allow_changes else '--checkpoint'}: only goes with --resume RUN")
-        run = trained(experiment, runs, aim=aim, faults=faults)
-    else:
+    if resume is None and (allow_changes or checkpoint != LAST):
+        raise BadInput(f"{'--allow-changes' if allow_changes else '--checkpoint'}: only goes with --resume RUN")
+    if resume is not None:
         if faults is not None:
             raise BadInput(f"--inject {inject}: faults strike a new run only: leave --resume out")
         if not (checkpoint == LAST or checkpoint.startswith(OLDER)):
             raise BadInput(f"--checkpoint: a run goes on from last or step-N, got {checkpoint!r}")
         if runs not in (RUNS, resume.parent.parent):
             raise BadInput(f"--runs {runs}: a resumed run stays where it is, in {resume.parent.parent}: leave it out")
+    if not is_first():
+        raise typer.Exit(_helped(experiment, faults, None if resume is None else checkpoint, allow_changes))
+    if resume is None:
+        run = trained(experiment, runs, aim=aim, faults=faults)
+    else:
         run = _resume(experiment, resume, checkpoint, aim=aim, allow_changes=allow_changes)
-    check = check and not several  # the others are gone, and checking takes one process
+    check = check and process_count() == 1  # the others are gone, and checking takes one process
     raise typer.Exit(checked(run, "best", json_file) if check else _unchecked(run, json_file))
 
 
@@ -155,15 +153,25 @@ def trained(experiment: ExperimentSpec, runs: Path, *, aim: bool, faults: Faults
     return _told(run)
 
 
-def _helped(experiment: ExperimentSpec) -> int:
+def _helped(
+    experiment: ExperimentSpec, faults: FaultsSpec | None, resumed_from: str | None, allow_changes: bool
+) -> int:
     """Train along with the first process, which says what there is to say."""
+    from harness.resuming import help_to_resume
+    from harness.run_folder import RunFolderError
     from harness.runner import help_to_train
+    from harness.tampering import Tampering
     from zoo.training.errors import TrainingError
 
     try:
-        help_to_train(experiment)
-    except TrainingError:
-        return COULD_NOT_GO_ON
+        if resumed_from is None:
+            help_to_train(experiment, Tampering(faults))
+        else:
+            help_to_resume(experiment, resumed_from, allow_changes)
+    except (TrainingError, RunFolderError, SpecError) as error:
+        told = lines_and_code(error)
+        assert told is not None
+        return told[1]
     return FINE
 
 

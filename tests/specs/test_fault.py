@@ -13,6 +13,7 @@ KINDS = set(Slot.of_type(FaultsSpec).enter("faults", None).enter("any", None).cl
 def test_the_drill_has_every_kind_of_fault_and_every_outcome() -> None:
     faults = load("every-fault", "faults").faults
     assert {fault.kind for fault in faults.values()} == KINDS
+    assert not any(getattr(fault, "rank", None) for fault in faults.values()), "a drill has one process"
     assert {fault.expect for fault in faults.values()} == set(get_args(Expectation))
     assert {fault.harms for fault in faults.values()} == {True, False}
     places = {(fault.kind, getattr(fault, "place", getattr(fault, "content", None))) for fault in faults.values()}
@@ -64,4 +65,4 @@ def test_the_shipped_sets_fit_the_runs_they_are_for() -> None:
     steps = {
         name: max(fault.step for fault in load(name, "faults").faults.values()) for name in shipped_names("faults")
     }
-    assert steps == {"every-fault": 67, "bad-batches": 95, "nan-gradient": 50}
+    assert steps == {"every-fault": 67, "bad-batches": 95, "nan-gradient": 50, "one-rank": 85}

@@ -11,6 +11,8 @@ from torch.nn import functional as F  # noqa: N812
 from specs.variant import TransformerSpec
 from zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput
 
+QUERIES_AT_A_TIME = 256
+
 
 @dataclass(frozen=True)
 class TransformerState(MemoryState):
@@ -56,19 +58,24 @@ class Layer(nn.Module):
         rotation: tuple[Tensor, Tensor],
         past_keys: Float[Tensor, "batch heads seen head_dim"],
         past_values: Float[Tensor, "batch heads seen head_dim"],
-    ) -> tuple[Float[Tensor, "batch time hidden"], Tensor, Tensor]:
-        """The layer's output and its keys and values, past ones included. Keys are cached with their rotation."""
+    ) -> tuple[Float[Tensor, "batch time hidden"], Tensor, Tensor, Tensor | None]:
+        """The layer's output, its keys and values, past ones included, and the largest attention logit.
+
+        Keys are cached with their rotation. No logit: the model is in training, which is spared the cost.
+        """
         heads = self.query_key_value(self.attention_norm(x)).unflatten(-1, (3, self.num_heads, -1))
         query, key, value = heads.permute(2, 0, 3, 1, 4)  # each [B, H, T, head_dim]
+        query = _rotate(query, rotation)
         keys = torch.cat([past_keys.to(key.dtype), _rotate(key, rotation)], dim=2)
         values = torch.cat([past_values.to(value.dtype), value], dim=2)
         seen, time = past_keys.shape[2], x.shape[1]
         mask = None
         if seen:
             mask = torch.ones(time, seen + time, dtype=torch.bool, device=x.device).tril(seen)
-        attended = F.scaled_dot_product_attention(_rotate(query, rotation), keys, values, mask, is_causal=not seen)
+        attended = F.scaled_dot_product_attention(query, keys, values, mask, is_causal=not seen)
         x = x + self.attention_output(attended.transpose(1, 2).flatten(2))
-        return x + self.feed_forward(self.feed_forward_norm(x)), keys, values
+        largest = None if self.training else largest_logit(query, keys)
+        return x + self.feed_forward(self.feed_forward_norm(x)), keys, values, largest
 
 
 class Transformer(MemoryLanguageModel[TransformerState]):
@@ -95,7 +102,10 @@ class Transformer(MemoryLanguageModel[TransformerState]):
     def forward(
         self, tokens: Int[Tensor, "batch time"], state: TransformerState | None = None, without: Collection[str] = ()
     ) -> ModelOutput[TransformerState]:
-        """Logits [B, T, V] and the grown cache. Raises `ValueError` when the cache belongs to another batch size."""
+        """Logits [B, T, V] and the grown cache; in evaluation the largest attention logit of all layers.
+
+        Raises `ValueError` when the cache belongs to another batch size.
+        """
         state = self.initial_state(tokens.shape[0]) if state is None else state
         if state.keys.shape[1] != tokens.shape[0]:
             raise ValueError(
@@ -104,13 +114,36 @@ class Transformer(MemoryLanguageModel[TransformerState]):
             )
         x = self.embedding(tokens)
         rotation = _rotation(state.keys.shape[3], tokens.shape[1], state.keys.shape[4], self.spec.rope_base, x)
-        keys, values = [], []
+        keys, values, largest = [], [], []
         for layer, past_keys, past_values in zip(self.layers, state.keys, state.values, strict=True):
-            x, layer_keys, layer_values = layer(x, rotation, past_keys, past_values)
+            x, layer_keys, layer_values, layer_largest = layer(x, rotation, past_keys, past_values)
             keys.append(layer_keys.detach())
             values.append(layer_values.detach())
+            if layer_largest is not None:
+                largest.append(layer_largest)
         logits = self.vocabulary(self.final_norm(x))
-        return ModelOutput(logits, TransformerState(torch.stack(keys), torch.stack(values)))
+        readings = {"stability/max_attention_logit": torch.stack(largest).amax().float()} if largest else {}
+        return ModelOutput(logits, TransformerState(torch.stack(keys), torch.stack(values)), readings)
+
+
+@torch.no_grad()
+def largest_logit(
+    query: Float[Tensor, "batch heads time head_dim"], keys: Float[Tensor, "batch heads seen head_dim"]
+) -> Float[Tensor, ""] | None:
+    """The largest q · k / √d that the causal mask lets through; None: there is no query.
+
+    The fused attention shows its logits to nobody. They are computed once more, some queries at a time, so that this
+    too needs memory in proportion to the length.
+    """
+    before = keys.shape[2] - query.shape[2]
+    largest = []
+    for first in range(0, query.shape[2] if query.numel() else 0, QUERIES_AT_A_TIME):
+        asked = query[:, :, first : first + QUERIES_AT_A_TIME]
+        now = before + first
+        logits = asked @ keys[:, :, : now + asked.shape[2]].mT
+        later = torch.ones_like(logits[0, 0], dtype=torch.bool).triu(now + 1)
+        largest.append(logits.masked_fill(later, -torch.inf).amax())
+    return torch.stack(largest).amax() * query.shape[-1] ** -0.5 if largest else None
 
 
 def _rotation(start: int, length: int, head_dim: int, base: float, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,16 +22,24 @@ from specs.recipe import RecipeSpec
 from zoo.training.faults.base import InjectedFault
 from zoo.training.faults.batches import BrokenBatch, GeneratorsBeginAnew, StuckReader
 from zoo.training.faults.machine import CutCheckpoint, KilledInStep, full_disk, killed_in_save
-from zoo.training.faults.numbers import FlippedBit, NonFiniteInStep, NonFiniteState, ScaledNumbers, ZeroedMoments
+from zoo.training.faults.numbers import (
+    FlippedBit,
+    NonFiniteInStep,
+    NonFiniteLossOfOne,
+    NonFiniteState,
+    ScaledNumbers,
+    ZeroedMoments,
+)
 from zoo.training.loop import Trainer
 
 
 def inject(trainer: Trainer, faults: FaultsSpec) -> None:
     """Let every fault strike `trainer`'s run, before any guard sees the step.
 
-    Raises `SpecError` with one line for each fault that would strike after the last step.
+    Raises `SpecError` with one line for each fault that would strike after the last step, or no process of this run.
     """
     require_steps(faults, trainer.recipe)
+    require_processes(faults, trainer.ranks.count)
     trainer.policies[:0] = [injected(label, fault) for label, fault in faults.faults.items()]
 
 
@@ -47,9 +55,28 @@ def require_steps(faults: FaultsSpec, recipe: RecipeSpec) -> None:
         )
 
 
+def require_processes(faults: FaultsSpec, count: int) -> None:
+    """Raise `SpecError` with one line for each fault of one process that is not among `count`, or is the only one."""
+    needed = {
+        label: max(2, fault.rank + 1)
+        for label, fault in faults.faults.items()
+        if isinstance(fault, NonFinite) and fault.rank is not None
+    }
+    lines = [
+        f"{faults.name}: faults.{label}.rank strikes one process of several: at least {least} must train "
+        f"(torchrun --nproc-per-node {least} --no-python cortexzoo train …), got {count}"
+        for label, least in needed.items()
+        if least > count
+    ]
+    if lines:
+        raise SpecError(lines)
+
+
 def injected(label: str, fault: FaultSpec) -> InjectedFault[Any]:
     """The policy that lets `fault` strike."""
     match fault:
+        case NonFinite(place="loss", rank=int()):
+            return NonFiniteLossOfOne(label, fault)
         case NonFinite(place="loss" | "gradient"):
             return NonFiniteInStep(label, fault)
         case NonFinite():

@@ -18,7 +18,7 @@ from zoo.data.task_data import TaskData
 from zoo.data.text import TextData
 from zoo.models.interface import MemoryLanguageModel, MemoryState
 from zoo.training import snapshot
-from zoo.training.errors import TrainingError
+from zoo.training.errors import TrainingError, TrainingStopped
 from zoo.training.evaluation import autocast, read_out
 from zoo.training.objectives.base import TrainingPass
 from zoo.training.objectives.build import build_objective
@@ -142,6 +142,8 @@ class Trainer:
         )
         if interrupted or terminated:
             self._stop = "interrupted" if interrupted else "terminated"
+        if failed:
+            self.fail(TrainingStopped(self.position, "another process gave up"))
         return failed or self._stop is not None
 
     def event(self, kind: str, detail: Mapping[str, object]) -> None:
@@ -235,7 +237,9 @@ class Trainer:
         self._ask("loss_known", step)
 
     def _gradient_norm(self) -> float:
-        return get_total_norm([p.grad for p in self.trainable if p.grad is not None]).item()
+        """Of the synchronised gradients. A process whose own are damaged is heard by all, so that guards agree."""
+        own = get_total_norm([p.grad for p in self.trainable if p.grad is not None]).item()
+        return self.ranks.mean({"norm": own})["norm"]
 
     def _update(self, step: Step) -> None:
         assert step.state is not None

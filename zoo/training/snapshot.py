@@ -1,13 +1,14 @@
 """Everything that the next step depends on, as files: what a trainer saves, and how a fresh trainer takes it over."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from zoo.models.interface import MemoryLanguageModel, StateT
+from zoo.models.interface import MemoryLanguageModel, MemoryState, StateT
 from zoo.training import checkpoints
 from zoo.training.checkpoints import CheckpointReader
 from zoo.training.errors import CheckpointError
@@ -16,6 +17,8 @@ from zoo.training.evaluation import model_device
 if TYPE_CHECKING:
     from zoo.training.loop import Trainer
     from zoo.training.ranks import Ranks
+
+T = TypeVar("T")
 
 
 def save(trainer: "Trainer", folder: Path, keep: Path | None = None) -> None:
@@ -35,9 +38,14 @@ def save(trainer: "Trainer", folder: Path, keep: Path | None = None) -> None:
     if ranks.is_main:
         tensors |= {"model": trainer.model.state_dict(), "optimizer": optimizer_tensors(trainer)}
         texts["trainer"] = _description(trainer)
-    _together(ranks, folder, lambda: checkpoints.begin(folder) if ranks.is_main else None)
-    _together(ranks, folder, lambda: checkpoints.write_files(folder, tensors, texts))
-    _together(ranks, folder, lambda: checkpoints.publish(folder, keep) if ranks.is_main else None)
+    try:
+        _together(ranks, folder, "written", lambda: checkpoints.begin(folder) if ranks.is_main else None)
+        _together(ranks, folder, "written", lambda: checkpoints.write_files(folder, tensors, texts))
+        _together(ranks, folder, "written", lambda: checkpoints.publish(folder, keep) if ranks.is_main else None)
+    except CheckpointError:
+        if ranks.is_main:
+            checkpoints.abandon(folder)
+        raise
 
 
 def load(trainer: "Trainer", folder: Path, changed: bool = False) -> None:
@@ -45,31 +53,50 @@ def load(trainer: "Trainer", folder: Path, changed: bool = False) -> None:
 
     The same experiment, text, number of processes and kind of device are required: anything else would not be the
     training that was interrupted. With `changed` experiment and text may be others, as long as the weights fit; a
-    policy of which the checkpoint holds no state begins anew.
+    policy of which the checkpoint holds no state begins anew. Every process must call it, and where one cannot read
+    its part none goes on.
     """
-    reader = CheckpointReader(folder)
-    description = reader.json("trainer")
-    required = _identity(trainer)
-    for key, value in required.items():
+    saved = _together(trainer.ranks, folder, "read", lambda: _read(trainer, CheckpointReader(folder), changed))
+    checkpoints.set_weights(trainer.model, saved.weights, folder)
+    set_optimizer(trainer, saved.moments)
+    trainer.memory = saved.memory
+    description = saved.description
+    trainer.resume_from(description["position"], description["taken"], description["refused"], saved.random_state)
+    for policy in trainer.policies:
+        if policy.name in saved.policy_tensors:
+            policy.load_state_dict(description["policies"][policy.name])
+            policy.load_tensors(trainer, saved.policy_tensors[policy.name])
+
+
+@dataclass(frozen=True)
+class _Saved:
+    """This process's part of a checkpoint that fits its trainer."""
+
+    description: Mapping[str, Any]
+    weights: Mapping[str, Tensor]
+    moments: Mapping[str, Tensor]
+    memory: MemoryState
+    random_state: Mapping[str, Tensor]
+    policy_tensors: Mapping[str, Mapping[str, Tensor]]
+    """Of every policy that the checkpoint holds a state of."""
+
+
+def _read(trainer: "Trainer", reader: CheckpointReader, changed: bool) -> _Saved:
+    rank, count, description = trainer.ranks.rank, trainer.ranks.count, reader.json("trainer")
+    if (processes := description.get("processes")) != count:
+        raise CheckpointError(f"{reader.folder}: {processes} processes trained it and must go on with it, got {count}")
+    for key, value in _identity(trainer).items():
         if description.get(key) != value and not (changed and key in ("experiment", "data")):
             raise CheckpointError(
-                f"{folder}: belongs to another run: {key} must be {value}, got {description.get(key)}"
+                f"{reader.folder}: belongs to another run: {key} must be {value}, got {description.get(key)}"
             )
     weights, moments = reader.tensors("model"), reader.tensors("optimizer")
-    memory = _memory(trainer.model, reader, trainer.ranks.rank)
-    random_state = reader.tensors(_of_rank("rng", trainer.ranks.rank))
-    saved = description["policies"]
-    if not changed and (missing := sorted({p.name for p in trainer.policies if p.state_dict()} - set(saved))):
-        raise CheckpointError(f"{folder}: holds no state of the policy {missing[0]}")
-    policies = [policy for policy in trainer.policies if policy.name in saved]
-    held = {policy.name: _held(reader, policy.name, description, trainer.ranks.rank) for policy in policies}
-    checkpoints.set_weights(trainer.model, weights, folder)
-    set_optimizer(trainer, moments)
-    trainer.memory = memory
-    trainer.resume_from(description["position"], description["taken"], description["refused"], random_state)
-    for policy in policies:
-        policy.load_state_dict(saved[policy.name])
-        policy.load_tensors(trainer, held[policy.name])
+    memory, random_state = _memory(trainer.model, reader, rank), reader.tensors(_of_rank("rng", rank))
+    stated = description["policies"]
+    if not changed and (missing := sorted({p.name for p in trainer.policies if p.state_dict()} - set(stated))):
+        raise CheckpointError(f"{reader.folder}: holds no state of the policy {missing[0]}")
+    held = {p.name: _held(reader, p.name, description, rank) for p in trainer.policies if p.name in stated}
+    return _Saved(description, weights, moments, memory, random_state, held)
 
 
 def load_memory(model: MemoryLanguageModel[StateT], folder: Path) -> StateT:
@@ -105,7 +132,6 @@ def _identity(trainer: "Trainer") -> dict[str, Any]:
     return {
         "experiment": trainer.spec.hash(),
         "data": trainer.objective.sha256,
-        "processes": trainer.ranks.count,
         "device": trainer.device.type,
     }
 
@@ -113,6 +139,7 @@ def _identity(trainer: "Trainer") -> dict[str, Any]:
 def _description(trainer: "Trainer") -> dict[str, Any]:
     return {
         **_identity(trainer),
+        "processes": trainer.ranks.count,
         "position": trainer.position,
         "taken": trainer.taken,
         "refused": trainer.refused,
@@ -160,16 +187,15 @@ def set_random_state(device: torch.device, states: Mapping[str, Tensor]) -> None
         torch.cuda.set_rng_state(states["cuda"], device)
 
 
-def _together(ranks: "Ranks", folder: Path, action: Callable[[], None]) -> None:
-    """Run `action` on every process; when it fails on one, all of them raise and what was begun is dropped."""
+def _together(ranks: "Ranks", folder: Path, done: str, action: Callable[[], T]) -> T:
+    """What `action` gives; when it fails on one process, all of them raise."""
     failure: CheckpointError | None = None
     try:
-        action()
+        result = action()
     except CheckpointError as error:
         failure = error
     except OSError as error:
-        failure = CheckpointError(f"{folder}: cannot be written: {error.strerror or error}")
+        failure = CheckpointError(f"{folder}: cannot be {done}: {error.strerror or error}")
     if ranks.any([failure is not None])[0]:
-        if ranks.is_main:
-            checkpoints.abandon(folder)
-        raise failure or CheckpointError(f"{folder}: another process could not write its part")
+        raise failure or CheckpointError(f"{folder}: the part of another process cannot be {done}")
+    return result

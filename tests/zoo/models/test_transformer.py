@@ -1,13 +1,19 @@
 """The control: causal, and a cache that changes nothing."""
 
+from itertools import product
+
 import pytest
 import torch
+from torch import Tensor
 
 from specs.parameters import parameter_count
 from specs.variant import TransformerSpec
 from tests.tolerances import EXACT_FORM
 from zoo.build import build_model
-from zoo.models.transformer import Transformer, TransformerState
+from zoo.models import transformer
+from zoo.models.transformer import Layer, Transformer, TransformerState, _rotation, largest_logit
+
+READING = "stability/max_attention_logit"
 
 SPEC = TransformerSpec(name="small", vocab_size=13, hidden_size=16, num_heads=2, num_layers=2, intermediate_size=20)
 
@@ -53,3 +59,55 @@ def test_a_changed_batch_size_is_refused_in_one_line() -> None:
 
 def test_predicted_parameter_count_equals_the_built_one() -> None:
     assert parameter_count(SPEC) == sum(parameter.numel() for parameter in built().parameters())
+
+
+@pytest.mark.parametrize("seen", [0, 5])
+def test_the_largest_attention_logit_is_that_of_the_token_loop(seen: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = built().eval().requires_grad_(False)
+    tokens = torch.randint(13, (2, 12), generator=torch.Generator().manual_seed(3))
+    state = model(tokens[:, :seen]).state if seen else None
+    x, largest = model.embedding(tokens), []
+    for layer in model.layers:
+        assert isinstance(layer, Layer)
+        heads = layer.query_key_value(layer.attention_norm(x)).unflatten(-1, (3, 2, 8))
+        for row, head, now in product(range(2), range(2), range(seen, 12)):
+            asked = turned(heads[row, now, 0, head], now)
+            keys = [turned(heads[row, then, 1, head], then) for then in range(now + 1)]
+            largest += [float(asked @ key) / 8**0.5 for key in keys]
+        rotation = _rotation(0, 12, 8, SPEC.rope_base, x)
+        empty = x.new_zeros(2, 2, 0, 8)
+        x = layer(x, rotation, empty, empty)[0]
+    readings = model(tokens[:, seen:], state).readings
+    assert readings.keys() == {READING}
+    assert float(readings[READING]) == pytest.approx(max(largest), rel=1e-6)
+    monkeypatch.setattr(transformer, "QUERIES_AT_A_TIME", 3)
+    assert torch.equal(model(tokens[:, seen:], state).readings[READING], readings[READING])
+
+
+@pytest.mark.parametrize(("before", "time"), [(0, 1), (0, 4), (3, 1), (2, 5)])
+def test_no_later_key_counts(before: int, time: int) -> None:
+    generator = torch.Generator().manual_seed(before)
+    for _ in range(20):
+        query = torch.randn(1, 1, time, 2, generator=generator)
+        keys = torch.randn(1, 1, before + time, 2, generator=generator)
+        visible = [query[0, 0, t] @ keys[0, 0, s] for t in range(time) for s in range(before + t + 1)]
+        found = largest_logit(query, keys)
+        assert found is not None
+        assert float(found) == pytest.approx(float(max(visible)) / 2**0.5, rel=1e-5)
+
+
+def test_training_is_spared_the_reading() -> None:
+    model = built()
+    tokens = torch.randint(13, (2, 12), generator=torch.Generator().manual_seed(3))
+    whole = model.eval()(tokens)
+    assert model(tokens[:, :0]).readings == {}, "nothing asks"
+    trained = model.train()(tokens)
+    assert trained.readings == {}
+    assert torch.equal(trained.logits, whole.logits)
+
+
+def turned(vector: Tensor, position: int) -> Tensor:
+    """Each pair (x_i, x_{i + 4}) as a complex number, turned by the angle of its position."""
+    rates = torch.tensor([SPEC.rope_base ** (-i / 4) for i in range(4)], dtype=torch.float64)
+    pairs = torch.complex(vector[:4], vector[4:]) * torch.polar(torch.ones(4, dtype=torch.float64), position * rates)
+    return torch.cat([pairs.real, pairs.imag])

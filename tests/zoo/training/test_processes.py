@@ -19,8 +19,7 @@ from zoo.training.telemetry import WALL_CLOCK_METRICS
 
 NOT_COMPARED = WALL_CLOCK_METRICS | {"memory/gate_entropy", "stability/max_attention_logit"}
 """The mean of two entropies is not the entropy of the mean, and a largest number is not averaged over others."""
-SCRIPT = Path(__file__).with_name("two_processes.py")
-ROOT = SCRIPT.parents[3]
+ROOT = Path(__file__).parents[3]
 
 
 def found(out: Path) -> dict[str, Any]:
@@ -28,10 +27,11 @@ def found(out: Path) -> dict[str, Any]:
     return content
 
 
-def launch_two(out: Path) -> None:
+def launch_two(out: Path, module: str = "two_processes") -> None:
+    """Let two processes run a module of this folder."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "true"}
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [sys.executable, *launcher, str(SCRIPT), str(out)]
+    command = [sys.executable, *launcher, "-m", f"tests.zoo.training.{module}", str(out)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
 

@@ -56,4 +56,5 @@ class FaultAfterStep(InjectedFault[SpecT]):
 
 def _size(spec: FaultBase) -> dict[str, object]:
     """Kind and size of a fault, without what it declares."""
-    return {name: value for name, value in spec.model_dump().items() if name not in FaultBase.model_fields}
+    own = {name: value for name, value in spec.model_dump().items() if name not in FaultBase.model_fields}
+    return {name: value for name, value in own.items() if value is not None}

@@ -76,8 +76,10 @@ class CutCheckpoint(InjectedFault[TruncatedCheckpoint]):
         if not saved:
             self.tell(trainer, step, MISSED, reason="there is no checkpoint yet")
             return
-        largest = max(saved, key=lambda file: file.stat().st_size)
-        os.truncate(largest, largest.stat().st_size // 2)
+        if trainer.ranks.is_main:
+            largest = max(saved, key=lambda file: file.stat().st_size)
+            os.truncate(largest, largest.stat().st_size // 2)
+        trainer.ranks.wait()
         die()
 
 

@@ -1,12 +1,15 @@
 """Faults in numbers: not finite, far too large, or with one bit turned over."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn import Module
+from torch.utils.hooks import RemovableHandle
 
 from specs.fault import BitFlip, NonFinite, OptimizerReset, Scaled
-from zoo.models.interface import MemoryLanguageModel, StateT
+from zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput, StateT
 from zoo.training.faults.base import MISSED, FaultAfterStep, InjectedFault
 from zoo.training.policy import Step
 
@@ -30,7 +33,10 @@ class ScaledNumbers(InjectedFault[Scaled]):
 
 
 class NonFiniteInStep(InjectedFault[NonFinite]):
-    """A loss that is not finite, as every gradient after it; or one element of a gradient that is not."""
+    """A loss that is not finite, as every gradient after it; or one element of a gradient that is not.
+
+    A gradient is struck once the processes have shared theirs: with a rank, nobody else has it.
+    """
 
     def loss_known(self, trainer: "Trainer", step: Step) -> None:
         if self.here and self.spec.place == "loss":
@@ -39,30 +45,73 @@ class NonFiniteInStep(InjectedFault[NonFinite]):
     def gradients_ready(self, trainer: "Trainer", step: Step) -> None:
         if self.here and self.spec.place == "loss":
             scale_gradients(trainer, float(self.spec.value))
-        elif self.here:
+        elif self.here and strikes(self.spec, trainer):
             gradient = largest_parameter(trainer).grad
             assert gradient is not None
             poison(gradient, float(self.spec.value))
+
+
+class NonFiniteLossOfOne(InjectedFault[NonFinite]):
+    """The logits of one process are not finite, and so are its loss and its gradients, before they are shared."""
+
+    def __init__(self, label: str, spec: NonFinite) -> None:
+        super().__init__(label, spec)
+        self._hook: RemovableHandle | None = None
+
+    def batch_ready(self, trainer: "Trainer", step: Step) -> None:
+        super().batch_ready(trainer, step)
+        if self.here and strikes(self.spec, trainer):
+            self._hook = trainer.model.register_forward_hook(self._spoil)
+
+    def loss_known(self, trainer: "Trainer", step: Step) -> None:
+        self.close()
+
+    def step_refused(self, trainer: "Trainer", step: Step) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._hook is not None:
+            self._hook.remove()
+            self._hook = None
+
+    def _spoil(self, model: Module, given: tuple[object, ...], output: ModelOutput[MemoryState]) -> object:
+        return replace(output, logits=output.logits * float(self.spec.value))
 
 
 class NonFiniteState(FaultAfterStep[NonFinite]):
     """One element of the largest weight, of its first moment, or of each entry that memory keeps, is not finite."""
 
     def strike(self, trainer: "Trainer", step: Step) -> None:
-        value = float(self.spec.value)
+        # What there is to strike is the same on every process, so the first one tells of a miss for all.
+        if not self._is_there(trainer):
+            place = self.spec.place
+            self.tell(trainer, step, MISSED, reason=f"nothing is in the {place} that the next step would read")
+        elif strikes(self.spec, trainer):
+            self._spoil(trainer, float(self.spec.value))
+
+    def _is_there(self, trainer: "Trainer") -> bool:
+        match self.spec.place:
+            case "moment":
+                return "exp_avg" in trainer.optimizer.state[largest_parameter(trainer)]
+            case "memory":
+                return kept_memory(trainer.model, trainer.memory) is not None
+            case _:
+                return True
+
+    def _spoil(self, trainer: "Trainer", value: float) -> None:
         weight = largest_parameter(trainer)
         match self.spec.place:
             case "weight":
                 poison(weight.data, value)
-            case "moment" if "exp_avg" in trainer.optimizer.state[weight]:
+            case "moment":
                 poison(trainer.optimizer.state[weight]["exp_avg"], value)
-            case "memory" if (name := kept_memory(trainer.model, trainer.memory)) is not None:
+            case "memory":
+                name = kept_memory(trainer.model, trainer.memory)
+                assert name is not None
                 tensors = trainer.memory.tensors()
                 tensors[name] = tensors[name].clone()
                 tensors[name][..., 0] = value
                 trainer.memory = type(trainer.memory).from_tensors(tensors)
-            case place:
-                self.tell(trainer, step, MISSED, reason=f"nothing is in the {place} that the next step would read")
 
 
 class FlippedBit(FaultAfterStep[BitFlip]):
@@ -83,6 +132,11 @@ class ZeroedMoments(FaultAfterStep[OptimizerReset]):
             for name, tensor in moments.items():
                 if name != "step":
                     tensor.zero_()
+
+
+def strikes(spec: NonFinite, trainer: "Trainer") -> bool:
+    """Whether this process is one that the fault is for."""
+    return spec.rank in (None, trainer.ranks.rank)
 
 
 def scale_loss(step: Step, factor: float) -> None:
