@@ -205,9 +205,18 @@ def stopped_runs(runs: Path, experiment: ExperimentSpec) -> Iterator[Run]:
     return (run for run in _runs_of(runs, experiment) if "gave_up_at" in run.summary)
 
 
-def _runs_of(runs: Path, experiment: ExperimentSpec) -> Iterator[Run]:
-    for folder in sorted((runs / experiment.name).glob(f"*/{SUMMARY}"), reverse=True):
-        run = Run(folder.parent)
+def unfinished_runs(runs: Path, experiment: ExperimentSpec) -> Iterator[Run]:
+    """As `finished_runs`, those that were killed, interrupted or stopped by the machine: they can go on."""
+    return (run for run in _runs_of(runs, experiment, MANIFEST) if not _has_ended(run))
+
+
+def _has_ended(run: Run) -> bool:
+    return run.finished or ((run.path / SUMMARY).is_file() and "gave_up_at" in run.summary)
+
+
+def _runs_of(runs: Path, experiment: ExperimentSpec, with_file: str = SUMMARY) -> Iterator[Run]:
+    for file in sorted((runs / experiment.name).glob(f"*/{with_file}"), reverse=True):
+        run = Run(file.parent)
         if not (run.path / MANIFEST).is_file() or run.manifest.get("tampered_with"):
             continue
         if run.manifest.get("spec_hash") == experiment.hash():
