@@ -15,6 +15,8 @@ from specs import ExperimentSpec
 Synced = Literal["written", "up to date"]
 RECORDS = (METRICS, EVENTS, SUMMARY, VERDICT)
 NO_METRICS = ("step", "time")
+WRITTEN_AS = b"with its spec"
+"""What Aim is told of a run; changing this makes `sync` write every run anew."""
 
 
 def all_runs(runs: Path) -> list[Run]:
@@ -36,6 +38,7 @@ def open_sink(run: Run, experiment: ExperimentSpec, run_hash: str | None) -> Aim
             "spec_hash": experiment.hash(),
             "folder": run.path.name,
             "hparams": experiment.model_dump(mode="json"),
+            "spec": experiment.canonical_json(),
         },
         tags=(f"variant:{experiment.variant.name}",),
     )
@@ -92,7 +95,7 @@ def _numbers(line: Mapping[str, Any]) -> dict[str, float]:
 
 def _fingerprint(run: Run) -> str:
     """A sum over everything that Aim is told of a run."""
-    total = hashlib.sha256()
+    total = hashlib.sha256(WRITTEN_AS)
     for name in RECORDS:
         file = run.path / name
         total.update(f"{name} {file.stat().st_size if file.is_file() else 'absent'} ".encode())

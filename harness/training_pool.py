@@ -3,12 +3,12 @@
 import multiprocessing
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from harness.run_folder import Run, finished_runs, stopped_runs
+from harness.run_folder import Run, RunFolderError, finished_runs, stopped_runs, unfinished_runs
 from specs import ExperimentSpec
 
 
@@ -23,9 +23,10 @@ def train_missing(
 ) -> Iterator[tuple[ExperimentSpec, Run]]:
     """Yield each experiment with its run as soon as it is finished; equal experiments are trained once.
 
-    Finished runs in `runs` are used as they are, so a study that was killed goes on where it stopped. Each process
-    trains on `threads` threads, which keeps results the same for any number of `jobs`. With `accept_stopped` a run
-    that gave up for numeric reasons is a result like every other; without, it raises `TrainingStopped`.
+    Finished runs in `runs` are used as they are, and one that was cut short goes on from its checkpoint, so a study
+    that was killed goes on where it stopped. Each process trains on `threads` threads, which keeps results the same
+    for any number of `jobs`. With `accept_stopped` a run that gave up for numeric reasons is a result like every
+    other; without, it raises `TrainingStopped`.
     `fresh_processes`: each run has a process of its own, a few seconds dearer, so that the peak memory it reports is
     not that of a run before it.
     """
@@ -77,17 +78,33 @@ def _end_with(sentinel: int) -> None:
 
 
 def _train(experiment: str, runs: Path, accept_stopped: bool) -> Path:
-    import logging
-
-    from harness.runner import train_run
     from zoo.training.errors import TrainingStopped
 
     spec = ExperimentSpec.from_json(experiment)
     begun: list[Run] = []
     try:
-        warn = logging.getLogger(__name__).warning
-        return train_run(spec, runs, aim=False, progress=False, warn=warn, began=begun.append).path
+        return train_or_go_on(spec, runs, began=begun.append).path
     except TrainingStopped:
         if not accept_stopped:
             raise
         return begun[0].path
+
+
+def train_or_go_on(spec: ExperimentSpec, runs: Path, began: Callable[[Run], None] = lambda _: None) -> Run:
+    """Go on with the newest run of `spec` that was cut short, or begin a new one. Raises as `train_run`.
+
+    A run that cannot go on, since another process trains it or its checkpoint is damaged, costs one line and stays as
+    it is.
+    """
+    import logging
+
+    from harness.resuming import resume_run
+    from harness.runner import train_run
+
+    warn = logging.getLogger(__name__).warning
+    if (cut_short := next(unfinished_runs(runs, spec), None)) is not None:
+        try:
+            return resume_run(cut_short.path, spec, aim=False, progress=False, warn=warn, began=began)
+        except RunFolderError as problem:
+            warn(f"{problem}: {spec.name}, seed {spec.seed}, is trained anew")
+    return train_run(spec, runs, aim=False, progress=False, warn=warn, began=began)

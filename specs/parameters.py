@@ -1,11 +1,10 @@
-"""Parameter counts of variants, from their specs alone: what `show` prints before anything is built."""
+"""Parameter counts of variants by part, from their specs alone: what `show` prints before anything is built."""
 
 from specs.backbone import ArchitectureSpec, GPT2Architecture, Qwen2Architecture, Qwen3Architecture, RotaryArchitecture
 from specs.hybrid import HybridSpec
 from specs.memory import (
     CompressedStore,
     LongTermSpec,
-    MemorySpec,
     NoShortTerm,
     ProjectedReadOut,
     RawRing,
@@ -16,13 +15,24 @@ from specs.variant import CortexGPTSpec, Residual, TransformerSpec, VariantSpec
 
 def parameter_count(variant: VariantSpec) -> int:
     """The number of trainable parameters that the built model has."""
+    return sum(parameters_by_part(variant).values())
+
+
+def parameters_by_part(variant: VariantSpec) -> dict[str, int]:
+    """The trainable parameters of each part; parts that have none are left out."""
     match variant:
         case CortexGPTSpec():
-            return _cortexgpt(variant)
+            parts = _cortexgpt(variant)
         case HybridSpec():
-            return _sidecars(variant)
+            parts = _sidecars(variant)
         case TransformerSpec():
-            return _transformer(variant)
+            parts = _transformer(variant)
+    return {name: count for name, count in parts.items() if count}
+
+
+def frozen_parameter_count(variant: VariantSpec) -> int:
+    """The number of parameters that are used and never trained: those of a hybrid's base."""
+    return base_parameter_count(variant.backbone.architecture) if isinstance(variant, HybridSpec) else 0
 
 
 def base_parameter_count(architecture: ArchitectureSpec) -> int:
@@ -40,16 +50,17 @@ def _norm(width: int) -> int:
     return 2 * width
 
 
-def _cortexgpt(variant: CortexGPTSpec) -> int:
+def _cortexgpt(variant: CortexGPTSpec) -> dict[str, int]:
     d, n = variant.hidden_size, variant.columns.num_columns
-    columns = n * (2 * _linear(d, d) + _linear(d, 1)) + _linear(n * d, d)
-    norms = 3 * _norm(d) if isinstance(variant.join, Residual) else 0
-    ends = variant.vocab_size * d + _linear(d, variant.vocab_size)
-    return ends + columns + norms + _memory(variant.memory, d)
-
-
-def _memory(memory: MemorySpec, d: int) -> int:
-    return _short_term(memory.short_term, d) + _long_term(memory.long_term, d) + _linear(3 * d, 3)
+    return {
+        "embedding": variant.vocab_size * d,
+        "short-term memory": _short_term(variant.memory.short_term, d),
+        "long-term memory": _long_term(variant.memory.long_term, d),
+        "gate": _linear(3 * d, 3),
+        "columns": n * (2 * _linear(d, d) + _linear(d, 1)) + _linear(n * d, d),
+        "norms": 3 * _norm(d) if isinstance(variant.join, Residual) else 0,
+        "vocabulary": _linear(d, variant.vocab_size),
+    }
 
 
 def _short_term(short_term: ShortTermSpec, d: int) -> int:
@@ -72,20 +83,30 @@ def _long_term(long_term: LongTermSpec, d: int) -> int:
             return 0
 
 
-def _transformer(variant: TransformerSpec) -> int:
-    d, m = variant.hidden_size, variant.intermediate_size
-    layer = 2 * _norm(d) + 4 * d * d + _linear(d, m) + _linear(m, d)
-    return 2 * variant.vocab_size * d + variant.num_layers * layer + _norm(d)
+def _transformer(variant: TransformerSpec) -> dict[str, int]:
+    d, m, layers = variant.hidden_size, variant.intermediate_size, variant.num_layers
+    return {
+        "embedding": variant.vocab_size * d,
+        "attention": layers * 4 * d * d,
+        "feed-forward": layers * (_linear(d, m) + _linear(m, d)),
+        "norms": (2 * layers + 1) * _norm(d),
+        "vocabulary": variant.vocab_size * d,
+    }
 
 
-def _sidecars(variant: HybridSpec) -> int:
-    mixer, d = variant.mixer, variant.backbone.architecture.hidden_size
+def _sidecars(variant: HybridSpec) -> dict[str, int]:
+    mixer, d, count = variant.mixer, variant.backbone.architecture.hidden_size, len(variant.sidecar_layers)
     heads, inner = mixer.num_heads, mixer.num_heads * mixer.head_dim
-    projections = 4 * d * inner + 3 * inner * mixer.conv.kernel_size
-    memory = 2 * _linear(d, heads) + mixer.head_dim  # persistence, write strength, norm of the read-out
-    window = heads  # sharpness
-    learning = base_parameter_count(variant.backbone.architecture) if variant.backbone.kind == "scratch" else 0
-    return learning + len(variant.sidecar_layers) * (projections + memory + window + _linear(2 * inner, heads))
+    parts = {
+        "sidecars: projections": count * 4 * d * inner,
+        "sidecars: short convolution": count * 3 * inner * mixer.conv.kernel_size,
+        "sidecars: window attention": count * heads,  # sharpness
+        "sidecars: memory": count * (2 * _linear(d, heads) + mixer.head_dim),  # persistence, write strength, norm
+        "sidecars: gate": count * _linear(2 * inner, heads),
+    }
+    if variant.backbone.kind == "scratch":
+        parts["base"] = base_parameter_count(variant.backbone.architecture)
+    return parts
 
 
 def _rotary(architecture: RotaryArchitecture) -> int:

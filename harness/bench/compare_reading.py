@@ -28,18 +28,18 @@ def main() -> None:
             for seed in range(arguments.runs // len(NAMES))
             for name in NAMES
         ]
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), time.process_time()
         sides = entrants([str(run.path) for run in made], None, ())
         opened = time.perf_counter()
         comparison = compared(sides, [side.runs for side in sides], command=(), allow_different=False)
         read = time.perf_counter()
         content = comparison.as_json()
-        ended = time.perf_counter()
+        ended, cpu = time.perf_counter(), time.process_time() - cpu
     assert len(content["variants"]) == len(NAMES)
     print(json.dumps({
         "runs": len(made), "metrics": len(metrics_of(1)), "steps": arguments.steps,
         "specs_s": round(opened - began, 2), "curves_s": round(read - opened, 2),
-        "measures_s": round(ended - read, 2), "total_s": round(ended - began, 2),
+        "measures_s": round(ended - read, 2), "total_s": round(ended - began, 2), "cpu_s": round(cpu, 2),
     }))  # fmt: skip
 
 

@@ -24,8 +24,9 @@ SHOWN = """
 import sys
 from harness.monitor.dashboard import Dashboard
 from harness.monitor.run_view import RunView
+from harness.monitor.sources import FolderSource
 from harness.run_folder import Run
-Dashboard([RunView(Run.open(sys.argv[1]))]).run(headless=True, size=(120, 50))
+Dashboard([RunView(FolderSource(Run.open(sys.argv[1])))]).run(headless=True, size=(120, 50))
 """
 
 

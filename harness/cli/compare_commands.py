@@ -56,7 +56,7 @@ def compare(
     """Say which variant is stabler, at what cost, and why: train what is missing, set all side by side, write a report.
 
     Every side sees the same text in the same order for the same number of steps. Runs that have ended are used as they
-    are, so a comparison that was interrupted goes on where it stopped.
+    are and one that was cut short goes on, so a comparison that was interrupted goes on where it stopped.
 
     Example: cortexzoo compare cortexgpt-original cortexgpt-stable --seeds 3
     """
@@ -95,7 +95,7 @@ def sweep(
 ) -> None:
     """Train every combination of a matrix of variants, recipes, seeds and further values, and show them in one table.
 
-    Finished runs in --runs are used, so that a sweep that was interrupted goes on.
+    Finished runs in --runs are used and unfinished ones go on, so that a sweep that was interrupted goes on.
 
     Example: cortexzoo sweep variants-and-recipes --dry-run
     """
@@ -112,15 +112,22 @@ def sweep(
     axes = [path for path, _ in cells[0].coordinates]
     experiments = [experiment for cell in cells for experiment in cell.experiments]
     left = not_ended(experiments, runs)
-    say(f"{spec.name}: {len(cells)} combinations × {len(spec.seeds)} seeds, {len(left)} runs to train")
+    taken = StepsTaken(runs, left)
+    say(f"{spec.name}: {len(cells)} combinations × {len(spec.seeds)} seeds, {_to_train(len(left), taken.to_go_on)}")
     if dry_run:
         print_table((*axes, "spec hashes"), [_dry(cell) for cell in cells])
         return
-    with steps_progress("sweep", StepsTaken(runs, left)) as done:
+    with steps_progress("sweep", taken) as done:
         rows = train_all(cells, runs, jobs, done)
     columns = (*axes, *(f"{measure.name} ({measure.unit})" if measure.unit else measure.name for measure in SHOWN))
     print_table(columns, [(*(value for _, value in row.cell.coordinates), *row.texts()) for row in rows])
     write_json(json_file, to_json_value({"matrix": spec.name, "rows": [row.as_json() for row in rows]}))
+
+
+def _to_train(count: int, begun: int) -> str:
+    """`3 runs to train, 1 of them from its checkpoint`."""
+    text = f"{count} run{'s' * (count != 1)} to train"
+    return f"{text}, {begun} of them from {'its' if begun == 1 else 'their'} checkpoint" if begun else text
 
 
 def _dry(cell: "Cell") -> tuple[str, ...]:
@@ -138,8 +145,9 @@ def _make(entrants: "Sequence[Entrant]", runs: Path, jobs: int, *, check: bool) 
 
     left = missing(entrants, runs)
     if left:
-        say(f"{len(left)} run{'s' * (len(left) > 1)} to train, {jobs} at a time")
-        with steps_progress("training", StepsTaken(runs, left)) as done:
+        taken = StepsTaken(runs, left)
+        say(f"{_to_train(len(left), taken.to_go_on)}, {jobs} at a time")
+        with steps_progress("training", taken) as done:
             made = trained_runs(entrants, runs, jobs, done)
     else:
         made = trained_runs(entrants, runs, jobs, lambda _: None)

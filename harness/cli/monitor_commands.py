@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,23 +15,27 @@ def monitor(
     snapshot: Annotated[
         Path | None, typer.Option("--snapshot", metavar="FILE.svg", help="Draw once, into a picture, and end.")
     ] = None,
+    source: Annotated[
+        Literal["jsonl", "aim"], typer.Option("--source", help="Read the run folders, or Aim's repository.")
+    ] = "jsonl",
     size: Annotated[str, typer.Option("--size", metavar="WxH", help="Characters of the picture.")] = "110x50",
 ) -> None:
     """Follow runs while they train: losses, gradients, gates, memories and events, side by side. `q` ends it.
 
-    It only reads the run folders, so training is not disturbed; it works on finished runs too, and over ssh.
+    It only reads, so training is not disturbed; it works on finished runs too, and over ssh. With --source aim it shows
+    what Aim was told, also of runs whose folders are gone.
 
     Example: cortexzoo monitor runs
     """
-    from harness.monitor.choosing import chosen_runs
+    from harness.monitor.choosing import aim_sources, folder_sources
     from harness.monitor.dashboard import Dashboard
     from harness.monitor.run_view import RunView
 
     without_foreign_warnings()
-    found, left_out = chosen_runs(targets)
+    found, left_out = aim_sources(targets) if source == "aim" else folder_sources(targets)
     if left_out:
         say(f"the last {len(found)} runs are shown, {left_out} are not: name run folders to choose")
-    board = Dashboard([RunView(run) for run in found], snapshot=snapshot is not None)
+    board = Dashboard([RunView(each) for each in found], snapshot=snapshot is not None)
     if snapshot is None:
         if not sys.stdout.isatty():
             raise BadInput("monitor needs a terminal: --snapshot FILE.svg draws a picture without one")

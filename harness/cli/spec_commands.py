@@ -7,6 +7,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from harness.certificate_schema import SCHEMA, certificate_is_fresh, write_schema
+from harness.cli.cost_tables import print_costs, print_measured
 from harness.cli.errors import BAD_INPUT, FINE, UNEXPECTED_VERDICT, BadInput, tell
 from harness.cli.options import (
     DataOption,
@@ -22,11 +23,13 @@ from harness.cli.options import (
     overrides,
 )
 from harness.cli.output import console, print_table, write_json
+from harness.costs import Costs
 from specs import ExperimentSpec, SpecError, VariantSpec, load, shipped_names
 from specs.kinds import KINDS
 from specs.loading import LoadedSpec, load_with_origins
 from specs.origins import ValueOrigin
 from specs.parameters import parameter_count
+from specs.recipe import RecipeSpec
 from specs.schema_export import SCHEMAS, schema_text, stale_schemas, write_schemas
 from specs.starter import starter_text
 
@@ -56,14 +59,21 @@ def show(
     suite: SuiteOption = None,
     seed: SeedOption = None,
     sets: SetOption = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Train a few steps, leaving nothing behind, and say how long all take.")
+    ] = False,
     json_file: JsonOption = None,
 ) -> None:
     """Show every value of a spec and where it comes from: a line of a file, an override, or a default and its source.
+
+    For an experiment or a variant also what it costs before anything trains: parameters, memories, operations, bytes.
 
     Example: cortexzoo show cortexgpt-stable --set recipe.steps=100
     """
     changes = overrides(variant=variant, recipe=recipe, data=data, suite=suite, seed=seed, sets=sets)
     loaded = load_with_origins(spec, kind, changes)
+    if measure and not isinstance(loaded.spec, ExperimentSpec):
+        raise BadInput(f"--measure: only an experiment can be trained, got the {loaded.kind} {loaded.spec.name}")
     out = console()
     out.print(_headline(loaded), markup=False)
     if loaded.spec.description:
@@ -71,7 +81,13 @@ def show(
     out.print()
     rows = [(path, _as_yaml(origin.value), str(origin)) for path, origin in loaded.origins.items()]
     print_table(("path", "value", "comes from"), rows)
-    write_json(json_file, {**_identity(loaded), "values": {p: _as_json(o) for p, o in loaded.origins.items()}})
+    content = {**_identity(loaded), "values": {p: _as_json(o) for p, o in loaded.origins.items()}}
+    if (costs := _costs(loaded)) is not None:
+        print_costs(costs)
+        content["costs"] = costs.as_json()
+    if measure and isinstance(loaded.spec, ExperimentSpec):
+        content["measured"] = print_measured(loaded.spec)
+    write_json(json_file, content)
 
 
 def validate(
@@ -144,6 +160,15 @@ def new(
     except OSError as error:
         raise BadInput(f"{file}: cannot be written: {error.strerror or error}") from error
     console().print(f"{file} written; `cortexzoo show {file}` shows what it says", markup=False)
+
+
+def _costs(loaded: LoadedSpec) -> Costs | None:
+    """Of an experiment with its recipe, of a variant with the batches of a recipe that says nothing else."""
+    if isinstance(loaded.spec, ExperimentSpec):
+        return Costs.of(loaded.spec.variant, loaded.spec.recipe)
+    if loaded.kind == "variant":
+        return Costs.of(cast(VariantSpec, loaded.spec), RecipeSpec(name="default"))
+    return None
 
 
 def _first_sentence(text: str) -> str:

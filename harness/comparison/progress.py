@@ -3,30 +3,38 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.run_folder import MANIFEST, Run, RunFolderError
+from harness.run_folder import MANIFEST, Run, RunFolderError, unfinished_runs
 from harness.tracking.jsonl import METRICS
 from harness.tracking.tail import Tail
 from specs import ExperimentSpec
 
 
 class StepsTaken:
-    """Counts the steps of runs that begin after this was made, of the given experiments only."""
+    """Counts the steps of runs that begin after this was made, or go on, of the given experiments only."""
 
     def __init__(self, runs: Path, experiments: Sequence[ExperimentSpec]) -> None:
         self.total = sum(experiment.recipe.steps for experiment in experiments)
         self._hashes = {experiment.hash() for experiment in experiments}
         self._folders = {runs / experiment.name for experiment in experiments}
-        self._passed_over = self._there()
-        self._tails: dict[Path, Tail] = {}
-        self._steps: dict[Path, int] = {}
+        self._known = self._there()
+        self._tails: dict[str, Tail] = {}
+        """Of the newest run of each experiment, by its hash."""
+        self._steps: dict[str, int] = {}
+        cut_short = [next(unfinished_runs(runs, experiment), None) for experiment in experiments]
+        self.to_go_on = sum(run is not None for run in cut_short)
+        """So many of them were begun before."""
+        for run in cut_short:
+            if run is not None:
+                self._meet(run.path)
 
     def look(self) -> int:
         """Steps so far, all runs together."""
-        for folder in self._there() - self._passed_over - self._tails.keys():
+        for folder in sorted(self._there() - self._known):
+            self._known.add(folder)
             self._meet(folder)
-        for folder, tail in self._tails.items():
+        for spec_hash, tail in self._tails.items():
             if lines := tail.lines():
-                self._steps[folder] = int(lines[-1]["step"])
+                self._steps[spec_hash] = int(lines[-1]["step"])
         return sum(self._steps.values())
 
     def _there(self) -> set[Path]:
@@ -34,10 +42,9 @@ class StepsTaken:
 
     def _meet(self, folder: Path) -> None:
         try:
-            ours = Run(folder).manifest.get("spec_hash") in self._hashes
+            spec_hash = str(Run(folder).manifest.get("spec_hash"))
         except RunFolderError:
             return
-        if ours:
-            self._tails[folder] = Tail(folder / METRICS)
-        else:
-            self._passed_over.add(folder)
+        if spec_hash in self._hashes:
+            self._tails[spec_hash] = Tail(folder / METRICS)
+            self._steps[spec_hash] = 0

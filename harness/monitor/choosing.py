@@ -1,13 +1,40 @@
-"""Which runs a dashboard shows."""
+"""Which runs a dashboard shows, and from where."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.monitor.sources import AimSource, FolderSource, Source
 from harness.run_folder import SPEC, Run, RunFolderError
+from harness.tracking.aim import REPOSITORY
+from harness.tracking.aim_reading import hash_of, hashes_by_age
 from harness.tracking.jsonl import METRICS
 
 MOST = 4
 """So many columns fit a wide terminal."""
+
+
+def folder_sources(targets: Sequence[Path]) -> tuple[list[Source], int]:
+    """The folders of `chosen_runs`."""
+    runs, left_out = chosen_runs(targets)
+    return [FolderSource(run) for run in runs], left_out
+
+
+def aim_sources(targets: Sequence[Path]) -> tuple[list[Source], int]:
+    """As `chosen_runs`, from Aim: each run that is named by its folder, and the newest of each folder of all runs.
+
+    Run folders need not be there any more. Raises `AimError`.
+    """
+    sources: list[Source] = []
+    left_out = 0
+    for target in targets:
+        if (target / REPOSITORY).is_dir() or not (target.parent.parent / REPOSITORY).is_dir():
+            hashes = hashes_by_age(target)
+            sources.extend(AimSource(target, run_hash) for run_hash in hashes[:MOST])
+            left_out += len(hashes[MOST:])
+        else:
+            runs = target.parent.parent
+            sources.append(AimSource(runs, hash_of(runs, target.name)))
+    return sources, left_out
 
 
 def chosen_runs(targets: Sequence[Path]) -> tuple[list[Run], int]:

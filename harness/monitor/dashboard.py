@@ -12,6 +12,7 @@ from textual.widgets import Static
 from harness.monitor.panel import panel
 from harness.monitor.run_view import RunView
 from harness.run_folder import RunFolderError
+from harness.tracking.aim import AimError
 
 EVERY = 1.0
 """Seconds between two looks: reading is cheap, drawing is not."""
@@ -60,7 +61,7 @@ class Dashboard(App[str]):
         for view, widget in zip(self.views, self._panels, strict=True):
             try:
                 changed = view.look()
-            except RunFolderError as problem:
+            except (RunFolderError, AimError) as problem:
                 widget.update(str(problem))
                 continue
             if changed or view.status == "running":

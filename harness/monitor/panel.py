@@ -13,6 +13,7 @@ COLOURS = {"current": "#6f9bd8", "short_term": "#e0915a", "long_term": "#6cbf84"
 OTHERS = ("#b58ad6", "#8c8c8c", "#d0c36a")
 LOSS, PROBE, HELD_OUT, GRADIENT = "#7f9fc4", "#e8c468", "#e06c64", "#b58ad6"
 GOOD, CARE, BAD = "green", "yellow", "bold red"
+SLEEP = "cyan"
 STATUS = {"finished": GOOD, "running": "cyan", "starting": "cyan", "failed": BAD}
 LOUD = frozenset({"rollback", "step_refused", "new_level", "post_mortem_failed"})
 RATIO_BOUND = PROPERTIES["bounded_loss_ratio"].bound
@@ -116,7 +117,7 @@ def _log(view: RunView, width: int, lines: int) -> list[Text]:
 
 def _event(event: Event, width: int) -> Text:
     times = f" × {event.count}" if event.count > 1 else ""
-    style = BAD if event.kind in LOUD else "dim"
+    style = BAD if event.kind in LOUD else SLEEP if event.kind.startswith("sleep") else "dim"
     text = Text(f"{event.step:>6} {event.kind.replace('_', ' ')}{times}", style)
     text.append(f"  {event.detail}" if event.detail else "", "dim")
     return _fitted(text, width)

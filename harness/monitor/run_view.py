@@ -1,4 +1,4 @@
-"""What a run has come to so far, kept up to date from the lines that its folder gains."""
+"""What a run has come to so far, kept up to date from the records that it gains."""
 
 import time
 from collections import defaultdict, deque
@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.monitor.curve import Thinned
-from harness.run_folder import SUMMARY, Run, RunFolderError
-from harness.tracking.jsonl import EVENTS, METRICS
-from harness.tracking.tail import Tail
+from harness.monitor.sources import Source
+from harness.run_folder import RunFolderError
 from specs import ExperimentSpec
 from specs.guards import AdaptiveClipping, NormClipping
 from specs.variant import CortexGPTSpec
@@ -35,22 +34,27 @@ class Event:
 
 
 class RunView:
-    """The state of one run folder. `look` brings it up to date."""
+    """The state of one run. `look` brings it up to date."""
 
-    def __init__(self, run: Run) -> None:
-        self.path = run.path
-        self.experiment: ExperimentSpec = run.spec
+    def __init__(self, source: Source) -> None:
+        self.path = source.path
+        self.experiment: ExperimentSpec = source.experiment
         self.status = ""
-        self._run = run
-        self._metrics = Tail(run.path / METRICS)
-        self._events = Tail(run.path / EVENTS)
+        self._source = source
         self._forget()
 
     def look(self) -> bool:
-        """Take in what is new; whether anything was. Raises `RunFolderError` when the folder cannot be read."""
+        """Take in what is new; whether anything was. Raises `RunFolderError` or `AimError` when it cannot be read."""
+        changed = False
         try:
-            changed = self._take_metrics()
-            changed |= self._take_events()
+            for news in self._source.news():
+                if news.restarted:
+                    self._forget()
+                for line in news.steps:
+                    self._take_step(line)
+                for event in news.events:
+                    self._take_event(*event)
+                changed |= news.restarted or bool(news.steps or news.events)
         except OSError as problem:
             raise RunFolderError(f"{self.path}: cannot be read: {problem.strerror or problem}") from problem
         status = self._status()
@@ -73,7 +77,9 @@ class RunView:
 
     @property
     def clip(self) -> str:
-        """At what gradient norms are clipped, as the recipe says it."""
+        """At what gradient norms are clipped: in the last step, or else as the recipe says it."""
+        if (threshold := self.last.get("stability/clip_threshold")) is not None:
+            return f"{threshold:.3g}"
         clipping = self.experiment.recipe.clipping
         if isinstance(clipping, NormClipping | AdaptiveClipping):
             return f"{'at most ' if isinstance(clipping, AdaptiveClipping) else ''}{clipping.max_norm:g}"
@@ -104,20 +110,6 @@ class RunView:
         self.events: deque[Event] = deque(maxlen=EVENTS_KEPT)
         self._times: deque[tuple[int, float]] = deque(maxlen=STEPS_TIMED)
 
-    def _take_metrics(self) -> bool:
-        changed = False
-        while True:
-            lines = self._metrics.lines()
-            if self._metrics.restarted:
-                self._forget()
-                self._events = Tail(self._events.path)
-                changed = True
-            for line in lines:
-                self._take_step(line)
-            changed |= bool(lines)
-            if self._metrics.at_the_end:
-                return changed
-
     def _take_step(self, line: dict[str, Any]) -> None:
         self.step = int(line["step"])
         for name, value in line.items():
@@ -131,24 +123,17 @@ class RunView:
             self.gates.append(shares)
         self._times.append((self.step, line["time"]))
 
-    def _take_events(self) -> bool:
-        lines = self._events.lines()
-        for line in lines:
-            if line["kind"] in LEFT_OUT:
-                continue
-            told = ", ".join(f"{key} {value}" for key, value in line.get("detail", {}).items())
-            event = Event(line["step"], line["kind"], told)
-            if self.events and self.events[-1].kind == event.kind and event.kind in COUNTED:
-                event.count += self.events.pop().count
-            self.events.append(event)
-        return bool(lines)
+    def _take_event(self, step: int, kind: str, told: str) -> None:
+        if kind in LEFT_OUT:
+            return
+        event = Event(step, kind, told)
+        if self.events and self.events[-1].kind == kind and kind in COUNTED:
+            event.count += self.events.pop().count
+        self.events.append(event)
 
     def _status(self) -> str:
-        if (self.path / SUMMARY).is_file():
-            try:
-                return str(self._run.summary.get("status", "ended"))
-            except RunFolderError:
-                return "its summary cannot be read"
+        if (outcome := self._source.outcome()) is not None:
+            return outcome
         if not self._times:
             return "starting"
         silent = time.time() - self._times[-1][1]

@@ -52,9 +52,9 @@ class AimSink:
         title: str = "",
         run_hash: str | None = None,
     ) -> None:
-        aim = _import_aim()
+        aim = import_aim()
         self._runs = runs
-        self._repository = _open_repository(aim, runs)
+        self._repository = open_repository(aim, runs)
         # The defaults of these three start a thread, patch sys.stdout.write and store environment variables.
         self._run: Any = aim.Run(
             run_hash,
@@ -86,18 +86,18 @@ class AimSink:
         for name, samples in self._windows.add(step, values):
             metric, source = _split_source(name)
             context = {} if source is None else {"source": source}
-            spread = _import_aim().Distribution(samples=samples)
+            spread = import_aim().Distribution(samples=samples)
             self._run.track(spread, name=f"{metric}/spread", step=step, context=context)
 
     def event(self, step: int, kind: str, detail: Mapping[str, object]) -> None:
         """A text at its step; checkpoints and single documents are left out, they are the folder's business."""
         if kind not in ("checkpoint", "sample"):
             told = ", ".join(f"{key}: {value}" for key, value in detail.items())
-            self._run.track(_import_aim().Text(f"{kind} · {told}" if told else kind), name="events", step=step)
+            self._run.track(import_aim().Text(f"{kind} · {told}" if told else kind), name="events", step=step)
 
     def outcome(self, summary: Mapping[str, object], *, report: str = "", picture: Path | None = None) -> None:
         """How the run ended: `summary.json` as parameters, its verdict as tag, the verdict in words, the curves."""
-        aim = _import_aim()
+        aim = import_aim()
         self._run["summary"] = _storable(summary)
         if report:
             self._run.track(aim.Text(report), name="verdict", step=0)
@@ -125,16 +125,16 @@ class AimSink:
 
 def stamp_of(runs: Path, run_hash: str) -> str | None:
     """What `stamp` noted about a run; None: it is not in the repository, or bears no stamp."""
-    aim = _import_aim()
-    if run_hash not in _open_repository(aim, runs).list_all_runs():
+    aim = import_aim()
+    if run_hash not in open_repository(aim, runs).list_all_runs():
         return None
-    stamp = aim.Run(run_hash, repo=_open_repository(aim, runs), read_only=True).get(_STAMP)
+    stamp = aim.Run(run_hash, repo=open_repository(aim, runs), read_only=True).get(_STAMP)
     return None if stamp is None else str(stamp)
 
 
 def remove_run(runs: Path, run_hash: str) -> None:
     """Take a run out of the repository, if it is there. Raises `AimError` when it stays."""
-    repository = _open_repository(_import_aim(), runs)
+    repository = open_repository(import_aim(), runs)
     if run_hash not in repository.list_all_runs():
         return
     locks = repository._lock_manager
@@ -146,11 +146,11 @@ def remove_run(runs: Path, run_hash: str) -> None:
 
 def read_series(runs: Path, metric: str, *, run_hash: str) -> dict[str | None, tuple[list[int], list[float]]]:
     """Steps and values of one metric of an indexed run, by its `source` context (None: without one)."""
-    aim = _import_aim()
+    aim = import_aim()
     from aim.sdk.types import QueryReportMode
 
     query = f'metric.name == "{metric}" and run.hash == "{run_hash}"'
-    found = _open_repository(aim, runs).query_metrics(query, report_mode=QueryReportMode.DISABLED)
+    found = open_repository(aim, runs).query_metrics(query, report_mode=QueryReportMode.DISABLED)
     series: dict[str | None, tuple[list[int], list[float]]] = {}
     for collection in found.iter_runs():
         for sequence in collection:
@@ -159,7 +159,7 @@ def read_series(runs: Path, metric: str, *, run_hash: str) -> dict[str | None, t
     return series
 
 
-def _import_aim() -> Any:
+def import_aim() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import aim
@@ -168,7 +168,7 @@ def _import_aim() -> Any:
     return aim
 
 
-def _open_repository(aim: Any, runs: Path) -> Any:
+def open_repository(aim: Any, runs: Path) -> Any:
     """Creates it if need be. Processes that create one at once, or open one that is being indexed, would die.
 
     Raises `AimError` for a repository of another version: opening it would write into it.

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from harness.certificate_schema import FORMAT
-from harness.run_folder import MANIFEST, SPEC, SUMMARY, VERDICT, Run, RunFolderError, finished_runs
+from harness.run_folder import MANIFEST, PARSED, SPEC, SUMMARY, VERDICT, Run, RunFolderError, finished_runs
 from harness.tracking.base import RunStopped
+from specs import load_experiment
 from tests.harness import tiny
 
 
@@ -29,8 +30,31 @@ def finished(runs: Path, **recipe: int) -> Run:
 def test_a_new_run_holds_its_spec(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "runs", tiny.experiment())
     assert run.path.parent == tmp_path / "runs" / "tiny"
-    assert files(run.path) == [SPEC]
+    assert files(run.path) == [PARSED, SPEC]
     assert Run.open(run.path).spec == tiny.experiment()
+
+
+def test_the_spec_is_parsed_once_and_read_as_json_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run.create(tmp_path, tiny.experiment())
+    as_yaml = load_experiment(str(run.path / SPEC))
+    monkeypatch.setattr("harness.run_folder.load_experiment", pytest.fail)
+    assert Run.open(run.path).spec == as_yaml
+    changed = tiny.experiment(steps=17)
+    run.write_spec(SPEC, changed)
+    assert Run.open(run.path).spec == changed
+
+
+@pytest.mark.parametrize("parsed", [None, "", "[]", '{"sha256": 3}', "{}"])
+def test_the_yaml_is_what_counts(tmp_path: Path, parsed: str | None) -> None:
+    """Whoever edits it, or loses or breaks the parsed form, reads what it says."""
+    run = Run.create(tmp_path, tiny.experiment())
+    if parsed is None:
+        text = (run.path / SPEC).read_text()
+        (run.path / SPEC).write_text(text.replace("seed: 0", "seed: 5"))
+        assert Run.open(run.path).spec.seed == 5
+    else:
+        (run.path / PARSED).write_text(parsed)
+        assert Run.open(run.path).spec == tiny.experiment()
 
 
 def test_run_names_differ_and_sort_by_time(tmp_path: Path) -> None:
@@ -83,7 +107,7 @@ def test_json_is_replaced_whole_or_stays(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(RunStopped, match=r"summary\.json: cannot be written: No space left on device"):
         run.write_json(SUMMARY, {"loss": 1.0})
     assert run.summary["loss"] == float("inf")
-    assert files(run.path) == [SPEC, SUMMARY]
+    assert files(run.path) == [PARSED, SPEC, SUMMARY]
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def test_without_aim_installed_training_goes_on(tmp_path: Path, monkeypatch: pyt
         raise ModuleNotFoundError("No module named 'aim'")
 
     warnings: list[str] = []
-    monkeypatch.setattr(aim_tracking, "_import_aim", missing)
+    monkeypatch.setattr(aim_tracking, "import_aim", missing)
     run = train_run(small(), tmp_path, aim=True, progress=False, warn=warnings.append)
     check_run(run, warn=warnings.append)
     assert run.finished

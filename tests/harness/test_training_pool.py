@@ -1,11 +1,15 @@
-"""Many experiments: finished runs are used, the others trained, equal ones once."""
+"""Many experiments: finished runs are used, unfinished ones go on, the others are trained, equal ones once."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from harness.training_pool import train_missing
-from tests.harness.trained import small, train_small
+from harness.bench.generated_runs import experiment, generated_run
+from harness.run_folder import CHECKPOINTS, MANIFEST, SUMMARY, Run, unfinished_runs
+from harness.training_pool import train_missing, train_or_go_on
+from tests.harness.trained import killed_small, small, train_small
+from zoo.training.telemetry import WALL_CLOCK_METRICS
 
 
 @pytest.mark.slow
@@ -26,3 +30,78 @@ def test_a_process_of_the_pool_trains_what_this_process_would(tmp_path: Path) ->
     here = train_small(tmp_path / "here", "seed=5")
     ((_, there),) = train_missing([small("seed=5")], tmp_path / "there", jobs=1)
     assert there.summary["validation_loss"] == here.summary["validation_loss"]
+
+
+@pytest.fixture(scope="module")
+def cut_short(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Killed at step 10, with a checkpoint at step 8."""
+    return killed_small(tmp_path_factory.mktemp("cut-short"), 10)
+
+
+def copied(run: Run, runs: Path) -> Run:
+    return Run.open(shutil.copytree(run.path, runs / run.path.parent.name / run.path.name))
+
+
+def curves(run: Run) -> list[dict[str, float]]:
+    left_out = {"time", *WALL_CLOCK_METRICS}
+    return [{name: value for name, value in line.items() if name not in left_out} for line in run.metrics()]
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_goes_on_from_its_checkpoint(cut_short: Run, tmp_path: Path) -> None:
+    run = copied(cut_short, tmp_path)
+    ((_, found),) = train_missing([small()], tmp_path, jobs=1)
+    assert found.path == run.path
+    assert found.finished
+    assert [each["from_step"] for each in found.manifest["resumed"]] == [8]
+    assert curves(found) == curves(train_small(tmp_path / "undisturbed"))
+
+
+def test_one_that_cannot_go_on_stays_and_is_trained_anew(
+    cut_short: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = copied(cut_short, tmp_path)
+    model = run.path / CHECKPOINTS / "last" / "model.safetensors"
+    model.write_bytes(model.read_bytes()[:-1])
+    found = train_or_go_on(small(), tmp_path)
+    assert found.path != run.path and found.finished
+    (line,) = caplog.messages
+    assert str(run.path) in line and line.endswith("cortexgpt-stable, seed 0, is trained anew")
+    assert not (run.path / SUMMARY).exists()
+
+
+def test_one_that_another_process_trains_is_left_to_it(
+    cut_short: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = copied(cut_short, tmp_path)
+    with run.held():
+        found = train_or_go_on(small(), tmp_path)
+    assert found.path != run.path and found.finished
+    assert caplog.messages == [
+        f"{run.path}: is being trained by another process: cortexgpt-stable, seed 0, is trained anew"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("summary", "goes_on"),
+    [
+        (None, True),
+        ({"status": "interrupted"}, True),
+        ({"status": "terminated"}, True),
+        ({"status": "failed", "cause": "disk full"}, True),
+        ({"status": "failed", "cause": "storm", "gave_up_at": 7}, False),
+        ({"status": "finished"}, False),
+    ],
+)
+def test_what_counts_as_unfinished(tmp_path: Path, summary: dict[str, object] | None, goes_on: bool) -> None:
+    run = generated_run(tmp_path, experiment(), steps=2, finished=False)
+    if summary is not None:
+        run.write_json(SUMMARY, summary)
+    assert [each.path for each in unfinished_runs(tmp_path, experiment())] == [run.path] * goes_on
+    assert list(unfinished_runs(tmp_path, experiment(1))) == []
+
+
+def test_a_run_that_was_tampered_with_is_never_gone_on_with(tmp_path: Path) -> None:
+    run = generated_run(tmp_path, experiment(), steps=2, finished=False)
+    run.write_json(MANIFEST, {**run.manifest, "tampered_with": {"faults": "x"}})
+    assert list(unfinished_runs(tmp_path, experiment())) == []

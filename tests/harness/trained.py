@@ -1,11 +1,16 @@
 """Small real experiments for tests, and how to train them."""
 
+import multiprocessing
+import os
+import signal
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from harness.run_folder import Run
 from harness.runner import train_run
+from harness.tracking.jsonl import JsonlSink
 from specs import ExperimentSpec, load_experiment
 
 SMALL = (
@@ -31,3 +36,25 @@ def small(*changes: str) -> ExperimentSpec:
 def train_small(runs: Path, *changes: str, aim: bool = False) -> Run:
     """A finished small run; a warning fails the test."""
     return train_run(small(*changes), runs, aim=aim, progress=False, warn=pytest.fail)
+
+
+def killed_small(runs: Path, step: int, *changes: str) -> Run:
+    """A small run that died, by SIGKILL, when `step` was to be recorded."""
+
+    class Deadly(JsonlSink):
+        def metrics(self, at: int, values: Mapping[str, float]) -> None:
+            if at == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+            super().metrics(at, values)
+
+    def die() -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("harness.runner.JsonlSink", Deadly)
+            train_small(runs, *changes)
+
+    process = multiprocessing.get_context("fork").Process(target=die)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    experiment = small(*changes)
+    return Run.open(sorted((runs / experiment.name).iterdir())[-1])

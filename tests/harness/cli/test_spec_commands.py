@@ -137,6 +137,41 @@ def test_show_of_another_kind(run: Run) -> None:
     assert out.splitlines()[0] == f"recipe robust · hash {load('robust').hash()}"
 
 
+def test_show_says_what_an_experiment_costs(run: Run) -> None:
+    _, out, _ = run("show", "cortexgpt-stable", "--set", "recipe.steps=7", "--json", "show.json")
+    lines = [line.split(maxsplit=1) for line in out.splitlines()]
+    assert ["trained,", "all together  930,876"] in lines
+    assert ["moments", "of AdamW                      7.45 MB"] in lines
+    assert "the whole training: 7 steps of 8 × 128 tokens, 31.7 GFLOP without validation" in out
+    costs = json.loads(Path("show.json").read_text(encoding="utf-8"))["costs"]
+    assert sum(costs["parameters"].values()) == 930_876
+
+
+def test_only_experiments_and_variants_have_costs(run: Run) -> None:
+    _, out, _ = run("show", "cortex-v2-hybrid-qwen", "--kind", "variant")
+    assert "frozen: the base" in out
+    _, out, _ = run("show", "robust", "--json", "show.json")
+    assert "trained, all together" not in out
+    assert "costs" not in json.loads(Path("show.json").read_text(encoding="utf-8"))
+
+
+def test_show_measures_by_training_a_little(run: Run, tmp_path: Path) -> None:
+    small = ["--set", "variant.hidden_size=16", "--set", "variant.num_layers=1", "--set", "recipe.sequence_length=16"]
+    fewer = ["--set", "recipe.monitor.validation_sequences=4"]
+    code, out, _ = run("show", "transformer", *small, *fewer, "--measure", "--json", "show.json")
+    assert code == 0
+    assert out.splitlines()[-1].startswith("expected duration: ")
+    measured = json.loads(Path("show.json").read_text(encoding="utf-8"))["measured"]
+    assert measured["steps"] == 500
+    assert [file.name for file in tmp_path.iterdir()] == ["show.json"]
+
+
+def test_only_an_experiment_is_measured(run: Run) -> None:
+    code, out, err = run("show", "robust", "--measure")
+    assert (code, out) == (2, "")
+    assert err == "--measure: only an experiment can be trained, got the recipe robust\n"
+
+
 def test_validate_names_every_mistake_of_every_file(run: Run) -> None:
     Path("good.yaml").write_text("kind: recipe\nname: good\n")
     Path("bad.yaml").write_text("kind: recipe\nname: bad\nsteps: 0\nstepz: 1\n")

@@ -6,12 +6,13 @@ from pathlib import Path
 from harness.bench.generated_runs import experiment, generated_run, metrics_of
 from harness.monitor.dashboard import Dashboard, without_fonts
 from harness.monitor.run_view import RunView
+from harness.monitor.sources import FolderSource
 from harness.tracking.jsonl import JsonlSink
 
 
 def test_it_follows_a_run_until_it_is_left(tmp_path: Path) -> None:
     run = generated_run(tmp_path, experiment(), steps=2, finished=False)
-    board = Dashboard([RunView(run)])
+    board = Dashboard([RunView(FolderSource(run))])
 
     async def use() -> tuple[str, str]:
         async with board.run_test(size=(100, 50)) as pilot:

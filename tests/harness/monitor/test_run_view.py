@@ -8,6 +8,7 @@ import pytest
 from harness.bench.generated_runs import experiment, generated_run, metrics_of
 from harness.monitor.choosing import MOST, chosen_runs
 from harness.monitor.run_view import RunView
+from harness.monitor.sources import FolderSource
 from harness.run_folder import Run, RunFolderError
 from harness.tracking.jsonl import METRICS, JsonlSink
 
@@ -18,7 +19,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def test_it_follows_what_is_written(run: Run) -> None:
-    view = RunView(run)
+    view = RunView(FolderSource(run))
     assert view.look()
     assert (view.step, view.steps, view.status) == (3, 500, "running")
     assert view.last["train/loss"] == metrics_of(3)["train/loss"]
@@ -39,7 +40,7 @@ def test_time_left_is_that_of_the_last_steps(run: Run, monkeypatch: pytest.Monke
     lines = (f'{{"step": {step}, "train/loss": 1.0, "time": {1000 + 2 * step}}}\n' for step in range(1, 11))
     (run.path / METRICS).write_text("".join(lines))
     monkeypatch.setattr(time, "time", lambda: 1021.0)
-    view = RunView(run)
+    view = RunView(FolderSource(run))
     view.look()
     assert view.seconds_left == 2 * 490
     monkeypatch.setattr(time, "time", lambda: 1095.0)
@@ -55,7 +56,7 @@ def test_events_are_listed_and_frequent_ones_counted(run: Run) -> None:
     sink.event(4, "rollback", {"cause": "loss is a spike"})
     sink.event(5, "rollback", {"cause": "again"})
     sink.close()
-    view = RunView(run)
+    view = RunView(FolderSource(run))
     view.look()
     told = [(event.step, event.kind, event.detail, event.count) for event in view.events]
     assert told == [
@@ -66,7 +67,7 @@ def test_events_are_listed_and_frequent_ones_counted(run: Run) -> None:
 
 
 def test_a_run_that_was_resumed_from_an_earlier_step_is_read_anew(run: Run) -> None:
-    view = RunView(run)
+    view = RunView(FolderSource(run))
     view.look()
     text = (run.path / METRICS).read_text().splitlines(keepends=True)
     (run.path / METRICS).write_text(text[0])
@@ -75,7 +76,7 @@ def test_a_run_that_was_resumed_from_an_earlier_step_is_read_anew(run: Run) -> N
 
 
 def test_a_run_that_writes_nothing_yet(tmp_path: Path) -> None:
-    view = RunView(Run.create(tmp_path, experiment()))
+    view = RunView(FolderSource(Run.create(tmp_path, experiment())))
     view.look()
     assert (view.step, view.status, view.seconds_left, view.gate_shares) == (0, "starting", None, {})
 
@@ -95,3 +96,14 @@ def test_folders_stand_for_the_runs_that_were_written_last(tmp_path: Path) -> No
     (tmp_path / "empty").mkdir()
     with pytest.raises(RunFolderError, match="holds no run"):
         chosen_runs([tmp_path / "empty"])
+
+
+def test_the_clip_threshold_is_the_live_one_where_it_is_recorded(run: Run) -> None:
+    view = RunView(FolderSource(run))
+    view.look()
+    assert view.clip == "0.5"
+    sink = JsonlSink(run.path)
+    sink.metrics(4, {**metrics_of(4), "stability/clip_threshold": 0.0625})
+    sink.close()
+    view.look()
+    assert view.clip == "0.0625"

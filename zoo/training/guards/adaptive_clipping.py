@@ -29,7 +29,9 @@ class AdaptiveClipping(Policy):
 
     def gradients_known(self, trainer: "Trainer", step: Step) -> None:
         if math.isfinite(step.gradient_norm):
-            clip_to(trainer, self.threshold(step.gradient_norm), step.gradient_norm)
+            threshold = self.threshold(step.gradient_norm)
+            step.metrics["stability/clip_threshold"] = threshold
+            clip_to(trainer, threshold, step.gradient_norm)
 
     def step_taken(self, trainer: "Trainer", step: Step) -> None:
         if math.isfinite(step.gradient_norm):

@@ -1,0 +1,40 @@
+"""How well `show --measure` foretells a run: `python -m harness.bench.expected_duration [NAME…] [--steps N]`.
+
+Calibrates each experiment, trains it, and reports the real duration as a multiple of the expected one. Never a test: a
+time depends on what else the machine does.
+"""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import torch
+
+from harness.calibration import calibrate
+from harness.runner import train_run
+from specs import load_experiment
+
+NAMES = ("cortexgpt-stable", "cortexgpt-original", "transformer")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", default=NAMES)
+    parser.add_argument("--steps", type=int, default=150)
+    arguments = parser.parse_args()
+    for name in arguments.names:
+        experiment = load_experiment(name, [f"recipe.steps={arguments.steps}"])
+        expected = calibrate(experiment)
+        with tempfile.TemporaryDirectory() as folder:
+            run = train_run(experiment, Path(folder), aim=False, progress=False, warn=print)
+            real = float(run.summary["seconds"]) + expected.start
+        print(json.dumps({
+            "experiment": name, "steps": arguments.steps, "threads": torch.get_num_threads(),
+            "expected_s": round(expected.total, 1), "real_s": round(real, 1),
+            "real_over_expected": round(real / expected.total, 2),
+        }))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""What `cortexzoo show` prints of costs."""
+
+from typing import TYPE_CHECKING, Any
+
+from harness.cli.output import console, print_table
+from harness.costs import Costs, duration, in_short
+
+if TYPE_CHECKING:
+    from specs import ExperimentSpec
+
+
+def print_costs(costs: Costs) -> None:
+    """Four small tables: parameters, memories, operations, bytes of training."""
+    out = console()
+    batch = f"{costs.batch_size} × {costs.length} tokens"
+    tables = (
+        (("parameters", "count"), costs.parameter_rows()),
+        ((f"memory of {costs.batch_size} rows", f"after {costs.length} tokens", "at most"), costs.state_rows()),
+        (("operations per token", "forward", "training"), costs.flops_rows()),
+        ((f"training on {batch} at a time", "takes"), costs.memory_rows()),
+    )
+    for columns, rows in tables:
+        out.print()
+        print_table(columns, rows)
+    out.print(
+        f"\nthe whole training: {costs.steps} steps of {costs.sequences_a_step} × {costs.length} tokens, "
+        f"{in_short(costs.training_flops)}FLOP without validation",
+        markup=False,
+    )
+
+
+def print_measured(experiment: "ExperimentSpec") -> dict[str, Any]:
+    """Train a few steps and say how long all of them would take."""
+    from rich.status import Status
+
+    from harness.calibration import calibrate
+    from harness.cli.run_commands import standard_error, without_foreign_warnings
+
+    without_foreign_warnings()
+    with Status("timing a few steps", console=standard_error()):
+        found = calibrate(experiment)
+    threads = f"{found.threads} thread{'s' * (found.threads > 1)}"
+    console().print(
+        f"expected duration: {duration(found.total)} on {found.device} with {threads} "
+        f"({found.steps} steps of {found.step:.3g} s, {found.validations} validations of {found.validation:.3g} s, "
+        f"{found.timed} steps timed); checkpoints and the check of the properties come on top",
+        markup=False,
+    )
+    return found.as_json()

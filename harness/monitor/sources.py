@@ -1,0 +1,116 @@
+"""Where a dashboard gets a run's records from: its folder, which holds the truth, or Aim's repository."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness.run_folder import SUMMARY, Run, RunFolderError
+from harness.tracking.aim import REPOSITORY, AimError
+from harness.tracking.aim_reading import AimRun, read_run
+from harness.tracking.jsonl import EVENTS, METRICS
+from harness.tracking.tail import Tail
+from specs import ExperimentSpec
+
+AIM_EVERY = 5.0
+"""Seconds between two looks into Aim's repository, each of which reads all curves of the run."""
+
+
+@dataclass(frozen=True)
+class News:
+    """What came since the last look."""
+
+    restarted: bool = False
+    """All that was told before is void: the run went on from an earlier step."""
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    """Metrics by name, with `step` and `time`, ascending."""
+    events: list[tuple[int, str, str]] = field(default_factory=list)
+    """Step, kind, and the rest in words."""
+
+
+class Source(Protocol):
+    """The records of one run."""
+
+    path: Path
+    experiment: ExperimentSpec
+
+    def news(self) -> Iterator[News]:
+        """What came since the last look, in pieces. Raises `OSError`, or the error of what is read."""
+
+    def outcome(self) -> str | None:
+        """How training ended; None while it has not."""
+
+
+class FolderSource:
+    """A run folder, of which only what is new is read."""
+
+    def __init__(self, run: Run) -> None:
+        self.path = run.path
+        self.experiment: ExperimentSpec = run.spec
+        self._run = run
+        self._metrics = Tail(run.path / METRICS)
+        self._events = Tail(run.path / EVENTS)
+
+    def news(self) -> Iterator[News]:
+        while True:
+            steps = self._metrics.lines()
+            restarted = self._metrics.restarted
+            if restarted:
+                self._events = Tail(self._events.path)
+            yield News(restarted, steps)
+            if self._metrics.at_the_end:
+                break
+        if events := [(line["step"], line["kind"], _in_words(line.get("detail", {}))) for line in self._events.lines()]:
+            yield News(events=events)
+
+    def outcome(self) -> str | None:
+        if not (self.path / SUMMARY).is_file():
+            return None
+        try:
+            return str(self._run.summary.get("status", "ended"))
+        except RunFolderError:
+            return "its summary cannot be read"
+
+
+class AimSource:
+    """A run in the repository `runs/.aim`, by its hash. Raises `AimError` when it is not there or names no spec."""
+
+    def __init__(self, runs: Path, run_hash: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._runs, self._hash, self._clock = runs, run_hash, clock
+        self._found: AimRun = read_run(runs, run_hash)
+        parameters = self._found.parameters
+        self.path = runs / REPOSITORY / str(parameters.get("folder", run_hash))
+        if "spec" not in parameters:
+            raise AimError(
+                f"{self.path}: was written by an older cortexzoo and holds no spec: `cortexzoo aim-sync` writes it anew"
+            )
+        self.experiment = ExperimentSpec.from_json(str(parameters["spec"]))
+        self._looked: float | None = None
+        self._told = (0, 0)
+        """The last step and the number of events told so far."""
+
+    def news(self) -> Iterator[News]:
+        now = self._clock()
+        if self._looked is not None and now - self._looked < AIM_EVERY:
+            return
+        if self._looked is not None:
+            self._found = read_run(self._runs, self._hash)
+        self._looked = now
+        last, events = self._told
+        found = self._found
+        newest = int(found.steps[-1]["step"]) if found.steps else 0
+        restarted = newest < last or len(found.events) < events
+        if restarted:
+            last = events = 0
+        self._told = (newest, len(found.events))
+        yield News(restarted, [line for line in found.steps if line["step"] > last], found.events[events:])
+
+    def outcome(self) -> str | None:
+        summary = self._found.parameters.get("summary")
+        status = summary.get("status") if isinstance(summary, dict) else None
+        return None if status in (None, "unfinished") else str(status)
+
+
+def _in_words(detail: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in detail.items())
