@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from harness.drill_run import Outcome, perform, read_outcome
 from harness.tampering import GUARDS_OFF
+from harness.training_pool import begin_process
 from specs import ExperimentSpec, FaultsSpec, SpecError, load_experiment
 from specs.fault import FaultSpec
 from specs.guards import RecoveryCheckpoints
@@ -103,7 +104,8 @@ def drill(
             missing[name] = place
     if not missing:
         return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=begin_process, initargs=(1,))
+    with pool:
         futures = {
             pool.submit(perform, experiment.canonical_json(), _alone(name, wanted[name]), guards, place): name
             for name, place in missing.items()

@@ -126,9 +126,7 @@ def _cut_records(run: Run, step: int) -> None:
     if missing := sorted(set(range(1, step + 1)) - set(recorded)):
         raise RunFolderError(f"{run.path / METRICS}: lacks step {missing[0]}, which the checkpoint has behind it")
     try:
-        cut_after(run.path / METRICS, step)
-        for file in (EVENTS, *RECORDS.values()):
-            cut_after(run.path / file, step)
+        cut_after([run.path / file for file in (METRICS, EVENTS, *RECORDS.values())], step)
     except ValueError as problem:
         raise RunFolderError(str(problem)) from problem
 

@@ -211,8 +211,10 @@ class Run:
     def _lines(self, name: str) -> list[dict[str, Any]]:
         try:
             return list(read_lines(self.path / name))
-        except (OSError, ValueError) as problem:
-            raise RunFolderError(f"{self.path / name}: cannot be read: {problem}") from problem
+        except OSError as problem:
+            raise RunFolderError(f"{self.path / name}: cannot be read: {problem.strerror or problem}") from problem
+        except ValueError as problem:
+            raise RunFolderError(str(problem)) from problem
 
 
 def finished_runs(runs: Path, experiment: ExperimentSpec) -> Iterator[Run]:

@@ -3,7 +3,7 @@
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import typer
 
@@ -19,6 +19,7 @@ from harness.cli import (
     study_commands,
 )
 from harness.cli.errors import COULD_NOT_GO_ON, FINE, INTERRUPTED, lines_and_code, tell
+from harness.cli.interrupts import noted_interrupts
 
 app = typer.Typer(
     name="cortexzoo",
@@ -58,6 +59,11 @@ app.command("sweep")(compare_commands.sweep)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code: 0 fine, 1 a verdict differs, 2 bad input, 3 could not go on."""
+    with noted_interrupts() as interrupted:
+        return _run(arguments, interrupted)
+
+
+def _run(arguments: Sequence[str] | None, interrupted: Callable[[], bool]) -> int:
     try:
         code = app(list(arguments) if arguments is not None else None, prog_name="cortexzoo", standalone_mode=False)
         sys.stdout.flush()
@@ -70,6 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tell(["interrupted"])
         return INTERRUPTED
     except Exception as error:
+        if interrupted():
+            # Such as the RecursionError of a library whose import was cut short.
+            tell(["interrupted"])
+            return INTERRUPTED
         told = lines_and_code(error)
         if told is None:
             traceback.print_exc()

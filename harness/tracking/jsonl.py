@@ -4,7 +4,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +45,9 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
     Raises `ValueError` naming file and line for any other line that is no JSON object.
     """
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
-            if not line.endswith("\n"):
+            if not line.endswith(b"\n"):
                 return
             entry = parse_line(line)
             if not isinstance(entry, dict):
@@ -55,13 +55,18 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
             yield entry
 
 
-def cut_after(path: Path, step: int) -> None:
+def cut_after(paths: Sequence[Path], step: int) -> None:
     """Drop every line of a later step, and a line that a killed writer left unfinished. Nothing where no file is.
 
-    Raises `ValueError` as `read_lines` does, and `OSError`.
+    Raises `ValueError` as `read_lines` does, and then cuts none of the files; `OSError`.
     """
-    if not path.exists():
-        return
+    there = [path for path in paths if path.exists()]
+    for path, size in [(path, _bytes_until(path, step)) for path in there]:
+        if size < path.stat().st_size:
+            os.truncate(path, size)
+
+
+def _bytes_until(path: Path, step: int) -> int:
     kept = 0
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
@@ -73,8 +78,7 @@ def cut_after(path: Path, step: int) -> None:
             if entry["step"] > step:
                 break
             kept += len(line)
-    if kept < path.stat().st_size:
-        os.truncate(path, kept)
+    return kept
 
 
 def parse_line(line: str | bytes) -> Any:

@@ -16,7 +16,7 @@ from harness.resuming import differences, in_words, resume_run
 from harness.run_folder import CHECKPOINTS, MANIFEST, SUMMARY, VERDICT, Run, RunFolderError
 from harness.runner import check_run, train_run
 from harness.tracking.base import RunStopped
-from harness.tracking.jsonl import METRICS
+from harness.tracking.jsonl import EVENTS, METRICS
 from specs import ExperimentSpec
 from tests.harness.trained import small
 from zoo.training.loop import Trainer
@@ -198,6 +198,19 @@ def test_records_with_a_gap_are_refused(half: Run, tmp_path: Path) -> None:
     lines = (run.path / METRICS).read_text().splitlines(keepends=True)
     (run.path / METRICS).write_text("".join(lines[:2] + lines[3:]))
     with pytest.raises(RunFolderError, match="lacks step 3, which the checkpoint has behind it"):
+        resume(run)
+
+
+def test_damaged_records_are_refused_and_none_is_cut(half: Run, tmp_path: Path) -> None:
+    run = copy(half, tmp_path)
+    lines = (run.path / EVENTS).read_text().splitlines(keepends=True)
+    (run.path / EVENTS).write_text("".join([*lines[:1], "garbage\n", *lines[1:]]))
+    before = everything(run)
+    with pytest.raises(RunFolderError, match=r"events\.jsonl:2: not a JSON object$"):
+        resume(run)
+    assert everything(run) == before
+    (run.path / METRICS).write_bytes(b"\xff\n")
+    with pytest.raises(RunFolderError, match=r"^[^ ]*metrics\.jsonl:1: not a JSON object$"):
         resume(run)
 
 

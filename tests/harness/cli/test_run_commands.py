@@ -4,10 +4,12 @@ import json
 import re
 import signal
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from harness import cli
 from harness.cli import main
 from harness.run_folder import CHECKPOINTS, Run
 from harness.tracking.base import RunStopped
@@ -225,3 +227,18 @@ def test_a_damaged_checkpoint_and_another_spec_end_with_two(run: Run, capsys: py
         assert one_line(capsys).startswith(f"{file}: is damaged: its sha256 is ")
     finally:
         file.write_bytes(content)
+
+
+def test_ctrl_c_that_cuts_an_import_short_is_no_defect(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def cut_short(**options: object) -> None:
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise RecursionError("half of a library is there")
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(cli, "app", lambda *arguments, **options: cut_short())
+    assert main(["list"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    assert signal.getsignal(signal.SIGINT) is before

@@ -107,17 +107,19 @@ def test_records_are_cut_back_to_a_step(tmp_path: Path) -> None:
     lines = [f'{{"step": {step}}}\n' for step in (1, 2, 2, 3)]
     for step, kept in ((0, 0), (2, 3), (3, 4), (9, 4)):
         path.write_text("".join(lines) + '{"step": 4, "tr')
-        cut_after(path, step)
+        cut_after([path], step)
         assert path.read_text() == "".join(lines[:kept])
-    cut_after(tmp_path / "none.jsonl", 3)
+    cut_after([tmp_path / "none.jsonl"], 3)
 
 
 def test_a_damaged_record_is_not_cut(tmp_path: Path) -> None:
-    path = tmp_path / METRICS
+    path, whole = tmp_path / METRICS, tmp_path / "whole.jsonl"
     path.write_text('{"step": 1}\ngarbage\n{"step": 3}\n')
+    whole.write_text('{"step": 1}\n{"step": 2}\n')
     with pytest.raises(ValueError, match=r"metrics\.jsonl:2: not a JSON object"):
-        cut_after(path, 1)
+        cut_after([whole, path], 1)
     assert path.read_text().count("\n") == 3
+    assert whole.read_text().count("\n") == 2
 
 
 def test_what_a_checkpoint_has_behind_it_is_on_disk_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,29 @@
+"""Whether Ctrl-C came: an import that it cuts short may raise anything."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+@contextmanager
+def noted_interrupts() -> Iterator[Callable[[], bool]]:
+    """Yield a function that says whether SIGINT has raised `KeyboardInterrupt` in this block.
+
+    The handler that was there before is put back. Outside the main thread Python allows none: the answer is no.
+    """
+    came = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield came.is_set
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        came.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield came.is_set
+    finally:
+        signal.signal(signal.SIGINT, before if before is not None else signal.SIG_DFL)
