@@ -36,6 +36,8 @@ PropertyName = Literal[
     "resume_is_exact",
     "refusals_leave_no_trace",
     "loss_is_of_the_next_token",
+    "no_nan_after_sleep",
+    "sleep_harms_nothing",
 ]
 PROPERTY_NAMES: tuple[PropertyName, ...] = get_args(PropertyName)
 
@@ -145,6 +147,14 @@ PROPERTIES: dict[PropertyName, PropertyInfo] = {
     ),
     "loss_is_of_the_next_token": PropertyInfo(
         "the reported loss is that of the next token", 1e-4, "at_most", "|Δ| nats", OURS
+    ),
+    "no_nan_after_sleep": PropertyInfo(
+        "a sleep makes the updates that it counts, and all is finite in it and in the steps after it",
+        0.0, "at_most", "faults", Source("required of the user's Cortex v2 run", "user"),
+    ),
+    "sleep_harms_nothing": PropertyInfo(
+        "a sleep that stays keeps the held-out loss, and one that does not leaves every bit as it was",
+        1.02, "at_most", "held-out loss ratio", Source("stability.md section 4", "ours"),
     ),
 }  # fmt: skip
 

@@ -20,6 +20,7 @@ from harness.mutants.gated_delta_layer import VOCAB, make_layer
 from harness.mutants.memory_mutants import MEMORY_MUTANTS
 from harness.mutants.model_mutants import MODEL_MUTANTS
 from harness.mutants.op_mutants import OP_MUTANTS
+from harness.mutants.sleep_mutants import SLEEP_MUTANTS
 from harness.mutants.training_mutants import TRAINING_MUTANTS
 from harness.properties import REGISTRY
 from harness.run_folder import Run
@@ -31,7 +32,7 @@ from specs import ExperimentSpec, load, load_experiment
 from specs.suite import Check, PropertyName, SuiteSpec
 from zoo.training.errors import TrainingError
 
-MUTANTS: tuple[Mutant, ...] = (*MODEL_MUTANTS, *MEMORY_MUTANTS, *TRAINING_MUTANTS, *OP_MUTANTS)
+MUTANTS: tuple[Mutant, ...] = (*MODEL_MUTANTS, *MEMORY_MUTANTS, *TRAINING_MUTANTS, *SLEEP_MUTANTS, *OP_MUTANTS)
 HOSTS: tuple[Host, ...] = get_args(Host)
 EFFORT = Effort(examples=20, seconds=20.0)
 

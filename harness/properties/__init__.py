@@ -11,6 +11,7 @@ from harness.properties.padding import PADDING
 from harness.properties.repeatability import REPEATABILITY
 from harness.properties.reproduction import REPRODUCTION
 from harness.properties.sequences import SEQUENCES
+from harness.properties.sleep import SLEEP
 from harness.properties.trainer import TRAINER
 from harness.properties.training import TRAINING
 from harness.subject import Runnable, Subject
@@ -28,6 +29,7 @@ OF_TRAINED_MODELS: tuple[Property[Subject], ...] = (
     *MEMORY,
     *COLUMNS,
     *TRAINER,
+    *SLEEP,
 )
 
 REGISTRY: dict[PropertyName, Property[Subject]] = {

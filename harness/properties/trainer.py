@@ -68,7 +68,7 @@ class BrokenGradient(Policy):
     def gradients_ready(self, trainer: Trainer, step: Step) -> None:
         self.rates[step.number] = step.learning_rate
         if step.number == self.at:
-            self._before = _everything(trainer)
+            self._before = everything(trainer)
             gradient = next(p.grad for p in trainer.trainable if p.grad is not None)
             gradient.view(-1)[0] = float("nan")
 
@@ -78,7 +78,7 @@ class BrokenGradient(Policy):
 
     def step_refused(self, trainer: Trainer, step: Step) -> None:
         if step.number == self.at:
-            after = _everything(trainer)
+            after = everything(trainer)
             self.moved += [name for name, value in self._before.items() if largest_difference(value, after[name])]
 
 
@@ -101,7 +101,7 @@ def resume_is_exact(subject: Subject, case: Case) -> Finding:
         resumed = trainer_of(experiment, log, StopAt(0))
         resumed.load(Path(folder) / "checkpoint")
     resumed.run()
-    one, other = _everything(whole), _everything(resumed)
+    one, other = everything(whole), everything(resumed)
     apart = [n for n in one if n not in other or largest_difference(one[n], other[n])]
     apart += [name for name in other if name not in one]
     for step, metrics in whole_log.steps.items():
@@ -189,7 +189,7 @@ def trainer_of(experiment: ExperimentSpec, log: Log, *policies: Policy) -> Train
     return Trainer(model, experiment, load_data(experiment), recorder=log, policies=policies)
 
 
-def _everything(trainer: Trainer) -> dict[str, Tensor]:
+def everything(trainer: Trainer) -> dict[str, Tensor]:
     """Copies of weights, moments and memory by name."""
     named = {f"weight {n}": p for n, p in trainer.model.state_dict().items()}
     named |= {f"moment {n}": p for n, p in optimizer_tensors(trainer).items()}

@@ -1,52 +1,140 @@
-"""`python -m harness.studies learning|swings`: train what is missing, print the table, renew `docs/results.md`."""
+"""`python -m harness.studies learning|swings`: train what is missing, print the table, renew `docs/results.md`.
+
+`python -m harness.studies sleep RUN`: let a trained run sleep many times in a row, with every kind of dreams.
+"""
 
 import json
 import re
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import product
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
-from harness.studies import learning, swings
+from harness.run_folder import Run, RunFolderError
+from harness.studies import learning, sleep, swings
 from harness.studies.cells import run_cells
+from harness.tracking.base import in_one_line
+from zoo.data.errors import DataError
+from zoo.training.errors import TrainingError
 
 STUDIES = {"learning": learning, "swings": swings}
 
 
-def main(
-    study: Annotated[Literal["learning", "swings"], typer.Argument(help="Which study.")],
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 … N − 1 of every cell.")] = 3,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time, one thread each.")] = 2,
-    runs: Annotated[Path, typer.Option(help="The folder that holds the runs; finished ones are used.")] = Path("runs"),
-    docs: Annotated[Path | None, typer.Option(help="The docs folder whose results.md is brought up to date.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the table as JSON.")] = None,
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+def _trains(study: str) -> Callable[..., None]:
+    """The command of a study that trains its runs."""
+
+    def command(
+        seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 … N − 1 of every cell.")] = 3,
+        jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time, one thread each.")] = 2,
+        runs: Annotated[Path, typer.Option(help="The folder that holds the runs; finished ones are used.")] = Path(
+            "runs"
+        ),
+        docs: Annotated[
+            Path | None, typer.Option(help="The docs folder whose results.md is brought up to date.")
+        ] = None,
+        json_file: Annotated[Path | None, typer.Option("--json", help="Also write the table as JSON.")] = None,
+    ) -> None:
+        """Train every run of a study that is not there yet, then show what came out."""
+        module = STUDIES[study]
+        with _progress(study) as progress:
+            task = progress.add_task(study, total=None)
+            results = run_cells(
+                module.cells(),
+                seeds,
+                runs,
+                jobs,
+                lambda done, total: progress.update(task, completed=done, total=total),
+            )
+        header, *rows = module.table(results)
+        _show(header, rows, module.findings(results))
+        if json_file is not None:
+            content = {"seeds": seeds, "rows": [dict(zip(header, row, strict=True)) for row in rows]}
+            json_file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        if docs is not None:
+            _write_section(docs / "results.md", study, seeds, [header, *rows], module.findings(results))
+            if study == "swings":
+                swings.draw(results, docs / "images" / "swings.png")
+
+    return command
+
+
+for name in STUDIES:
+    app.command(name)(_trains(name))
+
+
+@app.command("sleep")
+def of_sleep(
+    run: Annotated[Path, typer.Argument(help="The folder of a trained run.")],
+    sleeps: Annotated[int, typer.Option(min=1, help="Sleeps in a row, with no training in between.")] = 200,
+    kinds: Annotated[str, typer.Option(help="Kinds of dreams, with commas.")] = ",".join(sleep.KINDS),
+    learning_rate: Annotated[float, typer.Option(help="Of the sleeps; above 0.")] = 1e-4,
+    kl_weight: Annotated[float, typer.Option(min=0, help="Of the sleeps.")] = 0.0,
+    ewc_weight: Annotated[float, typer.Option(min=0, help="Of the sleeps.")] = 0.0,
+    sequences: Annotated[int, typer.Option(min=1, help="Held-out sequences that are scored after every sleep.")] = 32,
+    checkpoint: Annotated[str, typer.Option(help="Which of the run's checkpoints sleeps.")] = "best",
+    picture: Annotated[Path | None, typer.Option(help="Also draw the curves into this PNG.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write every score as JSON.")] = None,
 ) -> None:
-    """Train every run of a study that is not there yet, then show what came out."""
-    module = STUDIES[study]
-    columns = (TextColumn(study), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(study, total=None)
-        results = run_cells(
-            module.cells(), seeds, runs, jobs, lambda done, total: progress.update(task, completed=done, total=total)
-        )
-    header, *rows = module.table(results)
+    """What so many sleeps of each kind do to a trained model, with the acceptance gate and without."""
+    wanted = kinds.split(",")
+    if unknown := [kind for kind in wanted if kind not in sleep.KINDS]:
+        raise typer.BadParameter(f"--kinds {unknown[0]}: must be of {', '.join(sleep.KINDS)}")
+    if learning_rate <= 0:
+        raise typer.BadParameter(f"--learning-rate must be > 0, got {learning_rate:g}")
+    changes = {"learning_rate": learning_rate, "kl_weight": kl_weight, "ewc_weight": ewc_weight}
+    tracks = []
+    try:
+        found = Run.open(run)
+        for kind, gated in product(wanted, (False, True)):
+            with _progress(f"{kind}, {'gated' if gated else 'no gate'}") as progress:
+                slept = partial(_advance, progress, progress.add_task(kind, total=sleeps))
+                tracks.append(sleep.follow(found, kind, gated, sleeps, changes, sequences, checkpoint, slept))
+    except (RunFolderError, TrainingError, DataError) as problem:
+        raise typer.BadParameter(in_one_line(problem)) from None
+    header, *rows = sleep.table(tracks)
+    _show(header, rows, sleep.findings(tracks))
+    if json_file is not None:
+        circumstances = {"run": found.path.name, "experiment": found.spec.name, "sequences": sequences, **changes}
+        json_file.write_text(sleep.as_json(tracks, circumstances), encoding="utf-8")
+    if picture is not None:
+        sleep.draw(tracks, picture)
+
+
+def _progress(title: str) -> Progress:
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True))
+
+
+def _advance(progress: Progress, task: TaskID, done: int) -> None:
+    progress.update(task, completed=done)
+
+
+def _show(header: Sequence[str], rows: Iterable[Sequence[str]], findings: Sequence[str]) -> None:
+    """The table and what it says."""
     console = Console()
     shown = Table(*header)
     for row in rows:
         shown.add_row(*row)
     console.print(shown)
-    for line in module.findings(results):
+    for line in findings:
         console.print(line)
-    if json_file is not None:
-        content = {"seeds": seeds, "rows": [dict(zip(header, row, strict=True)) for row in rows]}
-        json_file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    if docs is not None:
-        _write_section(docs / "results.md", study, seeds, [header, *rows], module.findings(results))
-        if study == "swings":
-            swings.draw(results, docs / "images" / "swings.png")
 
 
 def _write_section(page: Path, study: str, seeds: int, table: list[tuple[str, ...]], findings: list[str]) -> None:
@@ -71,4 +159,4 @@ def _write_section(page: Path, study: str, seeds: int, table: list[tuple[str, ..
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

@@ -20,6 +20,7 @@ from harness.tracking.jsonl import EVENTS, METRICS
 from specs import ExperimentSpec
 from tests.harness.trained import small
 from zoo.training.loop import Trainer
+from zoo.training.sleep.night import Night
 
 TOUCHY = (
     "recipe.spikes={kind: robust, deviations: 2.0, gradient_deviations: 2.0, min_history: 3, rebaseline_after: 2}",
@@ -28,6 +29,7 @@ TOUCHY = (
     "recipe.recovery.every=3",
     "recipe.recovery.storm_limit=50",
     "recipe.monitor.keep_last=2",
+    "recipe.sleep={kind: replay, every: 3, steps: 2, batch_size: 2, reservoir: 5, ewc_weight: 1.0}",
 )
 
 
@@ -50,14 +52,15 @@ def killed(runs: Path, moment: str, step: int) -> Run:
     """A run that died, by SIGKILL, when step `step` came to `moment`."""
 
     def die() -> None:
-        original: Callable[..., None] = getattr(Trainer, moment)
+        owner: Any = Night if moment == "_dream_loss" else Trainer
+        original: Callable[..., None] = getattr(owner, moment)
 
-        def deadly(trainer: Trainer, *arguments: Any) -> Any:
-            if trainer.position >= step:
+        def deadly(dying: Any, *arguments: Any) -> Any:
+            if getattr(dying, "trainer", dying).position >= step:
                 os.kill(os.getpid(), signal.SIGKILL)
-            return original(trainer, *arguments)
+            return original(dying, *arguments)
 
-        setattr(Trainer, moment, deadly)
+        setattr(owner, moment, deadly)
         train(runs, small(*TOUCHY))
 
     process = multiprocessing.get_context("fork").Process(target=die)
@@ -91,11 +94,20 @@ def without_older(found: dict[str, Any]) -> dict[str, Any]:
 def test_the_recipe_has_something_to_remember(finished: Run) -> None:
     assert finished.summary["steps_refused"] > 0
     assert finished.summary["rollbacks"] > 0
+    assert sum(event["kind"] == "sleep" for event in finished.events()) > 2
 
 
 @pytest.mark.parametrize(
     ("moment", "step"),
-    [("_update", 0), ("_forward_backward", 3), ("_update", 6), ("save", 7), ("save", 8), ("_result", 12)],
+    [
+        ("_update", 0),
+        ("_forward_backward", 3),
+        ("_update", 6),
+        ("save", 7),
+        ("save", 8),
+        ("_result", 12),
+        ("_dream_loss", 9),
+    ],
 )
 def test_killed_and_resumed_equals_never_killed(finished: Run, tmp_path: Path, moment: str, step: int) -> None:
     run = resume(killed(tmp_path, moment, step))
@@ -106,6 +118,28 @@ def test_killed_and_resumed_equals_never_killed(finished: Run, tmp_path: Path, m
     (resumed,) = run.manifest["resumed"]
     assert resumed["from_step"] in (0, 3, 4, 6, 7, 8, 12)
     assert run.manifest["spec_hash"] == finished.manifest["spec_hash"]
+
+
+def test_a_run_that_was_stopped_in_mid_sleep_goes_on(
+    finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dream_loss = Night._dream_loss
+
+    def stopping(night: Night, *arguments: Any) -> Any:
+        if night.number == 2:
+            night.trainer.stop("terminated")
+        return dream_loss(night, *arguments)
+
+    monkeypatch.setattr(Night, "_dream_loss", stopping)
+    run = train(tmp_path, small(*TOUCHY))
+    assert run.summary["stopped"] == "terminated"
+    assert [event["detail"]["number"] for event in run.events() if event["kind"] == "sleep"] == [1]
+    monkeypatch.undo()
+    resume(run)
+    found, expected = without_older(record(run)), without_older(record(finished))
+    for each in (found, expected):
+        del each["best/trainer"]["policies"]["checkpoints"]
+    assert found == expected
 
 
 CLOCK = ("seconds", "tokens_per_second", "peak_memory_bytes")

@@ -52,10 +52,10 @@ class Night:
                     return False
                 with self.region:
                     dream = draw(self.spec, self.trainer.model, self.reservoir, self._start, random)
-                self.updates.update(self._loss(dream, fisher))
+                self.updates.update(self._dream_loss(dream, fisher))
         return not self.trainer.is_over()
 
-    def _loss(self, dream: Dream, fisher: list[Tensor] | None) -> Tensor:
+    def _dream_loss(self, dream: Dream, fisher: list[Tensor] | None) -> Tensor:
         spec, model = self.spec, self.trainer.model
         state = self._start(len(dream.tokens))
         with self.region:

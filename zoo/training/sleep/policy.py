@@ -1,6 +1,7 @@
 """When the model sleeps, whether the sleep may stay, and what is remembered of it."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,6 @@ from zoo.training.sleep.night import Night
 from zoo.training.sleep.reservoir import Example, Reservoir
 from zoo.training.sleep.score import Score, objection
 from zoo.training.sleep.undo import StepBefore, Weights
-from zoo.training.sleep.updates import DreamUpdates
 
 if TYPE_CHECKING:
     from zoo.training.loop import Trainer
@@ -27,6 +27,27 @@ Tell = Callable[[int, int], None]
 
 def _tell_nobody(_done: int, _all: int) -> None:
     """For a run without progress display."""
+
+
+@dataclass(frozen=True)
+class Slept:
+    """What came of one sleep."""
+
+    number: int
+    updates_taken: int
+    updates_refused: int
+    loss: float | None
+    """Mean over the updates taken."""
+    before: Score
+    after: Score
+    """Right after the last update, also of a sleep that was then undone."""
+    reason: str | None
+    """Why it was undone."""
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it stayed."""
+        return self.reason is None
 
 
 class Sleep(Policy):
@@ -68,9 +89,13 @@ class Sleep(Policy):
 
     def step_taken(self, trainer: "Trainer", step: Step) -> None:
         if self.spec.keeps_examples:
-            self._keep_examples(trainer, step)
+            self.keep_examples(trainer, step)
         if self._is_due(step):
-            self._sleep(trainer, step)
+            slept = self.sleep(trainer)
+            if slept is None:
+                self._undo(trainer)
+            else:
+                self._record(trainer, step, slept)
             self.due = False
         self._before_step = None
 
@@ -109,23 +134,14 @@ class Sleep(Policy):
         self._set_reference(then.get("reference"))
         self.reservoir = Reservoir.from_tensors(self.spec.reservoir, then)
 
-    def _set_reference(self, reference: Mapping[str, Any] | None) -> None:
-        self.reference = None if reference is None else Score(**reference)
+    def sleep(self, trainer: "Trainer", before: Score | None = None) -> Slept | None:
+        """Sleep once, and undo it where it may not stay. None: a stop was asked for, and the weights are as before.
 
-    def _is_due(self, step: Step) -> bool:
-        return self.due or step.number % self.spec.every == 0
-
-    def _keep_examples(self, trainer: "Trainer", step: Step) -> None:
-        """Offer the step's examples, those of all processes, to the reservoir."""
-        assert step.tokens is not None
-        scored = torch.ones_like(step.tokens[..., 1:], dtype=torch.bool) if step.scored is None else step.scored
-        tokens, scored = (trainer.ranks.gather(part, 1).flatten(0, 1).cpu() for part in (step.tokens, scored))
-        random = np.random.default_rng([self.seed, RESERVOIR_STREAM, step.number])
-        examples = (Example(row.clone(), counted.clone()) for row, counted in zip(tokens, scored, strict=True))
-        self.reservoir = self.reservoir.offered(examples, random)
-
-    def _sleep(self, trainer: "Trainer", step: Step) -> None:
-        before = self.score(trainer)
+        `before` is the model's score as it stands, where it is known already. The caller sees to it that training's
+        step is over.
+        """
+        before = before or self.score(trainer)
+        self.reference = self.reference or before
         weights = Weights.of(trainer.model)
         try:
             night = Night(trainer, self.spec, self.sleeps + 1, self.reservoir, weights)
@@ -134,13 +150,34 @@ class Sleep(Policy):
             weights.restore(trainer.model)
             raise
         if not finished:
-            self._undo(trainer)
+            weights.restore(trainer.model)
+            return None
         after = self.score(trainer)
-        self.reference = self.reference or before
         reason = objection(self.spec.acceptance, self.reference, after)
         if reason is not None:
             weights.restore(trainer.model)
-        self._record(trainer, step, night.updates, before, after, reason)
+        made = night.updates
+        self.sleeps += 1
+        self.accepted += reason is None
+        self.updates_taken += made.taken
+        self.updates_refused += made.refused
+        loss = fmean(made.losses) if made.losses else None
+        return Slept(self.sleeps, made.taken, made.refused, loss, before, after, reason)
+
+    def keep_examples(self, trainer: "Trainer", step: Step) -> None:
+        """Offer the step's examples, those of all processes, to the reservoir."""
+        assert step.tokens is not None
+        scored = torch.ones_like(step.tokens[..., 1:], dtype=torch.bool) if step.scored is None else step.scored
+        tokens, scored = (trainer.ranks.gather(part, 1).flatten(0, 1).cpu() for part in (step.tokens, scored))
+        random = np.random.default_rng([self.seed, RESERVOIR_STREAM, step.number])
+        examples = (Example(row.clone(), counted.clone()) for row, counted in zip(tokens, scored, strict=True))
+        self.reservoir = self.reservoir.offered(examples, random)
+
+    def _set_reference(self, reference: Mapping[str, Any] | None) -> None:
+        self.reference = None if reference is None else Score(**reference)
+
+    def _is_due(self, step: Step) -> bool:
+        return self.due or step.number % self.spec.every == 0
 
     def _undo(self, trainer: "Trainer") -> None:
         assert self._before_step is not None
@@ -148,31 +185,25 @@ class Sleep(Policy):
         before.restore(trainer)
         raise StepUndone
 
-    def _record(
-        self, trainer: "Trainer", step: Step, made: DreamUpdates, before: Score, after: Score, reason: str | None
-    ) -> None:
-        self.sleeps += 1
-        self.accepted += reason is None
-        self.updates_taken += made.taken
-        self.updates_refused += made.refused
-        if made.losses:
-            step.metrics["sleep/loss"] = fmean(made.losses)
-        step.metrics["sleep/post_loss"] = after.loss
-        step.metrics["sleep/updates_taken"] = made.taken
-        step.metrics["sleep/updates_refused"] = made.refused
-        step.metrics["sleep/accepted"] = float(reason is None)
+    def _record(self, trainer: "Trainer", step: Step, slept: Slept) -> None:
+        if slept.loss is not None:
+            step.metrics["sleep/loss"] = slept.loss
+        step.metrics["sleep/post_loss"] = slept.after.loss
+        step.metrics["sleep/updates_taken"] = slept.updates_taken
+        step.metrics["sleep/updates_refused"] = slept.updates_refused
+        step.metrics["sleep/accepted"] = float(slept.accepted)
         trainer.event(
             "sleep",
             {
                 "kind": self.spec.kind,
-                "number": self.sleeps,
-                "updates_taken": made.taken,
-                "updates_refused": made.refused,
-                "loss_before": before.loss,
-                "loss_after": after.loss,
-                "recall_before": before.recall,
-                "recall_after": after.recall,
-                "accepted": reason is None,
-                "reason": reason,
+                "number": slept.number,
+                "updates_taken": slept.updates_taken,
+                "updates_refused": slept.updates_refused,
+                "loss_before": slept.before.loss,
+                "loss_after": slept.after.loss,
+                "recall_before": slept.before.recall,
+                "recall_after": slept.after.recall,
+                "accepted": slept.accepted,
+                "reason": slept.reason,
             },
         )

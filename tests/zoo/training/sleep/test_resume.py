@@ -13,7 +13,7 @@ from tests.zoo.training.sleep.asleep import KINDS, REPLAY, everything, notes, re
 from tests.zoo.training.tiny import At, same_tensors
 from zoo.training.loop import Trainer
 
-MONITOR = MonitorSpec(probe_every=1, validate_every=2, checkpoint_every=3, swing_window=4)
+MONITOR = MonitorSpec(probe_every=2, validate_every=4, checkpoint_every=6, swing_window=4)
 RECIPE = {"monitor": MONITOR, "recovery": RecoveryCheckpoints(every=4)}
 kinds = pytest.mark.parametrize("spec", KINDS, ids=lambda spec: spec.kind)
 
@@ -25,7 +25,7 @@ def assert_same_run(whole: Trainer, last: Trainer, *before: Trainer) -> None:
 
 
 @kinds
-@pytest.mark.parametrize("stop", [1, 3, 4, 5, 11])
+@pytest.mark.parametrize("stop", [3, 4, 11])
 def test_resumed_between_steps(spec: Dreaming, stop: int, tmp_path: Path) -> None:
     whole = sleeper(spec, **RECIPE)
     whole.run()
@@ -40,7 +40,7 @@ def test_resumed_between_steps(spec: Dreaming, stop: int, tmp_path: Path) -> Non
 
 
 @kinds
-@pytest.mark.parametrize(("step", "update"), [(4, 0), (4, 1), (8, 2), (12, 2)])
+@pytest.mark.parametrize(("step", "update"), [(4, 0), (8, 2), (12, 1)])
 def test_stopped_in_mid_sleep(spec: Dreaming, step: int, update: int, tmp_path: Path) -> None:
     whole = sleeper(spec, folder=tmp_path / "whole", **RECIPE)
     whole.run()

@@ -1,0 +1,98 @@
+"""The sleep study: a run sleeps, is not trained, and what is shown is what was measured."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from harness.run_folder import CHECKPOINTS, Run
+from harness.studies import sleep
+from harness.studies.__main__ import app
+from harness.studies.sleep import Track
+from tests.harness.trained import train_small
+from zoo.training.checkpoints import CheckpointReader
+from zoo.training.sleep.score import Score
+
+QUICK = {"steps": 2, "batch_size": 2, "reservoir": 5}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return train_small(tmp_path_factory.mktemp("runs"))
+
+
+def test_the_sleeper_has_the_runs_weights_and_has_only_looked_at_examples(run: Run) -> None:
+    trainer = sleep.sleeper(run, "replay", True, dict(QUICK), sequences=4)
+    saved = CheckpointReader(run.path / CHECKPOINTS / "best")
+    weights = saved.tensors("model")
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in trainer.model.state_dict().items())
+    memory = saved.tensors("memory")
+    assert all(torch.equal(tensor, memory[name]) for name, tensor in trainer.memory.tensors().items())
+    assert trainer.built_in.sleep is not None
+    assert len(trainer.built_in.sleep.reservoir.examples) == 5
+    assert trainer.built_in.sleep.sleeps == 0
+
+
+@pytest.mark.parametrize("kind", sleep.KINDS)
+def test_what_stands_is_followed(kind: str, run: Run) -> None:
+    changes = {**QUICK, "learning_rate": 0.03} | ({} if kind == "replay" else {"length": 6})
+    heard: list[int] = []
+    free = sleep.follow(run, kind, False, 4, dict(changes), 4, slept=heard.append)
+    gated = sleep.follow(run, kind, True, 4, dict(changes), 4)
+    assert heard == [1, 2, 3, 4]
+    assert len(free.scores) == len(gated.scores) == 5
+    assert (free.accepted, free.updates_taken, free.updates_refused) == (4, 8, 0)
+    assert len({score.loss for score in free.scores}) == 5
+    assert free.scores[0] == gated.scores[0]
+    assert max(score.loss for score in gated.scores) <= 1.02 * gated.scores[0].loss
+    changed = sum(one != other for one, other in zip(gated.scores, gated.scores[1:], strict=False))
+    assert changed == gated.accepted
+
+
+def track(kind: str, gated: bool, losses: list[float], recall: float | None) -> Track:
+    return Track(kind, gated, [Score(loss, recall) for loss in losses], len(losses) - 1, 8, 1)
+
+
+def test_the_table_tells_loss_and_recall_at_its_marks(tmp_path: Path) -> None:
+    tracks = [track("noise", False, [2.0, 2.1, 2.2, 2.3], 0.5), track("noise", True, [2.0, 2.0, 2.02, 2.0], 0.75)]
+    header, first, second = sleep.table(tracks)
+    assert header[:4] == ("dreams", "loss before", "loss after 1", "loss after 3")
+    assert first[:4] == ("noise, no gate", "2.000", "2.100 (1.050 ×)", "2.300 (1.150 ×)")
+    assert second[4:] == ("0.750", "0.750", "0.750", "3 of 3", "8", "1")
+    assert sleep.findings(tracks) == [
+        "noise: the highest held-out loss of any moment is 1.150 × without the gate and 1.010 × with the gate."
+    ]
+    sleep.draw(tracks, tmp_path / "sleep.png")
+    assert (tmp_path / "sleep.png").stat().st_size > 5000
+    assert "recall before" not in sleep.table([track("noise", True, [1.0, 1.0], None)])[0]
+
+
+def test_the_command_writes_what_it_shows(run: Run, tmp_path: Path) -> None:
+    report = tmp_path / "sleep.json"
+    command = ["sleep", str(run.path), "--sleeps", "1", "--kinds", "noise", "--sequences", "2", "--json", str(report)]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert "the highest held-out loss of any moment" in done.output
+    content = json.loads(report.read_text())
+    assert [(one["dreams"], one["gated"], len(one["loss"])) for one in content["tracks"]] == [
+        ("noise", False, 2), ("noise", True, 2),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["/nowhere"], "no such run folder"),
+        (["RUN", "--kinds", "noise,nightmare"], "--kinds nightmare: must be of noise, replay, generated"),
+        (["RUN", "--learning-rate", "0"], "--learning-rate must be > 0, got 0"),
+        (["RUN", "--checkpoint", "none"], "is no checkpoint"),
+    ],
+)
+def test_a_mistake_is_told_without_a_traceback(arguments: list[str], said: str, run: Run) -> None:
+    given = [str(run.path) if argument == "RUN" else argument for argument in arguments]
+    done = CliRunner().invoke(app, ["sleep", *given])
+    assert done.exit_code == 2
+    assert said in " ".join(done.output.replace("│", " ").split())
+    assert "Traceback" not in done.output
