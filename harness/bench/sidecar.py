@@ -1,7 +1,7 @@
 """How time and memory of a sidecar grow with the text: `python -m harness.bench.sidecar [--quick] [--json FILE]`.
 
 Time is the median CPU time of a forward and backward pass. Memory is the most bytes that tensors hold at once during
-one, counted as they are made and freed, so that it is the same on each run. Never a test: a time depends on the machine.
+one, counted as they are made and freed, so that each run gives the same. Never a test: a time depends on the machine.
 """
 
 import argparse
