@@ -1,6 +1,6 @@
 """What a sidecar is made of: short convolution, window attention, gated delta memory, and the gate over both."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -13,13 +13,16 @@ GateBias = Annotated[float, Field(ge=-20, le=20)]
 class ShortConvSpec(Spec):
     """A causal depthwise convolution with SiLU over queries, keys and values.
 
-    At the start a key is that of an earlier token, query and value are those of their own token: so a token is stored
-    under what came before it, and asking for that brings it back.
+    At the start a value is that of its own token, a key with lag n that of the n-th token before it, and a query one
+    token nearer: so a token is stored under what came before it, and as soon as that has come again it is found.
     """
 
     kernel_size: Annotated[PositiveInt, OURS] = 4
     key_lags: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), RECALL] = Field(
-        (1,), description="How many tokens back the keys of each head look at the start; heads take turns."
+        (1,), description="How many tokens back keys look at the start; heads, or channels, take turns."
+    )
+    lags_over: Annotated[Literal["heads", "channels"], OURS] = Field(
+        "heads", description="channels: each head mixes all lags, so that its keys are of several tokens."
     )
     noise: Annotated[float, Field(ge=0), RECALL] = Field(0.02, description="Standard deviation added to every tap.")
 
@@ -63,6 +66,11 @@ class MixerSpec(Spec):
     head_dim: Annotated[PositiveInt, OURS] = Field(32, description="Of keys and values; the user's `--fast_rank`.")
     window_size: Annotated[PositiveInt, USER_RUN] = Field(128, description="Tokens, the own one included.")
     conv: Annotated[ShortConvSpec, RECALL] = ShortConvSpec()
+    key_products: Annotated[int, Field(ge=0), OURS] = Field(
+        0,
+        description="With how many neighbours each channel of the memory's queries and keys is multiplied, so that "
+        "only what agrees in several ways counts as found; 0: none, they stay as they are.",
+    )
     persistence: Annotated[PersistenceSpec, RECALL] = PersistenceSpec()
     write_bias: Annotated[GateBias, RECALL] = Field(-1.0, description="Write strength at the start: sigmoid of this.")
     write_threshold: Annotated[float, Field(ge=0, lt=1), OURS] = Field(
@@ -72,3 +80,17 @@ class MixerSpec(Spec):
         False, description="Write strengths up to 2, so that a write can turn a direction of the memory around."
     )
     gate_bias: Annotated[GateBias, RECALL] = Field(0.0, description="0: attention and memory start with equal shares.")
+
+    @property
+    def memory_key_dim(self) -> int:
+        """Dimensions of a key of the memory, and so the most values that it can keep apart."""
+        return self.head_dim * max(1, self.key_products)
+
+    @model_validator(mode="after")
+    def _products_differ(self) -> Self:
+        if self.key_products > self.head_dim // 2:
+            raise ValueError(
+                f"key_products must be at most head_dim / 2 = {self.head_dim // 2}, got {self.key_products}: "
+                "further neighbours give the same products again"
+            )
+        return self

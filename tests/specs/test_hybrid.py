@@ -20,6 +20,7 @@ from tests.specs.conftest import Mistakes, Write
         ("layers=[]", "layers must name at least one layer, each once and in order, got []"),
         ("layers=[1, 0]", "layers must name at least one layer, each once and in order, got [1, 0]"),
         ("mixer.window_size=0", "mixer.window_size must be > 0, got 0"),
+        ("mixer.key_products=17", "key_products must be at most head_dim / 2 = 16, got 17"),
         ("mixer.write_threshold=1", "mixer.write_threshold must be < 1, got 1"),
         ("mixer.write_bias=50", "mixer.write_bias must be <= 20, got 50"),
         ("mixer.persistence.slowest_bias=21", "mixer.persistence.slowest_bias must be <= 20, got 21"),

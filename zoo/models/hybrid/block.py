@@ -26,8 +26,9 @@ class Sidecar(nn.Module):
     """out = W_o (g * attention + (1 - g) * memory),  g = sigmoid(W_g [attention; memory] + b), one for each head.
 
     Attention over a sliding window and the gated delta memory share queries, keys and values: projections of x, then a
-    short convolution, queries and keys of unit length. W_q starts equal to W_k, so that what is stored under a token
-    is found by it, and W_o at zero, so that the base is unchanged until something is learned.
+    short convolution, queries and keys of unit length; the memory may take `products` of these. W_q starts equal to
+    W_k, so that what is stored under a token is found by it, and W_o at zero, so that the base is unchanged until
+    something is learned.
     """
 
     def __init__(self, spec: MixerSpec, hidden_size: int) -> None:
@@ -51,7 +52,7 @@ class Sidecar(nn.Module):
         """An empty memory on the weights' device."""
         spec, like = self.spec, self.output.weight
         like = like.new_zeros(0, dtype=wide_dtype(like))
-        fast_weights = like.new_zeros(batch_size, spec.num_heads, spec.head_dim, spec.head_dim)
+        fast_weights = like.new_zeros(batch_size, spec.num_heads, spec.memory_key_dim, spec.head_dim)
         taps = like.new_zeros(batch_size, spec.conv.kernel_size - 1, 3 * spec.num_heads * spec.head_dim)
         held = like.new_zeros(batch_size, 0, spec.num_heads, spec.head_dim)
         return SidecarState(fast_weights, taps, held, held)
@@ -82,7 +83,8 @@ class Sidecar(nn.Module):
             assert carried is not None
             window = carried
         if FAST_WEIGHTS not in without:
-            memory, fast_weights, readings = self.memory(q, k, v, x, fast_weights)
+            asked, stored = (products(part, self.spec.key_products) for part in (q, k))
+            memory, fast_weights, readings = self.memory(asked, stored, v, x, fast_weights)
         mixed, gate = self.mix(attention, memory)
         readings["memory/gate_mean"] = gate.detach().mean()
         return wide_linear(self.output, mixed), SidecarState(fast_weights, taps, window.keys, window.values), readings
@@ -105,6 +107,19 @@ class Sidecar(nn.Module):
         gate = wide_linear(self.gate, torch.cat([attention, memory], dim=-1).flatten(2)).sigmoid()
         share = gate.unsqueeze(-1)
         return (share * attention + (1 - share) * memory).flatten(2), gate
+
+
+def products(x: Float[Tensor, "*batch dim"], neighbours: int) -> Float[Tensor, "*batch products"]:
+    """x_i * x_(i+j) for j = 1 ... neighbours, i + j modulo dim, of unit length; for no neighbours x itself.
+
+    Two vectors that agree in a share s of what they are made of have a cosine of about s, their products one of s^2.
+
+    Source: Schlag et al. 2021, arXiv:2102.11174, Sec. 5.3 (DPFP).
+    Differs: x is not split into its positive and its negative part before.
+    """
+    if neighbours == 0:
+        return x
+    return unit(torch.cat([x * x.roll(-j, dims=-1) for j in range(1, neighbours + 1)], dim=-1))
 
 
 def unit(x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:

@@ -43,6 +43,12 @@ def _step(
     wanted = F.linear(x, gates.write.weight, gates.write.bias).sigmoid()
     least = spec.write_threshold
     beta = gates.strongest_write * torch.where(wanted > least, (wanted - least) / (1 - least), 0)
+    neighbours = [(i, (i + j) % spec.head_dim) for j in range(1, spec.key_products + 1) for i in range(spec.head_dim)]
+    if neighbours:
+        one, other = torch.tensor(neighbours).unbind(1)
+        q, k = (part[..., one] * part[..., other] for part in (q, k))
+        q = q / (q.square().sum(-1, keepdim=True) + UNIT_EPS).sqrt()
+        k = k / (k.square().sum(-1, keepdim=True) + UNIT_EPS).sqrt()
     read, fast_weights = recurrent_gated_delta_rule(
         q, k, v, log_decay[:, None], beta[:, None], 1.0, state.fast_weights, output_final_state=True
     )

@@ -11,19 +11,20 @@ from specs.mixer import MixerSpec
 class ShortConv(nn.Module):
     """y_t = silu(sum_j w_j * x_(t-j)), one filter a channel, over queries, keys and values beside each other.
 
-    At the start queries and values pass as they are, the keys of head h come `key_lags[h mod len]` tokens late, and
-    every tap has a little noise.
+    At the start values pass as they are, keys come as many tokens late as their lag says, queries one token less, and
+    every tap has a little noise. Heads, or channels, take turns with `key_lags`.
     """
 
     def __init__(self, spec: MixerSpec) -> None:
         super().__init__()
         conv, inner = spec.conv, spec.num_heads * spec.head_dim
         taps = torch.randn(3 * inner, conv.kernel_size) * conv.noise
-        taps[:inner, 0] += 1
         taps[2 * inner :, 0] += 1
-        for head in range(spec.num_heads):
-            lag = conv.key_lags[head % len(conv.key_lags)]
-            taps[inner + head * spec.head_dim : inner + (head + 1) * spec.head_dim, lag] += 1
+        run = spec.head_dim if conv.lags_over == "heads" else 1
+        for channel in range(inner):
+            lag = conv.key_lags[channel // run % len(conv.key_lags)]
+            taps[inner + channel, lag] += 1
+            taps[channel, max(lag - 1, 0)] += 1
         self.taps = nn.Parameter(taps)  # [channels, lags]: lag 0 is the token itself
 
     def forward(

@@ -20,8 +20,8 @@ class SidecarState:
     """The gated delta memory S, in float32 or wider."""
     taps: Float[Tensor, "batch lags channels"]
     """The last inputs of the short convolution: queries, keys and values beside each other."""
-    window_keys: Float[Tensor, "batch held heads key_dim"]
-    window_values: Float[Tensor, "batch held heads value_dim"]
+    window_keys: Float[Tensor, "batch held heads head_dim"]
+    window_values: Float[Tensor, "batch held heads head_dim"]
 
     @property
     def window(self) -> WindowState:

@@ -11,7 +11,7 @@ from torch import Tensor
 from specs.mixer import MixerSpec, PersistenceSpec, ShortConvSpec
 from tests.tolerances import GATED_DELTA, SIDECAR_SPLIT
 from tests.zoo.models.hybrid.tiny import awake_sidecar, biased_mixer, relative_error
-from zoo.models.hybrid.block import Sidecar
+from zoo.models.hybrid.block import Sidecar, products, unit
 from zoo.models.hybrid.block_token_loop import sidecar_token_loop
 from zoo.models.hybrid.delta_memory import Gates
 from zoo.models.hybrid.state import SidecarState
@@ -22,6 +22,13 @@ MIXERS = {
     "negative eigenvalues": MixerSpec(num_heads=2, head_dim=4, window_size=6, negative_eigenvalues=True),
     "write threshold": MixerSpec(
         num_heads=2, head_dim=4, window_size=6, write_threshold=0.4, negative_eigenvalues=True
+    ),
+    "products": MixerSpec(
+        num_heads=2,
+        head_dim=4,
+        window_size=6,
+        key_products=2,
+        conv=ShortConvSpec(key_lags=(1, 2, 3), lags_over="channels"),
     ),
     "window of one, no lags": MixerSpec(
         num_heads=1, head_dim=3, window_size=1, conv=ShortConvSpec(kernel_size=1, key_lags=(0,))
@@ -139,7 +146,10 @@ def test_at_the_start_a_token_is_stored_under_the_one_before_it_and_nothing_is_a
     x = inputs(10, dtype=torch.float32)
     q, k, v, _ = sidecar.queries_keys_values(x, sidecar.initial_state(2).taps)
     assert torch.equal(k[:, 1:, 0], q[:, :-1, 0])
-    assert torch.equal(k[:, 3:, 1], q[:, :-3, 1])
+    assert torch.equal(k[:, 1:, 1], q[:, :-1, 1])
+    bare = Sidecar(MixerSpec(num_heads=2, head_dim=4, conv=ShortConvSpec(noise=0.0)), 12)
+    bare.load_state_dict({**sidecar.state_dict(), "conv.taps": bare.conv.taps})
+    assert torch.equal(k[:, 3:, 1], bare.queries_keys_values(x, bare.initial_state(2).taps)[0][:, :-3, 1])
     assert torch.equal(v.flatten(2), torch.nn.functional.silu(sidecar.value(x)))
     assert not sidecar(x, sidecar.initial_state(2))[0].any()
 
@@ -158,6 +168,27 @@ def test_a_write_below_the_threshold_is_none_at_all_and_the_strongest_stays() ->
         torch.nn.init.zeros_(gates.write.weight)
         torch.nn.init.constant_(gates.write.bias, bias)
         assert torch.allclose(gates(x)[1], torch.tensor(written))
+
+
+def test_channels_take_turns_with_the_lags_where_asked() -> None:
+    conv = ShortConvSpec(noise=0.0, key_lags=(1, 2, 0), lags_over="channels")
+    taps = Sidecar(MixerSpec(num_heads=2, head_dim=4, conv=conv), 12).conv.taps.detach()
+    assert taps.sum(1).eq(1).all()
+    q, k, v = (part.argmax(1).tolist() for part in taps.chunk(3))
+    assert (q, k, v) == ([0, 1, 0, 0, 1, 0, 0, 1], [1, 2, 0, 1, 2, 0, 1, 2], [0] * 8)
+
+
+def test_products_square_the_share_in_which_two_keys_agree() -> None:
+    generator = torch.Generator().manual_seed(0)
+    one, stranger = torch.randn(2, 2000, 64, generator=generator)
+    other = torch.where(torch.rand(2000, 64, generator=generator) < 0.5, one, stranger)
+    for neighbours, share in ((0, 0.5), (1, 0.25), (3, 0.25)):
+        a, b = (unit(products(x, neighbours)) for x in (one, other))
+        assert a.shape == (2000, 64 * max(1, neighbours))
+        assert abs((a * b).sum(-1).mean().item() - share) < 0.02
+    few = torch.tensor([1.0, 2.0, 0.0])
+    assert torch.allclose(products(few, 1), torch.tensor([1.0, 0.0, 0.0]))
+    assert products(few, 0) is few
 
 
 @pytest.mark.parametrize(("off", "kept"), [("fast_weights", "fast_weights"), ("window", "window_keys")])
