@@ -41,7 +41,7 @@ def state_sizes(variant: VariantSpec, batch_size: int, tokens: int) -> list[Stat
 def bytes_of_base_weight(variant: HybridSpec) -> int:
     """Bytes of one number of the frozen base."""
     backbone = variant.backbone
-    return FLOAT if isinstance(backbone, TrainedBackbone) else BYTES[backbone.dtype]
+    return FLOAT if isinstance(backbone, TrainedBackbone | ScratchBackbone) else BYTES[backbone.dtype]
 
 
 def _cortexgpt(variant: CortexGPTSpec, batch_size: int, tokens: int) -> Iterator[StateSize]:
