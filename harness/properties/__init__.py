@@ -7,6 +7,7 @@ from harness.properties.gradients import GRADIENTS
 from harness.properties.growth import GROWTH
 from harness.properties.isolation import ISOLATION
 from harness.properties.memory import MEMORY
+from harness.properties.operations import OPERATIONS
 from harness.properties.padding import PADDING
 from harness.properties.repeatability import REPEATABILITY
 from harness.properties.reproduction import REPRODUCTION
@@ -28,6 +29,7 @@ OF_TRAINED_MODELS: tuple[Property[Subject], ...] = (
     *MEMORY,
     *COLUMNS,
     *TRAINER,
+    *OPERATIONS,
 )
 
 REGISTRY: dict[PropertyName, Property[Subject]] = {

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
+from hypothesis import strategies as st
 from torch import Tensor
 
-from harness.properties.base import Case, Finding, Property, finding, largest_difference, number, once
+from harness.properties.base import Case, Finding, Property, finding, largest_difference, number
 from harness.subject import Subject
 from specs import ExperimentSpec
 from specs.recipe import EveryInterval, Never
@@ -66,7 +67,7 @@ class BrokenGradient(Policy):
     def gradients_ready(self, trainer: Trainer, step: Step) -> None:
         self.rates[step.number] = step.learning_rate
         if step.number == self.at:
-            self._before = _everything(trainer)
+            self._before = everything(trainer)
             gradient = next(p.grad for p in trainer.trainable if p.grad is not None)
             gradient.view(-1)[0] = float("nan")
 
@@ -76,7 +77,7 @@ class BrokenGradient(Policy):
 
     def step_refused(self, trainer: Trainer, step: Step) -> None:
         if step.number == self.at:
-            after = _everything(trainer)
+            after = everything(trainer)
             self.moved += [name for name, value in self._before.items() if largest_difference(value, after[name])]
 
 
@@ -84,6 +85,11 @@ def resume_cases(_: Subject) -> Iterable[Case]:
     """Stopped before and after a consolidation."""
     for stop in (1, 3):
         yield {"stop": stop, "steps": STEPS}
+
+
+def resume_strategy(_: Subject) -> st.SearchStrategy[Case]:
+    """Stopped anywhere."""
+    return st.fixed_dictionaries({"stop": st.integers(1, STEPS - 1), "steps": st.just(STEPS)})
 
 
 def resume_is_exact(subject: Subject, case: Case) -> Finding:
@@ -99,7 +105,7 @@ def resume_is_exact(subject: Subject, case: Case) -> Finding:
         resumed = trainer_of(experiment, log, StopAt(0))
         resumed.load(Path(folder) / "checkpoint")
     resumed.run()
-    one, other = _everything(whole), _everything(resumed)
+    one, other = everything(whole), everything(resumed)
     apart = [n for n in one if n not in other or largest_difference(one[n], other[n])]
     apart += [name for name in other if name not in one]
     for step, metrics in whole_log.steps.items():
@@ -110,6 +116,11 @@ def resume_is_exact(subject: Subject, case: Case) -> Finding:
         return finding("resume_is_exact", 0, f"{STEPS} steps with a stop equal {STEPS} steps without", case)
     reason = f"resumed after step {stop}: {', '.join(apart[:3])} differ" + (f", {len(apart)} in all" * (len(apart) > 3))
     return finding("resume_is_exact", len(apart), reason, {**case, "first": apart[0]})
+
+
+def refusal_strategy(_: Subject) -> st.SearchStrategy[Case]:
+    """At any step but the last, after which nothing shows whether the schedule waits."""
+    return st.fixed_dictionaries({"at": st.integers(1, STEPS - 1), "steps": st.just(STEPS)})
 
 
 def refusals_leave_no_trace(subject: Subject, case: Case) -> Finding:
@@ -147,7 +158,7 @@ def refusal_cases(_: Subject) -> Iterable[Case]:
 def loss_is_of_the_next_token(subject: Subject, case: Case) -> Finding:
     """The loss that training reports against −log p of each next token, computed one by one."""
     model = subject.copy()
-    tokens = subject.sequences(2, 18)
+    tokens = subject.sequences(number(case, "rows"), number(case, "length") + 1)
     start = subject.start(model, len(tokens))
     reported = float(lm_loss(model, tokens, start)[0])
     logits = model(tokens[:, :-1], start).logits.double()
@@ -159,6 +170,16 @@ def loss_is_of_the_next_token(subject: Subject, case: Case) -> Finding:
     mean = sum(expected) / len(expected)
     reason = f"reported {reported:.5f}, −log p of the next tokens is {mean:.5f} on average"
     return finding("loss_is_of_the_next_token", abs(reported - mean), reason, case)
+
+
+def loss_cases(_: Subject) -> Iterable[Case]:
+    """One batch."""
+    yield {"rows": 2, "length": 17}
+
+
+def loss_strategy(_: Subject) -> st.SearchStrategy[Case]:
+    """Any batch."""
+    return st.fixed_dictionaries({"rows": st.integers(1, 5), "length": st.integers(1, 100)})
 
 
 def short(experiment: ExperimentSpec) -> ExperimentSpec:
@@ -181,7 +202,7 @@ def trainer_of(experiment: ExperimentSpec, log: Log, *policies: Policy) -> Train
     return Trainer(model, experiment, TextData.from_spec(experiment.data), recorder=log, policies=policies)
 
 
-def _everything(trainer: Trainer) -> dict[str, Tensor]:
+def everything(trainer: Trainer) -> dict[str, Tensor]:
     """Copies of weights, moments and memory by name."""
     named = {f"weight {n}": p for n, p in trainer.model.state_dict().items()}
     named |= {f"moment {n}": p for n, p in optimizer_tensors(trainer).items()}
@@ -194,7 +215,7 @@ def _equal(one: float, other: float | None) -> bool:
 
 
 TRAINER = (
-    Property("resume_is_exact", resume_is_exact, resume_cases),
-    Property("refusals_leave_no_trace", refusals_leave_no_trace, refusal_cases),
-    Property("loss_is_of_the_next_token", loss_is_of_the_next_token, once),
+    Property("resume_is_exact", resume_is_exact, resume_cases, resume_strategy, dearness=5),
+    Property("refusals_leave_no_trace", refusals_leave_no_trace, refusal_cases, refusal_strategy, dearness=5),
+    Property("loss_is_of_the_next_token", loss_is_of_the_next_token, loss_cases, loss_strategy),
 )
