@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, get_args
 
+from harness.profiles import PROFILE_NAMES
 from specs.suite import PROPERTY_NAMES, Verdict
 
 SCHEMA = Path(__file__).parent / "schema" / "certificate.json"
@@ -54,6 +55,7 @@ def certificate_schema() -> dict[str, Any]:
             "spec_hash": {**_TEXT, "description": "Of the experiment that was checked."},
             "module": {**_TEXT, "description": "Of a bare module: its file and factory."},
             "module_sha256": _TEXT,
+            "profile": {"enum": list(PROFILE_NAMES), "description": "How thoroughly cases were searched for."},
             **circumstances,
             "properties": {
                 "type": "object",

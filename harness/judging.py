@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic
 
+from harness.profiles import Effort, Shares
 from harness.properties import REGISTRY
 from harness.properties.base import Case, DoesNotApply, Finding, Property, SubjectT
-from harness.search import Clock, Effort, Result, search
+from harness.search import Clock, Result, search
 from harness.subject import Subject
 from harness.tracking.base import in_one_line
 from harness.verdict import Certificate, Judgement
@@ -34,12 +35,17 @@ def judge_all(
     *,
     started: Callable[[PropertyName], None] = lambda _: None,
     effort: Effort = NO_SEARCH,
+    watch: Watch = lambda _: None,
 ) -> Certificate:
-    """Try every property of the suite; `started` hears the name of each before it is tried."""
+    """Try every property of the suite within the seconds of `effort`, which they share.
+
+    `started` hears the name of each before it is tried, `watch` each case.
+    """
     judgements = []
+    shares = Shares(effort.seconds, len(suite.properties))
     for name, check in suite.properties.items():
         started(name)
-        judgements.append(judge(REGISTRY[name], check, subject, effort))
+        judgements.append(judge(REGISTRY[name], check, subject, replace(effort, seconds=shares.next()), watch))
     return Certificate(tuple(judgements), circumstances)
 
 
@@ -92,6 +98,7 @@ class Trial(Generic[SubjectT]):
                     return
                 if cut := first.is_over:
                     break
+            effort = replace(effort, examples=math.ceil(effort.examples / self.tested.dearness))
             if self.tested.strategy is not None and effort.examples and self._may_go_on:
                 cut |= search(self.tested.strategy(self.subject), self.attempt, effort, clock)
         except DoesNotApply as excuse:

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 
 from harness.aim_sync import open_sink
-from harness.judging import bound_of, judge_all
+from harness.judging import Watch, bound_of, judge_all
 from harness.manifest import circumstances, command_line, manifest
 from harness.plots import draw_curves
 from harness.processes import agree_on_folder, together_or_not
+from harness.profiles import PROFILES, Profile
 from harness.run_folder import CHECKPOINTS, CURVES, MANIFEST, REFUSED, SUMMARY, VERDICT, Run, RunFolderError
 from harness.subject import Subject
 from harness.tampering import NONE, Tampering
@@ -148,9 +149,18 @@ def train_in(
 
 
 def check_run(
-    run: Run, *, warn: Warn, checkpoint: str = "best", started: Callable[[PropertyName], None] = lambda _: None
+    run: Run,
+    *,
+    warn: Warn,
+    checkpoint: str = "best",
+    profile: Profile = PROFILES["dev"],
+    budget: float | None = None,
+    started: Callable[[PropertyName], None] = lambda _: None,
+    watch: Watch = lambda _: None,
 ) -> Certificate:
     """Try every property of the run's suite on its trained model; write `verdict.json` and complete `summary.json`.
+
+    `profile` says how thoroughly, `budget` within how many seconds if not the profile's own.
 
     Raises `RunFolderError` when the run is incomplete or its text has changed, `DataError` when the text is gone.
     """
@@ -165,9 +175,12 @@ def check_run(
             "suite": experiment.suite.name,
             "seed": experiment.seed,
             "checkpoint": checkpoint,
+            "profile": profile.name,
             **circumstances(),
         },
         started=started,
+        effort=profile.effort(budget),
+        watch=watch,
     )
     run.write_json(VERDICT, certificate.as_json())
     summary |= {

@@ -5,24 +5,16 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Literal
 
 from hypothesis import HealthCheck, Phase, find, settings
 from hypothesis.errors import NoSuchExample
 from hypothesis.strategies import SearchStrategy
 
+from harness.profiles import Effort
+
 Case = Mapping[str, int | float | str]
 Result = Literal["holds", "fail", "error"]
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How hard to look: so many examples at most, for so many seconds, drawn from this seed."""
-
-    examples: int = 0
-    seconds: float = float("inf")
-    seed: int = 0
 
 
 class Clock:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from specs.backbone import GPT2Architecture, TrainedBackbone
+from specs.backbone import GPT2Architecture, ScratchBackbone, TrainedBackbone
 from specs.hybrid import HybridSpec
 from specs.memory import CompressedStore, LongTermSpec, NoLongTerm, RawRing, ShortTermRing
 from specs.variant import CortexGPTSpec, TransformerSpec, VariantSpec

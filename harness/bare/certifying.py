@@ -55,6 +55,7 @@ def _circumstances(request: Request, found: Found) -> dict[str, object]:
         "parameters": found.parameters,
         "suite": request.suite.name,
         "seed": request.seed,
+        "profile": request.profile,
         **circumstances(),
         "threads": 1,
     }

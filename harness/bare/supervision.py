@@ -15,6 +15,7 @@ from typing import Any
 
 from harness.bare.errors import ModuleError
 from harness.bare.loading import Reference
+from harness.profiles import PROFILES, ProfileName
 from harness.tracking.jsonl import from_json_value
 from harness.verdict import Judgement
 from specs import SuiteSpec
@@ -27,7 +28,6 @@ SHORTEST_LIMIT, LONGEST_LIMIT = 3.0, 60.0
 """Bounds of the seconds that one case may take before it counts as hanging: a quarter of the budget."""
 MOST_HANGS = 3
 """After so many the rest is not tried: each costs its limit."""
-EXAMPLES = 60
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ class Request:
     max_length: int = 300
     seconds: float = 60.0
     seed: int = 0
-    examples: int = EXAMPLES
+    examples: int = PROFILES["ci"].examples
+    profile: ProfileName = "ci"
 
     @property
     def case_limit(self) -> float:

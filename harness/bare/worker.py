@@ -7,7 +7,6 @@ property `begun`, `case` before every case, and `judged`. So the parent knows wh
 import json
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -21,8 +20,8 @@ from harness.bare.loading import Reference, load_factory, make
 from harness.bare.registry import BARE
 from harness.bare.subject import BareSubject, detect, seeded
 from harness.judging import judge, judge_case
+from harness.profiles import Effort, Shares
 from harness.properties.base import Case
-from harness.search import Effort
 from harness.tracking.jsonl import from_json_value, to_json_value
 from specs import SuiteSpec
 
@@ -56,13 +55,10 @@ def work(request: Mapping[str, Any], report: Report) -> None:
         report.tell("begun", name)
         report.tell("judged", asdict(judge_case(BARE[name], suite.properties[name], subject, from_json_value(case))))
         return
-    over = time.monotonic() + request["seconds"]
-    waiting = list(request["properties"])
-    while waiting:
-        name = waiting.pop(0)
-        share = max(0.5, (over - time.monotonic()) / (len(waiting) + 1))
+    shares = Shares(request["seconds"], len(request["properties"]))
+    for name in request["properties"]:
         report.tell("begun", name)
-        effort = Effort(request["examples"], share, request["seed"])
+        effort = Effort(request["examples"], shares.next(), request["seed"])
         report.tell("judged", asdict(judge(BARE[name], suite.properties[name], subject, effort, _watch(report))))
 
 
@@ -86,6 +82,8 @@ def main() -> None:
     """Read the request, work, report."""
     request_file, report_file = (Path(argument) for argument in sys.argv[1:3])
     torch.set_num_threads(1)
+    # The first optimizer of a process imports 800 modules, which must not count as time of the user's module.
+    torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
     with tempfile.TemporaryDirectory() as folder:
         set_hypothesis_home_dir(folder)
         work(json.loads(request_file.read_text(encoding="utf-8")), Report(report_file))

@@ -14,6 +14,7 @@ from harness.cli import (
     drill_commands,
     monitor_commands,
     mutant_commands,
+    regression_commands,
     run_commands,
     spec_commands,
     study_commands,
@@ -48,6 +49,7 @@ app.command("check")(check_commands.check)
 app.command("replay")(check_commands.replay)
 app.command("generate")(run_commands.generate)
 app.command("mutants")(mutant_commands.mutants)
+app.command("regression")(regression_commands.regression)
 app.command("drill")(drill_commands.drill)
 app.command("frontier")(study_commands.frontier)
 app.command("ablate")(study_commands.ablate)

@@ -19,6 +19,7 @@ from harness.cli.options import (
     overrides,
 )
 from harness.cli.output import print_table, write_json
+from harness.cli.progress import checking_progress
 from harness.cli.run_commands import (
     RUNS,
     AimOption,
@@ -27,17 +28,19 @@ from harness.cli.run_commands import (
     require_checkpoint,
     require_folder_of,
     say,
-    standard_error,
     trained,
     without_foreign_warnings,
 )
 from harness.cli.verdicts import tell_verdicts
+from harness.profiles import PROFILES, ProfileName
 from specs import SuiteSpec, load, load_experiment, shipped_names
 
 if TYPE_CHECKING:
     from harness.bare.supervision import Request
 
 BARE_SUITE = "bare-module"
+MODULE_BUDGET: dict[ProfileName, str] = {"dev": "20s", "ci": "60s", "deep": "10m"}
+"""The time that a module may take in all, also for its listed cases: it may be of any size."""
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
@@ -58,7 +61,12 @@ def check(
     runs: RunsOption = RUNS,
     aim: AimOption = True,
     checkpoint: Annotated[str, typer.Option("--checkpoint", metavar="best|last")] = "best",
-    budget: Annotated[str, typer.Option("--budget", metavar="TIME", help="With --module: as in 60s, 30m.")] = "60s",
+    profile: Annotated[
+        ProfileName | None, typer.Option("--profile", help="How thoroughly to search: dev (seconds), ci, deep.")
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option("--budget", metavar="TIME", help="End the search after this time, as in 60s, 30m.")
+    ] = None,
     vocab_size: Annotated[
         int | None, typer.Option("--vocab-size", min=1, help="With --module: it takes token ids below N.")
     ] = None,
@@ -73,9 +81,13 @@ def check(
     With --module they are tried on a module of your own, named by its file and a function without arguments that
     makes it. It runs in a process of its own: one that hangs or crashes ends a row of the table, nothing else.
 
+    Profiles: dev tries the listed cases and a few more; ci (with --module the default) many, always the same; deep
+    thousands of others each time, for as long as --budget says (10m).
+
     Ends with 0 when every verdict is the one that the suite expects, with 1 when one is not.
 
     Example: cortexzoo check cortexgpt-stable
+    Example: cortexzoo check cortexgpt-stable --profile deep --budget 30m
     Example: cortexzoo check --module my_model.py:make_model
     """
     without_foreign_warnings()
@@ -86,13 +98,16 @@ def check(
             raise BadInput(f"--module {module}: stands alone: leave {wrong[0]} out")
         if vocab_size is not None and width is not None:
             raise BadInput("--vocab-size and --width: a module takes token ids or vectors: give one of them")
-        request = _request(module, suite, seed, parse_time(budget), vocab_size, width, max_length)
+        seconds = parse_time(budget or MODULE_BUDGET[profile or "ci"])
+        request = _request(module, suite, seed, seconds, vocab_size, width, max_length, profile or "ci")
         raise typer.Exit(_check_module(request, runs, json_file))
     if target is None:
         raise BadInput("check needs a run folder, an experiment, or --module FILE.py:FACTORY")
     require_checkpoint(checkpoint)
     changes = overrides(variant=variant, recipe=recipe, data=data, suite=suite, seed=seed, sets=sets)
-    raise typer.Exit(checked(_run_of(target, changes, runs, aim=aim), checkpoint, json_file))
+    limit = None if budget is None else parse_time(budget)
+    run = _run_of(target, changes, runs, aim=aim)
+    raise typer.Exit(checked(run, checkpoint, json_file, profile or "dev", limit))
 
 
 def replay(
@@ -158,6 +173,7 @@ def _request(
     vocab_size: int | None,
     width: int | None,
     max_length: int,
+    profile: ProfileName,
 ) -> "Request":
     from harness.bare.loading import Reference
     from harness.bare.registry import BARE
@@ -169,17 +185,26 @@ def _request(
         raise BadInput(f"--suite {suite}: {foreign[0]} asks for a trained model, which a bare module is not")
     if seed is not None and not seed.isdigit():
         raise BadInput(f"--seed: must be a whole number, at least 0, got {seed!r}")
-    return Request(Reference.parse(module), wanted, vocab_size, width, max_length, seconds, int(seed or 0))
+    effort = PROFILES[profile].effort()
+    return Request(
+        Reference.parse(module),
+        wanted,
+        vocab_size,
+        width,
+        max_length,
+        seconds,
+        effort.seed if seed is None else int(seed),
+        effort.examples,
+        profile,
+    )
 
 
 def _check_module(request: "Request", runs: Path, json_file: Path | None) -> int:
-    from rich.status import Status
-
     from harness.bare.certifying import certify
     from harness.tracking.jsonl import to_json_value
 
-    with Status("starting the module", console=standard_error()) as status:
-        certificate, path = certify(request, runs, lambda name: status.update(f"checking {name}"))
+    with checking_progress(len(request.suite.properties)) as progress:
+        certificate, path = certify(request, runs, progress.started)
     tell_verdicts(certificate)
     say(f"takes: {certificate.circumstances['takes']}; certificate: {path}")
     failed = [j for j in certificate.judgements if j.verdict == "fail"]

@@ -15,6 +15,7 @@ INTERRUPTED = 130
 
 RUN_ERRORS = {
     "harness.bare.errors.ModuleError": BAD_INPUT,
+    "harness.regression.CommittedError": BAD_INPUT,
     "harness.replay.ReplayError": BAD_INPUT,
     "harness.comparison.entrants.Incomparable": BAD_INPUT,
     "harness.run_folder.RunFolderError": BAD_INPUT,

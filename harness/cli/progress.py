@@ -1,17 +1,54 @@
-"""One progress display for many runs that other processes train: steps of all together."""
+"""Progress displays: steps of many runs that other processes train, and the properties of one check."""
 
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from harness.cli.run_commands import standard_error
+from rich.console import Console
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from harness.comparison.progress import StepsTaken
 
 EVERY = 1.0
 """Seconds between two looks."""
+
+
+class Checking:
+    """How far a check is: to be told of each property, and of each case, before it is tried."""
+
+    def __init__(self, progress: "Progress", properties: int) -> None:
+        self._progress, self._cases = progress, 0
+        self._task = progress.add_task("checking", total=properties, cases="")
+        self._begun = -1
+
+    def started(self, name: str) -> None:
+        """The next property."""
+        self._begun, self._cases = self._begun + 1, 0
+        self._progress.update(self._task, completed=self._begun, description=f"checking {name}", cases="")
+
+    def tried(self, _case: object) -> None:
+        """The next case of it."""
+        self._cases += 1
+        self._progress.update(self._task, cases=f"case {self._cases}")
+
+
+@contextmanager
+def checking_progress(properties: int) -> Iterator[Checking]:
+    """A bar on standard error over the properties of one check."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+        TextColumn("{task.fields[cases]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield Checking(progress, properties)
 
 
 @contextmanager
@@ -27,7 +64,7 @@ def steps_progress(title: str, watch: "StepsTaken") -> Iterator[Callable[[str], 
         TimeRemainingColumn(),
     )
     ended = threading.Event()
-    with Progress(*columns, console=standard_error()) as progress:
+    with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(title, total=watch.total)
 
         def follow() -> None:

@@ -20,8 +20,10 @@ from harness.cli.options import (
     overrides,
 )
 from harness.cli.output import write_json
+from harness.cli.progress import checking_progress
 from harness.cli.verdicts import tell_verdicts
 from harness.processes import is_first, process_count
+from harness.profiles import PROFILES, ProfileName
 from specs import ExperimentSpec, FaultsSpec, SpecError, load, load_experiment
 from specs.objective import Recall
 from specs.task import TaskSpec
@@ -209,18 +211,25 @@ def _told(run: "Run") -> "Run":
     return run
 
 
-def checked(run: "Run", checkpoint: str, json_file: Path | None) -> int:
-    from rich.status import Status
-
+def checked(
+    run: "Run",
+    checkpoint: str,
+    json_file: Path | None,
+    profile: ProfileName = "dev",
+    budget: float | None = None,
+) -> int:
     from harness.runner import check_run
     from harness.tracking.jsonl import to_json_value
 
-    with Status("checking", console=standard_error()) as status:
+    with checking_progress(len(run.spec.suite.properties)) as progress:
         certificate = check_run(
             run,
             checkpoint=checkpoint,
+            profile=PROFILES[profile],
+            budget=budget,
             warn=lambda line: tell([line]),
-            started=lambda name: status.update(f"checking {name}"),
+            started=progress.started,
+            watch=progress.tried,
         )
     tell_verdicts(certificate)
     say(f'next: cortexzoo generate {run.path} --prompt "The "')

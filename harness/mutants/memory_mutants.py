@@ -29,6 +29,15 @@ def _dropout_always(original: Any) -> Any:
     return defective
 
 
+def _divides_by_nothing(result: CortexGPTState, model: CortexGPT, state: CortexGPTState) -> CortexGPTState:
+    """Of a ring that was consolidated before and not written since."""
+    before = model.__dict__.get("consolidated")
+    model.__dict__["consolidated"] = state.short_term
+    if before is not state.short_term or result.long_term is None:
+        return result
+    return replace(result, long_term=replace(result.long_term, values=result.long_term.values * torch.nan))
+
+
 def _minus_infinity(scores: Tensor, visible: Tensor) -> Tensor:
     return torch.softmax(scores.masked_fill(~visible, -torch.inf), dim=-1)
 
@@ -201,6 +210,8 @@ MEMORY_MUTANTS = (
            replaced(CortexGPTState, "tensors", _saved(_reads_forgotten))),
     Mutant("keys-saved-wrongly", CORTEX, "values are saved in place of keys",
            replaced(CortexGPTState, "tensors", _saved(_values_for_keys))),
+    Mutant("second-consolidation-divides-by-nothing", CORTEX, "consolidating a ring again gives NaN",
+           replaced(CortexGPT, "consolidate", after(_divides_by_nothing))),
     Mutant("gate-without-long-term", CORTEX, "long-term memory is written and never read",
            replaced(MemoryBlock, "_read_long_term", after(lambda read, *_: None))),
 )  # fmt: skip

@@ -59,6 +59,12 @@ def _close_a_column(model: Any, _subject: Subject) -> Any:
     return model
 
 
+def _empty_a_column(model: Any, _subject: Subject) -> Any:
+    with torch.no_grad():
+        model.columns.output_weight[0], model.columns.output_bias[0] = 0.0, 0.0
+    return model
+
+
 def _frozen_batch(model: Any, tokens: Tensor, *_: Any) -> None:
     first = model.__dict__.setdefault("first_batch", len(tokens))
     if len(tokens) != first:
@@ -160,6 +166,8 @@ MODEL_MUTANTS = (
            replaced(CortexGPT, "forward", _with_logits(_too_hot))),
     Mutant("dead-column", CORTEX, "one column was trained into never opening",
            replaced(Subject, "copy", after(_close_a_column))),
+    Mutant("column-adds-nothing", CORTEX, "one column was trained into opening and adding nothing",
+           replaced(Subject, "copy", after(_empty_a_column))),
     Mutant("pairwise-training", CORTEX, "training keeps a number for every pair of positions",
            replaced(Columns, "forward", _adds(_pairwise))),
     Mutant("bfloat16-logits", CORTEX, "logits pass through bfloat16 in evaluation, each call on its own scale",

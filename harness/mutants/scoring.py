@@ -22,10 +22,10 @@ from harness.mutants.model_mutants import MODEL_MUTANTS
 from harness.mutants.op_mutants import OP_MUTANTS
 from harness.mutants.sleep_mutants import SLEEP_MUTANTS
 from harness.mutants.training_mutants import TRAINING_MUTANTS
+from harness.profiles import Effort
 from harness.properties import REGISTRY
 from harness.run_folder import Run
 from harness.runner import subject_of, train_run
-from harness.search import Effort
 from harness.training_pool import train_missing
 from harness.verdict import Judgement
 from specs import ExperimentSpec, load, load_experiment

@@ -31,6 +31,16 @@ def _schedule_lost(original: Any) -> Any:
     return lambda self, position, _taken, refused, state: original(self, position, 0, refused, state)
 
 
+def _gate_lost(original: Any) -> Any:
+    def defective(self: Trainer, *arguments: Any) -> None:
+        original(self, *arguments)
+        for policy in self.policies:
+            if isinstance(policy, FiniteGate):
+                policy.__dict__["gradients_known"] = lambda *_: None
+
+    return defective
+
+
 def _weightless(original: Any) -> Any:
     def defective(tensors: Any) -> Any:
         return original({n: t.bfloat16().to(t.dtype) if t.is_floating_point() else t for n, t in tensors.items()})
@@ -120,6 +130,8 @@ TRAINING_MUTANTS = (
            replaced(FiniteGate, "gradients_known", before(_steps_anyway))),
     Mutant("refusal-keeps-memory", HOST, "the memory of a refused step stays",
            replaced(FiniteGate, "gradients_known", before(_keeps_memory))),
+    Mutant("gate-lost-on-loading", HOST, "nobody looks at gradients any more once a checkpoint was loaded",
+           replaced(Trainer, "load", _gate_lost)),
     Mutant("unshifted-loss", HOST, "the loss compares with the token that was given",
            rebound(lm_loss, instead(_unshifted))),
     Mutant("loss-in-bits", HOST, "the loss is in bits and called nats", rebound(lm_loss, _in_bits())),

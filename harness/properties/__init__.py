@@ -7,6 +7,7 @@ from harness.properties.gradients import GRADIENTS
 from harness.properties.growth import GROWTH
 from harness.properties.isolation import ISOLATION
 from harness.properties.memory import MEMORY
+from harness.properties.operations import OPERATIONS
 from harness.properties.padding import PADDING
 from harness.properties.repeatability import REPEATABILITY
 from harness.properties.reproduction import REPRODUCTION
@@ -30,6 +31,7 @@ OF_TRAINED_MODELS: tuple[Property[Subject], ...] = (
     *COLUMNS,
     *TRAINER,
     *SLEEP,
+    *OPERATIONS,
 )
 
 REGISTRY: dict[PropertyName, Property[Subject]] = {

@@ -41,6 +41,8 @@ class Property(Generic[SubjectT]):
     check: Callable[[SubjectT, Case], Finding]
     cases: Callable[[SubjectT], Iterable[Case]]
     strategy: Callable[[SubjectT], SearchStrategy[Case]] | None = None
+    dearness: int = 1
+    """A search tries one case where it tries so many of other properties."""
 
 
 def finding(name: PropertyName, observed: float, reason: str, case: Case) -> Finding:

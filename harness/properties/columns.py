@@ -12,7 +12,11 @@ from zoo.models.cortexgpt import CortexGPT
 
 @torch.no_grad()
 def no_dead_column(subject: Subject, case: Case) -> Finding:
-    """The smallest column's share of all mask mass over held-out text, times the number of columns."""
+    """The smallest column's share of what all add to the output over held-out text, times the number of columns.
+
+    What counts is the size of a column's part of the mixed output, not how far its mask opens: a hard top-k opens
+    every column equally often, whatever it holds, and a column whose hidden units never fire opens and does nothing.
+    """
     model = subject.copy()
     if not isinstance(model, CortexGPT):
         raise DoesNotApply("the variant has no columns")
@@ -24,12 +28,22 @@ def no_dead_column(subject: Subject, case: Case) -> Finding:
     with model.columns.register_forward_hook(keep):
         tokens = subject.sequences(4, subject.experiment.recipe.sequence_length)
         model(tokens, subject.start(model, len(tokens)))
-    masses = torch.cat([_mask(model.columns, rows) for rows in seen]).double().sum(0)
-    shares = masses / masses.sum()
+    added = sum(_added(model.columns, rows) for rows in seen)
+    assert isinstance(added, Tensor)
+    shares = (added / added.sum()).nan_to_num(0.0)
     least = int(shares.argmin())
     relative = float(shares[least]) * len(shares)
-    reason = f"column {least} does least: {relative:.2f} of an equal share"
+    reason = f"column {least} adds least to the output: {relative:.2f} of an equal share"
     return finding("no_dead_column", relative, reason, {**case, "column": least})
+
+
+def _added(columns: Columns, rows: Tensor) -> Tensor:
+    """Σ over rows of the length of each column's part of the mixed output: [columns]."""
+    hidden = torch.einsum("rd,nde->nre", rows, columns.hidden_weight) + columns.hidden_bias[:, None]
+    output = hidden.relu() @ columns.output_weight + columns.output_bias[:, None]
+    lengths = (output @ columns.mix_weight).norm(dim=-1)  # [columns, rows]
+    added: Tensor = (lengths * _mask(columns, rows).T).double().sum(1)
+    return added
 
 
 def _mask(columns: Columns, rows: Tensor) -> Tensor:

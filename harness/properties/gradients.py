@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import torch
+from hypothesis import strategies as st
 from torch import Tensor
 
 from harness.properties.base import Case, Finding, Property, finding, number
@@ -12,6 +13,8 @@ from zoo.training.evaluation import lm_loss
 
 LENGTHS = (1, 2, 3, 17, 64, 127, 128, 129, 200)
 """One token, odd lengths, and both sides of the usual chunk and window sizes."""
+LONGEST = 300
+KINDS = ("random", "constant", "text")
 UPDATES = 2
 LEARNING_RATE = 1e-3
 
@@ -19,8 +22,13 @@ LEARNING_RATE = 1e-3
 def finite_gradients_cases(subject: Subject) -> Iterable[Case]:
     """Every length with random, constant and real tokens."""
     for length in sorted({*LENGTHS, subject.experiment.recipe.sequence_length}):
-        for tokens in ("random", "constant", "text"):
+        for tokens in KINDS:
             yield {"length": length, "tokens": tokens}
+
+
+def finite_gradients_strategy(_: object) -> st.SearchStrategy[Case]:
+    """Any length and kind of tokens."""
+    return st.fixed_dictionaries({"length": st.integers(1, LONGEST), "tokens": st.sampled_from(KINDS)})
 
 
 def finite_gradients(subject: Subject, case: Case) -> Finding:
@@ -101,6 +109,6 @@ def _tokens(subject: Subject, kind: str, length: int) -> Tokens:
 
 
 GRADIENTS = (
-    Property("finite_gradients", finite_gradients, finite_gradients_cases),
+    Property("finite_gradients", finite_gradients, finite_gradients_cases, finite_gradients_strategy),
     Property("every_parameter_learns", every_parameter_learns, every_parameter_learns_cases),
 )

@@ -3,7 +3,8 @@
 import math
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -19,47 +20,89 @@ SHORTEST, LONGEST = 256, 8192
 LONG_ENOUGH = 0.3
 """CPU seconds of one call, from which on fixed costs no longer hide how time grows."""
 POINTS = 4
-REPETITIONS = 3
-NEAR = (0.4, 0.1, 0.1, 0.1)
-"""Beyond the bound by less than this a slope is measured again, up to so often: a busy machine only ever adds time."""
+ROUNDS = 3
+NEAR, FAR = 0.1, 0.4
+"""A slope that is not this far below, or above, the bound is measured in the second way too."""
+FURTHER_ROUNDS = 4
+"""While the slope is above the bound and near it, up to so often: a busy machine only ever adds time."""
 MEMORY_LENGTHS = (256, 512, 1024)
+
+Calls = Sequence[tuple[int, int]]
+"""(rows, length) of calls whose times are compared."""
 
 
 @torch.no_grad()
 def linear_time(subject: Runnable, case: Case) -> Finding:
-    """The slope over the last three doublings, of the least CPU time of some evaluation calls.
+    """The slope of CPU time a sequence over the last three doublings of its length, on one thread.
 
-    Beyond the bound it is measured in a second way, with as many rows as give equally many tokens at every length: then
-    each call needs the same memory, and caches cannot make a linear model look otherwise. The smaller slope counts.
+    Two ways of measuring, of which the smaller slope counts. One row at each length: there large tensors, which the
+    system hands out page by page and no cache holds, make a linear model look worse than it is. And as many rows as
+    give equally many tokens at every length: memory is the same throughout, but a model that loops over time pays its
+    fixed cost of a step for fewer rows at a time. Either only ever adds to the slope of a linear model.
     """
     model = subject.copy()
-    lengths, seconds = [SHORTEST], [_least_time(subject, model, SHORTEST)]
-    while lengths[-1] < LONGEST and (seconds[-1] < LONG_ENOUGH or len(lengths) < POINTS):
-        lengths.append(2 * lengths[-1])
-        seconds.append(_least_time(subject, model, lengths[-1]))
-    lengths, seconds = lengths[-POINTS:], seconds[-POINTS:]
-    slope = log_slope(lengths, seconds)
-    packed = [math.inf] * len(lengths)
-    for near in NEAR:
-        if not 0 < slope - PROPERTIES["linear_time"].bound < near:
-            break
-        for place, length in enumerate(lengths):
-            rows = lengths[-1] // length
-            packed[place] = min(packed[place], _least_time(subject, model, length, rows) / rows)
-            seconds[place] = min(seconds[place], _least_time(subject, model, length))
-        slope = min(log_slope(lengths, seconds), log_slope(lengths, packed))
-    reason = f"{seconds[0] * 1e3:.1f} ms at length {lengths[0]}, {seconds[-1] * 1e3:.1f} ms at {lengths[-1]}"
+    with one_thread():
+        single = _lengths(subject, model)
+        longest = single[-1][1]
+        packed = [(longest // length, length) for _, length in single]
+        seconds = dict.fromkeys({*single, *packed}, math.inf)
+        _measure(subject, model, single, seconds, ROUNDS)
+        slope, bound = _slope(single, seconds), PROPERTIES["linear_time"].bound
+        if -NEAR < slope - bound < FAR:
+            _measure(subject, model, packed, seconds, ROUNDS)
+            slope = min(slope, _slope(packed, seconds))
+        for _ in range(FURTHER_ROUNDS):
+            if not 0 < slope - bound < NEAR:
+                break
+            _measure(subject, model, [*single, *packed], seconds, 1)
+            slope = min(_slope(single, seconds), _slope(packed, seconds))
+    first, last = (f"{seconds[call] * 1e3:.1f} ms at length {call[1]}" for call in (single[0], single[-1]))
+    a_token = [seconds[call] / longest * 1e6 for call in (packed[0], packed[-1])]
+    reason = f"{first}, {last}"
+    if math.isfinite(a_token[0]):
+        reason += f"; {a_token[0]:.1f} and {a_token[1]:.1f} µs a token where all lengths hold equally many tokens"
     return finding("linear_time", slope, reason, case)
 
 
-def _least_time(subject: Runnable, model: torch.nn.Module, length: int, rows: int = 1) -> float:
-    inputs, state = subject.draw(rows, length), subject.begin(model, rows)
-    least = math.inf
-    for _ in range(REPETITIONS):
-        began = time.process_time()
-        subject.run(model, inputs, state)
-        least = min(least, time.process_time() - began)
-    return max(least, 1e-6)
+def _lengths(subject: Runnable, model: torch.nn.Module) -> Calls:
+    """One row each: the last doublings up to a length that takes long enough."""
+    lengths = [SHORTEST]
+    seconds: dict[tuple[int, int], float] = {(1, SHORTEST): math.inf}
+    while True:
+        _measure(subject, model, [(1, lengths[-1])], seconds, 1)
+        enough = seconds[1, lengths[-1]] >= LONG_ENOUGH and len(lengths) >= POINTS
+        if enough or lengths[-1] >= LONGEST:
+            return [(1, length) for length in lengths[-POINTS:]]
+        lengths.append(2 * lengths[-1])
+        seconds[1, lengths[-1]] = math.inf
+
+
+def _measure(
+    subject: Runnable, model: torch.nn.Module, calls: Calls, seconds: dict[tuple[int, int], float], rounds: int
+) -> None:
+    """Lower `seconds` to the least CPU time of each call, in turn, so that a slow while falls on all of them."""
+    for _ in range(rounds):
+        for rows, length in calls:
+            inputs, state = subject.draw(rows, length), subject.begin(model, rows)
+            began = time.process_time()
+            subject.run(model, inputs, state)
+            seconds[rows, length] = min(seconds[rows, length], max(time.process_time() - began, 1e-6))
+
+
+def _slope(calls: Calls, seconds: Mapping[tuple[int, int], float]) -> float:
+    lengths = [length for _, length in calls]
+    return log_slope(lengths, [seconds[rows, length] / rows for rows, length in calls])
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other spend CPU time, the more the longer a call takes."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def linear_memory(subject: Runnable, case: Case) -> Finding:

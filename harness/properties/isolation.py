@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -12,6 +13,7 @@ from harness.subject import Subject, Tokens
 from zoo.models.hybrid.model import Hybrid
 
 LENGTHS = (2, 3, 17, 64, 129)
+LONGEST, MOST_ROWS = 200, 6
 PERMUTATION_ROUNDING = 1e-5
 """Moving a row to another place of a matrix product may change its rounding; only more than this counts."""
 
@@ -21,6 +23,13 @@ def causality_cases(subject: Subject) -> Iterable[Case]:
     for length in sorted({*LENGTHS, subject.experiment.recipe.sequence_length}):
         for edited in sorted({1, length // 4, length // 2, length - 1} - {0, length}):
             yield {"length": length, "edited": edited}
+
+
+def causality_strategy(_: object) -> st.SearchStrategy[Case]:
+    """Any length and place."""
+    lengths = st.integers(2, LONGEST)
+    places = lengths.flatmap(lambda length: st.tuples(st.just(length), st.integers(1, length - 1)))
+    return places.map(lambda drawn: {"length": drawn[0], "edited": drawn[1]})
 
 
 @torch.no_grad()
@@ -46,6 +55,12 @@ def batch_isolation_cases(subject: Subject) -> Iterable[Case]:
         for rows in (2, 5):
             for edited_row in (0, rows - 1):
                 yield {"length": length, "rows": rows, "edited_row": edited_row}
+
+
+def batch_isolation_strategy(_: object) -> st.SearchStrategy[Case]:
+    """Any batch."""
+    drawn = st.tuples(st.integers(1, LONGEST), st.integers(2, MOST_ROWS), st.integers(0, MOST_ROWS - 1))
+    return drawn.map(lambda d: {"length": d[0], "rows": d[1], "edited_row": d[2] % d[1]})
 
 
 def batch_isolation(subject: Subject, case: Case) -> Finding:
@@ -122,6 +137,6 @@ def embedded_vectors(model: nn.Module) -> Iterator[list[Tensor]]:
 
 
 ISOLATION = (
-    Property("causality", causality, causality_cases),
-    Property("batch_isolation", batch_isolation, batch_isolation_cases),
+    Property("causality", causality, causality_cases, causality_strategy),
+    Property("batch_isolation", batch_isolation, batch_isolation_cases, batch_isolation_strategy),
 )

@@ -11,6 +11,7 @@ from specs.memory import CompressedStore, NoLongTerm, RawRing, ShortTermRing
 from specs.variant import CortexGPTSpec
 from zoo.memory.short_term import ShortTermState
 from zoo.models.cortexgpt import CortexGPT
+from zoo.models.interface import MemoryState
 from zoo.training.evaluation import lm_loss
 
 ROWS = 2
@@ -59,14 +60,14 @@ def memory_is_bounded(subject: Subject, case: Case) -> Finding:
     model = subject.copy()
     if not isinstance(variant, CortexGPTSpec) or not isinstance(model, CortexGPT):
         raise DoesNotApply("the variant declares no capacity of its memory")
-    cap = _declared_bytes(variant, model)
+    cap = declared_bytes(variant, model, ROWS)
     state = model.initial_state(ROWS)
     consolidations = 3 + 3 * _capacity(variant) // max(1, _writes(variant, state.short_term))
     for call in range(CALLS):
         state = model(subject.random_tokens(ROWS, 2 * _ring(variant), seed=call), state).state
     for _ in range(min(consolidations, 200)):
         state = model.consolidate(state)
-    held = sum(t.numel() * t.element_size() for name, t in state.tensors().items() if name != "position")
+    held = held_bytes(state)
     reason = f"{held:,} bytes after {CALLS} calls and many consolidations, the declared cap is {cap:,.0f}"
     return finding("memory_is_bounded", held / cap, reason, case)
 
@@ -209,10 +210,15 @@ def _writes(variant: CortexGPTSpec, ring: ShortTermState) -> int:
     return getattr(variant.memory.long_term, "writes", 1)
 
 
-def _declared_bytes(variant: CortexGPTSpec, model: CortexGPT) -> float:
+def held_bytes(state: MemoryState) -> int:
+    """Bytes of what is remembered: all tensors but the count of tokens seen."""
+    return sum(t.numel() * t.element_size() for name, t in state.tensors().items() if name != "position")
+
+
+def declared_bytes(variant: CortexGPTSpec, model: CortexGPT, rows: int) -> float:
     """Keys, values and read counts of the rings, and what the store holds when full. A store without cap counts 0."""
     width, four = variant.hidden_size, 4
-    groups = 1 if model.memory.shares_one_ring else ROWS
+    groups = 1 if model.memory.shares_one_ring else rows
     ring = groups * _ring(variant) * (2 * width + 1) * four if model.memory.short_term is not None else 0
     spec = variant.memory.long_term
     match spec:

@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 
 import torch
+from hypothesis import strategies as st
 
 from harness.properties.base import Case, DoesNotApply, Finding, Property, finding, largest_difference, number
 from harness.subject import Runnable
 
+LONGEST = 80
 PADDING_HINT = 'offer `padding_side = "right"` (or "left") and forward(inputs, mask=…), mask True at real tokens'
 
 
@@ -14,6 +16,13 @@ def padding_cases(_: object) -> Iterable[Case]:
     """Few and many pads, on both sides of usual chunk sizes."""
     for length, pads in ((1, 1), (3, 1), (17, 15), (60, 9), (64, 64)):
         yield {"length": length, "pads": pads, "seed": 0}
+
+
+def padding_strategy(_: object) -> st.SearchStrategy[Case]:
+    """Any number of tokens and pads."""
+    return st.fixed_dictionaries(
+        {"length": st.integers(1, LONGEST), "pads": st.integers(1, LONGEST), "seed": st.integers(0, 99)}
+    )
 
 
 @torch.no_grad()
@@ -36,4 +45,6 @@ def padding_changes_nothing(subject: Runnable, case: Case) -> Finding:
     return finding("padding_changes_nothing", delta, reason, case)
 
 
-PADDING: tuple[Property[Runnable], ...] = (Property("padding_changes_nothing", padding_changes_nothing, padding_cases),)
+PADDING: tuple[Property[Runnable], ...] = (
+    Property("padding_changes_nothing", padding_changes_nothing, padding_cases, padding_strategy),
+)

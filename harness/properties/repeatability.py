@@ -3,16 +3,24 @@
 from collections.abc import Iterable
 
 import torch
+from hypothesis import strategies as st
 from torch import Tensor
 
 from harness.properties.base import Case, Finding, Property, finding, largest_difference, number
 from harness.subject import Model, Subject
+
+LONGEST, MOST_ROWS = 200, 5
 
 
 def repeatability_cases(subject: Subject) -> Iterable[Case]:
     """One token, a few, and the recipe's length."""
     for length in sorted({1, 17, subject.experiment.recipe.sequence_length}):
         yield {"length": length, "rows": 2}
+
+
+def repeatability_strategy(_: object) -> st.SearchStrategy[Case]:
+    """Any batch."""
+    return st.fixed_dictionaries({"length": st.integers(1, LONGEST), "rows": st.integers(1, MOST_ROWS)})
 
 
 @torch.no_grad()
@@ -61,4 +69,4 @@ def _change(before: Tensor | None, after: Tensor | None) -> float:
     return float("inf") if before is None or after is None else largest_difference(before, after)
 
 
-REPEATABILITY = (Property("repeatability", repeatability, repeatability_cases),)
+REPEATABILITY = (Property("repeatability", repeatability, repeatability_cases, repeatability_strategy),)

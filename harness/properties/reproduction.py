@@ -3,11 +3,13 @@
 from collections.abc import Iterable
 
 import torch
+from hypothesis import strategies as st
 from torch import Tensor
 
-from harness.properties.base import Case, Finding, Property, finding, largest_difference, number, once
+from harness.properties.base import Case, Finding, Property, finding, largest_difference, number
 from harness.subject import Runnable
 
+LONGEST, MOST_ROWS = 100, 4
 UPDATES = 2
 LEARNING_RATE = 1e-3
 
@@ -16,6 +18,13 @@ def determinism_cases(_: object) -> Iterable[Case]:
     """Two seeds."""
     for seed in (0, 1):
         yield {"seed": seed, "rows": 2, "length": 17}
+
+
+def determinism_strategy(_: object) -> st.SearchStrategy[Case]:
+    """Any seed and batch."""
+    return st.fixed_dictionaries(
+        {"seed": st.integers(0, 999), "rows": st.integers(1, MOST_ROWS), "length": st.integers(1, LONGEST)}
+    )
 
 
 def determinism(subject: Runnable, case: Case) -> Finding:
@@ -49,11 +58,21 @@ def _named(model: torch.nn.Module) -> Iterable[tuple[str, Tensor]]:
     return list(model.named_parameters())
 
 
+def save_and_load_cases(_: object) -> Iterable[Case]:
+    """One batch."""
+    yield {"rows": 2, "length": 17}
+
+
+def save_and_load_strategy(_: object) -> st.SearchStrategy[Case]:
+    """Any batch."""
+    return st.fixed_dictionaries({"rows": st.integers(1, MOST_ROWS), "length": st.integers(1, LONGEST)})
+
+
 @torch.no_grad()
 def save_and_load(subject: Runnable, case: Case) -> Finding:
     """Fill the memory, take model and memory through files, and go on twice: as it was, and as it was read."""
     model = subject.copy()
-    rows, length = 2, 17
+    rows, length = number(case, "rows"), number(case, "length")
     state = subject.begin(model, rows)
     for seed in range(2):
         _, state = subject.run(model, subject.draw(rows, length, seed), state)
@@ -76,6 +95,6 @@ def save_and_load(subject: Runnable, case: Case) -> Finding:
 
 
 REPRODUCTION: tuple[Property[Runnable], ...] = (
-    Property("determinism", determinism, determinism_cases),
-    Property("save_and_load", save_and_load, once),
+    Property("determinism", determinism, determinism_cases, determinism_strategy, dearness=4),
+    Property("save_and_load", save_and_load, save_and_load_cases, save_and_load_strategy, dearness=2),
 )

@@ -112,6 +112,11 @@ def own_token_cases(_: object) -> Iterable[Case]:
         yield {"length": length, "seed": 0}
 
 
+def own_token_strategy(_: object) -> st.SearchStrategy[Case]:
+    """Any short sequence."""
+    return st.fixed_dictionaries({"length": st.integers(1, LONGEST_PIECE), "seed": st.integers(0, 99)})
+
+
 @torch.no_grad()
 def own_token_counts(subject: Runnable, case: Case) -> Finding:
     """Row i of a batch has another token at place i than a row that has none: output i must differ there."""
@@ -138,5 +143,5 @@ def own_token_counts(subject: Runnable, case: Case) -> Finding:
 SEQUENCES: tuple[Property[Runnable], ...] = (
     Property("chunk_invariance", chunk_invariance, chunk_invariance_cases, chunk_invariance_strategy),
     Property("any_shape_works", any_shape_works, any_shape_works_cases, any_shape_works_strategy),
-    Property("own_token_counts", own_token_counts, own_token_cases),
+    Property("own_token_counts", own_token_counts, own_token_cases, own_token_strategy),
 )

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
+from hypothesis import strategies as st
 from torch import Tensor
 
-from harness.properties.base import Case, Finding, Property, finding, largest_difference, number, once
+from harness.properties.base import Case, Finding, Property, finding, largest_difference, number
 from harness.subject import Subject
 from specs import ExperimentSpec
 from specs.base import Spec
@@ -88,6 +89,11 @@ def resume_cases(_: Subject) -> Iterable[Case]:
         yield {"stop": stop, "steps": STEPS}
 
 
+def resume_strategy(_: Subject) -> st.SearchStrategy[Case]:
+    """Stopped anywhere."""
+    return st.fixed_dictionaries({"stop": st.integers(1, STEPS - 1), "steps": st.just(STEPS)})
+
+
 def resume_is_exact(subject: Subject, case: Case) -> Finding:
     """Train on from a checkpoint: weights, moments, memory, guards and metrics as if never interrupted."""
     experiment, stop = short(subject.experiment), number(case, "stop")
@@ -112,6 +118,11 @@ def resume_is_exact(subject: Subject, case: Case) -> Finding:
         return finding("resume_is_exact", 0, f"{STEPS} steps with a stop equal {STEPS} steps without", case)
     reason = f"resumed after step {stop}: {', '.join(apart[:3])} differ" + (f", {len(apart)} in all" * (len(apart) > 3))
     return finding("resume_is_exact", len(apart), reason, {**case, "first": apart[0]})
+
+
+def refusal_strategy(_: Subject) -> st.SearchStrategy[Case]:
+    """At any step but the last, after which nothing shows whether the schedule waits."""
+    return st.fixed_dictionaries({"at": st.integers(1, STEPS - 1), "steps": st.just(STEPS)})
 
 
 def refusals_leave_no_trace(subject: Subject, case: Case) -> Finding:
@@ -149,7 +160,7 @@ def refusal_cases(_: Subject) -> Iterable[Case]:
 def loss_is_of_the_next_token(subject: Subject, case: Case) -> Finding:
     """The loss that training reports against −log p of each next token, computed one by one."""
     model = subject.copy()
-    tokens = subject.sequences(2, 18)
+    tokens = subject.sequences(number(case, "rows"), number(case, "length") + 1)
     start = subject.start(model, len(tokens))
     reported = float(lm_loss(model, tokens, start)[0])
     logits = model(tokens[:, :-1], start).logits.double()
@@ -161,6 +172,16 @@ def loss_is_of_the_next_token(subject: Subject, case: Case) -> Finding:
     mean = sum(expected) / len(expected)
     reason = f"reported {reported:.5f}, −log p of the next tokens is {mean:.5f} on average"
     return finding("loss_is_of_the_next_token", abs(reported - mean), reason, case)
+
+
+def loss_cases(_: Subject) -> Iterable[Case]:
+    """One batch."""
+    yield {"rows": 2, "length": 17}
+
+
+def loss_strategy(_: Subject) -> st.SearchStrategy[Case]:
+    """Any batch."""
+    return st.fixed_dictionaries({"rows": st.integers(1, 5), "length": st.integers(1, 100)})
 
 
 def short(experiment: ExperimentSpec) -> ExperimentSpec:
@@ -202,7 +223,7 @@ def _equal(one: float, other: float | None) -> bool:
 
 
 TRAINER = (
-    Property("resume_is_exact", resume_is_exact, resume_cases),
-    Property("refusals_leave_no_trace", refusals_leave_no_trace, refusal_cases),
-    Property("loss_is_of_the_next_token", loss_is_of_the_next_token, once),
+    Property("resume_is_exact", resume_is_exact, resume_cases, resume_strategy, dearness=5),
+    Property("refusals_leave_no_trace", refusals_leave_no_trace, refusal_cases, refusal_strategy, dearness=5),
+    Property("loss_is_of_the_next_token", loss_is_of_the_next_token, loss_cases, loss_strategy),
 )

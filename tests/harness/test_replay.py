@@ -1,16 +1,23 @@
 """The certificate of a run, replayed on the same machine, gives the same verdicts."""
 
 import json
+import math
+import shutil
 from pathlib import Path
 
 import jsonschema
 import pytest
 
 from harness.certificate_schema import certificate_schema
+from harness.mutants.base import after, replaced
+from harness.profiles import Profile
 from harness.replay import ReplayError, replay_case
-from harness.run_folder import VERDICT, Run
+from harness.run_folder import SPEC, VERDICT, Run
 from harness.runner import check_run
+from specs import SuiteSpec
+from specs.suite import Check
 from tests.harness.trained import train_small
+from zoo.models.columns import Columns
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +37,23 @@ def test_every_property_of_a_run_can_be_replayed(run: Run) -> None:
             assert again.now.observed == pytest.approx(judgement.observed, abs=0.02)
         elif judgement.name != "linear_time":  # measured by the clock
             assert again.now.observed == judgement.observed, judgement.name
+
+
+def test_a_case_that_only_a_search_met_is_shrunk_and_replayed(run: Run, tmp_path: Path) -> None:
+    """No listed length is a multiple of 70."""
+    copied = Run(Path(shutil.copytree(run.path, tmp_path / "run")))
+    suite = SuiteSpec(name="one", properties={"finite_gradients": Check()})
+    copied.write_spec(SPEC, run.spec.model_copy(update={"suite": suite}))
+    nan_at_70 = after(lambda out, _self, x: out + ((x - x).abs().sqrt() if x.shape[1] % 70 == 0 else 0.0))
+    with replaced(Columns, "forward", nan_at_70)():
+        check_run(copied, warn=pytest.fail)
+        certificate = check_run(copied, warn=pytest.fail, profile=Profile("ci", 300, math.inf, fixed_seed=True))
+        (found,) = certificate.judgements
+        assert (found.verdict, found.case["length"]) == ("fail", 70)
+        assert certificate.circumstances["profile"] == "ci"
+        again = replay_case(copied.path / VERDICT, "finite_gradients")
+        assert again.same and again.now.observed == found.observed
+    assert not replay_case(copied.path / VERDICT, "finite_gradients").same
 
 
 def test_the_certificate_of_a_run_fits_the_schema(run: Run) -> None:

@@ -2,7 +2,8 @@
 
 from hypothesis import strategies as st
 
-from harness.search import Case, Clock, Effort, Result, search
+from harness.profiles import Effort
+from harness.search import Case, Clock, Result, search
 
 LENGTHS = st.fixed_dictionaries({"length": st.integers(1, 300)})
 

@@ -98,6 +98,14 @@ class LateAcausal(Tiny):
         return x + x.mean(1, keepdim=True) * (torch.arange(x.shape[1]) >= 2)[:, None]
 
 
+class AcausalFrom70(Tiny):
+    """Adds the mean over all of time to sequences of 70 to 120 tokens, which no list of cases holds."""
+
+    def embed(self, tokens: Tensor, state: TinyState) -> Tensor:
+        x = super().embed(tokens, state)
+        return x + x.mean(1, keepdim=True) if 70 <= tokens.shape[1] <= 120 else x
+
+
 class BatchLeaking(Tiny):
     """Adds the mean over the batch."""
 

@@ -115,6 +115,8 @@ def test_generate_prints_text_that_begins_with_the_prompt(run: Run, capsys: pyte
         (["check", "RUNS"], "RUNS: not a run folder: it has no spec.yaml"),
         (["check", "no-such-name"], "no-such-name"),
         (["check", "RUN", "--seed", "1"], "a run is checked as it was trained: leave out seed=1"),
+        (["check", "RUN", "--budget", "soon"], "--budget: must be a time above 0, as in 60s, 2m or 1h, got 'soon'"),
+        (["check", "RUN", "--profile", "fast"], "'fast' is not one of"),
         (["check", "RUN", "--checkpoint", "worst"], "--checkpoint: must be best or last, got 'worst'"),
         (["check", "RUN", "--json", "RUNS/none/x.json"], "there is no folder"),
         (["generate", "RUNS/nothing", "--prompt", "a"], "nothing: no such run folder"),

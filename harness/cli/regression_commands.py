@@ -1,0 +1,124 @@
+"""The command that holds the shipped experiments to their committed verdicts."""
+
+import difflib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.errors import FINE, UNEXPECTED_VERDICT, BadInput
+from harness.cli.output import print_table
+from harness.cli.progress import steps_progress
+from harness.cli.run_commands import say, without_foreign_warnings
+from specs import ExperimentSpec, load_experiment, shipped_names
+
+if TYPE_CHECKING:
+    from harness.regression import Checked, Committed
+
+
+def regression(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME…]", help="Shipped experiments; all when none is named.")
+    ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Processes, a thread each.")] = 2,
+    write: Annotated[
+        bool, typer.Option("--write", help="Commit the verdicts of now: after a change that was meant.")
+    ] = False,
+) -> None:
+    """Train and check the shipped experiments, and compare the verdicts with the committed ones.
+
+    Trainings are kept in the cache folder and used again as long as the spec and the code of the zoo are the same.
+    Verdicts are compared, never numbers or times. Ends with 0 when nothing changed, with 1 when something did.
+
+    Example: cortexzoo regression cortexgpt-stable
+    """
+    from harness.cached_training import cache
+    from harness.regression import COMMITTED, Committed, check_all
+
+    without_foreign_warnings()
+    experiments = [load_experiment(name) for name in _known(names)]
+    committed = {e.name: Committed.read(e.name, COMMITTED) for e in experiments if not write}
+    folder = cache()
+    with _announced(experiments, folder, jobs):
+        results = {checked.experiment.name: checked for checked in check_all(experiments, folder, jobs)}
+    changed = 0
+    for name in (experiment.name for experiment in experiments):
+        changed += _written(results[name]) if write else _compared(results[name], committed[name])
+    if not write:
+        say(f"{changed} of {len(experiments)} experiments changed" if changed else "no verdict changed")
+    raise typer.Exit(UNEXPECTED_VERDICT if changed else FINE)
+
+
+def _known(names: Sequence[str] | None) -> list[str]:
+    shipped = shipped_names("experiment")
+    for name in names or ():
+        if name not in shipped:
+            nearest = difflib.get_close_matches(name, shipped, n=1)
+            hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(shipped)}"
+            raise BadInput(f"regression {name}: no such shipped experiment: {hint}")
+    return list(dict.fromkeys(names or shipped))
+
+
+@contextmanager
+def _announced(experiments: Sequence[ExperimentSpec], folder: Path, jobs: int) -> Iterator[None]:
+    """Say what must be trained and how long that takes, then show how far it is."""
+    from harness.cached_training import find_trained, seconds_to_train, training_of
+    from harness.comparison.progress import StepsTaken
+
+    missing = []
+    for experiment in experiments:
+        if run := find_trained(experiment, folder):
+            say(f"{experiment.name}: trained already ({run.path})")
+        else:
+            missing.append(experiment)
+            steps, minutes = experiment.recipe.steps, seconds_to_train(experiment) / 60
+            say(f"{experiment.name}: {steps} steps to train, about {max(minutes, 0.1):.1f} minutes on one core")
+    say(f"then the properties, one or two minutes each; {min(jobs, len(experiments))} at a time")
+    if not missing:
+        yield
+        return
+    with steps_progress("training", StepsTaken(folder, [training_of(experiment) for experiment in missing])):
+        yield
+
+
+def _compared(result: "Checked", then: "Committed") -> bool:
+    """Print what changed of one experiment; whether anything did."""
+    from harness.regression import changes
+
+    name = result.experiment.name
+    if result.certificate is None:
+        say(f"{name}: training gave up: {result.gave_up}")
+        return True
+    if then.spec_hash != result.experiment.hash():
+        say(
+            f"{name}: the spec is another one: its certificate is of spec hash {then.spec_hash}, now it is "
+            f"{result.experiment.hash()}"
+        )
+    found = changes(then, result.certificate)
+    if not found:
+        say(f"{name}: {len(then.words)} verdicts as committed")
+        return False
+    say(f"{name}: {len(found)} of {len(result.certificate.judgements)} verdicts changed")
+    print_table(
+        ("property", "then", "now", "reason"),
+        [(change.name, str(change.then or "–"), str(change.now or "–"), change.reason) for change in found],
+    )
+    say(f"if that was meant: cortexzoo regression {name} --write")
+    return True
+
+
+def _written(result: "Checked") -> bool:
+    """Commit the verdicts of one experiment; whether they are not what its suite expects."""
+    name = result.experiment.name
+    from harness.regression import COMMITTED
+
+    if result.certificate is None:
+        say(f"{name}: training gave up, nothing is written: {result.gave_up}")
+        return True
+    say(f"{name}: written to {result.committed.write(name, COMMITTED)}")
+    if surprises := result.certificate.surprises:
+        told = ", ".join(f"{j.name} is {j.verdict} instead of {j.expected}" for j in surprises)
+        say(f"{name}: not as its suite expects: {told}")
+    return bool(surprises)
