@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, Self, TypeVar
 
 from jaxtyping import Float, Int
@@ -68,6 +68,11 @@ class MemoryLanguageModel(nn.Module, Generic[StateT]):
         Memories named in `without` are switched off: neither read nor written.
         Raises `ValueError` when the state belongs to another batch size.
         """
+
+    def read(self, tokens: Int[Tensor, "batch time"], state: StateT | None = None) -> ModelOutput[StateT]:
+        """As `forward`, with logits [B, 1, V] of the last token alone: for reading what need not be scored."""
+        output = self(tokens, state)
+        return replace(output, logits=output.logits[:, -1:])
 
     def reach(self, without: Collection[str] = ()) -> int | None:
         """How many tokens before its chunk a logit can depend on at most, without these memories; None: on all."""

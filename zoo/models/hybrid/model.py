@@ -110,6 +110,10 @@ class Hybrid(MemoryLanguageModel[HybridState]):
             logits = [self._like.new_zeros(tokens.shape[0], width, self.vocab_size)]
         return ModelOutput(torch.cat(logits, dim=1), state, readings.means())
 
+    def read(self, tokens: Int[Tensor, "batch time"], state: HybridState | None = None) -> ModelOutput[HybridState]:
+        """As `advance` with `score="last"`."""
+        return self.advance(tokens, state, score="last")
+
     def _through(
         self, tokens: Tensor, piece: Piece, state: HybridState, without: Collection[str], score: Score
     ) -> tuple[Tensor, HybridState, dict[str, Tensor]]:
