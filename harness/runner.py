@@ -202,7 +202,7 @@ def subject_of(run: Run, checkpoint: str = "best") -> Subject:
             f"(sha256 {data.sha256[:12]}…, then {str(trained_on)[:12]}…): train again"
         )
     model, state = run.load_model(checkpoint)
-    text = torch.tensor(data.held_out_tokens(), dtype=torch.long)
+    text = torch.tensor(data.held_out_tokens(), dtype=torch.long)  # a copy: the text cannot be written to
     task = data.task if isinstance(data, TaskData) else None
     return Subject(run.spec, model, state, text, run.metrics(), run.summary, task)
 

@@ -39,6 +39,11 @@ PropertyName = Literal[
     "no_nan_after_sleep",
     "sleep_harms_nothing",
     "any_order_works",
+    "base_is_frozen",
+    "state_norm_is_bounded",
+    "gradients_reach_the_facts",
+    "recall_beats_controls",
+    "drift_is_measured",
 ]
 PROPERTY_NAMES: tuple[PropertyName, ...] = get_args(PropertyName)
 
@@ -160,6 +165,26 @@ PROPERTIES: dict[PropertyName, PropertyInfo] = {
     "any_order_works": PropertyInfo(
         "training, faults, evaluating, consolidating, resetting, saving and loading in any order leave a sound state",
         0.0, "at_most", "broken rules", OURS,
+    ),
+    "base_is_frozen": PropertyInfo(
+        "a fresh model and one without its memories are the base, and training leaves the base as it was",
+        0.0, "at_most", "differences", OURS,
+    ),
+    "state_norm_is_bounded": PropertyInfo(
+        "fast weights stay within what the writes can have added, however long the noise",
+        1.0, "at_most", "share of the bound",
+        Source("norm of the gated delta rule's state with unit keys, stability.md section 4", "ours"),
+    ),
+    "gradients_reach_the_facts": PropertyInfo(
+        "the loss of an answer has a gradient at facts of an earlier chunk", 0.0, "at_most", "documents without", OURS
+    ),
+    "recall_beats_controls": PropertyInfo(
+        "over the longest gap trained on, the memory answers more than chance and the model without it",
+        0.1, "at_least", "share of answers", OURS,
+    ),
+    "drift_is_measured": PropertyInfo(
+        "the drift that is told is that of the model, against the base before training", 1e-4, "at_most",
+        "relative error", OURS,
     ),
 }  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Sampling from a model that carries its memory along: the prompt is read once, then one token at a time."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -19,10 +20,12 @@ def generate(
     top_k: int | None = None,
     seed: int = 0,
     state: MemoryState | None = None,
+    vocab_size: int | None = None,
 ) -> Int[Tensor, "batch generated"]:
     """New tokens [B, max_new_tokens] after `prompt`, for any batch; the model's training mode is restored.
 
     `temperature` 0 takes the likeliest token. `state` is a memory to start from, such as a trained long-term memory.
+    With `vocab_size` only the first so many tokens are chosen from, where the model has logits that stand for nothing.
     Raises `ValueError` for an empty prompt, a negative temperature, or a top_k below 1.
     """
     if prompt.shape[1] == 0:
@@ -38,13 +41,32 @@ def generate(
         tokens = prompt
         generated = []
         for _ in range(max_new_tokens):
-            output = model(tokens, state)
+            output = model.read(tokens, state)
             state = output.state
-            tokens = _sample(output.logits[:, -1].float(), temperature, top_k, generator)
+            tokens = _sample(output.logits[:, -1, :vocab_size].float(), temperature, top_k, generator)
             generated.append(tokens)
         return torch.cat(generated, dim=1) if generated else prompt[:, :0]
     finally:
         model.train(was_training)
+
+
+@torch.no_grad()
+def read_all_but_the_last(
+    model: MemoryLanguageModel[Any], pieces: Iterable[Int[Tensor, "batch _"]], state: MemoryState | None = None
+) -> tuple[Int[Tensor, "batch last"], MemoryState | None]:
+    """Read a text that comes in pieces: the last one, which `generate` can go on from, and the memory before it.
+
+    Where the memory does not grow, neither does what this needs, however long the text. The model must be in evaluation
+    mode. Raises `ValueError` when there is no piece.
+    """
+    last: Tensor | None = None
+    for piece in pieces:
+        if last is not None:
+            state = model.read(last, state).state
+        last = piece
+    if last is None:
+        raise ValueError("the text must hold at least one piece, got none")
+    return last, state
 
 
 def _sample(logits: Tensor, temperature: float, top_k: int | None, generator: torch.Generator) -> Tensor:

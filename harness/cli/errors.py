@@ -18,6 +18,7 @@ RUN_ERRORS = {
     "harness.regression.CommittedError": BAD_INPUT,
     "harness.replay.ReplayError": BAD_INPUT,
     "harness.comparison.entrants.Incomparable": BAD_INPUT,
+    "harness.prompt.PromptError": BAD_INPUT,
     "harness.run_folder.RunFolderError": BAD_INPUT,
     "harness.tracking.aim.AimError": COULD_NOT_GO_ON,
     "harness.tracking.base.RunStopped": COULD_NOT_GO_ON,

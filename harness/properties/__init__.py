@@ -5,10 +5,12 @@ from harness.properties.columns import COLUMNS
 from harness.properties.gate import GATE
 from harness.properties.gradients import GRADIENTS
 from harness.properties.growth import GROWTH
+from harness.properties.hybrid import HYBRID
 from harness.properties.isolation import ISOLATION
 from harness.properties.memory import MEMORY
 from harness.properties.operations import OPERATIONS
 from harness.properties.padding import PADDING
+from harness.properties.recall import RECALL
 from harness.properties.repeatability import REPEATABILITY
 from harness.properties.reproduction import REPRODUCTION
 from harness.properties.sequences import SEQUENCES
@@ -32,6 +34,8 @@ OF_TRAINED_MODELS: tuple[Property[Subject], ...] = (
     *TRAINER,
     *SLEEP,
     *OPERATIONS,
+    *HYBRID,
+    *RECALL,
 )
 
 REGISTRY: dict[PropertyName, Property[Subject]] = {

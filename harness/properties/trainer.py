@@ -197,7 +197,8 @@ def short(experiment: ExperimentSpec) -> ExperimentSpec:
     update = {**small, "consolidation": consolidation if not isinstance(consolidation, Never) else Never()}
     parts: dict[str, Spec] = {}
     if isinstance(recipe.objective, Recall) and isinstance(experiment.data, TaskSpec):
-        stage = recipe.objective.stages[0].model_copy(update={"gaps": (0, 1), "tokens_per_step": 1})
+        epoch = {"gaps": (0, 1), "tokens_per_step": 1, "samples_per_gap": 2}
+        stage = recipe.objective.stages[0].model_copy(update=epoch)
         drift = recipe.objective.drift.model_copy(update={"sequences": 2})
         update["objective"] = recipe.objective.model_copy(update={"stages": (stage,), "drift": drift})
         parts["data"] = experiment.data.model_copy(update={"gaps": (1,), "evaluation_documents": 2})

@@ -38,7 +38,8 @@ UNHELD = {"chunk_invariance", "linear_time", "linear_memory"}
 """By the tiny model, which forgets its past between calls and compares all positions."""
 OF_REAL_MODELS = {
     "padding_changes_nothing", "every_switch_counts", "memory_is_bounded", "oldest_is_evicted", "stored_is_found",
-    "memory_matters", "no_dead_column",
+    "memory_matters", "no_dead_column", "base_is_frozen", "state_norm_is_bounded", "gradients_reach_the_facts",
+    "recall_beats_controls", "drift_is_measured",
 }  # fmt: skip
 """What does not apply to the tiny model; the mutants show these at work."""
 

@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from specs.variant import CortexGPTSpec, TransformerSpec
+from tests.tolerances import SIDECAR_SPLIT
+from tests.zoo.models.hybrid.tiny import CHUNK, relative_error, some_tokens, tiny_hybrid
 from zoo.build import build_model
-from zoo.generation import generate
+from zoo.generation import generate, read_all_but_the_last
 
 SPECS = {
     "cortexgpt": CortexGPTSpec(name="small", vocab_size=11, hidden_size=16),
@@ -53,3 +55,20 @@ def test_bad_sampling_arguments_are_named(arguments: dict[str, float], message: 
 def test_an_empty_prompt_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one token"):
         generate(build_model(SPECS["cortexgpt"]), torch.zeros(1, 0, dtype=torch.long), 1)
+
+
+def test_a_text_in_pieces_is_read_as_one_and_a_hybrid_scores_its_end_alone() -> None:
+    model = tiny_hybrid().eval()
+    tokens = some_tokens(1, 6 * CHUNK + 3)
+    last, state = read_all_but_the_last(model, tokens.split(2 * CHUNK - 1, dim=1))
+    assert torch.equal(last, tokens[:, 3 * (2 * CHUNK - 1) :])
+    assert relative_error(model.read(last, state).logits, model(tokens).logits[:, -1:]) <= SIDECAR_SPLIT
+    assert torch.equal(generate(model, last, 9, top_k=1, state=state), generate(model, tokens, 9, top_k=1))
+    with pytest.raises(ValueError, match="at least one piece"):
+        read_all_but_the_last(model, [])
+
+
+def test_only_tokens_that_stand_for_something_are_chosen() -> None:
+    model = tiny_hybrid()
+    chosen = generate(model, some_tokens(4, 3), 50, temperature=5.0, vocab_size=7)
+    assert set(chosen.flatten().tolist()) == set(range(7))

@@ -81,6 +81,11 @@ class MemoryLanguageModel(nn.Module, Generic[StateT]):
         output: ModelOutput[StateT] = self(tokens, state, without)
         return replace(output, logits=output.logits[scored])
 
+    def read(self, tokens: Int[Tensor, "batch time"], state: StateT | None = None) -> ModelOutput[StateT]:
+        """As `forward`, with logits [B, 1, V] of the last token alone: for reading what need not be scored."""
+        output = self(tokens, state)
+        return replace(output, logits=output.logits[:, -1:])
+
     def reach(self, without: Collection[str] = ()) -> int | None:
         """How many tokens before its chunk a logit can depend on at most, without these memories; None: on all."""
         return None

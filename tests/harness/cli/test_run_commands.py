@@ -108,6 +108,18 @@ def test_generate_prints_text_that_begins_with_the_prompt(run: Run, capsys: pyte
     assert capsys.readouterr().out != first
 
 
+def test_generate_reads_a_file_before_the_prompt(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "long.txt"
+    file.write_text("The class is open. " * 10)
+    command = ["generate", str(run.path), "--tokens", "20", "--temperature", "0"]
+    assert main([*command, "--prompt-file", str(file), "--prompt", "A class "]) == 0
+    after_file = capsys.readouterr().out
+    assert main([*command, "--prompt", file.read_text() + "A class "]) == 0
+    assert capsys.readouterr().out == file.read_text() + after_file
+    assert main([*command, "--prompt-file", str(file)]) == 0
+    assert capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -121,6 +133,8 @@ def test_generate_prints_text_that_begins_with_the_prompt(run: Run, capsys: pyte
         (["check", "RUN", "--json", "RUNS/none/x.json"], "there is no folder"),
         (["generate", "RUNS/nothing", "--prompt", "a"], "nothing: no such run folder"),
         (["generate", "RUN", "--prompt", ""], "--prompt: must hold at least one byte, got none"),
+        (["generate", "RUN"], "--prompt TEXT or --prompt-file FILE: at least one of them is required"),
+        (["generate", "RUN", "--prompt-file", "RUNS/none"], "RUNS/none: cannot be read: No such file or directory"),
         (["generate", "RUN", "--prompt", "a", "--top-k", "0"], "--top-k"),
         (["train", "cortexgpt-stabel"], "cortexgpt-stable"),
         (["train", "cortexgpt-stable", "--runs", "FILE/below"], "no run can be written here"),

@@ -141,6 +141,10 @@ class Hybrid(MemoryLanguageModel[HybridState]):
         in_order = torch.cat(logits)[torch.cat(order).argsort()]
         return ModelOutput(in_order, state, readings.means())
 
+    def read(self, tokens: Int[Tensor, "batch time"], state: HybridState | None = None) -> ModelOutput[HybridState]:
+        """As `advance` with `score="last"`."""
+        return self.advance(tokens, state, score="last")
+
     def _through(
         self, tokens: Tensor, piece: Piece, state: HybridState, without: Collection[str], score: Score | Tensor
     ) -> tuple[Tensor, HybridState, dict[str, Tensor]]:

@@ -84,6 +84,20 @@ def test_any_split_gives_the_outputs_and_the_state_of_the_whole(cuts: list[int])
         assert relative_error(getattr(state, field), getattr(end, field)) <= SIDECAR_SPLIT
 
 
+@pytest.mark.slow
+def test_every_cut_in_two_gives_the_outputs_and_the_state_of_the_whole() -> None:
+    sidecar = awake_sidecar()
+    x = inputs(300, dtype=torch.float32)
+    with torch.no_grad():
+        whole, end, _ = sidecar(x, sidecar.initial_state(2))
+        for cut in range(301):
+            first, state, _ = sidecar(x[:, :cut], sidecar.initial_state(2))
+            second, state, _ = sidecar(x[:, cut:], state)
+            assert relative_error(torch.cat([first, second], dim=1), whole) <= SIDECAR_SPLIT, cut
+            for field in FIELDS:
+                assert relative_error(getattr(state, field), getattr(end, field)) <= SIDECAR_SPLIT, (cut, field)
+
+
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 BIASES = (-10.0, -5.0, 0.0, 5.0, 10.0)
 
@@ -94,9 +108,11 @@ def check_finite(lengths: range, dtype: torch.dtype, bias: float) -> None:
     for length in lengths:
         x = inputs(length, rows=1, hidden=8, dtype=dtype).requires_grad_()
         sidecar.zero_grad()
-        out, state, readings = sidecar(x, sidecar.initial_state(1))
+        start = sidecar.initial_state(1).map(lambda tensor: tensor.requires_grad_())
+        out, state, readings = sidecar(x, start)
         (out.float().sum() + state.fast_weights.sum()).backward()
-        gradients = [x.grad, *(parameter.grad for parameter in sidecar.parameters())]
+        carried = [start.fast_weights.grad, start.taps.grad]
+        gradients = [x.grad, *carried, *(parameter.grad for parameter in sidecar.parameters())]
         finite = [out, state.fast_weights, *readings.values(), *(g for g in gradients if g is not None)]
         assert len(finite) == 2 + len(readings) + len(gradients)
         # One test for all of them, since most of the time here would go into asking one by one.
