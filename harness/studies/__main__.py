@@ -1,4 +1,4 @@
-"""`python -m harness.studies learning|swings`: train what is missing, print the table, renew `docs/results.md`.
+"""`python -m harness.studies learning|swings|recall`: train what is missing, print the table, renew its page.
 
 `python -m harness.studies sleep RUN`: let a trained run sleep many times in a row, with every kind of dreams.
 """
@@ -25,13 +25,13 @@ from rich.progress import (
 from rich.table import Table
 
 from harness.run_folder import Run, RunFolderError
-from harness.studies import learning, sleep, swings
+from harness.studies import learning, recall, sleep, swings
 from harness.studies.cells import run_cells
 from harness.tracking.base import in_one_line
 from zoo.data.errors import DataError
 from zoo.training.errors import TrainingError
 
-STUDIES = {"learning": learning, "swings": swings}
+STUDIES = {"learning": learning, "swings": swings, "recall": recall}
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -46,9 +46,7 @@ def _trains(study: str) -> Callable[..., None]:
         runs: Annotated[Path, typer.Option(help="The folder that holds the runs; finished ones are used.")] = Path(
             "runs"
         ),
-        docs: Annotated[
-            Path | None, typer.Option(help="The docs folder whose results.md is brought up to date.")
-        ] = None,
+        docs: Annotated[Path | None, typer.Option(help="The docs folder whose page is brought up to date.")] = None,
         json_file: Annotated[Path | None, typer.Option("--json", help="Also write the table as JSON.")] = None,
     ) -> None:
         """Train every run of a study that is not there yet, then show what came out."""
@@ -68,7 +66,7 @@ def _trains(study: str) -> Callable[..., None]:
             content = {"seeds": seeds, "rows": [dict(zip(header, row, strict=True)) for row in rows]}
             json_file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         if docs is not None:
-            _write_section(docs / "results.md", study, seeds, [header, *rows], module.findings(results))
+            _write_section(docs / module.PAGE, study, seeds, [header, *rows], module.findings(results))
             if study == "swings":
                 swings.draw(results, docs / "images" / "swings.png")
 

@@ -18,6 +18,8 @@ class Cell:
     label: str
     experiment: str
     overrides: tuple[str, ...] = ()
+    at_most_seeds: int | None = None
+    """For what need not be shown more often."""
 
     def with_seed(self, seed: int) -> ExperimentSpec:
         return load_experiment(self.experiment, (*self.overrides, f"seed={seed}"))
@@ -39,7 +41,9 @@ def run_cells(
     cells: Sequence[Cell], seeds: int, runs: Path, jobs: int, done: Callable[[int, int], None]
 ) -> dict[str, Result]:
     """Train every cell with seeds 0 … seeds − 1. `done(finished, total)` is called after each run."""
-    wanted = {cell.label: [cell.with_seed(seed) for seed in range(seeds)] for cell in cells}
+    wanted = {
+        cell.label: [cell.with_seed(seed) for seed in range(min(seeds, cell.at_most_seeds or seeds))] for cell in cells
+    }
     total = len({spec.hash() for specs in wanted.values() for spec in specs})
     found: dict[str, Run] = {}
     for spec, run in train_missing([spec for specs in wanted.values() for spec in specs], runs, jobs=jobs):

@@ -6,6 +6,7 @@ import numpy as np
 
 from harness.studies.cells import Cell, Result, mean_and_spread
 
+PAGE = "results.md"
 STABLE = "cortexgpt-stable"
 TRANSFORMER_RATES = (1e-3, 3e-3, 5e-3)
 ORIGINAL_RATES = (3e-4, 1e-3, 3e-3, 1e-2)

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from harness.plots import series
 from harness.studies.cells import Cell, Result, mean_and_spread
 
+PAGE = "results.md"
 STEPS = 300
 RATES = (3e-4, 1e-3, 1e-2)
 SHAPES = {"B 8, T 128": (8, 128), "B 4, T 32": (4, 32)}
