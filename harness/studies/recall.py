@@ -40,7 +40,7 @@ def findings(results: Mapping[str, Result]) -> list[str]:
     longest = max(far)
     unguarded = results[f"{FAR}, plain text unguarded"]
     detached = _recall(results[f"{FAR}, state detached at every chunk"], "recall")
-    told = [
+    return [
         f"Over {longest} chunks of {_chunk(results[FAR]):,} tokens, {longest * _chunk(results[FAR]):,} in all, "
         f"{np.mean(far[longest]):.1%} of the answers are right, {min(far[longest]):.1%} with the worst seed.",
         f"Plain text is read with a perplexity of {_perplexity(results[FAR])} where the base alone has "
@@ -49,7 +49,6 @@ def findings(results: Mapping[str, Result]) -> list[str]:
         f"With the state detached at every chunk {max(max(shares) for shares in detached.values()):.1%} of the answers "
         "are right at best.",
     ]
-    return told
 
 
 def _row(label: str, result: Result, gaps: list[int]) -> tuple[str, ...]:
