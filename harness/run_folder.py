@@ -143,6 +143,14 @@ class Run:
         finally:
             lock.release()
 
+    def is_held(self) -> bool:
+        """Whether a process trains it right now."""
+        try:
+            with self.held():
+                return False
+        except RunFolderError:
+            return True
+
     def load_model(self, checkpoint: str = "best") -> tuple[MemoryLanguageModel[Any], MemoryState]:
         """The trained model in evaluation mode, and the memory that training had then. Raises `RunFolderError`."""
         import torch

@@ -11,6 +11,7 @@ from harness.comparison.making import not_ended
 from harness.comparison.measures import FIXED, Measure
 from harness.comparison.reading import Record, read
 from harness.run_folder import Run
+from harness.scheduling import Scheduler
 from harness.training_pool import train_missing
 from specs import ExperimentSpec, MatrixSpec, SpecError, load_experiment
 from specs.loading import LoadedSpec, load_with_origins
@@ -61,12 +62,16 @@ def load_matrix(path_or_name: str) -> tuple[MatrixSpec, list[Cell]]:
     return loaded.spec, list(_cells(loaded.spec, loaded))
 
 
-def sweep(cells: Sequence[Cell], runs: Path, jobs: int, done: Callable[[str], None]) -> list[Row]:
+def sweep(
+    cells: Sequence[Cell], runs: Path, jobs: int, done: Callable[[str], None], scheduler: Scheduler | None = None
+) -> list[Row]:
     """Train what is missing; one row for each cell. A run that gave up for numeric reasons is a result too."""
     wanted = [experiment for cell in cells for experiment in cell.experiments]
     left = {experiment.hash() for experiment in not_ended(wanted, runs)}
     found: dict[str, Run] = {}
-    for experiment, run in train_missing(wanted, runs, jobs=jobs, accept_stopped=True, fresh_processes=True):
+    for experiment, run in train_missing(
+        wanted, runs, jobs=jobs, accept_stopped=True, fresh_processes=True, scheduler=scheduler
+    ):
         found[experiment.hash()] = run
         if experiment.hash() in left:
             done(f"{experiment.name}, seed {experiment.seed}: {run.path.name}")

@@ -9,6 +9,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from harness.run_folder import Run, RunFolderError, finished_runs, stopped_runs, unfinished_runs
+from harness.scheduling import Scheduler, train_scheduled
 from specs import ExperimentSpec
 
 
@@ -20,6 +21,7 @@ def train_missing(
     threads: int = 1,
     accept_stopped: bool = False,
     fresh_processes: bool = False,
+    scheduler: Scheduler | None = None,
 ) -> Iterator[tuple[ExperimentSpec, Run]]:
     """Yield each experiment with its run as soon as it is finished; equal experiments are trained once.
 
@@ -28,7 +30,8 @@ def train_missing(
     for any number of `jobs`. With `accept_stopped` a run that gave up for numeric reasons is a result like every
     other; without, it raises `TrainingStopped`.
     `fresh_processes`: each run has a process of its own, a few seconds dearer, so that the peak memory it reports is
-    not that of a run before it.
+    not that of a run before it. With `scheduler` the runs are its jobs instead of processes of this machine; raises
+    `ScheduleError`.
     """
     distinct = {experiment.hash(): experiment for experiment in experiments}
     missing = []
@@ -41,6 +44,9 @@ def train_missing(
         else:
             yield experiment, run
     if not missing:
+        return
+    if scheduler is not None:
+        yield from train_scheduled(missing, runs, scheduler, jobs=jobs, threads=threads)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from harness.cli.aim_commands import AIM_PORT, show_in_aim
+from harness.cli.errors import BadInput
 from harness.cli.options import DataOption, JsonOption, RecipeOption, SetOption, overrides
 from harness.cli.output import console, print_table, write_json
 from harness.cli.run_commands import RUNS, RunsOption, require_folder_of, say, standard_error, without_foreign_warnings
@@ -90,6 +91,14 @@ def sweep(
     matrix: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A matrix spec (see `cortexzoo list matrix`).")],
     jobs: JobsOption = 2,
     runs: RunsOption = RUNS,
+    executor: Annotated[
+        Literal["local", "slurm"] | None,
+        typer.Option("--executor", help="Train each run as a job of submitit: on this machine, or by Slurm."),
+    ] = None,
+    job: Annotated[
+        list[str] | None,
+        typer.Option("--job", metavar="KEY=VALUE", help="With --executor: for submitit, as slurm_partition=gpu."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show which runs there would be, and train none.")] = False,
     json_file: JsonOption = None,
 ) -> None:
@@ -102,6 +111,7 @@ def sweep(
     from harness.cli.progress import steps_progress
     from harness.comparison.making import not_ended
     from harness.comparison.progress import StepsTaken
+    from harness.scheduling import Scheduler, option
     from harness.sweep import SHOWN, load_matrix
     from harness.sweep import sweep as train_all
     from harness.tracking.jsonl import to_json_value
@@ -111,6 +121,9 @@ def sweep(
     spec, cells = load_matrix(matrix)
     axes = [path for path, _ in cells[0].coordinates]
     experiments = [experiment for cell in cells for experiment in cell.experiments]
+    if job and executor is None:
+        raise BadInput(f"--job {job[0]}: only goes with --executor")
+    scheduler = None if executor is None else Scheduler(executor, dict(option(text) for text in job or ()))
     left = not_ended(experiments, runs)
     taken = StepsTaken(runs, left)
     say(f"{spec.name}: {len(cells)} combinations × {len(spec.seeds)} seeds, {_to_train(len(left), taken.to_go_on)}")
@@ -118,7 +131,7 @@ def sweep(
         print_table((*axes, "spec hashes"), [_dry(cell) for cell in cells])
         return
     with steps_progress("sweep", taken) as done:
-        rows = train_all(cells, runs, jobs, done)
+        rows = train_all(cells, runs, jobs, done, scheduler)
     columns = (*axes, *(f"{measure.name} ({measure.unit})" if measure.unit else measure.name for measure in SHOWN))
     print_table(columns, [(*(value for _, value in row.cell.coordinates), *row.texts()) for row in rows])
     write_json(json_file, to_json_value({"matrix": spec.name, "rows": [row.as_json() for row in rows]}))

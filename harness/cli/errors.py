@@ -20,6 +20,7 @@ RUN_ERRORS = {
     "harness.comparison.entrants.Incomparable": BAD_INPUT,
     "harness.prompt.PromptError": BAD_INPUT,
     "harness.run_folder.RunFolderError": BAD_INPUT,
+    "harness.scheduling.ScheduleError": COULD_NOT_GO_ON,
     "harness.tracking.aim.AimError": COULD_NOT_GO_ON,
     "harness.tracking.base.RunStopped": COULD_NOT_GO_ON,
     "zoo.data.errors.DataError": BAD_INPUT,
