@@ -9,7 +9,7 @@ import pytest
 from harness.frontier import Curve, Point, experiments, rate_grid, shares, sweep
 from harness.frontier_plot import draw_frontier
 from harness.run_folder import Run
-from harness.seeds import Trained, count_spikes, trained
+from harness.seeds import Trained, trained
 from specs import ExperimentSpec, load_experiment
 from tests.harness.trained import SMALL
 
@@ -75,14 +75,6 @@ def test_shares_add_up_to_the_improvement() -> None:
     assert shares(curves[:2]) is None
     lost = curve(*[math.inf] * 4, variant="new", recipe="old")
     assert shares([curves[0], lost, *curves[2:]]) is None
-
-
-def test_spikes_are_told_from_the_accepted_losses_before() -> None:
-    assert count_spikes([2.0] * 20) == 0
-    assert count_spikes([2.0] * 20 + [10.1, 2.0, 10.1]) == 2
-    assert count_spikes([2.0] * 20 + [9.9]) == 0
-    assert count_spikes([2.0] * 9 + [100.0]) == 0, "too little is known"
-    assert count_spikes([2.0, math.nan, math.inf]) == 2
 
 
 def test_a_sweep_takes_a_run_that_gave_up_as_a_point_and_trains_nothing_twice(tmp_path: Path) -> None:
