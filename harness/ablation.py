@@ -10,12 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
-from harness.frontier import Trained, trained
 from harness.run_folder import Run
-from harness.training_pool import train_missing
+from harness.seeds import AllSeeds, train_counted, trained
 from specs import ExperimentSpec, Spec, SpecError, load_experiment
 from specs.base import Neutral
 from specs.recipe import MonitorSpec
@@ -119,23 +117,12 @@ def without(spec: str, overrides: Sequence[str], ingredient: Ingredient, all_of_
 
 
 @dataclass(frozen=True)
-class Worth:
+class Worth(AllSeeds):
     """The runs with everything, or without one ingredient."""
 
     label: str
-    runs: tuple[Trained, ...]
     gate_shares: tuple[float, ...]
     """The smallest mean share of a live source, each seed; empty: no gate, or training gave up."""
-
-    @property
-    def final_loss(self) -> float:
-        """Mean over seeds, nats a byte."""
-        return fmean(run.final_loss for run in self.runs)
-
-    @property
-    def loss_ratio(self) -> float:
-        """The worst seed's."""
-        return max(run.loss_ratio for run in self.runs)
 
     def as_json(self) -> dict[str, Any]:
         """As the table shows it."""
@@ -170,14 +157,10 @@ def ablate(
         for label, changes in cells.items()
     }
     everything = [experiment for experiments in grid.values() for experiment in experiments]
-    total = len({experiment.hash() for experiment in everything})
-    trained_runs: dict[str, Run] = {}
-    for experiment, run in train_missing(everything, runs, jobs=jobs, accept_stopped=True):
-        trained_runs[experiment.hash()] = run
-        done(len(trained_runs), total)
+    trained_runs = train_counted(everything, runs, jobs, done, accept_stopped=True)
     return [_worth(label, [trained_runs[e.hash()] for e in experiments]) for label, experiments in grid.items()]
 
 
 def _worth(label: str, runs: Sequence[Run]) -> Worth:
     shares = [min(run.summary["gate_shares"].values()) for run in runs if run.summary.get("gate_shares")]
-    return Worth(label, tuple(trained(run, seed) for seed, run in enumerate(runs)), tuple(shares))
+    return Worth(tuple(trained(run, seed) for seed, run in enumerate(runs)), label, tuple(shares))

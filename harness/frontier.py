@@ -12,8 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from harness.run_folder import Run
-from harness.training_pool import train_missing
+from harness.seeds import AllSeeds, Trained, train_counted, trained
 from specs import ExperimentSpec, load_experiment
 from specs.suite import PROPERTIES
 
@@ -21,41 +20,13 @@ LEARNING_TOLERANCE = 0.05
 """The learning frontier is the highest rate whose final loss is at most so much above the best, relative."""
 
 RATIO_BOUND = PROPERTIES["bounded_loss_ratio"].bound
-SPIKE_RATIO, SPIKE_WINDOW, SPIKE_HISTORY = 5.0, 100, 10
-"""A spike, the same for every recipe: a training loss above 5 times the mean of the last 100 (Phase 1 document)."""
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What one run of the grid came to. A run that gave up, or ended not finite, is a point like every other."""
-
-    seed: int
-    final_loss: float
-    """Held-out loss at the end, nats a byte; infinity: there was none, or it was not finite."""
-    first_loss: float
-    """Training loss before the first step."""
-    loss_ratio: float
-    spikes: int
-    ended: str
-    """`finished`, or at which step training gave up."""
-
-
-@dataclass(frozen=True)
-class Point:
+class Point(AllSeeds):
     """All seeds at one rate."""
 
     rate: float
-    runs: tuple[Trained, ...]
-
-    @property
-    def final_loss(self) -> float:
-        """Mean over seeds."""
-        return fmean(run.final_loss for run in self.runs)
-
-    @property
-    def loss_ratio(self) -> float:
-        """The worst seed's."""
-        return max(run.loss_ratio for run in self.runs)
 
     @property
     def spikes(self) -> int:
@@ -151,49 +122,15 @@ def sweep(
 
     `done(finished, total)` is called after each run.
     """
-    total = len({experiment.hash() for experiment in grid.values()})
-    found: dict[str, Run] = {}
-    for experiment, run in train_missing(list(grid.values()), runs, jobs=jobs, accept_stopped=True):
-        found[experiment.hash()] = run
-        done(len(found), total)
+    found = train_counted(list(grid.values()), runs, jobs, done, accept_stopped=True)
     curves: dict[tuple[str, str], dict[float, list[Trained]]] = {}
     for (spec, recipe, rate, seed), experiment in grid.items():
         measured = trained(found[experiment.hash()], seed)
         curves.setdefault((spec, recipe), {}).setdefault(rate, []).append(measured)
     return [
-        Curve(spec, recipe, tuple(Point(rate, tuple(points[rate])) for rate in sorted(points)))
+        Curve(spec, recipe, tuple(Point(tuple(points[rate]), rate) for rate in sorted(points)))
         for (spec, recipe), points in curves.items()
     ]
-
-
-def trained(run: Run, seed: int) -> Trained:
-    """What a run came to, from its records."""
-    summary = run.summary
-    losses = [float(line["train/loss"]) for line in run.metrics() if "train/loss" in line]
-    gave_up = summary.get("gave_up_at")
-    final = summary.get("validation_loss") if gave_up is None else None
-    ratio = float(summary.get("loss_ratio", math.inf))
-    return Trained(
-        seed=seed,
-        final_loss=math.inf if final is None or not math.isfinite(final) else final,
-        first_loss=losses[0] if losses else math.inf,
-        loss_ratio=math.inf if math.isnan(ratio) else ratio,
-        spikes=count_spikes(losses),
-        ended="finished" if gave_up is None else f"gave up at step {gave_up}",
-    )
-
-
-def count_spikes(losses: Sequence[float]) -> int:
-    """How often a loss is above `SPIKE_RATIO` times the mean of those before it, or is not finite."""
-    accepted: list[float] = []
-    spikes = 0
-    for loss in losses:
-        enough = len(accepted) >= SPIKE_HISTORY
-        if not math.isfinite(loss) or (enough and loss > SPIKE_RATIO * fmean(accepted[-SPIKE_WINDOW:])):
-            spikes += 1
-        else:
-            accepted.append(loss)
-    return spikes
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from harness.frontier import RATIO_BOUND, Curve, Trained
+from harness.frontier import RATIO_BOUND, Curve
 from harness.plots import STYLE, save
+from harness.seeds import Trained
 
 COLOURS = ("#2F5D8C", "#C8423B", "#55A868", "#DD8452", "#8172B3", "#8C8C8C")
 LINES = ("-", "--", ":", "-.")

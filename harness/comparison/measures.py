@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 from typing import Literal
 
 from harness.comparison.reading import Record
-from harness.frontier import count_spikes
+from harness.seeds import count_spikes
 
 MEBIBYTE = 1024 * 1024
 

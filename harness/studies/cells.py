@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.run_folder import Run
-from harness.training_pool import train_missing
+from harness.seeds import train_counted
 from specs import ExperimentSpec, load_experiment
 
 
@@ -44,11 +44,7 @@ def run_cells(
     wanted = {
         cell.label: [cell.with_seed(seed) for seed in range(min(seeds, cell.at_most_seeds or seeds))] for cell in cells
     }
-    total = len({spec.hash() for specs in wanted.values() for spec in specs})
-    found: dict[str, Run] = {}
-    for spec, run in train_missing([spec for specs in wanted.values() for spec in specs], runs, jobs=jobs):
-        found[spec.hash()] = run
-        done(len(found), total)
+    found = train_counted([spec for specs in wanted.values() for spec in specs], runs, jobs, done)
     return {cell.label: Result(cell, [found[spec.hash()] for spec in wanted[cell.label]]) for cell in cells}
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import ablation
+from harness import seeds
 from harness.ablation import Ingredient, ablate, ingredients, without
 from harness.run_folder import Run
 from harness.runner import train_run
@@ -76,7 +76,7 @@ def test_ablate_trains_the_whole_and_each_wanted_part(tmp_path: Path, monkeypatc
         for each in experiments:
             yield each, train_run(each, runs, aim=False, progress=False, warn=pytest.fail)
 
-    monkeypatch.setattr(ablation, "train_missing", in_this_process)
+    monkeypatch.setattr(seeds, "train_missing", in_this_process)
     calls: list[tuple[int, int]] = []
     worths = ablate(
         "cortexgpt-stable", SMALL, 1, tmp_path, 1, ("recipe.clipping", "variant.memory.gate.floor"),

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.frontier import Curve, Point, Trained, count_spikes, experiments, rate_grid, shares, sweep, trained
+from harness.frontier import Curve, Point, experiments, rate_grid, shares, sweep
 from harness.frontier_plot import draw_frontier
 from harness.run_folder import Run
+from harness.seeds import Trained, trained
 from specs import ExperimentSpec, load_experiment
 from tests.harness.trained import SMALL
 
@@ -16,7 +17,7 @@ RATES = (1e-4, 1e-3, 1e-2, 1e-1)
 
 
 def point(rate: float, loss: float, ratio: float = 1.1, spikes: int = 0, ended: str = "finished") -> Point:
-    return Point(rate, (Trained(0, loss, 6.0, ratio, spikes, ended),))
+    return Point(rate=rate, runs=(Trained(0, loss, 6.0, ratio, spikes, ended),))
 
 
 def curve(*losses: float, variant: str = "a", recipe: str = "r", ratios: tuple[float, ...] = (1.1,) * 4) -> Curve:
@@ -42,10 +43,10 @@ def test_the_stability_frontier_ends_at_the_first_unstable_rate() -> None:
 
 def test_one_bad_seed_makes_a_rate_unstable() -> None:
     good, bad = Trained(0, 3.0, 6.0, 1.1, 0, "finished"), Trained(1, 3.2, 6.0, 1.6, 0, "finished")
-    both = Point(1e-3, (good, bad))
+    both = Point(rate=1e-3, runs=(good, bad))
     assert not both.is_stable
     assert both.final_loss == pytest.approx(3.1)
-    assert Point(1e-3, (good,)).is_stable
+    assert Point(rate=1e-3, runs=(good,)).is_stable
 
 
 def test_the_learning_frontier_is_within_five_percent_of_the_best() -> None:
@@ -74,14 +75,6 @@ def test_shares_add_up_to_the_improvement() -> None:
     assert shares(curves[:2]) is None
     lost = curve(*[math.inf] * 4, variant="new", recipe="old")
     assert shares([curves[0], lost, *curves[2:]]) is None
-
-
-def test_spikes_are_told_from_the_accepted_losses_before() -> None:
-    assert count_spikes([2.0] * 20) == 0
-    assert count_spikes([2.0] * 20 + [10.1, 2.0, 10.1]) == 2
-    assert count_spikes([2.0] * 20 + [9.9]) == 0
-    assert count_spikes([2.0] * 9 + [100.0]) == 0, "too little is known"
-    assert count_spikes([2.0, math.nan, math.inf]) == 2
 
 
 def test_a_sweep_takes_a_run_that_gave_up_as_a_point_and_trains_nothing_twice(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from harness.cli import main
 from harness.cli.errors import BadInput
 from harness.cli.study_commands import parse_rates
 from harness.drill_run import Outcome
-from harness.frontier import Curve, Point, Trained
+from harness.frontier import Curve, Point
 from harness.run_folder import FAULTS, Run, finished_runs
+from harness.seeds import Trained
 from specs import load
 from specs.fault import FaultSpec
 from tests.harness.test_drill import CLEAN
@@ -68,6 +69,11 @@ def test_drill_prints_a_verdict_for_each_fault(tmp_path: Path, capsys: pytest.Ca
         (["drill", "cortexgpt-stable", "--faults", "none-such"], "no faults called 'none-such' is shipped"),
         (["drill", "cortexgpt-stable", "--guards", "maybe"], "--guards"),
         (["drill", "cortexgpt-stable", "--set", "recipe.steps=5"], "step must be at most recipe.steps, 5, got 67"),
+        (
+            ["drill", "cortexgpt-stable", "--faults", "one-rank"],
+            "faults.nan-gradient.rank strikes one process of several",
+        ),
+        (["train", "cortexgpt-stable", "--inject", "one-rank"], "at least 2 must train (torchrun --nproc-per-node 2"),
         (["frontier", "cortexgpt-stable", "--rates", "1e-3..1e-4"], "--rates: must be LOW..HIGH:COUNT"),
         (["frontier", "cortexgpt-stable", "--recipes", ","], "--recipes: must name at least one"),
         (["frontier", "cortexgpt-stable", "phase-1"], "no experiment called 'phase-1' is shipped"),
@@ -98,8 +104,8 @@ def test_frontier_prints_points_frontiers_and_shares(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def curve(variant: str, recipe: str, loss: float) -> Curve:
-        good = Point(1e-3, (Trained(0, loss, 6.0, 1.02, 0, "finished"),))
-        lost = Point(1e-1, (Trained(0, float("inf"), 6.0, float("inf"), 3, "gave up at step 9"),))
+        good = Point(rate=1e-3, runs=(Trained(0, loss, 6.0, 1.02, 0, "finished"),))
+        lost = Point(rate=1e-1, runs=(Trained(0, float("inf"), 6.0, float("inf"), 3, "gave up at step 9"),))
         return Curve(variant, recipe, (good, lost))
 
     curves = [
@@ -122,7 +128,7 @@ def test_ablate_prints_what_each_ingredient_is_worth(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worths = [
-        Worth(label, (Trained(0, loss, 6.0, 1.1, 0, "finished"),), shares)
+        Worth((Trained(0, loss, 6.0, 1.1, 0, "finished"),), label, shares)
         for label, loss, shares in (("nothing", 2.0, (0.07,)), ("a: 1 → 0", 1.9, ()), ("b: x → none", 2.5, (0.0,)))
     ]
     monkeypatch.setattr(ablation, "ablate", lambda *_: worths)

@@ -171,7 +171,12 @@ def test_a_storm_of_rollbacks_stops_with_the_reason() -> None:
     assert calm.run().rollbacks == 3, "spread out further they are no storm"
 
 
-def test_a_sustained_harder_text_is_accepted_and_learnt() -> None:
+@pytest.mark.parametrize(
+    ("rule", "rollback_at"),
+    [(RobustDeviation(min_history=5, window=20), 107), (AverageRatio(min_history=5, window=20, ratio=1.2), 100)],
+    ids=lambda value: getattr(value, "kind", ""),
+)
+def test_a_sustained_harder_text_is_accepted_and_learnt(rule: Any, rollback_at: int) -> None:
     class Harder(Policy):
         """From step 100 on every batch is one that the model has never seen the like of."""
 
@@ -182,13 +187,13 @@ def test_a_sustained_harder_text_is_accepted_and_learnt() -> None:
                 assert step.tokens is not None
                 step.tokens = 255 - step.tokens
 
-    rule = RobustDeviation(min_history=5, window=20)
     trainer = make(
         Harder(), steps=250, spikes=rule, recovery=RecoveryCheckpoints(every=10), optimizer=AdamWSpec(learning_rate=0.1)
     )
     result = trainer.run()
     losses = notes(trainer).column("train/loss")
     assert (result.steps_refused, result.rollbacks) == (8, 1)
+    assert notes(trainer).count("rollback") == [rollback_at]
     assert notes(trainer).count("new_level") == [108]
     assert losses[250] < losses[108] - 1, "and it is learnt"
 
