@@ -109,22 +109,21 @@ def sleeper(
 
 
 def table(tracks: Sequence[Track]) -> list[tuple[str, ...]]:
-    """Header and rows: loss relative to before the first sleep, recall where it is measured, what was accepted."""
+    """Header and rows: loss relative to before the first sleep, recall where it is measured, how many sleeps stayed."""
     longest = max(len(track.scores) - 1 for track in tracks)
     marks = [mark for mark in MARKS if mark <= longest]
     marks = marks if longest in marks or not longest else [*marks, longest]
     has_recall = any(track.scores[0].recall is not None for track in tracks)
-    header = ["dreams", "loss before", *(f"loss after {mark}" for mark in marks)]
-    header += ["recall before", *(f"recall after {mark}" for mark in marks)] if has_recall else []
-    rows = [(*header, "sleeps that stayed", "updates taken", "refused")]
+    header = ["dreams", "loss", *(f"× after {mark}" for mark in marks)]
+    header += ["recall", *(f"after {mark}" for mark in marks)] if has_recall else []
+    rows = [(*header, "stayed", "updates", "refused")]
     for track in tracks:
         first = track.scores[0]
         cells = [track.label, f"{first.loss:.3f}"]
-        cells += [f"{track.scores[mark].loss:.3f} ({_ratio(track, mark):.3f} ×)" for mark in marks]
+        cells += [f"{_ratio(track, mark):.3f}" for mark in marks]
         if has_recall:
             cells += [_share(first), *(_share(track.scores[mark]) for mark in marks)]
-        counts = f"{track.accepted} of {len(track.scores) - 1}"
-        rows.append((*cells, counts, str(track.updates_taken), str(track.updates_refused)))
+        rows.append((*cells, str(track.accepted), str(track.updates_taken), str(track.updates_refused)))
     return rows
 
 

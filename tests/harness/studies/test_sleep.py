@@ -58,15 +58,15 @@ def track(kind: str, gated: bool, losses: list[float], recall: float | None) -> 
 def test_the_table_tells_loss_and_recall_at_its_marks(tmp_path: Path) -> None:
     tracks = [track("noise", False, [2.0, 2.1, 2.2, 2.3], 0.5), track("noise", True, [2.0, 2.0, 2.02, 2.0], 0.75)]
     header, first, second = sleep.table(tracks)
-    assert header[:4] == ("dreams", "loss before", "loss after 1", "loss after 3")
-    assert first[:4] == ("noise, no gate", "2.000", "2.100 (1.050 ×)", "2.300 (1.150 ×)")
-    assert second[4:] == ("0.750", "0.750", "0.750", "3 of 3", "8", "1")
+    assert header[:4] == ("dreams", "loss", "× after 1", "× after 3")
+    assert first[:4] == ("noise, no gate", "2.000", "1.050", "1.150")
+    assert second[4:] == ("0.750", "0.750", "0.750", "3", "8", "1")
     assert sleep.findings(tracks) == [
         "noise: the highest held-out loss of any moment is 1.150 × without the gate and 1.010 × with the gate."
     ]
     sleep.draw(tracks, tmp_path / "sleep.png")
     assert (tmp_path / "sleep.png").stat().st_size > 5000
-    assert "recall before" not in sleep.table([track("noise", True, [1.0, 1.0], None)])[0]
+    assert "recall" not in sleep.table([track("noise", True, [1.0, 1.0], None)])[0]
 
 
 def test_the_command_writes_what_it_shows(run: Run, tmp_path: Path) -> None:
