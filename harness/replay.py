@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from harness.bare.certifying import source_sum
+from harness.bare.hugging_face import Pretrained
 from harness.bare.loading import Reference
 from harness.bare.supervision import Request, replay_module
 from harness.judging import judge_case
@@ -77,9 +78,10 @@ def _judgement(certificate: Certificate, name: str, path: Path) -> Judgement:
 
 
 def _of_module(made: Mapping[str, Any], then: Judgement, check: Check, path: Path) -> Judgement:
-    reference = Reference.parse(made["module"])
+    named = str(made["module"])
+    reference = Pretrained.parse(named.removeprefix("hf:")) if named.startswith("hf:") else Reference.parse(named)
     if source_sum(reference.path) != made["module_sha256"]:
-        raise ReplayError(f"{reference.path}: is not the file that {path} speaks of (its sha256 differs): check again")
+        raise ReplayError(f"{reference.path}: is not what {path} speaks of (its sha256 differs): check again")
     suite = SuiteSpec(name="replay", properties={then.name: check})
     request = Request(
         reference, suite, made["vocab_size"], made["width"], made["max_length"], seconds=240.0, seed=made["seed"]

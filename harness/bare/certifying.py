@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from harness.bare.errors import ModuleError
@@ -14,6 +15,7 @@ from harness.verdict import Certificate
 from specs.suite import PropertyName
 
 FOLDER = "modules"
+HASHED = (".json", ".safetensors", ".bin")
 
 
 def certify(
@@ -25,7 +27,7 @@ def certify(
     """
     found = check_module(request, started)
     certificate = Certificate(tuple(found.judgements.values()), _circumstances(request, found))
-    path = runs / FOLDER / f"{request.reference.path.stem}.{request.reference.name}" / VERDICT
+    path = runs / FOLDER / request.reference.label / VERDICT
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         content = json.dumps(to_json_value(certificate.as_json()), indent=2, allow_nan=False, ensure_ascii=False)
@@ -36,8 +38,19 @@ def certify(
 
 
 def source_sum(path: Path) -> str:
-    """The sha256 of the module's file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """The sha256 of the module's file, or of a folder's config and weights."""
+    files = [path] if path.is_file() else sorted(file for file in path.iterdir() if file.suffix in HASHED)
+    total = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as content:
+            total.update(hashlib.file_digest(content, "sha256").digest() if len(files) > 1 else content.read())
+    return total.hexdigest()
+
+
+def _named(request: Request) -> str:
+    """As `Reference.parse` and `Pretrained.parse` read it, wherever they are called."""
+    reference = request.reference
+    return str(replace(reference, path=reference.path.resolve()))
 
 
 def _circumstances(request: Request, found: Found) -> dict[str, object]:
@@ -46,7 +59,7 @@ def _circumstances(request: Request, found: Found) -> dict[str, object]:
     if inputs is not None:
         takes = f"token ids below {inputs['size']}" if inputs["kind"] == "tokens" else f"vectors of {inputs['size']}"
     return {
-        "module": f"{request.reference.path.resolve()}:{request.reference.name}",
+        "module": _named(request),
         "module_sha256": source_sum(request.reference.path),
         "takes": takes,
         "vocab_size": inputs["size"] if inputs and inputs["kind"] == "tokens" else None,

@@ -26,6 +26,11 @@ class Reference:
     def __str__(self) -> str:
         return f"{self.path}:{self.name}"
 
+    @property
+    def label(self) -> str:
+        """The name of the folder that its certificate goes into."""
+        return f"{self.path.stem}.{self.name}"
+
     @classmethod
     def parse(cls, text: str) -> "Reference":
         """Raises `ModuleError` unless `text` is FILE.py:NAME with a file that is there."""

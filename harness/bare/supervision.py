@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.bare.errors import ModuleError
+from harness.bare.hugging_face import Pretrained
 from harness.bare.loading import Reference
 from harness.profiles import PROFILES, ProfileName
 from harness.tracking.jsonl import from_json_value
@@ -34,7 +35,7 @@ MOST_HANGS = 3
 class Request:
     """What is asked of a child. None for a size: find out."""
 
-    reference: Reference
+    reference: Reference | Pretrained
     suite: SuiteSpec
     vocab_size: int | None = None
     width: int | None = None

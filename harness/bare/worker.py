@@ -16,6 +16,7 @@ import torch
 from hypothesis.configuration import set_hypothesis_home_dir
 
 from harness.bare.errors import ModuleError
+from harness.bare.hugging_face import Pretrained, load_pretrained
 from harness.bare.loading import Reference, load_factory, make
 from harness.bare.registry import BARE
 from harness.bare.subject import BareSubject, detect, seeded
@@ -41,9 +42,8 @@ class Report:
 
 def work(request: Mapping[str, Any], report: Report) -> None:
     """Everything that was asked, in order."""
-    reference = Reference(Path(request["path"]), request["name"])
     try:
-        subject = _subject(reference, request)
+        subject = _subject(Path(request["path"]), request["name"], request)
     except ModuleError as refusal:
         report.tell("refused", str(refusal))
         return
@@ -69,7 +69,12 @@ def _watch(report: Report) -> Any:
     return watch
 
 
-def _subject(reference: Reference, request: Mapping[str, Any]) -> BareSubject:
+def _subject(path: Path, name: str, request: Mapping[str, Any]) -> BareSubject:
+    if path.is_dir():
+        fresh, pretrained = load_pretrained(Pretrained(path, name))
+        longest = min(request["max_length"], pretrained.max_length or request["max_length"])
+        return detect(fresh, pretrained, str(path), request["vocab_size"], None, longest)
+    reference = Reference(path, name)
     factory = load_factory(reference)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -52,6 +52,10 @@ def check(
         str | None,
         typer.Option("--module", metavar="FILE.py:FACTORY", help="Instead: a function that returns an nn.Module."),
     ] = None,
+    hf: Annotated[
+        str | None,
+        typer.Option("--hf", metavar="NAME|FOLDER", help="Instead: a causal LM of Hugging Face that is on this disk."),
+    ] = None,
     variant: VariantOption = None,
     recipe: RecipeOption = None,
     data: DataOption = None,
@@ -89,20 +93,26 @@ def check(
     Example: cortexzoo check cortexgpt-stable
     Example: cortexzoo check cortexgpt-stable --profile deep --budget 30m
     Example: cortexzoo check --module my_model.py:make_model
+    Example: cortexzoo check --hf folder/of/a/model
     """
     without_foreign_warnings()
     require_folder_of(json_file)
-    if module is not None:
+    if module is not None and hf is not None:
+        raise BadInput("--module and --hf: each names what is checked: give one of them")
+    if module is not None or hf is not None:
+        named = f"--module {module}" if hf is None else f"--hf {hf}"
         given = {"a run or experiment": target, "--variant": variant, "--recipe": recipe, "--data": data, "--set": sets}
         if wrong := [name for name, value in given.items() if value]:
-            raise BadInput(f"--module {module}: stands alone: leave {wrong[0]} out")
+            raise BadInput(f"{named}: stands alone: leave {wrong[0]} out")
         if vocab_size is not None and width is not None:
             raise BadInput("--vocab-size and --width: a module takes token ids or vectors: give one of them")
         seconds = parse_time(budget or MODULE_BUDGET[profile or "ci"])
-        request = _request(module, suite, seed, seconds, vocab_size, width, max_length, profile or "ci")
+        if hf is not None and width is not None:
+            raise BadInput(f"{named}: takes token ids: leave --width out")
+        request = _request(module, hf, suite, seed, seconds, vocab_size, width, max_length, profile or "ci")
         raise typer.Exit(_check_module(request, runs, json_file))
     if target is None:
-        raise BadInput("check needs a run folder, an experiment, or --module FILE.py:FACTORY")
+        raise BadInput("check needs a run folder, an experiment, --module FILE.py:FACTORY or --hf NAME|FOLDER")
     require_checkpoint(checkpoint)
     changes = overrides(variant=variant, recipe=recipe, data=data, suite=suite, seed=seed, sets=sets)
     limit = None if budget is None else parse_time(budget)
@@ -166,7 +176,8 @@ def _names_a_run(target: str) -> bool:
 
 
 def _request(
-    module: str,
+    module: str | None,
+    hf: str | None,
     suite: str | None,
     seed: str | None,
     seconds: float,
@@ -175,6 +186,7 @@ def _request(
     max_length: int,
     profile: ProfileName,
 ) -> "Request":
+    from harness.bare.hugging_face import Pretrained
     from harness.bare.loading import Reference
     from harness.bare.registry import BARE
     from harness.bare.supervision import Request
@@ -187,7 +199,7 @@ def _request(
         raise BadInput(f"--seed: must be a whole number, at least 0, got {seed!r}")
     effort = PROFILES[profile].effort()
     return Request(
-        Reference.parse(module),
+        Reference.parse(module) if module is not None else Pretrained.parse(hf or ""),
         wanted,
         vocab_size,
         width,

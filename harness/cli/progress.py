@@ -47,7 +47,8 @@ def checking_progress(properties: int) -> Iterator[Checking]:
         TextColumn("{task.description}"),
         TextColumn("{task.fields[cases]}"),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         yield Checking(progress, properties)
 
 

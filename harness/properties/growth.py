@@ -12,7 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from harness.properties.base import Case, Finding, Property, finding, once
+from harness.properties.base import Case, DoesNotApply, Finding, Property, finding, once
 from harness.subject import Runnable
 from specs.suite import PROPERTIES
 
@@ -25,7 +25,7 @@ NEAR, FAR = 0.1, 0.4
 """A slope that is not this far below, or above, the bound is measured in the second way too."""
 FURTHER_ROUNDS = 4
 """While the slope is above the bound and near it, up to so often: a busy machine only ever adds time."""
-MEMORY_LENGTHS = (256, 512, 1024)
+MEMORY_LONGEST = 1024
 
 Calls = Sequence[tuple[int, int]]
 """(rows, length) of calls whose times are compared."""
@@ -65,16 +65,25 @@ def linear_time(subject: Runnable, case: Case) -> Finding:
 
 
 def _lengths(subject: Runnable, model: torch.nn.Module) -> Calls:
-    """One row each: the last doublings up to a length that takes long enough."""
+    """One row each: the last doublings up to one that takes long enough, or to the longest that the model takes."""
+    longest = _at_most(model, LONGEST)
+    if longest < 2 * SHORTEST:
+        raise DoesNotApply(f"it takes at most {longest} tokens: too few to see how time grows")
     lengths = [SHORTEST]
     seconds: dict[tuple[int, int], float] = {(1, SHORTEST): math.inf}
     while True:
         _measure(subject, model, [(1, lengths[-1])], seconds, 1)
         enough = seconds[1, lengths[-1]] >= LONG_ENOUGH and len(lengths) >= POINTS
-        if enough or lengths[-1] >= LONGEST:
+        if enough or 2 * lengths[-1] > longest:
             return [(1, length) for length in lengths[-POINTS:]]
         lengths.append(2 * lengths[-1])
         seconds[1, lengths[-1]] = math.inf
+
+
+def _at_most(model: torch.nn.Module, longest: int) -> int:
+    """`longest`, or the length that the model declares as the last that it takes."""
+    declared = getattr(model, "max_length", None)
+    return min(longest, declared) if isinstance(declared, int) else longest
 
 
 def _measure(
@@ -108,11 +117,13 @@ def one_thread() -> Iterator[None]:
 def linear_memory(subject: Runnable, case: Case) -> Finding:
     """The slope of the most bytes of tensors that are alive at once during forward and backward."""
     model = subject.copy().train()
-    for length in MEMORY_LENGTHS:  # what is made once and kept is no part of a pass
+    longest = _at_most(model, MEMORY_LONGEST)
+    lengths = [longest // 4, longest // 2, longest]
+    for length in lengths:  # what is made once and kept is no part of a pass
         _training_pass(subject, model, length)
-    peaks = [_peak_bytes(partial(_training_pass, subject, model, length)) for length in MEMORY_LENGTHS]
-    slope = log_slope(MEMORY_LENGTHS, peaks)
-    reason = f"{peaks[0] / 1e6:.1f} MB at length {MEMORY_LENGTHS[0]}, {peaks[-1] / 1e6:.1f} MB at {MEMORY_LENGTHS[-1]}"
+    peaks = [_peak_bytes(partial(_training_pass, subject, model, length)) for length in lengths]
+    slope = log_slope(lengths, peaks)
+    reason = f"{peaks[0] / 1e6:.1f} MB at length {lengths[0]}, {peaks[-1] / 1e6:.1f} MB at {lengths[-1]}"
     return finding("linear_memory", slope, reason, case)
 
 

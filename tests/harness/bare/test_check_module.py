@@ -176,7 +176,7 @@ def test_what_cannot_be_replayed_is_told_in_one_line(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "check needs a run folder, an experiment, or --module"),
+        ([], "check needs a run folder, an experiment, --module FILE.py:FACTORY or --hf"),
         (["--module", "model.py"], "must be FILE.py:FACTORY"),
         (["--module", "none.py:make"], "there is no file none.py"),
         (["--module", f"{ILL}:Linear", "--budget", "soon"], "--budget: must be a time above 0"),

@@ -78,7 +78,8 @@ def test_without_check_there_is_no_verdict(tmp_path: Path, capsys: pytest.Captur
 def test_check_takes_a_run_folder(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(run.path), "--checkpoint", "last"]) == 1
     told = capsys.readouterr().out
-    assert "27 of 29 properties hold" in told
+    verdicts = [judgement.verdict for judgement in run.certificate.judgements]
+    assert f"{verdicts.count('pass')} of {len(verdicts)} properties hold" in told
     assert "padding_changes_nothing (skipped)" in told
     assert run.certificate.circumstances["checkpoint"] == "last"
 

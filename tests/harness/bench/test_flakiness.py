@@ -1,0 +1,36 @@
+"""A property that fails for some seeds only is named with the seed and the case."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.bench import flakiness
+from harness.mutants.base import after, replaced
+from harness.run_folder import SPEC
+from specs import SuiteSpec
+from specs.suite import Check
+from tests.harness.trained import train_small
+from zoo.models.columns import Columns
+
+
+def test_what_only_some_seeds_meet_is_told_with_seed_and_case(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train_small(tmp_path, "recipe.steps=4")
+    properties = {"finite_gradients": Check(), "repeatability": Check(), "padding_changes_nothing": Check()}
+    run.write_spec(SPEC, run.spec.model_copy(update={"suite": SuiteSpec(name="few", properties=properties)}))
+    report = tmp_path / "table.json"
+    command = [str(run.path), "--seeds", "4", "--examples", "5", "--json", str(report)]
+    nan_at_70s = after(lambda out, _self, x: out + ((x - x).abs().sqrt() if 70 <= x.shape[1] <= 110 else 0.0))
+    with replaced(Columns, "forward", nan_at_70s)():
+        assert flakiness.main(command) == 1
+    told = capsys.readouterr().out
+    content = json.loads(report.read_text())
+    verdicts = content["finite_gradients"]["verdicts"]
+    assert set(verdicts) == {"pass", "fail"} and sum(verdicts.values()) == 4
+    surprises = content["finite_gradients"]["surprises"]
+    assert len(surprises) == verdicts["fail"]
+    assert all(f"finite_gradients, seed {surprise['seed']}: fail: " in told for surprise in surprises)
+    assert content["repeatability"]["verdicts"] == {"pass": 4}
+    assert "1 of 3 properties are as expected with all 4 seeds" in told, "padding is skipped and expected to pass"
