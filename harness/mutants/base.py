@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Host = Literal["cortexgpt", "transformer", "gated-delta"]
+Host = Literal["cortexgpt", "transformer", "hybrid", "gated-delta"]
 """The healthy subject that a defect is seeded in."""
 
 Patch = Callable[[], AbstractContextManager[None]]

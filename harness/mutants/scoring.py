@@ -17,6 +17,7 @@ from harness.bare.subject import BareSubject, Inputs, seeded
 from harness.judging import judge
 from harness.mutants.base import Host, Mutant
 from harness.mutants.gated_delta_layer import VOCAB, make_layer
+from harness.mutants.hybrid_mutants import HYBRID_MUTANTS
 from harness.mutants.memory_mutants import MEMORY_MUTANTS
 from harness.mutants.model_mutants import MODEL_MUTANTS
 from harness.mutants.op_mutants import OP_MUTANTS
@@ -32,7 +33,14 @@ from specs import ExperimentSpec, load, load_experiment
 from specs.suite import Check, PropertyName, SuiteSpec
 from zoo.training.errors import TrainingError
 
-MUTANTS: tuple[Mutant, ...] = (*MODEL_MUTANTS, *MEMORY_MUTANTS, *TRAINING_MUTANTS, *SLEEP_MUTANTS, *OP_MUTANTS)
+MUTANTS: tuple[Mutant, ...] = (
+    *MODEL_MUTANTS,
+    *MEMORY_MUTANTS,
+    *TRAINING_MUTANTS,
+    *SLEEP_MUTANTS,
+    *HYBRID_MUTANTS,
+    *OP_MUTANTS,
+)
 HOSTS: tuple[Host, ...] = get_args(Host)
 EFFORT = Effort(examples=20, seconds=20.0)
 
@@ -52,8 +60,16 @@ EXPERIMENTS: dict[Host, tuple[str, tuple[str, ...]]] = {
         "transformer",
         (*SMALL, "variant.hidden_size=32", "variant.num_layers=2", "variant.intermediate_size=64"),
     ),
+    "hybrid": (
+        "cortex-v2-hybrid",
+        (
+            "recipe.steps=60", "recipe.objective.stages=[{gaps: [0, 1], tokens_per_step: 2048}]",
+            "recipe.objective.drift.sequences=2", "recipe.monitor.validation_sequences=8", "data.gaps=[1]",
+            "data.evaluation_documents=8",
+        ),
+    ),
 }  # fmt: skip
-"""Small enough to train in seconds, large enough to be better than counting."""
+"""Small enough to train in seconds, large enough to be better than counting, or than chance."""
 
 
 @dataclass(frozen=True)

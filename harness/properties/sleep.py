@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from harness.properties.base import Case, Finding, Property, finding, largest_difference, number, text
-from harness.properties.trainer import Log, everything
+from harness.properties.trainer import Log, everything, of_short_gaps
 from harness.subject import Subject
 from specs.guards import NoRecovery, NoSpikeDetection
 from specs.sleep import (
@@ -20,6 +20,7 @@ from specs.sleep import (
     NoSleep,
     ReplaySleep,
 )
+from zoo.build import load_data
 from zoo.data.text import TextData
 from zoo.models.hybrid.model import Hybrid
 from zoo.models.interface import ModelOutput
@@ -189,7 +190,11 @@ def sleeper(subject: Subject, spec: Dreaming, acceptance: AcceptanceSpec, steps:
         ),
     }  # fmt: skip
     experiment = subject.experiment.model_copy(update={"recipe": recipe.model_copy(update=small)})
-    trainer = Trainer(subject.copy(), experiment, _halves(subject), recorder=Log())
+    if subject.task is None:
+        trainer = Trainer(subject.copy(), experiment, _halves(subject), recorder=Log())
+    else:
+        asking = of_short_gaps(experiment, documents=HELD_OUT)
+        trainer = Trainer(subject.copy(), asking, load_data(asking), recorder=Log())
     trainer.memory = subject.start(trainer.model, ROWS)
     _sleep_of(trainer).due = True
     return trainer

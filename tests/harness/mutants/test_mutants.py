@@ -1,6 +1,7 @@
 """Every mutant is caught by the property that is there for it, and patches leave nothing behind."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from harness.verdict import Judgement
 from specs import load_experiment
 from specs.suite import Check, PropertyName
 from tests.harness.trained import train_small
+from zoo.models.trained_base import CACHE_VARIABLE
 from zoo.training import evaluation
 
 CAUGHT_BY: dict[str, PropertyName] = {
@@ -99,25 +101,58 @@ CAUGHT_BY: dict[str, PropertyName] = {
     "strength-without-gradient": "every_parameter_learns",
     "mask-on-the-wrong-side": "padding_changes_nothing",
     "one-source-only": "gate_balance",
+    "base-trained-along": "base_is_frozen",
+    "sidecar-awake-at-the-start": "base_is_frozen",
+    "write-strength-up-to-3": "state_norm_is_bounded",
+    "keys-not-normalised": "state_norm_is_bounded",
+    "no-delta-rule": "state_norm_is_bounded",
+    "taps-not-carried": "chunk_invariance",
+    "window-not-carried": "chunk_invariance",
+    "fast-weights-not-carried": "chunk_invariance",
+    "fast-weights-reset-at-borders": "recall_beats_controls",
+    "base-cache-lost": "chunk_invariance",
+    "position-off-by-one": "chunk_invariance",
+    "base-positions-start-anew": "chunk_invariance",
+    "window-cannot-be-switched-off": "every_switch_counts",
+    "fast-weights-cannot-be-switched-off": "every_switch_counts",
+    "window-attention-by-a-mask": "linear_memory",
+    "detached-at-every-chunk": "gradients_reach_the_facts",
+    "answers-shifted-twice": "recall_beats_controls",
+    "divergence-is-zero": "drift_is_measured",
+    "baseline-after-training": "drift_is_measured",
 }
 """The rest needs a longer training or a clock: `cortexzoo mutants` tries all on all."""
 
 QUICK = [mutant for mutant in MUTANTS if mutant.name in CAUGHT_BY]
 TRANSFORMER = ("variant.hidden_size=16", "variant.num_layers=1", "variant.num_heads=2", "variant.intermediate_size=16")
+HYBRID = (
+    "variant.backbone.training.steps=100", "recipe.steps=40", "recipe.optimizer.learning_rate=0.01", "data.gaps=[1]",
+    "recipe.objective.stages=[{gaps: [1], tokens_per_step: 2048}]", "recipe.objective.drift.sequences=2",
+    "recipe.monitor.validation_sequences=2", "data.evaluation_documents=2",
+    *(f"data.task.{name}" for name in ("num_pairs=4", "num_queries=4", "num_keys=16", "num_values=16")),
+)  # fmt: skip
+"""Enough to remember some of the answers for a chunk."""
 FEW_STEPS = (
     "recipe.steps=4", "recipe.batch_size=2", "recipe.sequence_length=16", "recipe.monitor.validation_sequences=2",
 )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def hosts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Subject | BareSubject]:
-    runs = tmp_path_factory.mktemp("runs")
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Subject | BareSubject]]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        yield trained_hosts(tmp_path_factory.mktemp("runs"))
+
+
+def trained_hosts(runs: Path) -> dict[str, Subject | BareSubject]:
     control = load_experiment("transformer", [*TRANSFORMER, *FEW_STEPS])
     trained = train_run(control, runs, aim=False, progress=False, warn=pytest.fail)
+    hybrid = load_experiment("cortex-v2-hybrid", list(HYBRID))
     small = [f"variant.memory.{c}" for c in ("short_term.capacity=32", "long_term.capacity=40", "long_term.writes=8")]
     return {
         "cortexgpt": subject_of(train_small(runs, *small)),
         "transformer": subject_of(trained),
+        "hybrid": subject_of(train_run(hybrid, runs, aim=False, progress=False, warn=pytest.fail)),
         "gated-delta": BareSubject(make_layer, seeded(make_layer, 0), Inputs("tokens", VOCAB), longest=40),
     }
 
