@@ -26,7 +26,11 @@ LOOK_EVERY = 0.5
 
 
 class ScheduleError(Exception):
-    """Jobs that cannot be submitted, or one that failed. The message is one line."""
+    """Jobs that cannot be submitted. The message is one line."""
+
+
+class JobFailed(ScheduleError):
+    """A job that ended without its run. The message is one line."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ def train_scheduled(
     """Train each experiment as a job, at most `jobs` at once; yields each with its run as soon as that has ended.
 
     Whatever ends this ends the jobs too, unless it is killed itself; then the jobs go on, and the same command again
-    waits for what they train. Raises `ScheduleError` when a job fails.
+    waits for what they train. Raises `ScheduleError`, `JobFailed`.
     """
     executor = scheduler.executor(runs.absolute(), jobs, threads)
     waiting = list(experiments)
@@ -122,10 +126,10 @@ def _result(experiment: ExperimentSpec, job: Any, runs: Path) -> Run:
     if problem is not None:
         file = _file(experiment, runs).with_suffix(ERROR)
         told = file.read_text(encoding="utf-8").strip() if file.is_file() else f"it ended as {job.state}"
-        raise ScheduleError(f"{what} failed: {told} (all it wrote: {job.paths.stderr})")
+        raise JobFailed(f"{what} failed: {told} (all it wrote: {job.paths.stderr})")
     run = next(finished_runs(runs, experiment), None) or next(stopped_runs(runs, experiment), None)
     if run is None:
-        raise ScheduleError(f"{what} ended and left no run in {runs}")
+        raise JobFailed(f"{what} ended and left no run in {runs}")
     return run
 
 

@@ -12,7 +12,7 @@ import pytest
 from harness import scheduling
 from harness.queued_run import main as queued_run
 from harness.run_folder import Run
-from harness.scheduling import QUEUE, ScheduleError, Scheduler, option, train_scheduled
+from harness.scheduling import QUEUE, JobFailed, ScheduleError, Scheduler, option, train_scheduled
 from harness.training_pool import train_missing
 from specs import ExperimentSpec
 from tests.harness.trained import killed_small, small, train_small
@@ -43,7 +43,7 @@ def test_jobs_of_this_machine_train_what_the_pool_would(tmp_path: Path) -> None:
 
 def test_a_job_that_fails_is_told_in_one_line(tmp_path: Path) -> None:
     broken = small(*QUICK, "recipe.sequence_length=1000000")
-    with pytest.raises(ScheduleError) as told:
+    with pytest.raises(JobFailed) as told:
         list(train_scheduled([broken], tmp_path, Scheduler("local"), jobs=1, threads=1))
     line = str(told.value)
     assert "cortexgpt-stable, seed 0: job " in line and "use a longer text or a smaller recipe.sequence_length" in line

@@ -1,6 +1,7 @@
 """What compare, sweep, aim-sync and monitor print, write and end with."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,11 @@ def test_what_is_missing_is_trained_and_checked_once(tmp_path: Path, capsys: pyt
             "--size: must be WIDTHxHEIGHT, at least 44x20, got",
         ),
         (["sweep", "no-such-matrix"], "no matrix called 'no-such-matrix' is shipped"),
+        (["sweep", "variants-and-recipes", "--job", "mem_gb=1"], "--job mem_gb=1: only goes with --executor"),
+        (
+            ["sweep", "variants-and-recipes", "--executor", "local", "--job", "mem_gb"],
+            "--job mem_gb: must be KEY=VALUE, as in slurm_partition=gpu",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -168,3 +174,20 @@ def test_a_picture_of_the_dashboard(runs: Path, tmp_path: Path, capsys: pytest.C
     assert text.count("finished") == 4 and "cortexgpt-stable" in text and "step 5 of 500" in text
     assert "http" not in text.replace("http://www.w3.org/2000/svg", "").replace("https://www.textualize.io", "")
     assert f"picture: {picture}" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+def test_a_picture_of_the_dashboard_from_aim(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("aim", reason="Aim is not available for this Python or system")
+    from harness.aim_sync import sync
+
+    picture = tmp_path / "board.svg"
+    arguments = ["monitor", str(tmp_path / "runs"), "--source", "aim", "--snapshot", str(picture)]
+    run = generated_run(tmp_path / "runs", experiment(3), steps=5)
+    assert main(arguments) == 3
+    assert "holds no Aim repository: `cortexzoo aim-sync --runs" in one_line(capsys)
+    sync(run)
+    shutil.rmtree(run.path)
+    assert main(arguments) == 0
+    text = picture.read_text(encoding="utf-8").replace("&#160;", " ")
+    assert all(told in text for told in ("cortexgpt-stable · seed 3", "finished", "step 5 of 500"))
