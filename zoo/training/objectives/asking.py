@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 TOKENS_AT_ONCE = 16_384
 ROWS = 32
+LOGITS_AT_ONCE = 2**28
+"""A gigabyte: a base's own vocabulary may have 50,000 tokens and more."""
 
 
 def ask(
@@ -26,8 +28,9 @@ def ask(
     without: Collection[str] = (),
 ) -> dict[int, Recall]:
     """Recall at each gap, over validation documents; model and generators are left as they were."""
-    rows = min(ROWS, documents)
-    together = max(1, TOKENS_AT_ONCE // (rows * task.chunk_size))
+    tokens = min(TOKENS_AT_ONCE, LOGITS_AT_ONCE // model.vocab_size)
+    rows = max(1, min(ROWS, documents, tokens // task.chunk_size))
+    together = max(1, tokens // (rows * task.chunk_size))
 
     def predict(tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
         output = model(tokens, model.initial_state(len(tokens)) if state is None else state, without)
