@@ -12,6 +12,7 @@ from harness.cli import (
     check_commands,
     compare_commands,
     drill_commands,
+    generate_command,
     monitor_commands,
     mutant_commands,
     regression_commands,
@@ -47,7 +48,7 @@ app.command("new")(spec_commands.new)
 app.command("train")(run_commands.train)
 app.command("check")(check_commands.check)
 app.command("replay")(check_commands.replay)
-app.command("generate")(run_commands.generate)
+app.command("generate")(generate_command.generate)
 app.command("mutants")(mutant_commands.mutants)
 app.command("regression")(regression_commands.regression)
 app.command("drill")(drill_commands.drill)

@@ -136,7 +136,7 @@ def bounded_norms(memories: dict[str, DeltaMemory]) -> Iterator[dict[str, Float[
     bounds: dict[str, Tensor] = {}
 
     def grow(name: str, memory: DeltaMemory, values: Tensor, x: Tensor) -> None:
-        strongest = memory.gates.strongest_write if memory.gates.strongest_write <= 2 else 1.0
+        strongest = min(memory.gates.strongest_write, 2.0)
         log_decay, beta = (part.double() for part in memory.gates(x))
         beta, size = beta.clamp(max=strongest), values.double().norm(dim=-1)
         power = 2 if strongest <= 1 else 1

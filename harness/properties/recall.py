@@ -23,8 +23,8 @@ from zoo.training.objectives.recall import MEMORY
 
 GAP = "curriculum/gap"
 DOCUMENTS = 8
-AT_ONCE = 64
-"""Chunks of one call."""
+LOGITS_AT_ONCE = 2**25
+"""Of one call: a base's own vocabulary may have 50,000 tokens."""
 ROWS = 2
 DRIFT_STEPS = 4
 """An epoch: two gaps with two documents each."""
@@ -100,7 +100,8 @@ def answered(model: Model, task: Task, gap: int, without: Collection[str] = ()) 
         output = model(tokens, state, without)
         return output.logits, output.state
 
-    size, reach = AT_ONCE * task.chunk_size, model.reach(without)
+    at_once = max(1, LOGITS_AT_ONCE // (DOCUMENTS * task.chunk_size * model.vocab_size))
+    size, reach = at_once * task.chunk_size, model.reach(without)
     return recall_at(task, predict, gap, documents=DOCUMENTS, chunk_size=size, reach=reach).accuracy.exact
 
 

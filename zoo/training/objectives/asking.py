@@ -13,7 +13,9 @@ from zoo.training.evaluation import autocast, model_device, undisturbed
 if TYPE_CHECKING:
     from zoo.training.loop import Trainer
 
-LOGITS_AT_ONCE = 2**22
+TOKENS_AT_ONCE = 16_384
+LOGITS_AT_ONCE = 2**24
+"""64 MB in float32: a base's own vocabulary may have 50,000 tokens and more."""
 ROWS = 32
 
 
@@ -26,8 +28,9 @@ def ask(
     without: Collection[str] = (),
 ) -> dict[int, Recall]:
     """Recall at each gap, over validation documents; model and generators are left as they were."""
-    rows = min(ROWS, documents)
-    together = max(1, LOGITS_AT_ONCE // (rows * task.chunk_size * model.vocab_size))
+    tokens = min(TOKENS_AT_ONCE, LOGITS_AT_ONCE // model.vocab_size)
+    rows = max(1, min(ROWS, documents, tokens // task.chunk_size))
+    together = max(1, tokens // (rows * task.chunk_size))
 
     def predict(tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
         output = model(tokens, model.initial_state(len(tokens)) if state is None else state, without)

@@ -1,0 +1,56 @@
+"""The command that continues a text with a trained model. Everything heavy is imported inside it."""
+
+from itertools import chain
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.errors import BadInput
+from harness.cli.run_commands import require_checkpoint, without_foreign_warnings
+
+
+def generate(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder.")],
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", metavar="TEXT", help="What the text begins with, after the file's.")
+    ] = None,
+    prompt_file: Annotated[
+        Path | None, typer.Option("--prompt-file", metavar="FILE", help="A text of any length to read first.")
+    ] = None,
+    tokens: Annotated[int, typer.Option("--tokens", metavar="N", min=1, help="New tokens (bytes, mostly).")] = 200,
+    temperature: Annotated[float, typer.Option("--temperature", min=0, help="0: always the likeliest.")] = 0.8,
+    top_k: Annotated[int | None, typer.Option("--top-k", min=1, help="Choose among so many likeliest.")] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0)] = 0,
+    checkpoint: Annotated[str, typer.Option("--checkpoint", metavar="best|last")] = "best",
+) -> None:
+    """Continue a text with a trained model and the long-term memory that it was trained with.
+
+    A file is read in pieces, so that a model whose memory does not grow needs no more for a long one. Printed is what
+    follows it: the prompt and its continuation.
+
+    Example: cortexzoo generate runs/cortexgpt-stable/20250101-120000-000-abcd --prompt "The class "
+    """
+    import torch
+
+    from harness.prompt import Writing
+    from harness.run_folder import Run
+    from zoo.generation import generate as generate_tokens
+    from zoo.generation import read_all_but_the_last
+
+    without_foreign_warnings()
+    require_checkpoint(checkpoint)
+    if prompt is None and prompt_file is None:
+        raise BadInput("--prompt TEXT or --prompt-file FILE: at least one of them is required")
+    opened = Run.open(run)
+    writing = Writing.of(opened.spec)
+    pieces = writing.pieces(prompt_file, prompt)
+    first = next(pieces)  # what cannot be read is told before the model is loaded
+    model, state = opened.load_model(checkpoint)
+    with torch.no_grad():
+        start = model.between_batches(state, 1)
+    last, start = read_all_but_the_last(model, chain([first], pieces), start)
+    continuation = generate_tokens(
+        model, last, tokens, temperature=temperature, top_k=top_k, seed=seed, state=start, vocab_size=writing.size
+    )
+    print(writing.show(prompt or "", continuation[0].tolist()))
