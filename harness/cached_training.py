@@ -68,7 +68,7 @@ def cached_training(
 
 
 def _gone_on_with(training: ExperimentSpec, folder: Path, warn: Warn, began: Callable[[Run], None]) -> Run | None:
-    for run in _unfinished(training, folder):
+    for run in unfinished(training, folder):
         try:
             return resume_run(run.path, training, aim=False, progress=False, warn=warn, began=began)
         except RunFolderError:
@@ -76,8 +76,9 @@ def _gone_on_with(training: ExperimentSpec, folder: Path, warn: Warn, began: Cal
     return None
 
 
-def _unfinished(training: ExperimentSpec, folder: Path) -> Iterator[Run]:
-    """Trainings of this spec that were stopped or killed, newest first; not those that gave up."""
+def unfinished(experiment: ExperimentSpec, folder: Path) -> Iterator[Run]:
+    """Trainings of an experiment that were stopped or killed, newest first; not those that gave up."""
+    training = training_of(experiment)
     for file in sorted((folder / training.name).glob(f"*/{SPEC}"), reverse=True):
         run = Run(file.parent)
         if not (run.path / MANIFEST).is_file() or run.manifest.get("spec_hash") != training.hash():
