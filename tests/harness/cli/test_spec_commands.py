@@ -166,6 +166,14 @@ def test_show_measures_by_training_a_little(run: Run, tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["show.json"]
 
 
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in KINDS for name in shipped_names(kind)])
+def test_every_shipped_spec_can_be_shown(run: Run, kind: str, name: str) -> None:
+    code, out, err = run("show", name, "--kind", kind, "--json", "show.json")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"{kind} {name} · ")
+    assert json.loads(Path("show.json").read_text(encoding="utf-8"))["values"]
+
+
 def test_only_an_experiment_is_measured(run: Run) -> None:
     code, out, err = run("show", "robust", "--measure")
     assert (code, out) == (2, "")
