@@ -215,7 +215,7 @@ def _doubts(experiment: ExperimentSpec) -> list[str]:
     """What is allowed but hardly meant."""
     objective = experiment.recipe.objective
     if isinstance(objective, Recall) and objective.bptt_chunks == 1:
-        return ["recipe.objective.bptt_chunks is 1: no gradient crosses a chunk, nothing teaches the memory to write"]
+        return ["recipe.objective.bptt_chunks is 1: no answer teaches what an earlier chunk should write"]
     return []
 
 
