@@ -18,7 +18,7 @@ class ValueOrigin:
     """One value of a resolved spec and where it comes from."""
 
     value: Any
-    """As JSON: text, a number, a truth value, null or a list."""
+    """As JSON: text, a number, a truth value, null, or a list of these and of mappings."""
     place: Place | None
     """None: it is a default."""
     source: Source | None
@@ -68,8 +68,7 @@ class _Walk:
         else:
             written = node is not None and node.place is not None
             source = self._voucher(path, written) or (None if written else default_source)
-            plain = list(value) if isinstance(value, tuple) else value
-            yield path, ValueOrigin(plain, node.place if node else None, source)
+            yield path, ValueOrigin(_as_json(value), node.place if node else None, source)
 
     def _fields(self, spec: Spec, path: tuple[str, ...], node: Node | None, slot: Slot, default_source: Source | None
                 ) -> Iterator[tuple[tuple[str, ...], ValueOrigin]]:  # fmt: skip
@@ -86,6 +85,13 @@ class _Walk:
         shortest = 1 if written else len(path)
         ends = range(len(path), shortest - 1, -1)
         return next((self.vouchers[path[:end]] for end in ends if path[:end] in self.vouchers), None)
+
+
+def _as_json(value: Any) -> Any:
+    """A list is one value, whatever it holds: nobody can change an entry alone."""
+    if isinstance(value, tuple):
+        return [_as_json(entry) for entry in value]
+    return value.model_dump(mode="json") if isinstance(value, Spec) else value
 
 
 def _entry(node: Node | None, key: str) -> Node | None:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from zoo.training.loop import Trainer
 
 LOGITS_AT_ONCE = 2**22
+"""Short documents are read so many chunks at once."""
+MOST_LOGITS = 2**28
+"""Of one chunk: a large vocabulary is asked fewer documents at once."""
 ROWS = 32
 
 
@@ -26,7 +29,7 @@ def ask(
     without: Collection[str] = (),
 ) -> dict[int, Recall]:
     """Recall at each gap, over validation documents; model and generators are left as they were."""
-    rows = min(ROWS, documents)
+    rows = max(1, min(ROWS, documents, MOST_LOGITS // (task.chunk_size * model.vocab_size)))
     together = max(1, LOGITS_AT_ONCE // (rows * task.chunk_size * model.vocab_size))
 
     def predict(tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
