@@ -14,7 +14,9 @@ from harness.training_pool import begin_process
 from specs import ExperimentSpec, FaultsSpec, SpecError, load_experiment
 from specs.fault import FaultSpec
 from specs.guards import RecoveryCheckpoints
+from specs.hybrid import HybridSpec
 from specs.recipe import EveryInterval
+from specs.task import TaskSpec
 from zoo.training.injection import require_processes, require_steps
 
 CONTROL = "no fault"
@@ -22,7 +24,6 @@ LOSS_TOLERANCE = 0.05
 """How far above the control's final loss a run may end, relative."""
 
 SHORT = (
-    "variant.hidden_size=64",
     "recipe.steps=120",
     "recipe.sequence_length=64",
     "recipe.monitor.validation_sequences=32",
@@ -30,6 +31,8 @@ SHORT = (
     "recipe.monitor.checkpoint_every=20",
 )
 """What a drill changes of an experiment so that some thirty runs take minutes."""
+SHORT_VARIANT = ("variant.hidden_size=64",)
+SHORT_TASK = ("data.gaps=[1]", "data.evaluation_documents=16")
 SHORT_CONSOLIDATION = ("recipe.consolidation.every=10",)
 SHORT_RECOVERY = ("recipe.recovery.every=20",)
 
@@ -61,8 +64,13 @@ def drilled(spec: str, recipe: Sequence[str], sets: Sequence[str], *, guards: bo
 
     Raises `SpecError`.
     """
-    whole = load_experiment(spec, recipe).recipe
+    experiment = load_experiment(spec, recipe)
+    whole = experiment.recipe
     short = [*recipe, *SHORT]
+    if not isinstance(experiment.variant, HybridSpec):
+        short += SHORT_VARIANT
+    if isinstance(experiment.data, TaskSpec):
+        short += SHORT_TASK
     if isinstance(whole.consolidation, EveryInterval):
         short += SHORT_CONSOLIDATION
     if isinstance(whole.recovery, RecoveryCheckpoints) and guards:

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from specs.base import NamedSpec
 from specs.data import DataSpec
 from specs.hybrid import HybridSpec
+from specs.objective import InChunkDivergence, Recall
 from specs.provenance import OURS
 from specs.recipe import RecipeSpec
 from specs.suite import SuiteSpec
@@ -32,11 +33,25 @@ class ExperimentSpec(NamedSpec):
                 f"recipe.objective.kind must be {'recall' if is_task else 'next_token'} with data of the family "
                 f"{self.data.family}, got {objective}"
             )
-        if not isinstance(self.data, TaskSpec) or not isinstance(self.variant, HybridSpec):
-            return self
-        if self.data.chunk_size != self.variant.chunk_size:
-            raise ValueError(
-                f"data.chunk_size must be variant.chunk_size = {self.variant.chunk_size}, "
-                f"got {self.data.chunk_size}: a gap counts what the model sees at a time"
-            )
+        if isinstance(self.data, TaskSpec) and isinstance(self.recipe.objective, Recall):
+            self._require_recall(self.data, self.recipe.objective)
         return self
+
+    def _require_recall(self, data: TaskSpec, objective: Recall) -> None:
+        hybrid = self.variant if isinstance(self.variant, HybridSpec) else None
+        if hybrid is not None and data.chunk_size != hybrid.chunk_size:
+            raise ValueError(
+                f"data.chunk_size must be variant.chunk_size = {hybrid.chunk_size}, "
+                f"got {data.chunk_size}: a gap counts what the model sees at a time"
+            )
+        if isinstance(objective.in_chunk, InChunkDivergence):
+            without = "recipe.objective.in_chunk.kind must be none or samples"
+            if hybrid is None or hybrid.backbone.kind == "scratch":
+                raise ValueError(f"{without}, got kl: {self.variant.name} has no frozen base to stay near")
+            if data.vocabulary == "own":
+                raise ValueError(f"{without} with data.vocabulary own, got kl: no text can be written in its tokens")
+        if objective.recompute_activations and hybrid is None:
+            raise ValueError(
+                f"recipe.objective.recompute_activations must be false, got true: {self.variant.name} is no hybrid, "
+                "and nothing else can do it"
+            )

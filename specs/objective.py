@@ -79,7 +79,9 @@ class Recall(Spec):
     kind: Literal["recall"] = "recall"
     stages: Annotated[tuple[Stage, ...], Field(min_length=1), RECALL]
     bptt_chunks: Annotated[PositiveInt | None, RECALL] = Field(
-        None, description="Gradients flow through the state of so many chunks; null: of all. With 1 no answer teaches what to write in an earlier chunk."
+        None,
+        description="Gradients flow through the state of so many chunks; null: of all. "
+        "With 1 no answer teaches what to write in an earlier chunk.",
     )
     recompute_activations: Annotated[bool, OURS] = Field(
         False, description="Keep the state between pieces of a document only, and compute the rest twice."

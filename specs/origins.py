@@ -18,7 +18,7 @@ class ValueOrigin:
     """One value of a resolved spec and where it comes from."""
 
     value: Any
-    """As JSON: text, a number, a truth value, null or a list."""
+    """As JSON: text, a number, a truth value, null, or a list of these and of mappings."""
     place: Place | None
     """None: it is a default."""
     source: Source | None
@@ -88,9 +88,10 @@ class _Walk:
 
 
 def _as_json(value: Any) -> Any:
-    if isinstance(value, Spec):
-        return value.model_dump(mode="json")
-    return [_as_json(entry) for entry in value] if isinstance(value, tuple) else value
+    """A list is one value, whatever it holds: nobody can change an entry alone."""
+    if isinstance(value, tuple):
+        return [_as_json(entry) for entry in value]
+    return value.model_dump(mode="json") if isinstance(value, Spec) else value
 
 
 def _entry(node: Node | None, key: str) -> Node | None:

@@ -121,9 +121,12 @@ def _report(spot: _Spot, details: ErrorDetails, problems: Problems) -> None:
         hint = nearest(str(spot.node.content), choices)
         problems.add(spot.place(), f"{spot.name} must be {_listed(choices)}{got}{hint}")
     elif error == "too_short":
-        least, held = context["min_length"], context["actual_length"] or "none"
+        # pydantic counts valid entries alone; what is wrong with the others is told of each.
+        least, content = context["min_length"], spot.node.content if spot.node else None
+        held = len(content) if isinstance(content, dict | list) else 0
         entries = "entry" if least == 1 else "entries"
-        problems.add(spot.place(), f"{spot.name} must hold at least {least} {entries}, got {held}")
+        if held < least:
+            problems.add(spot.place(), f"{spot.name} must hold at least {least} {entries}, got {held or 'none'}")
     elif error == "value_error":
         _report_rule(spot, str(context.get("error", details["msg"])), problems)
     elif wanted:

@@ -25,7 +25,6 @@ from harness.run_folder import Run
 from zoo.build import load_data
 from zoo.data.task_data import TaskData
 from zoo.data.tasks.recall import recall_at
-from zoo.data.tasks.task import Task
 from zoo.models.hybrid.model import Hybrid
 
 GAPS = "1,4,16,64,256,550,1000,2000,4000,8000,15625"
@@ -42,7 +41,7 @@ class Cause:
 
     name: str
     predictor: Callable[[Hybrid, tuple[int, int]], Predict]
-    """From a model and the first and last-but-one place of the gap."""
+    """From a model and where the gap's chunks begin and end."""
 
 
 def as_trained(model: Hybrid, _gap: tuple[int, int]) -> Predict:
@@ -97,11 +96,12 @@ CAUSES = (
 )
 
 
-def gap_of(task: Task, gap: int) -> tuple[int, int]:
-    """Where the gap's chunks begin and end."""
-    size, length = task.chunk_size, task.length(gap)
-    begin = length - (gap + 1) * size
-    return begin, begin + gap * size
+def chunks_of(gaps: str) -> list[int]:
+    """Raises `typer.BadParameter`."""
+    asked = [int(gap) if gap.strip().isdecimal() else 0 for gap in gaps.split(",")]
+    if min(asked) < 1:
+        raise typer.BadParameter(f"--gaps: must be chunks, 1 or more each, separated by commas, got {gaps!r}")
+    return asked
 
 
 def main(
@@ -114,7 +114,7 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the table as JSON.")] = None,
 ) -> None:
     """Recall over gaps far beyond those trained on, and what limits it."""
-    asked = [int(gap) for gap in gaps.split(",")]
+    asked = chunks_of(gaps)
     found: dict[str, dict[int, list[float]]] = {}
     speeds: list[float] = []
     chunk = 0
@@ -129,7 +129,7 @@ def main(
         for cause in CAUSES if causes else CAUSES[:1]:
             for gap in asked:
                 began = time.process_time()
-                predict = cause.predictor(model, gap_of(data.task, gap))
+                predict = cause.predictor(model, data.task.gap_places(gap))
                 recall = recall_at(data.task, predict, gap, documents=documents, batch_size=rows, chunk_size=size)
                 speeds.append(documents * data.task.length(gap) / (time.process_time() - began))
                 found.setdefault(cause.name, {}).setdefault(gap, []).append(recall.accuracy.exact)

@@ -237,10 +237,10 @@ def _result(summary: dict[str, Any]) -> str:
     """The held-out loss in words, against what counting reaches; of a task, what was recalled over which gap."""
     loss, bigram, unigram = (summary.get(key) for key in ("best_validation_loss", "bigram_loss", "unigram_loss"))
     speed = f"{summary['tokens_per_second']:,.0f} tokens a second, {summary['seconds']:.0f} s in all"
-    if loss is None:
-        return "the held-out loss was never measured"
     if summary.get("recall"):
         return f"{_recalled(summary)} ({speed})"
+    if loss is None:
+        return "the held-out loss was never measured"
     if bigram is None or unigram is None:
         return f"held out: {loss:.3f} nats a token ({speed})"
     standing = (

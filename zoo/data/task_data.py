@@ -73,5 +73,15 @@ class TaskData:
         if self.task.vocabulary.size > vocab_size:
             raise DataError(
                 f"task {self.task.name}: needs {self.task.vocabulary.size} tokens, but the model has {vocab_size}: "
-                "use a larger variant.vocab_size or another vocabulary"
+                "use a variant with a larger vocabulary, or a task that needs fewer tokens"
+            )
+
+    def require_text(self, sequence_length: int) -> None:
+        """Raise `DataError` unless what is held out of the text, and the rest, hold one sequence and its target."""
+        shortest = min(len(part) for part in (self.held_out_tokens(), self.training_tokens()) if part is not None)
+        if shortest < sequence_length + 1:
+            raise DataError(
+                f"recipe.objective.drift.source: a part of its text holds {shortest} tokens, but one sequence of "
+                f"{sequence_length} tokens and its last target need {sequence_length + 1}: use a longer text or a "
+                "smaller recipe.sequence_length"
             )

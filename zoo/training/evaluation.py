@@ -135,8 +135,13 @@ def measure(
             tokens = batch.to(device)
             counting = None if scored is None else scored[index].to(device)
             start = None if state is None else model.between_batches(state, len(tokens))
-            loss, output = lm_loss(model, tokens, start, without, counting)
-            count = tokens[:, 1:].numel() if counting is None else int(counting.sum())
+            if counting is None:
+                loss, output = lm_loss(model, tokens, start, without)
+                count = tokens[:, 1:].numel()
+            else:
+                output = model.logits_at(tokens[:, :-1], counting, start, without)
+                loss = mean_cross_entropy(output.logits, tokens[:, 1:][counting])
+                count = int(counting.sum())
             loss_sum += loss.item() * count
             targets += count
             for name, value in read_out(output.readings).items():

@@ -125,7 +125,8 @@ class Trainer:
             self._random_state = self.random_state()
         if self._failure is not None:
             raise self._failure
-        return self._result(time.perf_counter() - began)
+        concluded = {} if self._stop else self.objective.conclusions(self)
+        return self._result(time.perf_counter() - began, concluded)
 
     def stop(self, reason: StopReason) -> None:
         """Ask for an end after the current step; `run` then saves and returns with `stopped` set."""
@@ -276,9 +277,8 @@ class Trainer:
         else:
             snapshot.set_random_state(self.device, self._random_state)
 
-    def _result(self, seconds: float) -> TrainingResult:
+    def _result(self, seconds: float, concluded: Mapping[str, Any]) -> TrainingResult:
         parts = self.built_in
-        concluded = {} if self._stop else self.objective.conclusions(self)
         return TrainingResult(
             steps_taken=self.taken,
             steps_refused=self.refused,

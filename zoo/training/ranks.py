@@ -63,12 +63,12 @@ class Ranks:
         return type(state).from_tensors(gathered)
 
     def share(self, model: MemoryLanguageModel[StateT], state: StateT) -> StateT:
-        """This process's rows of a memory of the whole batch."""
+        """This process's rows of a memory of the whole batch, which may have fewer rows than the recipe's."""
         if self.count == 1:
             return state
         dimensions = batch_dimensions(model)
         own = {
-            name: tensor.narrow(dimensions[name], self.own(0), self.rows) if name in dimensions else tensor
+            name: tensor.chunk(self.count, dimensions[name])[self.rank] if name in dimensions else tensor
             for name, tensor in state.tensors().items()
         }
         return type(state).from_tensors(own)

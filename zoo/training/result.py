@@ -32,7 +32,7 @@ class TrainingResult:
     gate_shares: dict[str, float]
     """Mean share of each live source over the last validation."""
     seconds: float
-    """Wall-clock time of the whole run, validation and saving included."""
+    """Wall-clock time of the whole run, with validation, saving and what is measured at the end."""
     stopped: StopReason | None
     """None: every step of the recipe was attempted."""
     unigram_loss: float | None = None

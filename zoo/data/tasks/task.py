@@ -88,6 +88,13 @@ class Task(ABC):
         """Tokens of noise that a gap has at least."""
         return gap * self.chunk_size if self.spec.gap_unit == "chunks" else gap
 
+    def gap_places(self, gap: int) -> tuple[int, int]:
+        """Where the chunks that hold nothing but the gap begin and end. Raises `DataError` where there are none."""
+        if self._is_bridged(gap):
+            raise DataError(f"task {self.name}: a gap of {self._told(gap)} has no chunks of its own")
+        end = self.length(gap) - self._chunks(self._questions) * self.chunk_size
+        return end - gap * self.chunk_size, end
+
     def require_beyond(self, reach: int, gaps: Sequence[int]) -> None:
         """Raise `DataError` if one of `gaps` leaves facts within the `reach` tokens that a model sees without memory.
 

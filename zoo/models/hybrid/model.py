@@ -1,6 +1,7 @@
 """The hybrid: a frozen base that sees one chunk at a time, and sidecars whose memory crosses the chunks."""
 
 from collections.abc import Callable, Collection, Iterator
+from math import ceil
 from typing import Literal, NamedTuple
 
 import torch
@@ -71,13 +72,14 @@ class Hybrid(MemoryLanguageModel[HybridState]):
         return HybridState(sidecars, (), 0)
 
     def reach(self, without: Collection[str] = ()) -> int | None:
-        """Each layer's window and short convolution look back on what the layer before has seen."""
+        """Each sidecar looks back by its window and convolution, into a chunk that the base has seen from its start."""
         if FAST_WEIGHTS not in without:
             return None
         if WINDOW in without:
             return 0
-        mixer = self.spec.mixer
-        return len(self.sidecars) * (mixer.window_size + mixer.conv.kernel_size)
+        size, mixer = self.spec.chunk_size, self.spec.mixer
+        back = mixer.window_size - 1 + mixer.conv.kernel_size - 1
+        return len(self.sidecars) * ceil(back / size) * size
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """`memory_gates`: what decides how strongly a token is written and how long the memory lasts."""

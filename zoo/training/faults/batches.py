@@ -40,15 +40,16 @@ class StuckReader(InjectedFault[RepeatedBatch]):
 
     def __init__(self, label: str, spec: RepeatedBatch) -> None:
         super().__init__(label, spec)
-        self._served: Tensor | None = None
+        self._served: tuple[Tensor | None, Tensor | None] | None = None
+        """Tokens, and which of them are scored."""
         self._left = spec.times
 
     def batch_ready(self, trainer: "Trainer", step: Step) -> None:
         super().batch_ready(trainer, step)
         if self.here:
-            self._served = step.tokens
+            self._served = step.tokens, step.scored
         elif self._served is not None and self._left:
-            step.tokens = self._served
+            step.tokens, step.scored = self._served
             self._left -= 1
 
 

@@ -13,7 +13,6 @@ from zoo.data.task_data import TaskData
 from zoo.data.tasks.batch import Batch
 from zoo.data.tasks.recall import chance_levels
 from zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput
-from zoo.training.errors import SetupError
 from zoo.training.evaluation import mean_cross_entropy
 from zoo.training.objectives.asking import ask
 from zoo.training.objectives.base import Examples, HeldOutScore, Objective
@@ -35,8 +34,8 @@ class RecallObjective(Objective):
     """Cross-entropy of the answers' tokens, mean over those of a micro-batch.
 
     The state is carried from chunk to chunk with its history, and loses the history every `bptt_chunks` chunks. All
-    documents of a step have one gap, which the curriculum chooses. Raises `DataError` when a gap is out of reach or a
-    token has no logit, `SetupError` when the model cannot do what the spec asks.
+    documents of a step have one gap, which the curriculum chooses. Raises `DataError` when a gap is out of reach, a
+    token has no logit or the text is too short.
     """
 
     def __init__(
@@ -64,19 +63,15 @@ class RecallObjective(Objective):
         policies: list[Policy] = [self.curriculum, self.samples]
         text, length = data.training_tokens(), recipe.sequence_length
         if text is not None and model.has_frozen_base:
+            data.require_text(length)
             self._drift = Drift(windows(data.held_out_tokens(), spec.drift.sequences, length), self.curriculum)
             policies.append(self._drift)
             self._guard_text = torch.from_numpy(text)
             self._guard_order = TrainingOrder(len(text), length, seed)
         self.policies: Sequence[Policy] = policies
-        if isinstance(spec.in_chunk, InChunkDivergence) and self._guard_text is None:
-            raise SetupError(
-                "recipe.objective.in_chunk.kind must be none or samples: kl needs a frozen base, and a vocabulary of "
-                "bytes or of the base's tokenizer"
-            )
+        assert self._guard_text is not None or not isinstance(spec.in_chunk, InChunkDivergence)
         if spec.recompute_activations:
-            if model.recompute_activations is None:
-                raise SetupError("recipe.objective.recompute_activations must be false: this variant cannot do it")
+            assert model.recompute_activations is not None
             model.recompute_activations = True
 
     def examples(self, number: int) -> Examples:

@@ -15,10 +15,12 @@ from specs.backbone import (
     Qwen2Architecture,
     Qwen3Architecture,
 )
+from specs.mixer import MixerSpec
 from specs.parameters import base_parameter_count, parameter_count
 from specs.recipe import AdamWSpec, RateFactors
 from tests.tolerances import SIDECAR_SPLIT
-from tests.zoo.models.hybrid.tiny import ARCHITECTURE, CHUNK, relative_error, some_tokens, tiny_hybrid
+from tests.zoo.models.hybrid.tiny import ARCHITECTURE, CHUNK, relative_error, some_tokens, tiny_hybrid, tiny_spec
+from zoo.models.backbones import random_backbone
 from zoo.models.frozen_base import content_hash
 from zoo.models.hybrid.model import Hybrid
 from zoo.models.hybrid.state import HybridState
@@ -48,6 +50,33 @@ def test_at_the_start_the_logits_are_those_of_the_base_bit_for_bit(architecture:
     several = some_tokens(2, 3 * CHUNK)
     alone = model.base.network(several.reshape(6, CHUNK)).logits.reshape(2, 3 * CHUNK, -1)
     assert torch.equal(model(several).logits, alone)
+
+
+@pytest.mark.parametrize("layers", [None, (0, 2, 3)])
+@pytest.mark.parametrize("window_size", [1, 6, 30])
+def test_nothing_matters_from_beyond_the_reach(window_size: int, layers: tuple[int, ...] | None) -> None:
+    """Sidecars reach into the chunk before, which the base has seen from its start, where sidecars below reach on."""
+    architecture = Qwen2Architecture(**ROTARY, num_layers=4)
+    mixer = MixerSpec(num_heads=2, head_dim=4, window_size=window_size)
+    spec = tiny_spec(architecture, mixer).model_copy(update={"chunk_size": 20, "layers": layers})
+    model = Hybrid(spec, random_backbone(architecture)).double()
+    for layer in model.sidecars:
+        torch.nn.init.normal_(model.sidecar(layer).output.weight, std=2.0)
+        torch.nn.init.normal_(model.sidecar(layer).conv.taps, std=0.5)
+    kept: list[torch.Tensor] = []
+    embedding = model.base.network.get_input_embeddings()
+    embedding.register_forward_hook(lambda _module, _inputs, output: kept.append(output.requires_grad_()))
+    tokens = some_tokens(1, 20 * (1 + 8))
+    model(tokens, without={"fast_weights"}).logits[:, -20:].square().sum().backward()
+    (vectors,) = kept
+    assert vectors.grad is not None
+    touched = vectors.grad.reshape(tokens.shape[1], -1).abs().sum(-1).nonzero()
+    looked_back = tokens.shape[1] - 20 - int(touched[0])
+    reach = model.reach({"fast_weights"})
+    assert reach is not None
+    assert 0 < looked_back <= reach <= 8 * 20
+    assert model.reach({"fast_weights", "window"}) == 0
+    assert model.reach() is None
 
 
 @pytest.mark.parametrize("architecture", LAYOUTS, ids=layout)

@@ -9,16 +9,19 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from specs.data import TextSpec
-from specs.objective import InChunkDivergence, InChunkSamples, Recall, Stage
+from specs.fault import BadBatch, FaultSpec, FaultsSpec, RepeatedBatch
+from specs.objective import DriftSpec, InChunkDivergence, InChunkSamples, NoInChunkGuard, Recall, Stage
+from specs.sleep import ReplaySleep
 from specs.task import MultiQueryRecall
 from tests.zoo.models.hybrid.tiny import tiny_hybrid
 from tests.zoo.training.objectives.tiny import STAGES, tiny_data, tiny_experiment, tiny_task, tiny_trainer
 from tests.zoo.training.tiny import At, Notebook, same_tensors, weights
 from zoo.data.errors import DataError
 from zoo.data.tasks.recall import recall_at
-from zoo.training.errors import SetupError
 from zoo.training.evaluation import next_token_loss
+from zoo.training.injection import inject
 from zoo.training.loop import Trainer
+from zoo.training.objectives.asking import ask
 from zoo.training.objectives.drift import divergence
 from zoo.training.objectives.recall import RecallObjective
 
@@ -210,15 +213,21 @@ def test_the_base_stays_as_it_was() -> None:
     assert not same_tensors(weights(trainer.model), before)
 
 
-@pytest.mark.parametrize("at", [2, 4, 5])
-def test_a_resumed_run_ends_with_the_same_bits(at: int, tmp_path: Path) -> None:
+GUARDS = {"samples": InChunkSamples(documents=2), "kl": InChunkDivergence(sequences=2), "none": NoInChunkGuard()}
+
+
+@pytest.mark.parametrize(("at", "guard"), [(2, "samples"), (4, "none"), (5, "kl")])
+def test_a_resumed_run_ends_with_the_same_bits(at: int, guard: str, tmp_path: Path) -> None:
     whole_book, book = Notebook(), Notebook()
-    whole = tiny_trainer(notebook=whole_book)
+    objective = Recall(stages=STAGES, drift=DriftSpec(sequences=3), in_chunk=GUARDS[guard])
+    experiment = tiny_experiment(objective, accumulation=2, sleep=ReplaySleep(every=3, steps=2, batch_size=2))
+    whole = tiny_trainer(experiment, notebook=whole_book)
     whole.run()
-    begun = tiny_trainer(policies=(At("step_taken", {at}, lambda trainer, step: trainer.stop("interrupted")),))
+    stop = At("step_taken", {at}, lambda trainer, step: trainer.stop("interrupted"))
+    begun = tiny_trainer(experiment, policies=(stop,))
     assert begun.run().stopped == "interrupted"
     begun.save(tmp_path / "last")
-    resumed = tiny_trainer(notebook=book)
+    resumed = tiny_trainer(experiment, notebook=book)
     resumed.load(tmp_path / "last")
     resumed.run()
     assert same_tensors(weights(resumed.model), weights(whole.model))
@@ -230,9 +239,8 @@ def test_what_does_not_suit_is_refused_in_one_line() -> None:
     big = tiny_task(task=MultiQueryRecall(vocab_size=512, sequence_length=16, num_pairs=2), vocabulary="own")
     with pytest.raises(DataError, match="needs 512 tokens, but the model has 256"):
         tiny_trainer(tiny_experiment(data=big))
-    own = tiny_task(vocabulary="own")
-    with pytest.raises(SetupError, match=r"in_chunk.kind must be none or samples"):
-        tiny_trainer(tiny_experiment(Recall(stages=STAGES, in_chunk=InChunkDivergence()), data=own))
+    with pytest.raises(DataError, match=r"drift.source: a part of its text holds \d+ tokens, but one sequence"):
+        tiny_trainer(tiny_experiment(sequence_length=90_000))
     with pytest.raises(DataError, match="document_chunks is 4"):
         tiny_trainer(tiny_experiment(Recall(stages=(Stage(gaps=(9,)),)), data=tiny_task(document_chunks=4)))
     with pytest.raises(ValueError, match=r"recipe.objective.kind must be next_token"):
@@ -241,6 +249,84 @@ def test_what_does_not_suit_is_refused_in_one_line() -> None:
         )
     with pytest.raises(ValueError, match=r"data.chunk_size must be variant.chunk_size = 8, got 16"):
         tiny_experiment(data=tiny_task(chunk_size=16))
+
+
+def test_each_micro_batch_of_a_run_has_its_own_text_to_guard() -> None:
+    """The same for a step wherever it is asked for, and never the one before again."""
+    trainer = tiny_trainer(tiny_experiment(Recall(stages=STAGES, in_chunk=InChunkDivergence(sequences=2))))
+    objective = objective_of(trainer)
+    tokens = torch.zeros(1, 1, dtype=torch.long)
+    found = []
+    for place in (0, 1, 2, 1):
+        with pytest.MonkeyPatch.context() as patch:
+            seen: list[Tensor] = []
+            divergent = "zoo.training.objectives.recall.divergence"
+            patch.setattr(divergent, lambda _model, rows, seen=seen: seen.append(rows))
+            objective._divergence(trainer.model, place, 2, tokens.device)
+        found.append(seen[0])
+    assert found[0].shape == (2, 12)
+    assert torch.equal(found[1], found[3])
+    assert len({row.numpy().tobytes() for rows in found[:3] for row in rows}) == 6
+
+
+def test_batches_that_are_broken_or_come_again_end_no_run() -> None:
+    """A batch that comes again has the gap of its own step, and so its own length and answers."""
+    book = Notebook()
+    trainer = tiny_trainer(tiny_experiment(Recall(stages=(Stage(gaps=(0, 2), tokens_per_step=64),))), notebook=book)
+    declared: dict[str, Any] = {"expect": "harmless", "harms": False}
+    faults: dict[str, FaultSpec] = {
+        "stuck": RepeatedBatch(times=3, step=2, **declared),
+        "noise": BadBatch(content="random", step=6, **declared),
+        "empty": BadBatch(content="empty", step=7, **declared),
+    }
+    inject(trainer, FaultsSpec(name="f", faults=faults))
+    result = trainer.run()
+    assert (result.steps_taken, result.steps_refused) == (7, 1)
+    tokens = {step: sum(1 for s, kind, _ in book.events if kind == "sample" and s == step) for step in range(1, 9)}
+    assert len({tokens[step] for step in (2, 3, 4, 5)}) == 1 < len(set(tokens.values())), "the same rows, four times"
+
+
+def test_a_refused_step_has_its_gap_and_its_documents() -> None:
+    """What comes after is what would have come without the refusal."""
+    books = Notebook(), Notebook()
+    refuse = At("loss_known", {3}, lambda trainer, step: step.refuse("not wanted"))
+    for book, policies in zip(books, ((), (refuse,)), strict=True):
+        seen: dict[int, bytes] = {}
+        look = At("batch_ready", set(range(1, 9)), lambda _, step, seen=seen: seen.update({step.number: step.tokens}))
+        look.name = "look"
+        result = tiny_trainer(notebook=book, policies=(*policies, look)).run()
+        assert result.steps_taken == 8 - len(policies)
+        book.events.append((0, "seen", dict(seen)))
+    (without, with_refusal) = (book.events[-1][2] for book in books)
+    assert all(torch.equal(without[number], with_refusal[number]) for number in without)
+    assert books[0].column("curriculum/gap") == books[1].column("curriculum/gap")
+
+
+@pytest.mark.parametrize("guard", [InChunkSamples(documents=2), InChunkDivergence(sequences=2)])
+def test_bfloat16_trains_like_single_precision(guard: InChunkSamples | InChunkDivergence) -> None:
+    losses = []
+    for precision in ("fp32", "bf16"):
+        book = Notebook()
+        objective = Recall(stages=STAGES, drift=DriftSpec(sequences=2), in_chunk=guard, recompute_activations=True)
+        result = tiny_trainer(tiny_experiment(objective, precision=precision), notebook=book).run()
+        assert result.steps_taken == 8
+        losses.append(list(book.column("train/loss").values()))
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
+def test_fewer_documents_are_asked_at_once_where_the_vocabulary_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = tiny_trainer()
+    task, model = objective_of(trainer).task, trainer.model
+    whole = ask(model, task, [1], trainer, 5)
+    monkeypatch.setattr("zoo.training.objectives.asking.MOST_LOGITS", 2 * task.chunk_size * model.vocab_size)
+    rows: list[int] = []
+    hook = model.register_forward_pre_hook(lambda _module, inputs: rows.append(len(inputs[0])))
+    parted = ask(model, task, [1], trainer, 5)
+    hook.remove()
+    assert set(rows) == {1, 2}
+    assert parted[1].accuracy == whole[1].accuracy
+    assert parted[1].loss == pytest.approx(whole[1].loss, rel=1e-5)
 
 
 def test_the_sum_tells_tasks_and_seeds_apart() -> None:
