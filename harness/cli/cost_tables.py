@@ -13,9 +13,10 @@ def print_costs(costs: Costs) -> None:
     """Four small tables: parameters, memories, operations, bytes of training."""
     out = console()
     batch = f"{costs.batch_size} × {costs.length} tokens"
+    held = f"{costs.batch_size} row{'s' * (costs.batch_size > 1)}"
     tables = (
         (("parameters", "count"), costs.parameter_rows()),
-        ((f"memory of {costs.batch_size} rows", f"after {costs.length} tokens", "at most"), costs.state_rows()),
+        ((f"memory of {held}", f"after {costs.length} tokens", "at most"), costs.state_rows()),
         (("operations per token", "forward", "training"), costs.flops_rows()),
         ((f"training on {batch} at a time", "takes"), costs.memory_rows()),
     )

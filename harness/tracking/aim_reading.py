@@ -22,7 +22,7 @@ class AimRun:
 def hashes_by_age(runs: Path) -> list[str]:
     """The runs in `runs/.aim`, the newest first. Raises `AimError` when there is no repository."""
     repository = _existing(runs)
-    found = {run_hash: repository.structured_db.find_run(run_hash) for run_hash in repository.list_all_runs()}
+    found = {run_hash: repository.structured_db.find_run(run_hash) for run_hash in _hashes(repository)}
     known = {run_hash: run.created_at for run_hash, run in found.items() if run is not None}
     return sorted(known, key=lambda run_hash: known[run_hash], reverse=True)
 
@@ -38,7 +38,7 @@ def hash_of(runs: Path, folder: str) -> str:
 def read_run(runs: Path, run_hash: str) -> AimRun:
     """Everything about one run. Raises `AimError` when it is not there."""
     repository = _existing(runs)
-    if run_hash not in repository.list_all_runs():
+    if run_hash not in _hashes(repository):
         raise AimError(f"{runs / REPOSITORY}: holds no run {run_hash}")
     run = import_aim().Run(run_hash, repo=repository, read_only=True)
     run.meta_run_tree = _meta_tree(repository, run_hash)
@@ -53,6 +53,12 @@ def read_run(runs: Path, run_hash: str) -> AimRun:
             line["time"] = max(at, line.get("time", at))
     ordered = [{"step": step, **lines[step]} for step in sorted(lines)]
     return AimRun(_attributes(runs, run_hash), ordered, _events(run))
+
+
+def _hashes(repository: Any) -> list[str]:
+    """All runs there are now: `list_all_runs` answers from what it saw half a second ago."""
+    chunks = Path(repository.path) / "meta" / "chunks"
+    return [chunk.name for chunk in chunks.iterdir()] if chunks.is_dir() else []
 
 
 def _events(run: Any) -> list[tuple[int, str, str]]:
