@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from specs.flops import Flops, flops
+from specs.objective import Recall
 from specs.parameters import frozen_parameter_count, parameters_by_part
 from specs.recipe import RecipeSpec
 from specs.state_sizes import StateSize, state_sizes
@@ -35,6 +36,12 @@ class Costs:
     def of(cls, variant: VariantSpec, recipe: RecipeSpec) -> "Costs":
         """Counted without building anything; activations alone are an estimate."""
         batch_size, length = recipe.batch_size, recipe.sequence_length
+        if isinstance(recipe.objective, Recall):
+            # As many documents as fit: they weigh as one of all their tokens.
+            batch_size, length = 1, max(stage.tokens_per_step for stage in recipe.objective.stages)
+        memory = training_memory(
+            variant, recipe.model_copy(update={"batch_size": batch_size, "sequence_length": length})
+        )
         return cls(
             batch_size,
             length,
@@ -42,7 +49,7 @@ class Costs:
             frozen_parameter_count(variant),
             state_sizes(variant, batch_size, length),
             flops(variant, batch_size, length),
-            training_memory(variant, recipe),
+            memory,
             recipe.steps,
             batch_size * recipe.accumulation,
         )

@@ -176,26 +176,28 @@ def _transformer(variant: TransformerSpec, batch_size: int, length: int) -> Iter
 
 def _hybrid(variant: HybridSpec, batch_size: int, length: int) -> Iterator[Product]:
     base, layers = variant.backbone.architecture, variant.sidecar_layers
+    learns = variant.backbone.kind == "scratch"
     whole, rest = divmod(length, variant.chunk_size)
     pieces = [(whole, variant.chunk_size)] * bool(whole) + [(1, rest)] * bool(rest)
     for chunks, size in pieces:
         for layer in range(base.num_layers):
             # A frozen layer passes gradients on to the sidecars before it, if there are any.
-            yield from _base_layer(base, batch_size * chunks, size, trained_before=layer > layers[0])
+            passes_on = learns or layer > layers[0]
+            yield from _base_layer(base, batch_size * chunks, size, passes_on=passes_on, learns=learns)
             if layer in layers:
-                yield from _sidecar(variant, batch_size, chunks * size, first=layer == layers[0])
-        yield _product("base", batch_size * chunks * size, base.hidden_size, base.vocab_size, 1)
+                yield from _sidecar(variant, batch_size, chunks * size, first=layer == layers[0] and not learns)
+        yield _product("base", batch_size * chunks * size, base.hidden_size, base.vocab_size, 1 + learns)
 
 
-def _base_layer(base: ArchitectureSpec, rows: int, size: int, *, trained_before: bool) -> Iterator[Product]:
-    tokens, d, part, learns = rows * size, base.hidden_size, "base", int(trained_before)
+def _base_layer(base: ArchitectureSpec, rows: int, size: int, *, passes_on: bool, learns: bool) -> Iterator[Product]:
+    tokens, d, part, gradients = rows * size, base.hidden_size, "base", passes_on + learns
     if isinstance(base, GPT2Architecture):
         queries, keys, maps = d, d, 2
     else:
         queries, keys, maps = base.num_heads * base.width_of_head, base.num_kv_heads * base.width_of_head, 3
-    yield _product(part, tokens, d, 2 * queries + 2 * keys, learns)
-    yield _product(part, 2 * tokens, size, queries, 2 * learns)
-    yield _product(part, maps * tokens, d, base.intermediate_size, learns)
+    yield _product(part, tokens, d, 2 * queries + 2 * keys, gradients)
+    yield _product(part, 2 * tokens, size, queries, 2 * passes_on)
+    yield _product(part, maps * tokens, d, base.intermediate_size, gradients)
 
 
 def _sidecar(variant: HybridSpec, batch_size: int, length: int, *, first: bool) -> Iterator[Product]:
@@ -211,15 +213,15 @@ def _sidecar(variant: HybridSpec, batch_size: int, length: int, *, first: bool) 
     queries = batch_size * -(-length // block) * block
     yield _product("sidecars: window attention", 2 * queries, (reach + 1) * block, inner)
     chunks = batch_size * heads * -(-length // DELTA_CHUNK)
-    yield _delta_rule(chunks, mixer.head_dim)
+    yield _delta_rule(chunks, mixer.memory_key_dim, mixer.head_dim)
 
 
-def _delta_rule(chunks: int, dim: int) -> Product:
-    """The products of zoo.ops.gated_delta_chunks, whose backward pass is written out: C² · dim and C · dim²."""
+def _delta_rule(chunks: int, key_dim: int, value_dim: int) -> Product:
+    """The products of zoo.ops.gated_delta_chunks, whose backward pass is written out: C² · K, C² · V and C · K · V."""
     size = DELTA_CHUNK
-    by_pair, by_state = 2 * size * size * dim, 2 * size * dim * dim
-    forward = 4 * by_pair + 3 * by_state + _unit_lower_inverse(size)
-    return Product("sidecars: memory", chunks * forward, chunks * (9 * by_pair + 6 * by_state))
+    keys, values, states = 2 * size * size * key_dim, 2 * size * size * value_dim, 2 * size * key_dim * value_dim
+    forward = 2 * keys + 2 * values + 3 * states + _unit_lower_inverse(size)
+    return Product("sidecars: memory", chunks * forward, chunks * (4 * keys + 5 * values + 6 * states))
 
 
 def _unit_lower_inverse(size: int) -> int:

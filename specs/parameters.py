@@ -31,8 +31,10 @@ def parameters_by_part(variant: VariantSpec) -> dict[str, int]:
 
 
 def frozen_parameter_count(variant: VariantSpec) -> int:
-    """The number of parameters that are used and never trained: those of a hybrid's base."""
-    return base_parameter_count(variant.backbone.architecture) if isinstance(variant, HybridSpec) else 0
+    """The number of parameters that are used and never trained: those of a hybrid's base, unless it is from scratch."""
+    if not isinstance(variant, HybridSpec) or variant.backbone.kind == "scratch":
+        return 0
+    return base_parameter_count(variant.backbone.architecture)
 
 
 def base_parameter_count(architecture: ArchitectureSpec) -> int:

@@ -72,7 +72,7 @@ def _long_term_entry(spec: RawRing | CompressedStore, d: int) -> int:
 def _hybrid(variant: HybridSpec, batch_size: int, tokens: int) -> Iterator[StateSize]:
     mixer, rows = variant.mixer, batch_size * len(variant.sidecar_layers)
     inner = mixer.num_heads * mixer.head_dim
-    fast_weights = rows * mixer.num_heads * mixer.head_dim**2 * FLOAT
+    fast_weights = rows * mixer.num_heads * mixer.memory_key_dim * mixer.head_dim * FLOAT
     yield StateSize("fast weights", fast_weights, fast_weights)
     taps = rows * (mixer.conv.kernel_size - 1) * 3 * inner * FLOAT
     yield StateSize("short convolution", taps, taps)

@@ -112,6 +112,8 @@ def _base(variant: HybridSpec, batch_size: int, length: int) -> int:
     rows, d, m = batch_size * length, base.hidden_size, base.intermediate_size
     behind = base.num_layers - 1 - layers[0]
     a_layer = 6 * d + (6 if isinstance(base, GPT2Architecture) else 3) * m
+    if variant.backbone.kind == "scratch":  # weights that learn need the inputs of their products
+        return rows * (base.num_layers * (a_layer + 6 * d + m) + 4 * d)
     return rows * (behind * a_layer + d)
 
 
@@ -124,6 +126,9 @@ def _sidecar(mixer: MixerSpec, batch_size: int, length: int, d: int) -> int:
     window = blocks * (block * reach * (heads * block + 2 * inner) + block * inner)
     chunks = batch_size * heads * -(-length // DELTA_CHUNK)
     size = DELTA_CHUNK
-    memory = chunks * (4 * size * dim + 5 * size * size + dim * dim + 6 * size)
+    keys = mixer.memory_key_dim
+    memory = chunks * (2 * size * (keys + dim) + 5 * size * size + keys * dim + 6 * size)
+    if mixer.key_products:
+        memory += rows * heads * 4 * keys  # queries and keys with their neighbours, and the products of both
     # The input; around the short convolution three times queries, keys and values; eight tensors behind them.
     return window + memory + rows * (d + 9 * inner + 8 * inner)

@@ -4,7 +4,14 @@ import torch
 from torch import Tensor
 
 from specs import load
-from specs.backbone import ArchitectureSpec, FolderBackbone, GPT2Architecture, Qwen2Architecture, Qwen3Architecture
+from specs.backbone import (
+    ArchitectureSpec,
+    FolderBackbone,
+    GPT2Architecture,
+    Qwen2Architecture,
+    Qwen3Architecture,
+    ScratchBackbone,
+)
 from specs.hybrid import HybridSpec
 from specs.mixer import MixerSpec
 from specs.variant import CortexGPTSpec, VariantSpec
@@ -44,6 +51,18 @@ COSTED: dict[str, VariantSpec] = {
     "learns through contents": _stable("memory.short_term.stop_gradient=none"),
     "learns not from retrieval": _stable("memory.short_term.stop_gradient=retrieval"),
     "columns first": _stable("order=columns_first"),
+    "hybrid with products of keys": HybridSpec(
+        name="costed",
+        backbone=FolderBackbone(path="/none", architecture=Qwen2Architecture(hidden_size=32, intermediate_size=48)),
+        chunk_size=24,
+        mixer=MixerSpec(num_heads=2, head_dim=16, window_size=20, key_products=3),
+    ),
+    "hybrid from scratch": HybridSpec(
+        name="costed",
+        backbone=ScratchBackbone(architecture=Qwen2Architecture(hidden_size=32, tied_embeddings=True)),
+        chunk_size=24,
+        mixer=MixerSpec(num_heads=2, head_dim=16, window_size=20),
+    ),
     "hybrid on qwen2": _hybrid(Qwen2Architecture(hidden_size=32, intermediate_size=48)),
     "hybrid on qwen3": _hybrid(Qwen3Architecture(hidden_size=32, num_layers=3, num_kv_heads=2, head_dim=16), (0, 2)),
     "hybrid on gpt2": _hybrid(GPT2Architecture(hidden_size=32, num_layers=3, intermediate_size=64), (1,)),
@@ -52,7 +71,7 @@ COSTED: dict[str, VariantSpec] = {
 
 def built(variant: VariantSpec, rows: int) -> tuple[MemoryLanguageModel, MemoryState]:
     """The model, and the state of `rows` rows at a document's start with a full long-term memory, if it has a bound."""
-    if isinstance(variant, HybridSpec):
+    if isinstance(variant, HybridSpec) and variant.backbone.kind != "scratch":
         hybrid = Hybrid(variant, random_backbone(variant.backbone.architecture))
         return hybrid, hybrid.initial_state(rows)
     model = build_model(variant, seed=0)

@@ -41,6 +41,8 @@ SIDECAR_PARTS = {
 
 
 def part_of(parameter: str) -> str:
+    if parameter.startswith("learning_base."):
+        return "base"
     if parameter.startswith("sidecars."):
         return SIDECAR_PARTS[parameter.split(".")[2]]
     inside = parameter.split(".", 2)[2] if parameter.startswith("layers.") else parameter
@@ -62,4 +64,4 @@ def test_every_part_has_as_many_as_predicted(name: str) -> None:
     assert parameters_by_part(variant) == dict(counts)
     assert parameter_count(variant) == sum(counts.values())
     frozen = model.base.network.parameters() if isinstance(model, Hybrid) else ()
-    assert frozen_parameter_count(variant) == sum(weights.numel() for weights in frozen)
+    assert frozen_parameter_count(variant) == sum(each.numel() for each in frozen if not each.requires_grad)
