@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import ceil
 from typing import Any
 
 from specs.flops import Flops, flops
+from specs.objective import Recall
 from specs.parameters import frozen_parameter_count, parameters_by_part
 from specs.recipe import RecipeSpec
 from specs.state_sizes import StateSize, state_sizes
@@ -30,11 +32,16 @@ class Costs:
     memory: TrainingMemory
     steps: int
     sequences_a_step: int
+    is_bound: bool = False
+    """Documents differ in length: so many tokens are what the largest steps hold, without what guards the chunk."""
 
     @classmethod
     def of(cls, variant: VariantSpec, recipe: RecipeSpec) -> "Costs":
         """Counted without building anything; activations alone are an estimate."""
         batch_size, length = recipe.batch_size, recipe.sequence_length
+        if isinstance(objective := recipe.objective, Recall):
+            length = ceil(max(stage.tokens_per_step for stage in objective.stages) / batch_size)
+            recipe = recipe.model_copy(update={"sequence_length": length})
         return cls(
             batch_size,
             length,
@@ -45,6 +52,7 @@ class Costs:
             training_memory(variant, recipe),
             recipe.steps,
             batch_size * recipe.accumulation,
+            isinstance(objective, Recall),
         )
 
     @property

@@ -34,8 +34,8 @@ class RecallObjective(Objective):
     """Cross-entropy of the answers' tokens, mean over those of a micro-batch.
 
     The state is carried from chunk to chunk with its history, and loses the history every `bptt_chunks` chunks. All
-    documents of a step have one gap, which the curriculum chooses. Raises `DataError` when a gap is out of reach, a token
-    has no logit or the text is too short.
+    documents of a step have one gap, which the curriculum chooses. Raises `DataError` when a gap is out of reach, a
+    token has no logit or the text is too short.
     """
 
     def __init__(
