@@ -10,18 +10,22 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from harness.run_folder import Run
 from harness.seeds import AllSeeds, train_counted, trained
 from specs import ExperimentSpec, Spec, SpecError, load_experiment
+from specs.backbone import BackboneSpec
 from specs.base import Neutral
+from specs.objective import DriftSpec, NextToken, Recall
 from specs.recipe import MonitorSpec
 from specs.slots import Slot, field_slots
 
 NEUTRAL_KINDS = ("none", "never")
 PARTS = ("variant", "recipe")
 """The parts of an experiment that hold ingredients; data and suite hold none."""
+NO_INGREDIENTS = (MonitorSpec, DriftSpec, *get_args(get_args(BackboneSpec)[0]))
+"""What is only measured, and the base that a hybrid is given."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +54,11 @@ def ingredients(experiment: ExperimentSpec) -> list[Ingredient]:
 
 
 def _of_value(path: str, value: Any, slot: Slot) -> Iterator[Ingredient]:
-    if isinstance(value, MonitorSpec):
+    if isinstance(value, NO_INGREDIENTS):
         return
     if isinstance(value, Spec):
-        yield from _exchanged(path, value, slot)
+        if not isinstance(value, NextToken | Recall):  # the data decides between them
+            yield from _exchanged(path, value, slot)
         for name, inner in field_slots(type(value)).items():
             if name != slot.tag_key:
                 yield from _of_value(f"{path}.{name}", getattr(value, name), inner)

@@ -31,14 +31,17 @@ class Costs:
     memory: TrainingMemory
     steps: int
     sequences_a_step: int
+    is_bound: bool = False
+    """Documents differ in length: so many tokens are what the largest steps hold, without what guards the chunk."""
 
     @classmethod
     def of(cls, variant: VariantSpec, recipe: RecipeSpec) -> "Costs":
         """Counted without building anything; activations alone are an estimate."""
         batch_size, length = recipe.batch_size, recipe.sequence_length
-        if isinstance(recipe.objective, Recall):
+        objective = recipe.objective
+        if isinstance(objective, Recall):
             # As many documents as fit: they weigh as one of all their tokens.
-            batch_size, length = 1, max(stage.tokens_per_step for stage in recipe.objective.stages)
+            batch_size, length = 1, max(stage.tokens_per_step for stage in objective.stages)
         memory = training_memory(
             variant, recipe.model_copy(update={"batch_size": batch_size, "sequence_length": length})
         )
@@ -52,6 +55,7 @@ class Costs:
             memory,
             recipe.steps,
             batch_size * recipe.accumulation,
+            isinstance(objective, Recall),
         )
 
     @property

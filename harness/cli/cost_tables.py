@@ -23,8 +23,9 @@ def print_costs(costs: Costs) -> None:
     for columns, rows in tables:
         out.print()
         print_table(columns, rows)
+    most = "at most " if costs.is_bound else ""
     out.print(
-        f"\nthe whole training: {costs.steps} steps of {costs.sequences_a_step} × {costs.length} tokens, "
+        f"\nthe whole training: {most}{costs.steps} steps of {costs.sequences_a_step} × {costs.length} tokens, "
         f"{in_short(costs.training_flops)}FLOP without validation",
         markup=False,
     )
@@ -40,9 +41,10 @@ def print_measured(experiment: "ExperimentSpec") -> dict[str, Any]:
     without_foreign_warnings()
     with Status("timing a few steps", console=standard_error()):
         found = calibrate(experiment)
+    most = "at most " if found.is_bound else ""
     threads = f"{found.threads} thread{'s' * (found.threads > 1)}"
     console().print(
-        f"expected duration: {duration(found.total)} on {found.device} with {threads} "
+        f"expected duration: {most}{duration(found.total)} on {found.device} with {threads} "
         f"({found.steps} steps of {found.step:.3g} s, {found.validations} validations of {found.validation:.3g} s, "
         f"{found.timed} steps timed); checkpoints and the check of the properties come on top",
         markup=False,

@@ -1,4 +1,4 @@
-"""What runs are compared by: losses, swings, spikes, speed, memory, size, gate shares; mean and spread over seeds."""
+"""What runs are compared by: losses, swings, spikes, speed, memory, size, recall, gates; mean and spread over seeds."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -56,9 +56,10 @@ class Measure:
 
 
 def measures(records: Sequence[Record]) -> list[Measure]:
-    """The rows for these runs: the fixed ones, then the gate share of each source that one of them has."""
+    """The rows for these runs: the fixed ones, recall where a task was trained, the gate share of each source."""
     sources = dict.fromkeys(source for record in records for source in record.gate_shares)
-    return [*FIXED, *(_gate_share(source) for source in sources)]
+    recalled = [RECALL] if any(record.summary.get("recall") for record in records) else []
+    return [*FIXED, *recalled, *(_gate_share(source) for source in sources)]
 
 
 def _held_out(record: Record) -> float | None:
@@ -86,9 +87,16 @@ def _gate_share(source: str) -> Measure:
     return Measure(f"gate share, {source.replace('_', ' ')}", "", lambda record: record.gate_shares.get(source))
 
 
+def _recall(record: Record) -> float | None:
+    """Over the task's longest gap."""
+    by_gap = next(iter((record.summary.get("recall") or {}).values()), None)
+    return None if by_gap is None else 100 * float(by_gap[max(by_gap, key=int)])
+
+
 FINAL_LOSS = Measure("held-out loss, last", "nats a byte", _held_out, "lower")
 LOSS_RATIO = Measure("loss ratio", "", _summary("loss_ratio"), "lower")
 SPEED = Measure("speed", "bytes a second", _summary("tokens_per_second"), "higher", 0)
+RECALL = Measure("answers right, longest gap", "%", _recall, "higher", 1)
 
 FIXED = (
     FINAL_LOSS,

@@ -93,3 +93,11 @@ def test_ablate_trains_the_whole_and_each_wanted_part(tmp_path: Path, monkeypatc
     assert worths[1].as_json()["smallest_gate_share"] == worths[1].gate_shares[0]
     assert next((tmp_path / "cortexgpt-stable").iterdir()).is_dir()
     assert small().hash() in {load_experiment(str(path)).hash() for path in tmp_path.rglob("spec.yaml")}
+
+
+def test_a_base_and_what_is_asked_for_are_no_ingredients() -> None:
+    hybrid = found("cortex-v2-hybrid")
+    paths = {path.split("=")[0] for path in hybrid}
+    assert not any(path.startswith(("variant.backbone", "recipe.objective.drift")) for path in paths)
+    assert "recipe.objective" not in paths
+    assert hybrid["recipe.objective.in_chunk=none"] == ("kl", "none")

@@ -7,7 +7,9 @@ import pytest
 
 from harness import calibration
 from harness.calibration import Calibration, calibrate
-from specs import load_experiment
+from specs import ExperimentSpec, load_experiment
+from specs.objective import Recall
+from specs.task import TaskSpec
 from zoo.build import build_trainer
 from zoo.training.probe import Probe
 from zoo.training.validation import Validation
@@ -60,3 +62,14 @@ def test_long_term_memory_is_as_full_as_halfway_through(monkeypatch: pytest.Monk
     trainer = build_trainer(experiment)
     calibration._fill_halfway(trainer, experiment.recipe)
     assert trainer.memory.sizes() == {"stm": 16, "ltm": 10}
+
+
+def test_a_curriculum_is_timed_at_its_longest_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[ExperimentSpec] = []
+    monkeypatch.setattr(calibration, "build_trainer", lambda experiment, recorder: built.append(experiment) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        calibrate(load_experiment("cortex-v2-hybrid"))
+    (recipe, data) = built[0].recipe, built[0].data
+    assert isinstance(recipe.objective, Recall) and isinstance(data, TaskSpec)
+    assert [stage.gaps for stage in recipe.objective.stages] == [(16, 64, 256)]
+    assert (data.gaps, data.evaluation_documents) == ((1,), 1)

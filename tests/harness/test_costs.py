@@ -48,3 +48,13 @@ def test_as_json_is_plain_and_whole() -> None:
     assert content["training_bytes"]["total"] == sum(
         count for name, count in content["training_bytes"].items() if name != "total"
     )
+
+
+def test_a_curriculum_is_counted_at_its_largest_steps_at_most() -> None:
+    recipe = load("cortex-v2-a1", "recipe")
+    assert isinstance(recipe, RecipeSpec)
+    costs = Costs.of(load("cortex-v2-hybrid", "variant"), recipe)
+    assert costs.is_bound
+    assert (costs.batch_size, costs.length) == (32, 520), "16,640 tokens of the last stage"
+    assert costs.training_flops == pytest.approx(costs.flops.training_per_token * 400 * 16_640)
+    assert not Costs.of(load("cortex-v2-hybrid", "variant"), RecipeSpec(name="r")).is_bound

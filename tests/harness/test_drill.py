@@ -10,7 +10,7 @@ import pytest
 from harness import drill_run
 from harness.drill import CONTROL, as_json, chosen, drill, drilled, harm, judged
 from harness.drill_run import Outcome, perform, read_outcome
-from specs import FaultsSpec, SpecError, load
+from specs import FaultsSpec, SpecError, load, load_experiment
 from specs.fault import FaultSpec, Kill, NonFinite, TrackerError
 from tests.harness.trained import small
 from zoo.training.errors import CheckpointError
@@ -145,3 +145,11 @@ def test_an_outcome_that_is_not_whole_is_none(tmp_path: Path) -> None:
     (tmp_path / "outcome.json").write_text('{"ended": "finished"}')
     assert read_outcome(tmp_path) is None
     assert read_outcome(tmp_path / "none") is None
+
+
+def test_a_short_hybrid_keeps_its_base_and_asks_little() -> None:
+    experiment = drilled("cortex-v2-hybrid", (), ("recipe.steps=80",), guards=True)
+    assert experiment.variant == load_experiment("cortex-v2-hybrid").variant
+    assert (experiment.data.gaps, experiment.data.evaluation_documents) == ((1,), 16)
+    assert experiment.recipe.steps == 80
+    assert drilled("cortexgpt-stable", (), (), guards=True).variant.hidden_size == 64

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from harness.plots import draw_curves, series
@@ -54,8 +55,6 @@ def test_a_series_holds_only_the_steps_at_which_it_was_measured() -> None:
 
 
 def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from matplotlib.figure import Figure
-
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -63,3 +62,20 @@ def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeyp
     with pytest.raises(RunStopped, match=r"curves\.png: cannot be written: No space left on device"):
         draw_curves(tmp_path / "curves.png", recorded(3), SUMMARY, title="tiny", bound=1.5)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_held_out_recall_has_a_line_for_each_gap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr("harness.plots.save", lambda figure, path: drawn.append(figure))
+    asked = {
+        4: {"validation/recall/gap_16": 0.25, "validation/recall/gap_4": 0.5},
+        8: {"validation/recall/gap_4": 0.75},
+    }
+    metrics = [{**line, **asked.get(line["step"], {})} for line in recorded(10)]
+    draw_curves(tmp_path / "curves.png", metrics, {}, title="tiny", bound=1.5)
+    draw_curves(tmp_path / "curves.png", recorded(10), {}, title="tiny", bound=1.5)
+    with_recall, without = ({axes.get_title(loc="left"): axes for axes in figure.axes} for figure in drawn)
+    lines = with_recall["Held-out recall by gap"].get_lines()
+    assert [line.get_label() for line in lines] == ["4", "16"]
+    assert [list(line.get_ydata()) for line in lines] == [[0.5, 0.75], [0.25]]
+    assert "Held-out recall by gap" not in without

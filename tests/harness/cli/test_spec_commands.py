@@ -254,3 +254,12 @@ def test_a_reader_that_leaves_early_is_no_defect() -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == errors.COULD_NOT_GO_ON
+
+
+@pytest.mark.parametrize("name", shipped_names("experiment"))
+def test_every_shipped_experiment_is_shown(name: str, run: Run, tmp_path: Path) -> None:
+    code, out, _ = run("show", name, "--json", str(tmp_path / "shown.json"))
+    assert code == 0
+    assert "the whole training: " in out
+    shown = json.loads((tmp_path / "shown.json").read_text())
+    assert shown["values"]["recipe.steps"]["value"] == load(name, "experiment").model_dump()["recipe"]["steps"]

@@ -45,3 +45,9 @@ def test_spikes_are_counted_by_one_rule() -> None:
 @pytest.mark.parametrize("source", ["long_term", "current"])
 def test_each_source_of_the_gate_has_a_row(source: str) -> None:
     assert row(f"gate share, {source.replace('_', ' ')}", record(gate_shares={source: 0.25})) == "0.250"
+
+
+def test_what_a_task_recalls_over_its_longest_gap_has_a_row() -> None:
+    recalled = record(recall={"pairs": {"4": 1.0, "16": 0.5}}), record(1, recall={"pairs": {"4": 1.0, "16": 0.75}})
+    assert row("answers right, longest gap", *recalled, record(2)) == "62.5 ± 17.7"
+    assert [each.name for each in measures([record()]) if "answers" in each.name] == []

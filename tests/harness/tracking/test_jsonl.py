@@ -17,6 +17,7 @@ from harness.tracking.base import RunStopped
 from harness.tracking.jsonl import (
     EVENTS,
     METRICS,
+    RECORDS,
     JsonlSink,
     cut_after,
     from_json_value,
@@ -132,3 +133,25 @@ def test_what_a_checkpoint_has_behind_it_is_on_disk_first(tmp_path: Path, monkey
     sink.event(1, "checkpoint", {"name": "last"})
     assert len(synchronised) == 2
     sink.close()
+
+
+def test_what_is_told_of_documents_and_of_drift_has_files_of_its_own(tmp_path: Path) -> None:
+    sink = JsonlSink(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {METRICS, EVENTS}, "no empty files for runs without records"
+    sink.event(0, "drift", {"epoch": 0, "perplexity": math.inf})
+    for step in (1, 2):
+        sink.event(step, "sample", {"document": 0, "gap": 4})
+        sink.metrics(step, {"train/loss": 1.0})
+    sink.event(2, "checkpoint", {"folder": "last"})
+    sink.close()
+    (drift,) = read_lines(tmp_path / RECORDS["drift"])
+    assert drift.pop("time") > 0
+    assert drift == {"step": 0, "epoch": 0, "perplexity": math.inf}
+    assert [line["step"] for line in read_lines(tmp_path / RECORDS["sample"])] == [1, 2]
+    assert [line["kind"] for line in read_lines(tmp_path / EVENTS)] == ["checkpoint"]
+    cut_after([tmp_path / name for name in RECORDS.values()], 1)
+    assert [line["step"] for line in read_lines(tmp_path / RECORDS["sample"])] == [1]
+    again = JsonlSink(tmp_path)
+    again.event(2, "sample", {"document": 0, "gap": 1})
+    again.close()
+    assert [line["gap"] for line in read_lines(tmp_path / RECORDS["sample"])] == [4, 1]
