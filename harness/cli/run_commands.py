@@ -227,7 +227,8 @@ def _intention(experiment: ExperimentSpec) -> str:
     rows = recipe.batch_size * recipe.accumulation
     if isinstance(recipe.objective, Recall) and isinstance(experiment.data, TaskSpec):
         longest = max(gap for stage in recipe.objective.stages for gap in stage.gaps)
-        work = f"{recipe.steps} steps of up to {rows} documents with gaps up to {longest} {experiment.data.gap_unit}"
+        unit = experiment.data.gap_unit[:-1] if longest == 1 else experiment.data.gap_unit
+        work = f"{recipe.steps} steps of up to {rows} documents with gaps up to {longest} {unit}"
     else:
         work = f"{recipe.steps} steps of {rows} × {recipe.sequence_length} bytes"
     return f"{experiment.name}: {size}, {work}, recipe {recipe.name}, seed {experiment.seed}"

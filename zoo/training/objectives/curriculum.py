@@ -37,7 +37,7 @@ class Curriculum(Policy):
         self.began = 0
         """Steps attempted before the stage."""
         self.epoch = 0
-        """Whole epochs so far: `samples_per_gap` documents of every gap of a stage."""
+        """Epochs so far: each has `samples_per_gap` documents of every gap, or ends sooner with its stage."""
         self._right: dict[int, list[float]] = {}
 
     def gap(self, number: int) -> int:
@@ -67,15 +67,17 @@ class Curriculum(Policy):
         return {"stage": self.stage, "began": self.began, "epoch": self.epoch, "right": right}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.stage, self.began, self.epoch = state["stage"], state["began"], state["epoch"]
+        # A run that goes on with fewer stages stays in the last one.
+        self.stage, self.began = min(state["stage"], len(self.stages) - 1), state["began"]
+        self.epoch = state["epoch"]
         self._right = {gap: list(shares) for gap, shares in state["right"]}
 
     def _go_on(self, trainer: "Trainer", step: Step) -> None:
         step.metrics |= {"curriculum/stage": float(self.stage + 1), "curriculum/gap": float(self.gap(step.number))}
         is_over = (step.number - self.began) % self.epoch_steps == 0
-        self.epoch += is_over
         is_last = self.stage == len(self.stages) - 1
-        learned = self._learned()
+        learned = self._learned() and not is_last
+        self.epoch += is_over or learned
         if not is_last and (is_over or learned):
             self.stage, self.began, self._right = self.stage + 1, step.number, {}
             why = "every gap had its documents" if not learned else "the answers were right"

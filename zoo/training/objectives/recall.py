@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from specs.objective import InChunkDivergence, InChunkSamples, Recall
+from specs.objective import InChunkDivergence, InChunkSamples, NoInChunkGuard, Recall
 from specs.recipe import RecipeSpec
 from zoo.data.order import TrainingOrder
 from zoo.data.task_data import TaskData
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from zoo.training.loop import Trainer
 
 MEMORY = "fast_weights"
+GUARDED = "train/in_chunk_loss"
+"""What guards the chunk, in nats and not yet weighted: a reading of the objective."""
 PROBED = 8
 """Documents of the probe."""
 
@@ -94,11 +96,14 @@ class RecallObjective(Objective):
         loss = mean_cross_entropy(logits, targets)
         output.readings[RIGHT] = self.samples.note(place, logits, targets, counted, self._piece)
         match self.spec.in_chunk:
-            case InChunkSamples(weight=weight, documents=documents):
-                loss = loss + weight * self._in_chunk_loss(model, place, documents, tokens.device)
-            case InChunkDivergence(weight=weight, sequences=sequences):
-                loss = loss + weight * self._divergence(model, place, sequences, tokens.device)
-        return loss, output
+            case InChunkSamples(documents=documents) as guard:
+                guarded = self._in_chunk_loss(model, place, documents, tokens.device)
+            case InChunkDivergence(sequences=sequences) as guard:
+                guarded = self._divergence(model, place, sequences, tokens.device)
+            case NoInChunkGuard():
+                return loss, output
+        output.readings[GUARDED] = guarded.detach()
+        return loss + guard.weight * guarded, output
 
     def probe(self) -> Examples:
         """Documents with the largest gap of the first stage: as long as any that training begins with."""

@@ -60,7 +60,7 @@ def test_a_stage_ends_sooner_when_the_answers_are_right() -> None:
     book = Notebook()
     course = curriculum(Stage(gaps=(1, 2), samples_per_gap=1000, promote_at=0.9), Stage(gaps=(9,)))
     take(course, range(1, 2 * RECENT + 1), right=0.95, told=trainer(book))
-    assert course.stage == 1
+    assert (course.stage, course.epoch) == (1, 1), "an epoch ends with its stage"
     assert book.events[0][2]["why"] == "the answers were right"
 
 
@@ -93,6 +93,14 @@ def test_a_curriculum_goes_on_where_its_state_says() -> None:
     begun = take(first, range(1, 7), right=1.0)
     second.load_state_dict(first.state_dict())
     assert begun + take(second, range(7, 20), right=1.0) == seen
+
+
+def test_a_curriculum_that_has_fewer_stages_by_now_stays_in_the_last() -> None:
+    far, near = curriculum(Stage(gaps=(1,), samples_per_gap=2), Stage(gaps=(4,))), curriculum(Stage(gaps=(2, 3)))
+    take(far, range(1, 4))
+    assert far.stage == 1
+    near.load_state_dict(far.state_dict())
+    assert sorted(take(near, range(4, 6))) == [2, 3]
 
 
 def test_a_gap_may_be_named_once_only() -> None:

@@ -12,18 +12,19 @@ from specs.data import TextSpec
 from specs.fault import BadBatch, FaultSpec, FaultsSpec, RepeatedBatch
 from specs.objective import DriftSpec, InChunkDivergence, InChunkSamples, NoInChunkGuard, Recall, Stage
 from specs.sleep import ReplaySleep
-from specs.task import MultiQueryRecall
+from specs.task import KeyValue, MultiQueryRecall, Passkey, SelectiveCopy
 from tests.zoo.models.hybrid.tiny import tiny_hybrid
 from tests.zoo.training.objectives.tiny import STAGES, tiny_data, tiny_experiment, tiny_task, tiny_trainer
 from tests.zoo.training.tiny import At, Notebook, same_tensors, weights
 from zoo.data.errors import DataError
+from zoo.data.tasks.build import build_task
 from zoo.data.tasks.recall import recall_at
 from zoo.training.evaluation import next_token_loss
 from zoo.training.injection import inject
 from zoo.training.loop import Trainer
 from zoo.training.objectives.asking import ask
 from zoo.training.objectives.drift import divergence
-from zoo.training.objectives.recall import RecallObjective
+from zoo.training.objectives.recall import GUARDED, RecallObjective
 
 
 def objective_of(trainer: Trainer) -> RecallObjective:
@@ -126,16 +127,20 @@ def test_recomputed_activations_give_the_same_gradients() -> None:
 
 
 def test_what_guards_the_chunk_adds_to_the_loss() -> None:
-    def loss(**values: Any) -> float:
+    def loss(**values: Any) -> tuple[float, dict[str, Tensor]]:
         trainer = with_objective(**values)
         examples = trainer.objective.examples(1)
         assert examples.scored is not None
         state = trainer.model.initial_state(examples.tokens.shape[1])
-        return trainer.objective.loss(trainer.model, examples.tokens[0], examples.scored[0], state, 0)[0].item()
+        found, output = trainer.objective.loss(trainer.model, examples.tokens[0], examples.scored[0], state, 0)
+        return found.item(), output.readings
 
-    plain = loss()
-    assert loss(in_chunk=InChunkSamples(weight=1.0)) > plain
-    assert loss(in_chunk=InChunkDivergence(weight=1.0)) > plain
+    plain, readings = loss()
+    assert GUARDED not in readings
+    for guard in (InChunkSamples(weight=2.0), InChunkDivergence(weight=2.0)):
+        guarded, readings = loss(in_chunk=guard)
+        assert readings[GUARDED] > 0
+        assert guarded == pytest.approx(plain + 2.0 * readings[GUARDED].item(), rel=1e-6)
 
 
 def test_divergence_is_that_of_the_definition_and_zero_at_the_start() -> None:
@@ -186,22 +191,39 @@ def test_held_out_recall_and_the_end_of_a_run() -> None:
     assert result.chance == {"tiny-pairs": pytest.approx(1 / 8)}
 
 
-@pytest.mark.parametrize("without", [{"fast_weights"}, {"fast_weights", "window"}])
-def test_controls_need_no_more_than_their_reach(without: set[str]) -> None:
+ASKED = {
+    "pairs": {},
+    "padded": {"document_chunks": 20, "gaps": (6,)},
+    "tokens": {"gap_unit": "tokens", "gaps": (30,)},
+    "words": {"task": KeyValue(num_pairs=2, num_queries=2, key_length=2, value_length=2), "gaps": (6,)},
+    "scattered": {"task": SelectiveCopy(sequence_length=12, num_copied=3), "gaps": (6,)},
+    "passkey": {"task": Passkey(depth_chunks=2), "gaps": (6,)},
+    "many": {"task": MultiQueryRecall(vocab_size=32, sequence_length=24, num_pairs=3), "gaps": (6,)},
+}
+
+
+@pytest.mark.parametrize("values", ASKED.values(), ids=ASKED)
+@pytest.mark.parametrize("without", [{"fast_weights"}, {"fast_weights", "window"}], ids=["window", "base"])
+def test_controls_need_no_more_than_their_reach(without: set[str], values: dict[str, Any]) -> None:
     """What a control is not given cannot have mattered: the same loss as over the whole document."""
-    trainer = tiny_trainer()
-    model, task = trainer.model, objective_of(trainer).task
+    model, task = tiny_hybrid(), build_task(tiny_task(**values))
+    read: list[int] = []
 
     def predict(tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
-        output = model(tokens, state, without) if state else model(tokens, None, without)
+        read.append(tokens.shape[1])
+        output = model(tokens, state, without)
         return output.logits, output.state
 
-    reach = model.reach(without)
+    reach, gap = model.reach(without), max(6, task.spec.gaps[-1])
     assert reach is not None
-    assert model.reach() is None
-    whole, near = (recall_at(task, predict, 6, documents=4, reach=r) for r in (None, reach))
+    whole = recall_at(task, predict, gap, documents=4)
+    assert sum(read) == task.length(gap)
+    read.clear()
+    near = recall_at(task, predict, gap, documents=4, reach=reach)
     assert near.loss == pytest.approx(whole.loss, rel=1e-6)
     assert near.accuracy == whole.accuracy
+    bridged = task.spec.gap_unit == "tokens"
+    assert sum(read) == task.length(gap) if bridged else sum(read) < task.length(gap)
 
 
 def test_the_base_stays_as_it_was() -> None:
