@@ -25,21 +25,21 @@ class Linear(nn.Module):
 
 class Hanging(Linear):
     def forward(self, x: Tensor) -> Tensor:
-        if x.shape[0] == 3:
+        if x.shape[0] == 6:
             time.sleep(3600)
         return super().forward(x)
 
 
 class Exiting(Linear):
     def forward(self, x: Tensor) -> Tensor:
-        if x.shape[0] == 4:
+        if x.shape[0] == 6:
             os._exit(7)
         return super().forward(x)
 
 
 class Crashing(Linear):
     def forward(self, x: Tensor) -> Tensor:
-        if x.shape[0] == 4:
+        if x.shape[0] == 6:
             ctypes.string_at(0)
         return super().forward(x)
 
