@@ -165,17 +165,23 @@ class RecallObjective(Objective):
             targets.append(tokens[:, 1:][:, piece][scored[:, piece]])
         return torch.cat(logits), torch.cat(targets), output
 
+    def _share(self, place: int, count: int) -> range:
+        """This process's part, at least one, of `count` examples that guard a micro-batch."""
+        rows = max(1, count // self.ranks.count)
+        first = (place * self.ranks.count + self.ranks.rank) * rows
+        return range(first, first + rows)
+
     def _in_chunk_loss(
         self, model: MemoryLanguageModel[Any], place: int, documents: int, device: torch.device
     ) -> Tensor:
-        first = (place * self.ranks.count + self.ranks.rank) * documents
-        batch: Batch = self.task.batch("train", range(first, first + documents), 0).to(device)
-        output = model.logits_at(batch.inputs, batch.mask, model.initial_state(documents))
+        own = self._share(place, documents)
+        batch: Batch = self.task.batch("train", own, 0).to(device)
+        output = model.logits_at(batch.inputs, batch.mask, model.initial_state(len(own)))
         return mean_cross_entropy(output.logits, batch.tokens[:, 1:][batch.mask])
 
     def _divergence(self, model: MemoryLanguageModel[Any], place: int, sequences: int, device: torch.device) -> Tensor:
         assert self._guard_text is not None
-        first = (place * self.ranks.count + self.ranks.rank) * sequences
-        starts = torch.from_numpy(self._guard_order.starts(first, sequences))
+        own = self._share(place, sequences)
+        starts = torch.from_numpy(self._guard_order.starts(own.start, len(own)))
         offsets = starts[:, None] + torch.arange(self.recipe.sequence_length)
         return divergence(model, self._guard_text[offsets].to(device))

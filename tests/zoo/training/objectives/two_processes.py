@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from specs.objective import InChunkDivergence, Recall, Stage
+from specs.objective import InChunkDivergence, InChunkSamples, Recall, Stage
 from specs.recipe import EveryInterval
 from specs.sleep import ReplaySleep
 from tests.zoo.training.objectives.tiny import STAGES, tiny_experiment, tiny_trainer
@@ -14,7 +14,7 @@ GUARDED = Recall(
     stages=(Stage(gaps=(2,), tokens_per_step=64),),
     bptt_chunks=2,
     recompute_activations=True,
-    in_chunk=InChunkDivergence(sequences=1),
+    in_chunk=InChunkSamples(documents=1),
 )
 
 
@@ -22,7 +22,10 @@ def main(out: Path) -> None:
     notebook = Notebook()
     # Documents of gap 1 are two a step, and rows of the memory fewer than the batch that processes share out.
     experiment = tiny_experiment(
-        Recall(stages=STAGES), consolidation=EveryInterval(every=1), sleep=ReplaySleep(every=3, steps=2), accumulation=2
+        Recall(stages=STAGES, in_chunk=InChunkDivergence(sequences=2)),
+        consolidation=EveryInterval(every=1),
+        sleep=ReplaySleep(every=3, steps=2),
+        accumulation=2,
     )
     trainer = tiny_trainer(experiment, notebook=notebook)
     result = trainer.run()
