@@ -90,5 +90,5 @@ def test_shapes_are_checked_while_tests_run() -> None:
 
     logits = torch.zeros(2, 3, 4)
     assert ModelOutput(logits, Empty()).logits is logits
-    with pytest.raises(TypeCheckError, match="batch time vocab"):
-        ModelOutput(logits[0], Empty())
+    with pytest.raises(TypeCheckError, match="places vocab"):
+        ModelOutput(logits.long(), Empty())

@@ -34,7 +34,7 @@ NO_GUARD = "recipe.objective.in_chunk={kind: none}"
         ([f"{STAGE}[]"], "recipe.objective.stages must hold at least 1 entry, got none"),
         (["recipe.objective.bptt_chunks=0"], "recipe.objective.bptt_chunks must be > 0, got 0"),
         (["recipe.schedule.warmup_ratio=0.6"],
-         "recipe.schedule.decay_ratio must be at most 1 - warmup_ratio = 0.4, got 0.5"),
+         "recipe.schedule.decay_ratio must be at most 1 - warmup_ratio = 0.4, got 0.6"),
     ],
 )  # fmt: skip
 def test_the_line_for_a_mistake(changes: list[str], line: str) -> None:
