@@ -125,16 +125,6 @@ def _positions_anew() -> Iterator[None]:
         yield
 
 
-def _detached_chunks(self: RecallObjective, network: Any, inputs: Tensor, state: Any) -> Any:
-    logits, output = [], None
-    for chunk in inputs.split(self.task.chunk_size, dim=1):
-        output = network(chunk, state)
-        state = output.state.detached()
-        logits.append(output.logits)
-    assert output is not None
-    return replace(output, logits=torch.cat(logits, dim=1))
-
-
 def _unshifted(original: Any) -> Any:
     """Logits are compared with the token that was given, not with the next."""
 
@@ -187,7 +177,7 @@ HYBRID_MUTANTS = (
     Mutant("window-attention-by-a-mask", HYBRID, "every pair of tokens is scored, most are masked",
            rebound(sliding_window_attention, instead(masked_window_attention))),
     Mutant("detached-at-every-chunk", HYBRID, "training lets no gradient through from chunk to chunk",
-           replaced(RecallObjective, "_through", instead(_detached_chunks))),
+           replaced(RecallObjective, "_piece", instead(property(lambda self: self.task.chunk_size)))),
     Mutant("answers-unshifted", HYBRID, "predictions are compared with the token that was given, not with the next",
            replaced(AnswerTally, "add", _unshifted)),
     Mutant("divergence-is-zero", HYBRID, "the divergence from the base is told as 0",

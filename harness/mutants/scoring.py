@@ -63,7 +63,8 @@ EXPERIMENTS: dict[Host, tuple[str, tuple[str, ...]]] = {
     "hybrid": (
         "cortex-v2-hybrid",
         (
-            "recipe.steps=60", "recipe.objective.stages=[{gaps: [0, 1], tokens_per_step: 2048}]",
+            "recipe.steps=60", "recipe.objective.in_chunk={kind: none}", "recipe.schedule.decay_ratio=0.5",
+            "recipe.objective.stages=[{gaps: [0, 1], tokens_per_step: 2048}]",
             "recipe.objective.drift.sequences=2", "recipe.monitor.validation_sequences=8", "data.gaps=[1]",
             "data.evaluation_documents=8",
         ),

@@ -128,6 +128,7 @@ QUICK = [mutant for mutant in MUTANTS if mutant.name in CAUGHT_BY]
 TRANSFORMER = ("variant.hidden_size=16", "variant.num_layers=1", "variant.num_heads=2", "variant.intermediate_size=16")
 HYBRID = (
     "variant.backbone.training.steps=100", "recipe.steps=40", "recipe.optimizer.learning_rate=0.01", "data.gaps=[1]",
+    "recipe.objective.in_chunk={kind: none}", "recipe.schedule.decay_ratio=0.5",
     "recipe.objective.stages=[{gaps: [1], tokens_per_step: 2048}]", "recipe.objective.drift.sequences=2",
     "recipe.monitor.validation_sequences=2", "data.evaluation_documents=2",
     *(f"data.task.{name}" for name in ("num_pairs=4", "num_queries=4", "num_keys=16", "num_values=16")),
