@@ -55,7 +55,7 @@ def test_a_run_tells_its_documents_and_what_was_recalled(tmp_path: Path, capsys:
     shares = run.summary["recall"]["kv-tokens-far"]
     assert f"answers right by gap: {shares['1']:.1%} at 1, {shares['2']:.1%} at 2; at most memory off" in output.out
     assert "base alone" not in output.out, "there is no frozen base"
-    assert "bptt_chunks is 1: no gradient crosses a chunk" in output.err
+    assert "bptt_chunks is 1: no answer teaches" in output.err
 
 
 def test_every_document_is_in_the_records(run: Run) -> None:
