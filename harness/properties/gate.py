@@ -18,9 +18,16 @@ BATCHES = 4
 
 @torch.no_grad()
 def gate_balance(subject: Subject, case: Case) -> Finding:
-    """Mean share of each live source over held-out text, in evaluation mode; the smallest is held to the bound."""
+    """Mean share of each live source over held-out data, in evaluation mode; the smallest is held to the bound.
+
+    Of a task that is its documents: on plain text a memory that is asked for nothing may keep still.
+    """
     model, recipe = subject.copy(), subject.experiment.recipe
-    sequences = subject.sequences(BATCHES * recipe.batch_size, recipe.sequence_length)
+    rows = BATCHES * recipe.batch_size
+    if subject.task is None:
+        sequences = subject.sequences(rows, recipe.sequence_length)
+    else:
+        sequences = subject.task.batch("validation", range(rows), subject.task.spec.gaps[0]).inputs
     totals: defaultdict[str, float] = defaultdict(float)
     for tokens in sequences.split(recipe.batch_size):
         for name, value in model(tokens, subject.start(model, len(tokens))).readings.items():

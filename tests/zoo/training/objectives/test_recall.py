@@ -337,7 +337,7 @@ def test_fewer_documents_are_asked_at_once_where_the_vocabulary_is_large(monkeyp
     trainer = tiny_trainer()
     task, model = objective_of(trainer).task, trainer.model
     whole = ask(model, task, [1], trainer, 5)
-    monkeypatch.setattr("zoo.training.objectives.asking.MOST_LOGITS", 2 * task.chunk_size * model.vocab_size)
+    monkeypatch.setattr("zoo.training.objectives.asking.LOGITS_AT_ONCE", 2 * task.chunk_size * model.vocab_size)
     rows: list[int] = []
     hook = model.register_forward_pre_hook(lambda _module, inputs: rows.append(len(inputs[0])))
     parted = ask(model, task, [1], trainer, 5)
