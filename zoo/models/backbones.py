@@ -123,6 +123,10 @@ def _pretrained(
     if gguf_file is not None:
         where["gguf_file"] = gguf_file
     name = source if gguf_file is None else str(Path(source) / gguf_file)
+    with torch.device("meta"):
+        # torch notes what creates tensors when this device is first used, which must not be while transformers has
+        # replaced torch.linspace: else every later model on the meta device would hold real tensors.
+        torch.empty(0)
     with _told_in_one_line(name), _quiet():
         config = AutoConfig.from_pretrained(source, **where)
         _check(config, architecture, name)

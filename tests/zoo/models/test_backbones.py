@@ -1,6 +1,7 @@
 """Bases: shapes as predicted, wherever they come from, and one clear line when they cannot be had."""
 
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -120,3 +121,21 @@ def test_a_layout_without_the_needed_parts_is_refused_by_their_names() -> None:
 def test_a_random_base_follows_from_its_seed() -> None:
     assert random_backbone(GPT2Architecture()).sha256 == random_backbone(GPT2Architecture()).sha256
     assert isinstance(sys.modules["transformers"], ModuleType)
+
+
+def test_a_base_that_is_loaded_first_leaves_the_meta_device_as_it_is(tmp_path: Path) -> None:
+    """In a process of its own: torch notes once what creates tensors, and transformers replaces some of it meanwhile."""
+    program = """
+import sys, torch, specs
+from specs.backbone import FolderBackbone, Qwen2Architecture
+from zoo.build import build_model
+from zoo.models.backbones import load_backbone, random_backbone
+shape = Qwen2Architecture(hidden_size=16, num_heads=2, num_kv_heads=1, intermediate_size=24)
+random_backbone(shape).network.save_pretrained(sys.argv[1])
+load_backbone(FolderBackbone(path=sys.argv[1], architecture=shape))
+with torch.device("meta"):
+    model = build_model(specs.load("cortexgpt-stable", "variant"))
+assert all(parameter.is_meta for parameter in model.parameters())
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
