@@ -124,7 +124,7 @@ def test_a_random_base_follows_from_its_seed() -> None:
 
 
 def test_a_base_that_is_loaded_first_leaves_the_meta_device_as_it_is(tmp_path: Path) -> None:
-    """In a process of its own: torch notes once what creates tensors, and transformers replaces some of it meanwhile."""
+    """In a process of its own: torch notes once what creates tensors, and transformers replaces some meanwhile."""
     program = """
 import sys, torch, specs
 from specs.backbone import FolderBackbone, Qwen2Architecture
