@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from harness.bare.errors import ModuleError
 from harness.tracking.base import in_one_line
+from zoo.models.meta_device import note_what_creates_tensors
 
 CONFIG = "config.json"
 WEIGHTS = ("*.safetensors", "*.bin")
@@ -73,6 +74,8 @@ def load_pretrained(reference: Pretrained) -> tuple[Callable[[], CausalLM], Caus
     Raises `ModuleError` when transformers cannot make a causal language model of the folder.
     """
     from transformers import AutoConfig, AutoModelForCausalLM
+
+    note_what_creates_tensors()
 
     def fresh() -> CausalLM:
         config = AutoConfig.from_pretrained(reference.path, local_files_only=True)

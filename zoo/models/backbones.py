@@ -26,6 +26,7 @@ from specs.backbone import (
 )
 from zoo.models.errors import BackboneError
 from zoo.models.frozen_base import FrozenBase
+from zoo.models.meta_device import note_what_creates_tensors
 from zoo.models.network import hub_is_reachable
 from zoo.models.trained_base import trained_weights
 
@@ -123,10 +124,7 @@ def _pretrained(
     if gguf_file is not None:
         where["gguf_file"] = gguf_file
     name = source if gguf_file is None else str(Path(source) / gguf_file)
-    with torch.device("meta"):
-        # torch notes what creates tensors when this device is first used, which must not be while transformers has
-        # replaced torch.linspace: else every later model on the meta device would hold real tensors.
-        torch.empty(0)
+    note_what_creates_tensors()
     with _told_in_one_line(name), _quiet():
         config = AutoConfig.from_pretrained(source, **where)
         _check(config, architecture, name)

@@ -123,16 +123,25 @@ def test_a_random_base_follows_from_its_seed() -> None:
     assert isinstance(sys.modules["transformers"], ModuleType)
 
 
-def test_a_base_that_is_loaded_first_leaves_the_meta_device_as_it_is(tmp_path: Path) -> None:
-    """In a process of its own: torch notes once what creates tensors, and transformers replaces some meanwhile."""
-    program = """
+LOAD = {
+    "a base": "load_backbone(FolderBackbone(path=folder, architecture=shape))",
+    "a model under test": "load_pretrained(Pretrained.parse(folder))",
+}
+
+
+@pytest.mark.parametrize("load", LOAD.values(), ids=LOAD.keys())
+def test_what_is_loaded_first_leaves_the_meta_device_as_it_is(load: str, tmp_path: Path) -> None:
+    """In a process of its own: torch notes once what creates tensors; transformers replaces some of it meanwhile."""
+    program = f"""
 import sys, torch, specs
+from harness.bare.hugging_face import Pretrained, load_pretrained
 from specs.backbone import FolderBackbone, Qwen2Architecture
 from zoo.build import build_model
 from zoo.models.backbones import load_backbone, random_backbone
 shape = Qwen2Architecture(hidden_size=16, num_heads=2, num_kv_heads=1, intermediate_size=24)
-random_backbone(shape).network.save_pretrained(sys.argv[1])
-load_backbone(FolderBackbone(path=sys.argv[1], architecture=shape))
+folder = sys.argv[1]
+random_backbone(shape).network.save_pretrained(folder)
+{load}
 with torch.device("meta"):
     model = build_model(specs.load("cortexgpt-stable", "variant"))
 assert all(parameter.is_meta for parameter in model.parameters())
