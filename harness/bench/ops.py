@@ -5,13 +5,11 @@ every round, so that a busy moment of the machine slows one pair of each and not
 median times and the median of the pairs' ratios. Never a test: a time depends on the machine, a test must not.
 """
 
-import argparse
 import json
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from math import log
-from pathlib import Path
 from statistics import linear_regression, median
 from time import perf_counter
 
@@ -22,6 +20,7 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn.functional import logsigmoid, normalize, scaled_dot_product_attention
 
+from harness.bench.timing_options import timing_options
 from zoo.ops.gated_delta import chunk_gated_delta_rule
 from zoo.ops.sliding_window import sliding_window_attention
 
@@ -233,21 +232,17 @@ def show(console: Console, pairings: list[Pairing], growths: list[Growth]) -> No
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the benchmark from the command line; 2 if the peer is not installed."""
-    parser = argparse.ArgumentParser(
-        prog="python -m harness.bench.ops", description="Times the ops beside their peers."
+    options = timing_options(
+        arguments,
+        "ops",
+        "Times the ops beside their peers.",
+        rounds=15,
+        quick_rounds=5,
+        round_is="alternating pairs of each measurement, at least",
     )
-    parser.add_argument("--quick", action="store_true", help="few pairs and no long sequences")
-    parser.add_argument("--rounds", type=int, help="alternating pairs of each measurement, at least (15; 5 if quick)")
-    parser.add_argument("--threads", type=int, default=1, help="threads of both (1)")
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
-    options = parser.parse_args(arguments)
-    rounds = options.rounds if options.rounds is not None else 5 if options.quick else 15
-    if rounds < 1 or options.threads < 1:
-        parser.error(f"--rounds and --threads must be at least 1, got {rounds} and {options.threads}")
-    torch.set_num_threads(options.threads)
     console = Console()
     try:
-        pairings, growths = run(options.quick, rounds)
+        pairings, growths = run(options.quick, options.rounds)
     except ModuleNotFoundError as missing:
         console.print(f"{missing.name} is not installed; the benchmark's peer needs it: pip install 'cortexzoo[dev]'")
         return 2

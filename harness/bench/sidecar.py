@@ -4,13 +4,11 @@ Time is the median CPU time of a forward and backward pass. Memory is the most b
 one, counted as they are made and freed, so that each run gives the same. Never a test: a time depends on the machine.
 """
 
-import argparse
 import json
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from math import log
-from pathlib import Path
 from statistics import linear_regression, median
 from time import process_time
 from typing import Any
@@ -23,6 +21,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from harness.bench.timing_options import timing_options
 from specs.mixer import MixerSpec
 from zoo.models.hybrid.block import Sidecar
 
@@ -124,19 +123,15 @@ def show(console: Console, growths: list[Growth]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the benchmark from the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m harness.bench.sidecar", description="Growth of a sidecar's time and memory."
+    options = timing_options(
+        arguments,
+        "sidecar",
+        "Growth of a sidecar's time and memory.",
+        rounds=9,
+        quick_rounds=3,
+        round_is="passes at each length",
     )
-    parser.add_argument("--quick", action="store_true", help="few rounds and no long sequences")
-    parser.add_argument("--rounds", type=int, help="passes at each length (9; 3 if quick)")
-    parser.add_argument("--threads", type=int, default=1, help="threads (1)")
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
-    options = parser.parse_args(arguments)
-    rounds = options.rounds if options.rounds is not None else 3 if options.quick else 9
-    if rounds < 1 or options.threads < 1:
-        parser.error(f"--rounds and --threads must be at least 1, got {rounds} and {options.threads}")
-    torch.set_num_threads(options.threads)
-    growths = run(options.quick, rounds)
+    growths = run(options.quick, options.rounds)
     show(Console(), growths)
     if options.json is not None:
         options.json.write_text(json.dumps([asdict(growth) for growth in growths], indent=2) + "\n", encoding="utf-8")

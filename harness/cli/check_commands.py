@@ -8,16 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.errors import FINE, UNEXPECTED_VERDICT, BadInput
-from harness.cli.options import (
-    DataOption,
-    JsonOption,
-    RecipeOption,
-    SeedOption,
-    SetOption,
-    SuiteOption,
-    VariantOption,
-    overrides,
-)
+from harness.cli.options import JsonOption, Overrides, with_overrides
 from harness.cli.output import print_table, write_json
 from harness.cli.progress import checking_progress
 from harness.cli.run_commands import (
@@ -44,6 +35,7 @@ MODULE_BUDGET: dict[ProfileName, str] = {"dev": "20s", "ci": "60s", "deep": "10m
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
+@with_overrides
 def check(
     target: Annotated[
         str | None, typer.Argument(metavar="[RUN|NAME|FILE]", help="A run folder, or an experiment.")
@@ -56,12 +48,8 @@ def check(
         str | None,
         typer.Option("--hf", metavar="NAME|FOLDER", help="Instead: a causal LM of Hugging Face that is on this disk."),
     ] = None,
-    variant: VariantOption = None,
-    recipe: RecipeOption = None,
-    data: DataOption = None,
-    suite: SuiteOption = None,
-    seed: SeedOption = None,
-    sets: SetOption = None,
+    *,
+    given: Overrides,
     runs: RunsOption = RUNS,
     aim: AimOption = True,
     checkpoint: Annotated[str, typer.Option("--checkpoint", metavar="best|last")] = "best",
@@ -101,22 +89,22 @@ def check(
         raise BadInput("--module and --hf: each names what is checked: give one of them")
     if module is not None or hf is not None:
         named = f"--module {module}" if hf is None else f"--hf {hf}"
-        given = {"a run or experiment": target, "--variant": variant, "--recipe": recipe, "--data": data, "--set": sets}
-        if wrong := [name for name, value in given.items() if value]:
+        others = {"a run or experiment": target, "--variant": given.variant, "--recipe": given.recipe}
+        others |= {"--data": given.data, "--set": next(iter(given.sets or ()), None)}
+        if wrong := [name for name, value in others.items() if value]:
             raise BadInput(f"{named}: stands alone: leave {wrong[0]} out")
         if vocab_size is not None and width is not None:
             raise BadInput("--vocab-size and --width: a module takes token ids or vectors: give one of them")
         seconds = parse_time(budget or MODULE_BUDGET[profile or "ci"])
         if hf is not None and width is not None:
             raise BadInput(f"{named}: takes token ids: leave --width out")
-        request = _request(module, hf, suite, seed, seconds, vocab_size, width, max_length, profile or "ci")
+        request = _request(module, hf, given.suite, given.seed, seconds, vocab_size, width, max_length, profile or "ci")
         raise typer.Exit(_check_module(request, runs, json_file))
     if target is None:
         raise BadInput("check needs a run folder, an experiment, --module FILE.py:FACTORY or --hf NAME|FOLDER")
     require_checkpoint(checkpoint)
-    changes = overrides(variant=variant, recipe=recipe, data=data, suite=suite, seed=seed, sets=sets)
     limit = None if budget is None else parse_time(budget)
-    run = _run_of(target, changes, runs, aim=aim)
+    run = _run_of(target, given.changes(), runs, aim=aim)
     raise typer.Exit(checked(run, checkpoint, json_file, profile or "dev", limit))
 
 

@@ -8,7 +8,7 @@ import typer
 
 from harness.cli.aim_commands import AIM_PORT, show_in_aim
 from harness.cli.errors import BadInput
-from harness.cli.options import DataOption, JsonOption, RecipeOption, SetOption, overrides
+from harness.cli.options import DataOption, JsonOption, Overrides, RecipeOption, SetOption
 from harness.cli.output import console, print_table, write_json
 from harness.cli.run_commands import RUNS, RunsOption, require_folder_of, say, standard_error, without_foreign_warnings
 
@@ -74,7 +74,7 @@ def compare(
     if show:
         require_free(port)
     short = [f"recipe.steps={steps}"] if steps is not None else []
-    entrants = take_part(targets, seeds, [*overrides(recipe=recipe, data=data), *short, *(sets or ())])
+    entrants = take_part(targets, seeds, [*Overrides(recipe=recipe, data=data).changes(), *short, *(sets or ())])
     require_equal(differences(entrants), allow_different)
     made = _make(entrants, runs, jobs, check=check)
     comparison = compared(entrants, made, command=command_line(), allow_different=allow_different)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from harness.cli.errors import FINE, UNEXPECTED_VERDICT
-from harness.cli.options import JobsOption, JsonOption, RecipeOption, SeedOption, SetOption, SpecArgument, overrides
+from harness.cli.options import JobsOption, JsonOption, Overrides, RecipeOption, SeedOption, SetOption, SpecArgument
 from harness.cli.output import print_table, write_json
 from harness.cli.run_commands import RUNS, RunsOption, require_folder_of, say, without_foreign_warnings
 from specs import load
@@ -44,7 +44,7 @@ def drill(
     require_folder_of(json_file)
     wanted = chosen(load(faults, "faults"), only or ())
     guarded = guards == "on"
-    experiment = drilled(spec, overrides(recipe=recipe, seed=seed), sets or (), guards=guarded)
+    experiment = drilled(spec, Overrides(recipe=recipe, seed=seed).changes(), sets or (), guards=guarded)
     outcomes = {}
     with runs_progress("drill") as done:
         for name, outcome in run_all(experiment, wanted, runs / "drills", guards=guarded, jobs=jobs):

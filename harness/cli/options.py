@@ -1,8 +1,11 @@
 """Arguments and options that several commands share."""
 
-from collections.abc import Sequence
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -30,15 +33,41 @@ JsonOption = Annotated[
 JobsOption = Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Runs at the same time, a thread each.")]
 
 
-def overrides(
-    *,
-    variant: str | None = None,
-    recipe: str | None = None,
-    data: str | None = None,
-    suite: str | None = None,
-    seed: str | None = None,
-    sets: Sequence[str] | None = None,
-) -> list[str]:
-    """The overrides of a command line for `specs.load`: `--recipe X` and the like come before every `--set`."""
-    shorts = {"variant": variant, "recipe": recipe, "data": data, "suite": suite, "seed": seed}
-    return [*(f"{key}={value}" for key, value in shorts.items() if value is not None), *(sets or ())]
+@dataclass(frozen=True)
+class Overrides:
+    """What a command line says in place of a spec's values: the options of a command that is `with_overrides`."""
+
+    variant: VariantOption = None
+    recipe: RecipeOption = None
+    data: DataOption = None
+    suite: SuiteOption = None
+    seed: SeedOption = None
+    sets: SetOption = None
+
+    def changes(self) -> list[str]:
+        """The overrides for `specs.load`: `--recipe X` and the like come before every `--set`."""
+        shorts = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "sets"}
+        return [*(f"{key}={value}" for key, value in shorts.items() if value is not None), *(self.sets or ())]
+
+
+def with_overrides(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with every option of `Overrides` where its signature names one parameter `given: Overrides`."""
+    signature, hints = inspect.signature(command), get_type_hints(Overrides, include_extras=True)
+    options = [
+        inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hints[field.name])
+        for field in fields(Overrides)
+    ]
+    parameters = [
+        option.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in signature.parameters.values()
+        for option in (options if parameter.name == "given" else [parameter])
+    ]
+
+    @functools.wraps(command)
+    def expanded(**values: Any) -> None:
+        given = Overrides(**{field.name: values.pop(field.name) for field in fields(Overrides)})
+        command(given=given, **values)
+
+    expanded.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    expanded.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return expanded

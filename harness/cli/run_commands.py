@@ -7,17 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.errors import FINE, INTERRUPTED, UNEXPECTED_VERDICT, BadInput, lines_and_code, tell
-from harness.cli.options import (
-    DataOption,
-    JsonOption,
-    RecipeOption,
-    SeedOption,
-    SetOption,
-    SpecArgument,
-    SuiteOption,
-    VariantOption,
-    overrides,
-)
+from harness.cli.options import JsonOption, Overrides, SpecArgument, with_overrides
 from harness.cli.output import write_json
 from harness.cli.progress import checking_progress
 from harness.cli.verdicts import tell_verdicts
@@ -38,14 +28,11 @@ RunsOption = Annotated[Path, typer.Option("--runs", metavar="DIR", help="The fol
 AimOption = Annotated[bool, typer.Option("--aim/--no-aim", help="Also track with Aim, in the folder of all runs.")]
 
 
+@with_overrides
 def train(
     spec: SpecArgument,
-    variant: VariantOption = None,
-    recipe: RecipeOption = None,
-    data: DataOption = None,
-    suite: SuiteOption = None,
-    seed: SeedOption = None,
-    sets: SetOption = None,
+    *,
+    given: Overrides,
     runs: RunsOption = RUNS,
     aim: AimOption = True,
     check: Annotated[bool, typer.Option("--check/--no-check", help="Try the suite's properties afterwards.")] = True,
@@ -73,8 +60,7 @@ def train(
     """
     without_foreign_warnings()
     require_folder_of(json_file)
-    changes = overrides(variant=variant, recipe=recipe, data=data, suite=suite, seed=seed, sets=sets)
-    experiment = load_experiment(spec, changes)
+    experiment = load_experiment(spec, given.changes())
     faults = None if inject is None else load(inject, "faults")
     if resume is None and (allow_changes or checkpoint != LAST):
         raise BadInput(f"{'--allow-changes' if allow_changes else '--checkpoint'}: only goes with --resume RUN")
@@ -101,9 +87,7 @@ def trained(experiment: ExperimentSpec, runs: Path, *, aim: bool, faults: Faults
     from harness.tampering import Tampering
 
     def began(run: "Run") -> None:
-        say(_intention(experiment))
-        tell(_doubts(experiment))
-        say(f"run folder: {run.path}")
+        _announce(experiment, f"run folder: {run.path}")
 
     run = train_run(
         experiment,
@@ -147,9 +131,7 @@ def _resume(experiment: ExperimentSpec, path: Path, checkpoint: str, *, aim: boo
     from harness.resuming import resume_run
 
     def began(run: "Run") -> None:
-        say(_intention(experiment))
-        tell(_doubts(experiment))
-        say(f"goes on at step {run.manifest['resumed'][-1]['from_step']}: {run.path}")
+        _announce(experiment, f"goes on at step {run.manifest['resumed'][-1]['from_step']}: {run.path}")
 
     run = resume_run(
         path,
@@ -162,6 +144,13 @@ def _resume(experiment: ExperimentSpec, path: Path, checkpoint: str, *, aim: boo
         began=began,
     )
     return _told(run)
+
+
+def _announce(experiment: ExperimentSpec, place: str) -> None:
+    """What is about to be trained, before the first step."""
+    say(_intention(experiment))
+    tell(_doubts(experiment))
+    say(place)
 
 
 def _told(run: "Run") -> "Run":

@@ -9,19 +9,7 @@ import typer
 from harness.certificate_schema import SCHEMA, certificate_is_fresh, write_schema
 from harness.cli.cost_tables import print_costs, print_measured
 from harness.cli.errors import BAD_INPUT, FINE, UNEXPECTED_VERDICT, BadInput, tell
-from harness.cli.options import (
-    DataOption,
-    JsonOption,
-    KindArgument,
-    KindOption,
-    RecipeOption,
-    SeedOption,
-    SetOption,
-    SpecArgument,
-    SuiteOption,
-    VariantOption,
-    overrides,
-)
+from harness.cli.options import JsonOption, KindArgument, KindOption, Overrides, SpecArgument, with_overrides
 from harness.cli.output import console, print_table, write_json
 from harness.costs import Costs
 from specs import ExperimentSpec, SpecError, VariantSpec, load, shipped_names
@@ -50,15 +38,12 @@ def list_specs(kind: KindArgument = None, json_file: JsonOption = None) -> None:
     write_json(json_file, rows)
 
 
+@with_overrides
 def show(
     spec: SpecArgument,
     kind: KindOption = None,
-    variant: VariantOption = None,
-    recipe: RecipeOption = None,
-    data: DataOption = None,
-    suite: SuiteOption = None,
-    seed: SeedOption = None,
-    sets: SetOption = None,
+    *,
+    given: Overrides,
     measure: Annotated[
         bool, typer.Option("--measure", help="Train a few steps, leaving nothing behind, and say how long all take.")
     ] = False,
@@ -70,8 +55,7 @@ def show(
 
     Example: cortexzoo show cortexgpt-stable --set recipe.steps=100
     """
-    changes = overrides(variant=variant, recipe=recipe, data=data, suite=suite, seed=seed, sets=sets)
-    loaded = load_with_origins(spec, kind, changes)
+    loaded = load_with_origins(spec, kind, given.changes())
     if measure and not isinstance(loaded.spec, ExperimentSpec):
         raise BadInput(f"--measure: only an experiment can be trained, got the {loaded.kind} {loaded.spec.name}")
     out = console()

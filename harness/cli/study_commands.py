@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.errors import BadInput
-from harness.cli.options import JobsOption, JsonOption, RecipeOption, SetOption, SpecArgument, overrides
+from harness.cli.options import JobsOption, JsonOption, Overrides, RecipeOption, SetOption, SpecArgument
 from harness.cli.output import print_table, write_json
 from harness.cli.run_commands import RUNS, RunsOption, require_folder_of, say, without_foreign_warnings
 
@@ -95,7 +95,7 @@ def ablate(
     require_folder_of(json_file)
     _refuse_sets(sets, ("seed",), "ablate chooses it")
     with runs_progress("ablate") as done:
-        worths = train_all(spec, overrides(recipe=recipe, sets=sets), seeds, runs, jobs, only or (), done)
+        worths = train_all(spec, Overrides(recipe=recipe, sets=sets).changes(), seeds, runs, jobs, only or (), done)
     whole, *others = worths
     print_table(
         ("without", "held-out loss", "worth", "loss ratio", "smallest gate share", "gave up"),
