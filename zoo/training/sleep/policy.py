@@ -153,7 +153,7 @@ class Sleep(Policy):
             weights.restore(trainer.model)
             return None
         after = self.score(trainer)
-        reason = objection(self.spec.acceptance, self.reference, after)
+        reason = objection(self.spec.acceptance, self.reference, before, after)
         if reason is not None:
             weights.restore(trainer.model)
         made = night.updates

@@ -20,20 +20,26 @@ class Score:
         return asdict(self)
 
 
-def objection(acceptance: AcceptanceSpec, reference: Score, score: Score) -> str | None:
-    """Why a sleep that ended with `score` must be taken back, `reference` before the first one; None: it may stay."""
-    if not math.isfinite(score.loss):
-        return f"the held-out loss is {score.loss}"
-    match acceptance:
-        case AcceptAlways():
-            return None
-        case AcceptHeldOut(max_loss_ratio=ratio, max_recall_drop=drop):
-            highest = ratio * reference.loss
-            if not score.loss <= highest:
-                return f"the held-out loss is {score.loss:.6g}, at most {highest:.6g} is allowed"
-            if score.recall is None or reference.recall is None:
-                return None
-            lowest = reference.recall - drop
-            if not score.recall >= lowest:
-                return f"recall is {score.recall:.6g}, at least {lowest:.6g} is required"
-            return None
+def objection(acceptance: AcceptanceSpec, first: Score, before: Score, after: Score) -> str | None:
+    """Why a sleep that ended with the score `after` must be taken back; None: it may stay.
+
+    It must hold against `first`, from before the run's first sleep, so that no harm adds up over many, and against
+    `before`, from right before this one, so that it cannot undo what was learnt since the first.
+    """
+    if not math.isfinite(after.loss):
+        return f"the held-out loss is {after.loss}"
+    if isinstance(acceptance, AcceptAlways):
+        return None
+    return _harm(acceptance, first, after) or _harm(acceptance, before, after)
+
+
+def _harm(bounds: AcceptHeldOut, reference: Score, score: Score) -> str | None:
+    highest = bounds.max_loss_ratio * reference.loss
+    if not score.loss <= highest:
+        return f"the held-out loss is {score.loss:.6g}, at most {highest:.6g} is allowed"
+    if score.recall is None or reference.recall is None:
+        return None
+    lowest = reference.recall - bounds.max_recall_drop
+    if not score.recall >= lowest:
+        return f"recall is {score.recall:.6g}, at least {lowest:.6g} is required"
+    return None
