@@ -111,7 +111,7 @@ def ablate(
             for worth in (whole, *sorted(others, key=lambda worth: -worth.final_loss))
         ],
     )
-    say("worth: how much the held-out loss rises without it, in nats a byte")
+    say("worth: how much the held-out loss rises without it, in nats a token")
     write_json(json_file, to_json_value({"seeds": seeds, "rows": [worth.as_json() for worth in worths]}))
 
 

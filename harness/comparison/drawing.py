@@ -88,7 +88,7 @@ def _losses(comparison: Comparison) -> Figure:
     _lines(training, comparison.sides, "train/loss", window=SMOOTHED_OVER)
     training.set_title(f"Training loss, mean over {SMOOTHED_OVER} steps")
     for axes in (held_out, training):
-        axes.set_ylabel("nats a byte")
+        axes.set_ylabel("nats a token")
     held_out.legend(loc="best")
     return figure
 

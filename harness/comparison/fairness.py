@@ -3,15 +3,17 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from harness.comparison.differences import ABSENT, flattened
 from harness.comparison.entrants import Entrant, Incomparable
 from harness.comparison.reading import Record
 from specs import ExperimentSpec
 from specs.base import without_documentation
 
 ALLOW = "--allow-different"
+DATA_SHOWN = 3
+"""Of values that differ between data; how many more there are is said."""
 
 FACTS: dict[str, Callable[[ExperimentSpec], Any]] = {
-    "data": lambda e: {k: v for k, v in without_documentation(e.data.model_dump(mode="json")).items() if k != "name"},
     "steps": lambda e: e.recipe.steps,
     "sequences a step": lambda e: f"{e.recipe.accumulation} × {e.recipe.batch_size}",
     "sequence length": lambda e: e.recipe.sequence_length,
@@ -22,7 +24,8 @@ FACTS: dict[str, Callable[[ExperimentSpec], Any]] = {
 
 def differences(entrants: Sequence[Entrant]) -> list[str]:
     """What is not equal, one phrase each, as in `steps differ (500 for a, 300 for b)`."""
-    found = [
+    found = _data_differences(entrants)
+    found += [
         _phrase(name, {entrant.label: fact(entrant.experiment) for entrant in entrants})
         for name, fact in FACTS.items()
         if len({str(fact(entrant.experiment)) for entrant in entrants}) > 1
@@ -48,6 +51,19 @@ def require_equal(found: Sequence[str], allowed: bool) -> None:
         raise Incomparable(f"not compared: {'; '.join(found)} ({ALLOW} compares all the same)")
 
 
+def _data_differences(entrants: Sequence[Entrant]) -> list[str]:
+    """Of data of one family the values that differ, by path; of several families their names."""
+    data = {entrant.label: entrant.experiment.data for entrant in entrants}
+    if len({spec.family for spec in data.values()}) > 1:
+        return [_phrase("data", {label: spec.name for label, spec in data.items()})]
+    flat = {label: flattened(without_documentation(spec.model_dump(mode="json"))) for label, spec in data.items()}
+    paths = dict.fromkeys(path for values in flat.values() for path in values if path != "name")
+    sides = {path: {label: values.get(path, ABSENT) for label, values in flat.items()} for path in paths}
+    found = [_phrase(f"data.{path}", side) for path, side in sides.items() if len(set(map(str, side.values()))) > 1]
+    more = len(found) - DATA_SHOWN
+    return found if more <= 0 else [*found[:DATA_SHOWN], f"{more} more values of the data differ"]
+
+
 def _phrase(name: str, values: dict[str, Any]) -> str:
-    verb = "differs" if name == "sequence length" else "differ"
+    verb = "differs" if name == "sequence length" or "." in name else "differ"
     return f"{name} {verb} ({', '.join(f'{value} for {label}' for label, value in values.items())})"

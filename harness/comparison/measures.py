@@ -93,14 +93,14 @@ def _recall(record: Record) -> float | None:
     return None if by_gap is None else 100 * float(by_gap[max(by_gap, key=int)])
 
 
-FINAL_LOSS = Measure("held-out loss, last", "nats a byte", _held_out, "lower")
+FINAL_LOSS = Measure("held-out loss, last", "nats a token", _held_out, "lower")
 LOSS_RATIO = Measure("loss ratio", "", _summary("loss_ratio"), "lower")
-SPEED = Measure("speed", "bytes a second", _summary("tokens_per_second"), "higher", 0)
+SPEED = Measure("speed", "tokens a second", _summary("tokens_per_second"), "higher", 0)
 RECALL = Measure("answers right, longest gap", "%", _recall, "higher", 1)
 
 FIXED = (
     FINAL_LOSS,
-    Measure("held-out loss, best", "nats a byte", _best, "lower"),
+    Measure("held-out loss, best", "nats a token", _best, "lower"),
     LOSS_RATIO,
     Measure("loss spikes", "a run", _spikes, "lower", 1),
     Measure("refused steps", "a run", _summary("steps_refused"), "lower", 1),

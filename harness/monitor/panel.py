@@ -35,7 +35,7 @@ def _head(view: RunView, width: int) -> list[Text]:
     title.append(view.status, STATUS.get(view.status, CARE))
     pace = f" step {view.step:,} of {view.steps:,}"
     speed = view.last.get("train/tokens_per_second")
-    facts = [f"{speed:,.0f} bytes a second"] if speed is not None else []
+    facts = [f"{speed:,.0f} tokens a second"] if speed is not None else []
     if (left := view.seconds_left) is not None:
         facts.append(f"{_clock(left)} left")
     return [

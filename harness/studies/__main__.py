@@ -6,6 +6,7 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -22,8 +23,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 
+from harness.cli.output import print_table
 from harness.run_folder import Run, RunFolderError
 from harness.studies import learning, recall, sleep, swings
 from harness.studies.cells import run_cells
@@ -86,6 +87,7 @@ def of_sleep(
     kl_weight: Annotated[float, typer.Option(min=0, help="Of the sleeps.")] = 0.0,
     ewc_weight: Annotated[float, typer.Option(min=0, help="Of the sleeps.")] = 0.0,
     sequences: Annotated[int, typer.Option(min=1, help="Held-out sequences that are scored after every sleep.")] = 32,
+    gaps: Annotated[str, typer.Option(help="Of a task: gaps to score and dream of, with commas; else all.")] = "",
     checkpoint: Annotated[str, typer.Option(help="Which of the run's checkpoints sleeps.")] = "best",
     picture: Annotated[Path | None, typer.Option(help="Also draw the curves into this PNG.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write every score as JSON.")] = None,
@@ -96,20 +98,24 @@ def of_sleep(
         raise typer.BadParameter(f"--kinds {unknown[0]}: must be of {', '.join(sleep.KINDS)}")
     if learning_rate <= 0:
         raise typer.BadParameter(f"--learning-rate must be > 0, got {learning_rate:g}")
+    if not all(gap.isdigit() for gap in gaps.split(",") if gaps):
+        raise typer.BadParameter(f"--gaps must be whole numbers with commas, as in 4,16, got {gaps!r}")
     changes = {"learning_rate": learning_rate, "kl_weight": kl_weight, "ewc_weight": ewc_weight}
+    chosen = tuple(dict.fromkeys(int(gap) for gap in gaps.split(",") if gaps))
+    setting = sleep.Setting(changes, sequences, chosen, checkpoint)
     tracks = []
     try:
         found = Run.open(run)
         for kind, gated in product(wanted, (False, True)):
             with _progress(f"{kind}, {'gated' if gated else 'no gate'}") as progress:
                 slept = partial(_advance, progress, progress.add_task(kind, total=sleeps))
-                tracks.append(sleep.follow(found, kind, gated, sleeps, changes, sequences, checkpoint, slept))
+                tracks.append(sleep.follow(found, kind, gated, sleeps, setting, slept))
     except (RunFolderError, TrainingError, DataError) as problem:
         raise typer.BadParameter(in_one_line(problem)) from None
     header, *rows = sleep.table(tracks)
     _show(header, rows, sleep.findings(tracks))
     if json_file is not None:
-        circumstances = {"run": found.path.name, "experiment": found.spec.name, "sequences": sequences, **changes}
+        circumstances = {"run": found.path.name, "experiment": found.spec.name, **asdict(setting)}
         json_file.write_text(sleep.as_json(tracks, circumstances), encoding="utf-8")
     if picture is not None:
         sleep.draw(tracks, picture)
@@ -126,13 +132,8 @@ def _advance(progress: Progress, task: TaskID, done: int) -> None:
 
 def _show(header: Sequence[str], rows: Iterable[Sequence[str]], findings: Sequence[str]) -> None:
     """The table and what it says."""
-    console = Console()
-    shown = Table(*header)
-    for row in rows:
-        shown.add_row(*row)
-    console.print(shown)
-    for line in findings:
-        console.print(line)
+    print_table(header, rows)
+    print("", *findings, sep="\n")
 
 
 def _write_section(page: Path, study: str, seeds: int, table: list[tuple[str, ...]], findings: list[str]) -> None:

@@ -1,23 +1,25 @@
 """What many sleeps in a row do to a trained run: every kind, with its acceptance gate and without."""
 
 import json
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from harness.plots import STYLE
 from harness.run_folder import CHECKPOINTS, Run
 from specs import ExperimentSpec
-from specs.guards import NoRecovery, NoSpikeDetection
+from specs.objective import Recall, Stage
 from specs.sleep import AcceptAlways, AcceptHeldOut, Dreaming, GeneratedSleep, NoiseSleep, ReplaySleep
 from zoo.build import build_trainer
+from zoo.data.errors import DataError
 from zoo.training.loop import Trainer
-from zoo.training.policy import Policy, Step
+from zoo.training.policy import Step
 from zoo.training.sleep.policy import Sleep
 from zoo.training.sleep.score import Score
 
@@ -41,6 +43,8 @@ class Track:
     accepted: int = 0
     updates_taken: int = 0
     updates_refused: int = 0
+    frozen_changed: int = 0
+    """Tensors that may not be trained, such as a base's, whose bits are others after the last sleep."""
 
     @property
     def label(self) -> str:
@@ -48,37 +52,31 @@ class Track:
         return f"{self.kind}, {'gated' if self.gated else 'no gate'}"
 
 
-class OnlyLooked(Policy):
-    """Offers every batch to the reservoir and refuses the step: examples are seen, and nothing is trained."""
+@dataclass(frozen=True)
+class Setting:
+    """What the sleeps of a study share."""
 
-    name = "harness_only_looked"
-
-    def __init__(self, sleep: Sleep) -> None:
-        self.sleep = sleep
-
-    def batch_ready(self, trainer: Trainer, step: Step) -> None:
-        self.sleep.keep_examples(trainer, step)
-        step.refuse("only looked at")
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """Values of the sleep's spec."""
+    sequences: int = 32
+    """Held-out sequences that are scored; of a task, documents of each gap."""
+    gaps: tuple[int, ...] = ()
+    """Of a task: the gaps that are scored and, in a replay, dreamt of; none: those that were trained on."""
+    checkpoint: str = "best"
 
 
 def follow(
-    run: Run,
-    kind: str,
-    gated: bool,
-    sleeps: int,
-    changes: dict[str, Any],
-    sequences: int,
-    checkpoint: str = "best",
-    slept: Callable[[int], None] = lambda _: None,
+    run: Run, kind: str, gated: bool, sleeps: int, setting: Setting, slept: Callable[[int], None] = lambda _: None
 ) -> Track:
     """Let the run's model sleep `sleeps` times in a row, with no training in between; `slept` hears of each.
 
-    `changes` are values of the sleep's spec; `sequences` held-out sequences are scored. What stands is scored after
-    every sleep: where one was undone, the score before it. Raises `CheckpointError`, `DataError`.
+    What stands is scored after every sleep: where one was undone, the score before it. Raises `CheckpointError`,
+    `DataError`.
     """
-    trainer = sleeper(run, kind, gated, changes, sequences, checkpoint)
+    trainer = sleeper(run, kind, gated, setting)
     sleep = trainer.built_in.sleep
     assert sleep is not None
+    frozen = {name: tensor.clone() for name, tensor in _frozen(trainer)}
     standing = sleep.score(trainer)
     track = Track(kind, gated, [standing])
     for number in range(1, sleeps + 1):
@@ -90,21 +88,25 @@ def follow(
         track.updates_taken += done.updates_taken
         track.updates_refused += done.updates_refused
         slept(number)
+    track.frozen_changed = sum(not torch.equal(tensor, frozen[name]) for name, tensor in _frozen(trainer))
     return track
 
 
-def sleeper(
-    run: Run, kind: str, gated: bool, changes: dict[str, Any], sequences: int, checkpoint: str = "best"
-) -> Trainer:
-    """A trainer with the run's weights and memory, whose reservoir has seen training examples and that never trains."""
-    spec: Dreaming = KINDS[kind](**changes, acceptance=AcceptHeldOut() if gated else AcceptAlways())
-    trainer = build_trainer(_that_only_sleeps(run.spec, spec, sequences))
-    trainer.load(run.path / CHECKPOINTS / checkpoint, changed=True)
+def sleeper(run: Run, kind: str, gated: bool, setting: Setting) -> Trainer:
+    """A trainer with the run's weights and memory, whose reservoir has seen training examples and that never trains.
+
+    Raises `DataError` where gaps are asked for and the run's data has none, or they are out of reach.
+    """
+    spec: Dreaming = KINDS[kind](**setting.changes, acceptance=AcceptHeldOut() if gated else AcceptAlways())
+    trainer = build_trainer(_with_sleep(run.spec, spec, setting))
+    trainer.load(run.path / CHECKPOINTS / setting.checkpoint, changed=True)
     sleep = trainer.built_in.sleep
     assert sleep is not None
     sleep.load_state_dict(Sleep(spec, run.spec.seed, sleep.score).state_dict())
-    trainer.policies.insert(0, OnlyLooked(sleep))
-    trainer.run()
+    first = trainer.position + 1
+    for number in range(first, first + spec.reservoir):  # each step has at least one example
+        examples = trainer.objective.examples(number)
+        sleep.keep_examples(trainer, Step(number, tokens=examples.tokens, scored=examples.scored))
     return trainer
 
 
@@ -134,6 +136,8 @@ def findings(tracks: Sequence[Track]) -> list[str]:
         worst = {t.gated: max(_ratio(t, n) for n in range(len(t.scores))) for t in tracks if t.kind == kind}
         told = [f"{ratio:.3f} × {'with' if gated else 'without'} the gate" for gated, ratio in worst.items()]
         lines.append(f"{kind}: the highest held-out loss of any moment is {' and '.join(told)}.")
+    if changed := [track.label for track in tracks if track.frozen_changed]:
+        lines.append(f"Frozen weights were changed by {', '.join(changed)}.")
     return lines
 
 
@@ -148,6 +152,7 @@ def as_json(tracks: Sequence[Track], circumstances: dict[str, Any]) -> str:
             "accepted": track.accepted,
             "updates_taken": track.updates_taken,
             "updates_refused": track.updates_refused,
+            "frozen_changed": track.frozen_changed,
         }
         for track in tracks
     ]
@@ -174,17 +179,21 @@ def draw(tracks: Sequence[Track], path: Path) -> None:
         figure.savefig(path, dpi=90)
 
 
-def _that_only_sleeps(experiment: ExperimentSpec, spec: Dreaming, sequences: int) -> ExperimentSpec:
-    """With as many steps more as fill the reservoir, none of which will be due for a sleep or measured."""
-    recipe = experiment.recipe
-    steps = recipe.steps + math.ceil(spec.reservoir / (recipe.batch_size * recipe.accumulation))
-    seldom = {"probe_every": steps + 1, "validate_every": steps + 1, "checkpoint_every": steps + 1}
+def _frozen(trainer: Trainer) -> list[tuple[str, Tensor]]:
+    return [(name, weight.detach()) for name, weight in trainer.model.named_parameters() if not weight.requires_grad]
+
+
+def _with_sleep(experiment: ExperimentSpec, spec: Dreaming, setting: Setting) -> ExperimentSpec:
+    recipe, objective = experiment.recipe, experiment.recipe.objective
+    if setting.gaps:
+        if not isinstance(objective, Recall):
+            raise DataError(f"--gaps: only a task has gaps, and {experiment.name} trains on text")
+        stage = Stage(gaps=setting.gaps, tokens_per_step=objective.stages[0].tokens_per_step)
+        objective = objective.model_copy(update={"stages": (stage,)})
     update = {
-        "steps": steps,
-        "sleep": spec.model_copy(update={"every": steps + 1}),
-        "spikes": NoSpikeDetection(),
-        "recovery": NoRecovery(),
-        "monitor": recipe.monitor.model_copy(update={**seldom, "validation_sequences": sequences}),
+        "objective": objective,
+        "sleep": spec,
+        "monitor": recipe.monitor.model_copy(update={"validation_sequences": setting.sequences}),
     }
     return experiment.model_copy(update={"recipe": recipe.model_copy(update=update)})
 

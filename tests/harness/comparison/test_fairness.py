@@ -24,12 +24,17 @@ def test_other_models_recipes_and_suites_are_fair() -> None:
         ("recipe.sequence_length=64", "sequence length differs (128 for a, 64 for b)"),
         ("recipe.batch_size=4", "sequences a step differ (1 × 8 for a, 1 × 4 for b)"),
         ("recipe.monitor.validation_sequences=9", "held-out sequences differ (all for a, 9 for b)"),
-        ("data.validation_fraction=0.2", "data differ ("),
+        ("data.validation_fraction=0.2", "data.validation_fraction differs (0.1 for a, 0.2 for b)"),
     ],
 )
 def test_each_difference_is_said(change: str, said: str) -> None:
     (found,) = differences([entrant("a"), entrant("b", change)])
     assert said in found
+
+
+def test_data_of_another_family_are_told_by_name() -> None:
+    other = Entrant("b", (load_experiment("cortex-v2-hybrid"),), ())
+    assert "data differ (pydoc-topics for a, kv-tokens-far for b)" in differences([entrant("a"), other])
 
 
 def test_the_name_of_the_data_is_no_difference() -> None:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from harness.run_folder import CHECKPOINTS, Run
 from harness.studies import sleep
 from harness.studies.__main__ import app
-from harness.studies.sleep import Track
+from harness.studies.sleep import Setting, Track
 from tests.harness.trained import train_small
 from zoo.training.checkpoints import CheckpointReader
 from zoo.training.sleep.score import Score
@@ -24,7 +24,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_the_sleeper_has_the_runs_weights_and_has_only_looked_at_examples(run: Run) -> None:
-    trainer = sleep.sleeper(run, "replay", True, dict(QUICK), sequences=4)
+    trainer = sleep.sleeper(run, "replay", True, Setting(QUICK, sequences=4))
     saved = CheckpointReader(run.path / CHECKPOINTS / "best")
     weights = saved.tensors("model")
     assert all(torch.equal(tensor, weights[name]) for name, tensor in trainer.model.state_dict().items())
@@ -39,8 +39,8 @@ def test_the_sleeper_has_the_runs_weights_and_has_only_looked_at_examples(run: R
 def test_what_stands_is_followed(kind: str, run: Run) -> None:
     changes = {**QUICK, "learning_rate": 0.03} | ({} if kind == "replay" else {"length": 6})
     heard: list[int] = []
-    free = sleep.follow(run, kind, False, 4, dict(changes), 4, slept=heard.append)
-    gated = sleep.follow(run, kind, True, 4, dict(changes), 4)
+    free = sleep.follow(run, kind, False, 4, Setting(changes, sequences=4), slept=heard.append)
+    gated = sleep.follow(run, kind, True, 4, Setting(changes, sequences=4))
     assert heard == [1, 2, 3, 4]
     assert len(free.scores) == len(gated.scores) == 5
     assert (free.accepted, free.updates_taken, free.updates_refused) == (4, 8, 0)
@@ -88,6 +88,8 @@ def test_the_command_writes_what_it_shows(run: Run, tmp_path: Path) -> None:
         (["RUN", "--kinds", "noise,nightmare"], "--kinds nightmare: must be of noise, replay, generated"),
         (["RUN", "--learning-rate", "0"], "--learning-rate must be > 0, got 0"),
         (["RUN", "--checkpoint", "none"], "is no checkpoint"),
+        (["RUN", "--gaps", "4,x"], "--gaps must be whole numbers with commas, as in 4,16, got '4,x'"),
+        (["RUN", "--gaps", "4"], "--gaps: only a task has gaps, and cortexgpt-stable trains on text"),
     ],
 )
 def test_a_mistake_is_told_without_a_traceback(arguments: list[str], said: str, run: Run) -> None:
