@@ -14,15 +14,16 @@ if TYPE_CHECKING:
     from zoo.training.loop import Trainer
 
 TOKENS_PER_SECOND = "train/tokens_per_second"
-WALL_CLOCK_METRICS = frozenset({TOKENS_PER_SECOND})
+SLEEP_SECONDS = "sleep/seconds"
+WALL_CLOCK_METRICS = frozenset({TOKENS_PER_SECOND, SLEEP_SECONDS})
 """Metrics that depend on the machine's speed: exempt from every claim of bitwise equality."""
 
 
 class Telemetry(Policy):
     """Adds the forward's readings, `train/<memory>_size` and tokens a second of the step, all processes together.
 
-    The clock runs from the ready batch to the taken step, consolidation and sleep included; probing, validation and
-    saving are left out.
+    The clock runs from the ready batch to the taken step, consolidation included; sleep, probing, validation and saving
+    are left out.
     """
 
     name = "telemetry"
@@ -42,7 +43,7 @@ class Telemetry(Policy):
 
     def step_taken(self, trainer: "Trainer", step: Step) -> None:
         assert step.tokens is not None
-        seconds = time.perf_counter() - self._began
+        seconds = time.perf_counter() - self._began - step.metrics.get(SLEEP_SECONDS, 0.0)
         tokens = step.tokens[..., 1:].numel() * trainer.ranks.count
         self.seconds += seconds
         self.tokens += tokens

@@ -1,5 +1,6 @@
 """When the model sleeps, whether the sleep may stay, and what is remembered of it."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import fmean
@@ -15,6 +16,7 @@ from zoo.training.sleep.night import Night
 from zoo.training.sleep.reservoir import Example, Reservoir
 from zoo.training.sleep.score import Score, objection
 from zoo.training.sleep.undo import StepBefore, Weights
+from zoo.training.telemetry import SLEEP_SECONDS
 
 if TYPE_CHECKING:
     from zoo.training.loop import Trainer
@@ -91,11 +93,13 @@ class Sleep(Policy):
         if self.spec.keeps_examples:
             self.keep_examples(trainer, step)
         if self._is_due(step):
+            began = time.perf_counter()
             slept = self.sleep(trainer)
             if slept is None:
                 self._undo(trainer)
             else:
                 self._record(trainer, step, slept)
+            step.metrics[SLEEP_SECONDS] = time.perf_counter() - began
             self.due = False
         self._before_step = None
 

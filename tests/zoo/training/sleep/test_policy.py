@@ -1,6 +1,7 @@
 """A sleep changes trainable weights and nothing else, counts what it did, and may stay only where it does no harm."""
 
 import math
+import time
 from typing import Any
 
 import pytest
@@ -96,6 +97,22 @@ def test_a_sleep_is_recorded_with_what_it_did() -> None:
     assert notes(trainer).column("sleep/updates_taken") == {4: 3, 8: 3, 12: 3}
     # Cross-entropy on random bytes of a model that knows no random bytes.
     assert all(loss > math.log(256) - 0.5 for loss in notes(trainer).column("sleep/loss").values())
+
+
+def test_time_asleep_is_told_apart_from_that_of_the_step() -> None:
+    trainer = sleeper(NOISE)
+    plain = sleep_of(trainer).score
+
+    def slow(trainer: Trainer) -> Score:
+        time.sleep(0.2)
+        return plain(trainer)
+
+    sleep_of(trainer).score = slow
+    began = time.perf_counter()
+    trainer.run()
+    asleep = notes(trainer).column("sleep/seconds")
+    assert set(asleep) == {4, 8, 12} and min(asleep.values()) > 0.4
+    assert trainer.built_in.telemetry.seconds + sum(asleep.values()) < time.perf_counter() - began
 
 
 def test_harm_is_measured_against_the_score_before_the_first_sleep_and_before_this_one() -> None:
