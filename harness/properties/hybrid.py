@@ -11,7 +11,7 @@ from harness.properties.base import Case, DoesNotApply, Finding, Property, findi
 from harness.properties.trainer import STEPS, Log, short, trainer_of
 from harness.subject import Subject, Tokens
 from specs.objective import Recall
-from zoo.models.frozen_base import FrozenBase
+from zoo.models.base import Base
 from zoo.models.hybrid.delta_memory import DeltaMemory
 from zoo.models.hybrid.model import Hybrid
 
@@ -62,7 +62,7 @@ def base_is_frozen(subject: Subject, case: Case) -> Finding:
     return finding("base_is_frozen", moved, reason, case)
 
 
-def base_logits(base: FrozenBase, tokens: Tokens, chunk_size: int) -> Float[Tensor, "batch time vocab"]:
+def base_logits(base: Base, tokens: Tokens, chunk_size: int) -> Float[Tensor, "batch time vocab"]:
     """What the base alone says of each chunk, without hooks or cache."""
     whole = tokens.shape[1] // chunk_size * chunk_size
     parts = [tokens[:, :whole].reshape(-1, chunk_size), tokens[:, whole:]]

@@ -24,14 +24,14 @@ from specs.backbone import (
     ScratchBackbone,
     TrainedBackbone,
 )
+from zoo.models.base import Base
 from zoo.models.errors import BackboneError
-from zoo.models.frozen_base import FrozenBase
 from zoo.models.meta_device import note_what_creates_tensors
 from zoo.models.network import hub_is_reachable
 from zoo.models.trained_base import trained_weights
 
 
-def load_backbone(spec: BackboneSpec) -> FrozenBase:
+def load_backbone(spec: BackboneSpec) -> Base:
     """The base that a spec names; under `torch.device("meta")` its shapes only, without file or network.
 
     torch's generators are left as they were, but for one from scratch, whose weights come from them. Raises
@@ -41,22 +41,22 @@ def load_backbone(spec: BackboneSpec) -> FrozenBase:
         return _scratch(spec)
     with torch.random.fork_rng():
         if torch.get_default_device().type == "meta":
-            return _freeze(_empty_network(spec.architecture), spec.kind)
+            return _base_of(_empty_network(spec.architecture), spec.kind)
         match spec:
             case TrainedBackbone():
-                return _freeze(_trained(spec), f"trained base {spec.hash()}")
+                return _base_of(_trained(spec), f"trained base {spec.hash()}")
             case HubBackbone(id=name):
                 where: dict[str, Any] = {"revision": spec.revision, "local_files_only": not hub_is_reachable()}
-                return _freeze(_pretrained(name, spec.architecture, spec.dtype, **where), name)
+                return _base_of(_pretrained(name, spec.architecture, spec.dtype, **where), name)
             case FolderBackbone(path=path):
                 if not (Path(path) / "config.json").is_file():
                     raise BackboneError(f"{path}: must be a folder with config.json and safetensors, as a download has")
-                return _freeze(_pretrained(path, spec.architecture, spec.dtype), path)
+                return _base_of(_pretrained(path, spec.architecture, spec.dtype), path)
             case GGUFBackbone(path=path):
-                return _freeze(_gguf(Path(path), spec.architecture, spec.dtype), path)
+                return _base_of(_gguf(Path(path), spec.architecture, spec.dtype), path)
             case PackagedBackbone():
                 name = f"{spec.package}/{spec.file}"
-                return _freeze(_gguf(_packaged_file(spec), spec.architecture, spec.dtype), name)
+                return _base_of(_gguf(_packaged_file(spec), spec.architecture, spec.dtype), name)
 
 
 def load_tokenizer(spec: BackboneSpec) -> Any:
@@ -79,21 +79,21 @@ def load_tokenizer(spec: BackboneSpec) -> Any:
         return AutoTokenizer.from_pretrained(source, **where)
 
 
-def random_backbone(architecture: ArchitectureSpec, seed: int = 0) -> FrozenBase:
+def random_backbone(architecture: ArchitectureSpec, seed: int = 0) -> Base:
     """A base with fresh weights: of no use for language, enough for everything that holds for any weights."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return _freeze(_empty_network(architecture), f"random base of seed {seed}")
+        return _base_of(_empty_network(architecture), f"random base of seed {seed}")
 
 
-def _freeze(network: nn.Module, name: str, *, learns: bool = False) -> FrozenBase:
+def _base_of(network: nn.Module, name: str, *, learns: bool = False) -> Base:
     from transformers import DynamicCache
 
-    return FrozenBase.of(network, name, DynamicCache, learns=learns)
+    return Base.of(network, name, DynamicCache, learns=learns)
 
 
-def _scratch(spec: ScratchBackbone) -> FrozenBase:
-    return _freeze(_empty_network(spec.architecture, spec.init_std), "base from scratch", learns=True)
+def _scratch(spec: ScratchBackbone) -> Base:
+    return _base_of(_empty_network(spec.architecture, spec.init_std), "base from scratch", learns=True)
 
 
 def _trained(spec: TrainedBackbone) -> nn.Module:

@@ -25,8 +25,8 @@ from specs.hybrid import HybridSpec
 from specs.parameters import base_parameter_count
 from zoo.build import build_model
 from zoo.models.backbones import load_backbone, random_backbone
+from zoo.models.base import Base
 from zoo.models.errors import BackboneError
-from zoo.models.frozen_base import FrozenBase
 from zoo.models.hybrid.model import Hybrid
 
 SMALL = Qwen2Architecture(hidden_size=16, num_heads=2, num_kv_heads=1, intermediate_size=24)
@@ -111,11 +111,11 @@ def test_a_folder_that_is_damaged_is_told_in_one_line(folder: Path) -> None:
 
 def test_a_layout_without_the_needed_parts_is_refused_by_their_names() -> None:
     with pytest.raises(BackboneError, match=r"it lacks decoder layers \(model.layers or transformer.h\): use a base"):
-        FrozenBase.of(nn.Linear(1, 1), "mine", dict)
+        Base.of(nn.Linear(1, 1), "mine", dict)
     network, network.transformer = nn.Module(), nn.Module()
     network.transformer.h = nn.ModuleList([nn.Identity()])
     with pytest.raises(BackboneError, match=r"lacks a norm before attention in layer 0 .*; attention in layer 0 \("):
-        FrozenBase.of(network, "mine", dict)
+        Base.of(network, "mine", dict)
 
 
 def test_a_random_base_follows_from_its_seed() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from specs.hybrid import HybridSpec
-from zoo.models.frozen_base import FrozenBase
+from zoo.models.base import Base
 from zoo.models.hybrid.block import FAST_WEIGHTS, WINDOW, Sidecar
 from zoo.models.hybrid.state import HybridState, SidecarState
 from zoo.models.interface import MemoryLanguageModel, ModelOutput
@@ -54,7 +54,7 @@ class Hybrid(MemoryLanguageModel[HybridState]):
     switches = (FAST_WEIGHTS, WINDOW)
     state_carries_gradient = True
 
-    def __init__(self, spec: HybridSpec, base: FrozenBase) -> None:
+    def __init__(self, spec: HybridSpec, base: Base) -> None:
         super().__init__()
         self.spec = spec
         self.base = base

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zoo.models.frozen_base import BaseCache
+from zoo.models.base import BaseCache
 from zoo.models.interface import MemoryState
 from zoo.ops.sliding_window import WindowState
 

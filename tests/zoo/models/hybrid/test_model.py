@@ -21,7 +21,7 @@ from specs.recipe import AdamWSpec, RateFactors
 from tests.tolerances import SIDECAR_SPLIT
 from tests.zoo.models.hybrid.tiny import ARCHITECTURE, CHUNK, relative_error, some_tokens, tiny_hybrid, tiny_spec
 from zoo.models.backbones import random_backbone
-from zoo.models.frozen_base import content_hash
+from zoo.models.base import content_hash
 from zoo.models.hybrid.model import Hybrid
 from zoo.models.hybrid.state import HybridState
 from zoo.training.errors import CheckpointError

@@ -25,7 +25,7 @@ Edit = Callable[[int, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class FrozenBase:
+class Base:
     """A causal language model without dropout or memory of its own, which never changes unless it `learns`.
 
     It is no torch module, so that whatever holds it neither counts, trains nor saves its parameters by accident.
@@ -44,7 +44,7 @@ class FrozenBase:
     """Its weights take gradients."""
 
     @classmethod
-    def of(cls, network: nn.Module, name: str, new_cache: Callable[[], Any], *, learns: bool = False) -> "FrozenBase":
+    def of(cls, network: nn.Module, name: str, new_cache: Callable[[], Any], *, learns: bool = False) -> "Base":
         """Freeze `network` unless it `learns`. Raises `BackboneError` naming what sidecars need and it has not."""
         place = next((place for place in LAYER_PLACES if _part(network, place) is not None), None)
         layers = () if place is None else tuple(_part(network, place))
