@@ -15,6 +15,7 @@ from specs.recipe import AtRandom, EveryInterval, RecipeSpec
 from specs.task import TaskSpec
 from zoo.build import build_trainer
 from zoo.training.loop import Trainer
+from zoo.training.signals import signals_left_alone
 
 WARM = 2
 """Steps that are not timed: the first ones ask the system for memory."""
@@ -76,7 +77,8 @@ def calibrate(experiment: ExperimentSpec) -> Calibration:
     trainer = build_trainer(_longest_steps(experiment.model_copy(update={"recipe": short})), recorder=clock)
     start = time.perf_counter() - began
     _fill_halfway(trainer, recipe)
-    trainer.run()
+    with signals_left_alone():
+        trainer.run()
     spans = [after - before for before, after in pairwise(clock.stamps)]
     step = fmean(spans[WARM - 1 : WARM - 1 + timed])
     return Calibration(

@@ -17,6 +17,7 @@ from harness.tracking.base import in_one_line
 from harness.verdict import Certificate, Judgement
 from specs import SuiteSpec
 from specs.suite import PROPERTIES, Check, PropertyName, Verdict
+from zoo.training.signals import signals_left_alone
 
 Watch = Callable[[Case], None]
 NO_SEARCH = Effort()
@@ -63,14 +64,16 @@ def judge(
     """
     began = time.perf_counter()
     trial = Trial(tested, check, subject, watch, effort.seed)
-    trial.run(effort)
+    with signals_left_alone():  # a training that was cut short would be judged as if it were whole
+        trial.run(effort)
     return replace(trial.judgement, seconds=round(time.perf_counter() - began, 3))
 
 
 def judge_case(tested: Property[SubjectT], check: Check, subject: SubjectT, case: Case) -> Judgement:
     """The verdict on one case alone."""
     trial = Trial(tested, check, subject, lambda _: None, 0)
-    trial.attempt(case)
+    with signals_left_alone():
+        trial.attempt(case)
     return trial.judgement
 
 

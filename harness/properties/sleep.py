@@ -26,6 +26,7 @@ from zoo.models.hybrid.model import Hybrid
 from zoo.models.interface import ModelOutput
 from zoo.training.guards.recovery_point import first_non_finite
 from zoo.training.loop import Trainer
+from zoo.training.objectives.base import HeldOutScore
 from zoo.training.policy import Policy, Step
 from zoo.training.sleep.policy import Sleep
 
@@ -35,6 +36,8 @@ LONGEST = 64
 ROWS = 2
 HELD_OUT = 16
 """Held-out sequences that a sleep is judged on."""
+RECALL_DROP = 0.02
+"""By so much of all answers a sleep may lower recall."""
 IMPOSSIBLE = AcceptHeldOut(max_loss_ratio=1e-6)
 """No sleep is accepted: what is left must be what was there before."""
 KINDS: dict[str, Dreaming] = {"noise": NoiseSleep(), "replay": ReplaySleep(), "generated": GeneratedSleep()}
@@ -49,8 +52,8 @@ class AroundSleep(Policy):
         self.sleep = sleep
         self.before: dict[str, Tensor] = {}
         self.after: dict[str, Tensor] = {}
-        self.losses = (math.nan, math.nan)
-        """Held-out losses before and after, measured by the harness."""
+        self.scores: list[HeldOutScore] = []
+        """Held out, before and after, measured by the harness and not by the sleep."""
         self.moved = 0
         """Updates after which the weights were others than before."""
         self.invalid: list[str] = []
@@ -67,7 +70,8 @@ class AroundSleep(Policy):
     def step_taken(self, trainer: Trainer, step: Step) -> None:
         if step.number == 1:
             self._between_updates(self.sleep.spec.steps, self.sleep.spec.steps)
-            self.after, self.losses = _look(trainer), (self.losses[0], _held_out(trainer))
+            self.after = _look(trainer)
+            self.scores.append(trainer.objective.held_out(trainer))
         elif not (math.isfinite(step.loss) and math.isfinite(step.gradient_norm)):
             self.invalid.append(f"step {step.number} after it has loss {step.loss}")
 
@@ -84,7 +88,7 @@ class AroundSleep(Policy):
 
     def _before_sleep(self, trainer: Trainer, step: Step) -> None:
         if step.number == 1:
-            self.losses = (_held_out(trainer), math.nan)
+            self.scores.append(trainer.objective.held_out(trainer))
             self.before = _look(trainer)
 
     def _between_updates(self, done: int, total: int) -> None:
@@ -145,16 +149,17 @@ def no_nan_after_sleep(subject: Subject, case: Case) -> Finding:
 
 
 def harm_cases(subject: Subject) -> Iterable[Case]:
-    """One that is refused whatever it did, then every kind with the bounds of the recipe, or else the usual ones."""
+    """One that is refused whatever it did, then every kind: as the recipe has it, or else as it is by default."""
     yield {"dreams": "noise", "acceptance": "impossible"}
     for kind in KINDS:
-        yield {"dreams": kind, "acceptance": "held_out"}
+        yield {"dreams": kind, "acceptance": "own"}
 
 
 def sleep_harms_nothing(subject: Subject, case: Case) -> Finding:
-    """Held-out loss after the sleep over that before; infinite where a sleep changed what it must not."""
-    acceptance = IMPOSSIBLE if text(case, "acceptance") == "impossible" else AcceptHeldOut()
-    trainer = sleeper(subject, _own_or_usual(subject, text(case, "dreams")), acceptance, steps=1)
+    """Held-out loss after the sleep over that before; infinite where recall fell, or what must not change did."""
+    spec = _own_or_usual(subject, text(case, "dreams"))
+    acceptance = IMPOSSIBLE if text(case, "acceptance") == "impossible" else spec.acceptance
+    trainer = sleeper(subject, spec, acceptance, steps=1)
     sleep = _sleep_of(trainer)
     around = AroundSleep(trainer, sleep)
     trainer.run()
@@ -168,10 +173,15 @@ def sleep_harms_nothing(subject: Subject, case: Case) -> Finding:
         fate, more = "accepted" if sleep.accepted else "refused", f", {len(traces)} in all" * (len(traces) > 3)
         reason = f"a sleep that was {fate} changed {', '.join(traces[:3])}{more}"
         return finding("sleep_harms_nothing", math.inf, reason, {**case, "first": traces[0]})
-    before, after = around.losses
-    ratio = after / before if math.isfinite(after) else math.inf
+    before, after = around.scores
     fate = "accepted" if sleep.accepted else "refused, every bit as before"
-    return finding("sleep_harms_nothing", ratio, f"held-out loss {before:.4f}, then {after:.4f} ({fate})", case)
+    if before.recall is not None and after.recall is not None and after.recall < before.recall - RECALL_DROP:
+        reason = f"recall {before.recall:.3f}, then {after.recall:.3f} ({fate})"
+        return finding("sleep_harms_nothing", math.inf, reason, case)
+    ratio = after.loss / before.loss if math.isfinite(after.loss) else math.inf
+    return finding(
+        "sleep_harms_nothing", ratio, f"held-out loss {before.loss:.4f}, then {after.loss:.4f} ({fate})", case
+    )
 
 
 def sleeper(subject: Subject, spec: Dreaming, acceptance: AcceptanceSpec, steps: int) -> Trainer:
@@ -221,10 +231,6 @@ def _look(trainer: Trainer) -> dict[str, Tensor]:
     if isinstance(trainer.model, Hybrid):
         named |= {f"base {name}": tensor.clone() for name, tensor in trainer.model.base.network.state_dict().items()}
     return named | {f"random state of {name}": state.clone() for name, state in trainer.random_state().items()}
-
-
-def _held_out(trainer: Trainer) -> float:
-    return _sleep_of(trainer).score(trainer).loss
 
 
 def _trainable(trainer: Trainer) -> set[str]:

@@ -18,6 +18,7 @@ from specs.objective import Recall, Stage
 from specs.sleep import AcceptAlways, AcceptHeldOut, Dreaming, GeneratedSleep, NoiseSleep, ReplaySleep
 from zoo.build import build_trainer
 from zoo.data.errors import DataError
+from zoo.models.hybrid.model import Hybrid
 from zoo.training.loop import Trainer
 from zoo.training.policy import Step
 from zoo.training.sleep.policy import Sleep
@@ -43,8 +44,10 @@ class Track:
     accepted: int = 0
     updates_taken: int = 0
     updates_refused: int = 0
+    frozen: int = 0
+    """Tensors that no sleep may change, such as a base's."""
     frozen_changed: int = 0
-    """Tensors that may not be trained, such as a base's, whose bits are others after the last sleep."""
+    """Of these, how many have other bits after the last sleep."""
 
     @property
     def label(self) -> str:
@@ -88,6 +91,7 @@ def follow(
         track.updates_taken += done.updates_taken
         track.updates_refused += done.updates_refused
         slept(number)
+    track.frozen = len(frozen)
     track.frozen_changed = sum(not torch.equal(tensor, frozen[name]) for name, tensor in _frozen(trainer))
     return track
 
@@ -136,6 +140,8 @@ def findings(tracks: Sequence[Track]) -> list[str]:
         worst = {t.gated: max(_ratio(t, n) for n in range(len(t.scores))) for t in tracks if t.kind == kind}
         told = [f"{ratio:.3f} × {'with' if gated else 'without'} the gate" for gated, ratio in worst.items()]
         lines.append(f"{kind}: the highest held-out loss of any moment is {' and '.join(told)}.")
+    if all(track.frozen and not track.frozen_changed for track in tracks):
+        lines.append("The base is the same in every bit.")
     if changed := [track.label for track in tracks if track.frozen_changed]:
         lines.append(f"Frozen weights were changed by {', '.join(changed)}.")
     return lines
@@ -152,6 +158,7 @@ def as_json(tracks: Sequence[Track], circumstances: dict[str, Any]) -> str:
             "accepted": track.accepted,
             "updates_taken": track.updates_taken,
             "updates_refused": track.updates_refused,
+            "frozen": track.frozen,
             "frozen_changed": track.frozen_changed,
         }
         for track in tracks
@@ -180,7 +187,11 @@ def draw(tracks: Sequence[Track], path: Path) -> None:
 
 
 def _frozen(trainer: Trainer) -> list[tuple[str, Tensor]]:
-    return [(name, weight.detach()) for name, weight in trainer.model.named_parameters() if not weight.requires_grad]
+    """What no sleep may change: weights that are not trained, and a base that is not."""
+    weights = [(name, weight.detach()) for name, weight in trainer.model.named_parameters() if not weight.requires_grad]
+    if isinstance(trainer.model, Hybrid) and trainer.model.has_frozen_base:
+        weights += [(f"base {name}", tensor) for name, tensor in trainer.model.base.network.state_dict().items()]
+    return weights
 
 
 def _with_sleep(experiment: ExperimentSpec, spec: Dreaming, setting: Setting) -> ExperimentSpec:

@@ -4,11 +4,24 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from types import FrameType
 
 from zoo.training.result import StopReason
 
 REASONS: dict[int, StopReason] = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+
+_left_alone: ContextVar[bool] = ContextVar("left_alone", default=False)
+
+
+@contextmanager
+def signals_left_alone() -> Iterator[None]:
+    """Within this block training stops at no signal: it is part of something else, which the signal ends as a whole."""
+    token = _left_alone.set(True)
+    try:
+        yield
+    finally:
+        _left_alone.reset(token)
 
 
 @contextmanager
@@ -17,7 +30,7 @@ def stop_on_signals(stop: Callable[[StopReason], None]) -> Iterator[None]:
 
     The handlers that were there before are put back. Outside the main thread Python allows none: nothing changes.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if _left_alone.get() or threading.current_thread() is not threading.main_thread():
         yield
         return
     seen: set[int] = set()

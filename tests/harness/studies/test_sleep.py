@@ -8,11 +8,16 @@ import torch
 from typer.testing import CliRunner
 
 from harness.run_folder import CHECKPOINTS, Run
+from harness.runner import train_run
 from harness.studies import sleep
 from harness.studies.__main__ import app
 from harness.studies.sleep import Setting, Track
+from specs import load_experiment
 from tests.harness.trained import train_small
+from zoo.models.hybrid.model import Hybrid
 from zoo.training.checkpoints import CheckpointReader
+from zoo.training.loop import Trainer
+from zoo.training.sleep.policy import Sleep, Slept
 from zoo.training.sleep.score import Score
 
 QUICK = {"steps": 2, "batch_size": 2, "reservoir": 5}
@@ -49,6 +54,31 @@ def test_what_stands_is_followed(kind: str, run: Run) -> None:
     assert max(score.loss for score in gated.scores) <= 1.02 * gated.scores[0].loss
     changed = sum(one != other for one, other in zip(gated.scores, gated.scores[1:], strict=False))
     assert changed == gated.accepted
+
+
+def test_a_base_that_changed_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = (
+        "variant.backbone.training.steps=2", "recipe.steps=2", "recipe.objective.stages=[{gaps: [0, 1]}]",
+        "recipe.monitor.validation_sequences=1", "data.gaps=[1]", "data.evaluation_documents=2",
+    )  # fmt: skip
+    experiment = load_experiment("cortex-v2-hybrid", changes)
+    hybrid = train_run(experiment, tmp_path, aim=False, progress=False, warn=pytest.fail)
+    setting = Setting({**QUICK, "length": 6}, sequences=1, gaps=(1,))
+    healthy = sleep.follow(hybrid, "noise", False, 1, setting)
+    assert healthy.frozen > 20 and healthy.frozen_changed == 0
+    assert "The base is the same in every bit." in sleep.findings([healthy])
+    once = Sleep.sleep
+
+    def careless(asleep: Sleep, trainer: Trainer, before: Score | None = None) -> Slept | None:
+        assert isinstance(trainer.model, Hybrid)
+        with torch.no_grad():
+            next(trainer.model.base.network.parameters()).add_(1.0)
+        return once(asleep, trainer, before)
+
+    monkeypatch.setattr(Sleep, "sleep", careless)
+    changed = sleep.follow(hybrid, "noise", False, 1, setting)
+    assert changed.frozen_changed == 1
+    assert sleep.findings([changed])[-1] == "Frozen weights were changed by noise, no gate."
 
 
 def track(kind: str, gated: bool, losses: list[float], recall: float | None) -> Track:

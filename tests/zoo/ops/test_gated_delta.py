@@ -31,7 +31,7 @@ NAMES = ("out", "final_state", "dq", "dk", "dv", "dg", "dbeta", "d_initial_state
 HALVES = (torch.bfloat16, torch.float16)
 DECAYS_WITHIN_CLAMP = ("none", "slow", "gate", "fast")
 
-# The sheet's shape, then: odd chunk, several spans of one sequence, wide heads, twice the chunk.
+# The usual shape, then: an odd chunk, several spans of one sequence, wide heads, twice the chunk.
 SHAPES = [
     GatedDeltaCase(1, 200, 4, 64, 64, 32, "gate", 0),
     GatedDeltaCase(2, 90, 3, 16, 24, 20, "fast", 1),

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from zoo.training.loop import Trainer
 
 MAX_REFUSALS = 8
-"""Non-finite refusals in a row after which training is given up. Source: stability sheet of this project."""
+"""Non-finite refusals in a row after which training is given up. Source: a choice of this project."""
 
 
 class FiniteGate(Policy):
