@@ -14,6 +14,8 @@ import nox
 ROOT = Path(__file__).parent
 PACKAGES = ("specs", "zoo", "harness")
 BENCHMARKS = ROOT / "harness" / "bench"
+NEED_RUNS = ("recall_curve",)
+"""Benchmarks of trained runs, which must be named."""
 
 try:
     distribution("cortexzoo")
@@ -85,11 +87,16 @@ def regression(session: nox.Session) -> None:
     session.run("cortexzoo", "regression", *session.posargs)
 
 
+def runs_alone(file: Path) -> bool:
+    """Whether it is a program, and one that needs no trained run."""
+    return file.stem not in NEED_RUNS and '__name__ == "__main__"' in file.read_text(encoding="utf-8")
+
+
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Run the benchmarks in `harness/bench`, or the named ones."""
+    """Run the benchmarks in `harness/bench` that need no trained run, or the named ones."""
     install(session)
-    names = session.posargs or sorted(path.stem for path in BENCHMARKS.glob("[!_]*.py"))
+    names = session.posargs or sorted(path.stem for path in BENCHMARKS.glob("[!_]*.py") if runs_alone(path))
     if not names:
         session.skip("harness/bench holds no benchmark")
     for name in names:

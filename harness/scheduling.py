@@ -45,7 +45,7 @@ class Scheduler:
 
     def __post_init__(self) -> None:
         if find_spec("submitit") is None:
-            raise ScheduleError(f"--executor {self.cluster}: submitit is not installed: pip install 'cortexzoo[slurm]'")
+            raise ScheduleError(f"--executor {self.cluster}: submitit is not installed: pip install -e '.[slurm]'")
 
     def executor(self, runs: Path, jobs: int, threads: int) -> Any:
         """submitit's executor, which keeps its files beside the runs."""

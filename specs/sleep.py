@@ -23,14 +23,14 @@ class AcceptAlways(Spec):
 
 
 class AcceptHeldOut(Spec):
-    """A sleep is taken back, bit for bit, unless loss and recall hold: against before it, and before the first one."""
+    """Taken back bit for bit unless loss and recall hold, against right before this sleep and before the first one."""
 
     kind: Literal["held_out"] = "held_out"
     max_loss_ratio: Annotated[PositiveFloat, HARMLESS] = Field(
         1.02, description="Highest held-out loss after a sleep, relative to before it and before the first one."
     )
     max_recall_drop: Annotated[float, Field(ge=0, le=1), HARMLESS] = Field(
-        0.02, description="Largest fall of recall, where the training objective measures any."
+        0.02, description="Largest fall of recall, where the training objective measures any, against the same two."
     )
 
 

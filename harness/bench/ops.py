@@ -244,7 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         pairings, growths = run(options.quick, options.rounds)
     except ModuleNotFoundError as missing:
-        console.print(f"{missing.name} is not installed; the benchmark's peer needs it: pip install 'cortexzoo[dev]'")
+        console.print(f"{missing.name} is not installed; the benchmark's peer needs it: pip install -e '.[dev]'")
         return 2
     show(console, pairings, growths)
     if options.json is not None:

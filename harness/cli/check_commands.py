@@ -52,7 +52,9 @@ def check(
     given: Overrides,
     runs: RunsOption = RUNS,
     aim: AimOption = True,
-    checkpoint: Annotated[str, typer.Option("--checkpoint", metavar="best|last")] = "best",
+    checkpoint: Annotated[
+        str, typer.Option("--checkpoint", metavar="best|last", help="Which of the run's checkpoints.")
+    ] = "best",
     profile: Annotated[
         ProfileName | None, typer.Option("--profile", help="How thoroughly to search: dev (seconds), ci, deep.")
     ] = None,
@@ -60,11 +62,11 @@ def check(
         str | None, typer.Option("--budget", metavar="TIME", help="End the search after this time, as in 60s, 30m.")
     ] = None,
     vocab_size: Annotated[
-        int | None, typer.Option("--vocab-size", min=1, help="With --module: it takes token ids below N.")
+        int | None, typer.Option("--vocab-size", min=1, help="With --module or --hf: it takes token ids below N.")
     ] = None,
     width: Annotated[int | None, typer.Option("--width", min=1, help="With --module: it takes vectors of N.")] = None,
     max_length: Annotated[
-        int, typer.Option("--max-length", min=1, help="With --module: gradients are looked at up to here.")
+        int, typer.Option("--max-length", min=1, help="With --module or --hf: gradients are looked at up to here.")
     ] = 300,
     json_file: JsonOption = None,
 ) -> None:

@@ -42,11 +42,12 @@ def print_measured(experiment: "ExperimentSpec") -> dict[str, Any]:
     with Status("timing a few steps", console=standard_error()):
         found = calibrate(experiment)
     most = "at most " if found.is_bound else ""
+    further = "sleeps, recall at the end, " if found.is_bound else ""
     threads = f"{found.threads} thread{'s' * (found.threads > 1)}"
     console().print(
         f"expected duration: {most}{duration(found.total)} on {found.device} with {threads} "
         f"({found.steps} steps of {found.step:.3g} s, {found.validations} validations of {found.validation:.3g} s, "
-        f"{found.timed} steps timed); checkpoints and the check of the properties come on top",
+        f"{found.timed} steps timed); {further}checkpoints and the check of the properties come on top",
         markup=False,
     )
     return found.as_json()

@@ -25,7 +25,10 @@ def drill(
     only: Annotated[
         list[str] | None, typer.Option("--only", metavar="FAULT", help="Only the fault of this name. Repeatable.")
     ] = None,
-    guards: Annotated[Literal["on", "off"], typer.Option("--guards", metavar="on|off")] = "on",
+    guards: Annotated[
+        Literal["on", "off"],
+        typer.Option("--guards", metavar="on|off", help="off: no gates, clipping, spike detection or recovery."),
+    ] = "on",
     runs: RunsOption = RUNS,
     jobs: JobsOption = 2,
     json_file: JsonOption = None,

@@ -21,8 +21,8 @@ def generate(
     tokens: Annotated[int, typer.Option("--tokens", metavar="N", min=1, help="New tokens (bytes, mostly).")] = 200,
     temperature: Annotated[float, typer.Option("--temperature", min=0, help="0: always the likeliest.")] = 0.8,
     top_k: Annotated[int | None, typer.Option("--top-k", min=1, help="Choose among so many likeliest.")] = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0)] = 0,
-    checkpoint: Annotated[str, typer.Option("--checkpoint", metavar="best|last")] = "best",
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of the random numbers.")] = 0,
+    checkpoint: Annotated[str, typer.Option("--checkpoint", metavar="best|last", help="Which of the run's.")] = "best",
 ) -> None:
     """Continue a text with a trained model and the long-term memory that it was trained with.
 

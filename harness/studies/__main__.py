@@ -87,7 +87,9 @@ def of_sleep(
     kl_weight: Annotated[float, typer.Option(min=0, help="Of the sleeps.")] = 0.0,
     ewc_weight: Annotated[float, typer.Option(min=0, help="Of the sleeps.")] = 0.0,
     sequences: Annotated[int, typer.Option(min=1, help="Held-out sequences that are scored after every sleep.")] = 32,
-    gaps: Annotated[str, typer.Option(help="Of a task: gaps to score and dream of, with commas; else all.")] = "",
+    gaps: Annotated[
+        str, typer.Option(help="Of a task: gaps to score and dream of, as in 4,16; else those trained on.")
+    ] = "",
     checkpoint: Annotated[str, typer.Option(help="Which of the run's checkpoints sleeps.")] = "best",
     picture: Annotated[Path | None, typer.Option(help="Also draw the curves into this PNG.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write every score as JSON.")] = None,

@@ -17,7 +17,7 @@ from harness.training_pool import train_missing
 from specs import ExperimentSpec
 from tests.harness.trained import killed_small, small, train_small
 
-pytest.importorskip("submitit", reason="submitit is not installed: pip install 'cortexzoo[slurm]'")
+pytest.importorskip("submitit", reason="submitit is not installed: pip install -e '.[slurm]'")
 
 QUICK = ("recipe.steps=2", "recipe.monitor.validate_every=2")
 
