@@ -21,6 +21,7 @@ from rich.table import Table
 from torch import Tensor
 
 from harness.bench.recall_plot import draw_recall
+from harness.cli.errors import told_in_lines
 from harness.run_folder import Run
 from zoo.build import load_data
 from zoo.data.task_data import TaskData
@@ -104,6 +105,7 @@ def chunks_of(gaps: str) -> list[int]:
     return asked
 
 
+@told_in_lines()
 def main(
     runs: Annotated[list[Path], typer.Argument(help="Finished runs of a hybrid, such as several seeds.")],
     gaps: Annotated[str, typer.Option(help="Gaps in chunks, separated by commas.")] = GAPS,

@@ -1,6 +1,8 @@
 """Exit codes, and how a mistake or a failure is told: one line each on standard error, never a traceback."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from typer import TyperException
 
@@ -52,6 +54,19 @@ def lines_and_code(error: Exception) -> tuple[list[str], int] | None:
         (code for kind in type(error).__mro__ if (code := RUN_ERRORS.get(f"{kind.__module__}.{kind.__name__}"))), None
     )
     return None if code is None else ([str(error)], code)
+
+
+@contextmanager
+def told_in_lines() -> Iterator[None]:
+    """For programs beside the command line: what is no defect of theirs ends them with its lines and exit code."""
+    try:
+        yield
+    except Exception as error:
+        told = lines_and_code(error)
+        if told is None:
+            raise
+        tell(told[0])
+        raise SystemExit(told[1]) from None
 
 
 def tell(lines: list[str]) -> None:

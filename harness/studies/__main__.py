@@ -24,13 +24,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from harness.cli.errors import told_in_lines
 from harness.cli.output import print_table
-from harness.run_folder import Run, RunFolderError
+from harness.run_folder import Run
 from harness.studies import learning, recall, sleep, swings
 from harness.studies.cells import run_cells
-from harness.tracking.base import in_one_line
-from zoo.data.errors import DataError
-from zoo.training.errors import TrainingError
 
 STUDIES = {"learning": learning, "swings": swings, "recall": recall}
 
@@ -41,6 +39,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def _trains(study: str) -> Callable[..., None]:
     """The command of a study that trains its runs."""
 
+    @told_in_lines()
     def command(
         seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 … N − 1 of every cell.")] = 3,
         jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time, one thread each.")] = 2,
@@ -79,6 +78,7 @@ for name in STUDIES:
 
 
 @app.command("sleep")
+@told_in_lines()
 def of_sleep(
     run: Annotated[Path, typer.Argument(help="The folder of a trained run.")],
     sleeps: Annotated[int, typer.Option(min=1, help="Sleeps in a row, with no training in between.")] = 200,
@@ -106,14 +106,11 @@ def of_sleep(
     chosen = tuple(dict.fromkeys(int(gap) for gap in gaps.split(",") if gaps))
     setting = sleep.Setting(changes, sequences, chosen, checkpoint)
     tracks = []
-    try:
-        found = Run.open(run)
-        for kind, gated in product(wanted, (False, True)):
-            with _progress(f"{kind}, {'gated' if gated else 'no gate'}") as progress:
-                slept = partial(_advance, progress, progress.add_task(kind, total=sleeps))
-                tracks.append(sleep.follow(found, kind, gated, sleeps, setting, slept))
-    except (RunFolderError, TrainingError, DataError) as problem:
-        raise typer.BadParameter(in_one_line(problem)) from None
+    found = Run.open(run)
+    for kind, gated in product(wanted, (False, True)):
+        with _progress(f"{kind}, {'gated' if gated else 'no gate'}") as progress:
+            slept = partial(_advance, progress, progress.add_task(kind, total=sleeps))
+            tracks.append(sleep.follow(found, kind, gated, sleeps, setting, slept))
     header, *rows = sleep.table(tracks)
     _show(header, rows, sleep.findings(tracks))
     if json_file is not None:

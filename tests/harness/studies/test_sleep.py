@@ -112,19 +112,19 @@ def test_the_command_writes_what_it_shows(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "said", "code"),
     [
-        (["/nowhere"], "no such run folder"),
-        (["RUN", "--kinds", "noise,nightmare"], "--kinds nightmare: must be of noise, replay, generated"),
-        (["RUN", "--learning-rate", "0"], "--learning-rate must be > 0, got 0"),
-        (["RUN", "--checkpoint", "none"], "is no checkpoint"),
-        (["RUN", "--gaps", "4,x"], "--gaps must be whole numbers with commas, as in 4,16, got '4,x'"),
-        (["RUN", "--gaps", "4"], "--gaps: only a task has gaps, and cortexgpt-stable trains on text"),
+        (["/nowhere"], "no such run folder", 2),
+        (["RUN", "--kinds", "noise,nightmare"], "--kinds nightmare: must be of noise, replay, generated", 2),
+        (["RUN", "--learning-rate", "0"], "--learning-rate must be > 0, got 0", 2),
+        (["RUN", "--checkpoint", "none"], "is no checkpoint", 3),
+        (["RUN", "--gaps", "4,x"], "--gaps must be whole numbers with commas, as in 4,16, got '4,x'", 2),
+        (["RUN", "--gaps", "4"], "--gaps: only a task has gaps, and cortexgpt-stable trains on text", 2),
     ],
 )
-def test_a_mistake_is_told_without_a_traceback(arguments: list[str], said: str, run: Run) -> None:
+def test_a_mistake_is_told_without_a_traceback(arguments: list[str], said: str, code: int, run: Run) -> None:
     given = [str(run.path) if argument == "RUN" else argument for argument in arguments]
     done = CliRunner().invoke(app, ["sleep", *given])
-    assert done.exit_code == 2
+    assert done.exit_code == code
     assert said in " ".join(done.output.replace("│", " ").split())
     assert "Traceback" not in done.output
