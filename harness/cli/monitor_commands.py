@@ -18,7 +18,9 @@ def monitor(
     source: Annotated[
         Literal["jsonl", "aim"], typer.Option("--source", help="Read the run folders, or Aim's repository.")
     ] = "jsonl",
-    size: Annotated[str, typer.Option("--size", metavar="WxH", help="Characters of the picture.")] = "110x50",
+    size: Annotated[
+        str | None, typer.Option("--size", metavar="WxH", help="Characters of the picture; else as the runs need.")
+    ] = None,
 ) -> None:
     """Follow runs while they train: losses, gradients, gates, memories and events, side by side. `q` ends it.
 
@@ -41,12 +43,16 @@ def monitor(
             raise BadInput("monitor needs a terminal: --snapshot FILE.svg draws a picture without one")
         board.run()
         return
-    picture = board.run(headless=True, size=_size(size))
+    picture = board.run(headless=True, size=_size(size or f"{max(NARROW, WIDE * len(found))}x50"))
     try:
         snapshot.write_text(picture or "", encoding="utf-8")
     except OSError as problem:
         raise BadInput(f"--snapshot {snapshot}: cannot be written: {problem.strerror or problem}") from problem
     say(f"picture: {snapshot}")
+
+
+NARROW, WIDE = 110, 50
+"""Characters of a picture, at least, and of each run in it."""
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -18,6 +18,8 @@ EVERY = 1.0
 """Seconds between two looks: reading is cheap, drawing is not."""
 MARGIN = 4
 LEAST_WIDTH = 40
+PANEL_WIDTH = 44
+"""Characters of a run, its border included, at least."""
 FONTS = re.compile(r"@font-face\s*\{[^}]*\}\s*")
 
 
@@ -29,7 +31,7 @@ class Dashboard(App[str]):
     CSS = """
     Screen { background: #14171c; }
     Horizontal { overflow-x: auto; }
-    Static { width: 1fr; min-width: 44; padding: 0 1; border: round #3a4150; height: 100%; }
+    Static { padding: 0 1; border: round #3a4150; height: 100%; }
     """
 
     def __init__(self, views: Sequence[RunView], snapshot: bool = False) -> None:
@@ -48,6 +50,9 @@ class Dashboard(App[str]):
             self.set_interval(EVERY, self._follow)
 
     def on_resize(self) -> None:
+        width = max(PANEL_WIDTH, self.size.width // len(self._panels))  # more than fit are scrolled to
+        for widget in self._panels:
+            widget.styles.width = width
         self.call_after_refresh(self._redraw)
 
     def _draw_all(self) -> None:

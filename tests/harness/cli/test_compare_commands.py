@@ -169,7 +169,9 @@ def test_a_sweep_shows_what_it_would_train(capsys: pytest.CaptureFixture[str], t
 
 def test_a_picture_of_the_dashboard(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = tmp_path / "board.svg"
-    assert main(["monitor", str(runs), "--snapshot", str(picture), "--size", "180x50"]) == 0
+    assert main(["monitor", str(runs), "--snapshot", str(picture), "--size", "100x50"]) == 0
+    assert picture.read_text(encoding="utf-8").count("finished") == 2, "the others are scrolled to"
+    assert main(["monitor", str(runs), "--snapshot", str(picture)]) == 0
     text = picture.read_text(encoding="utf-8").replace("&#160;", " ")
     assert text.count("finished") == 4 and "cortexgpt-stable" in text and "step 5 of 500" in text
     assert "http" not in text.replace("http://www.w3.org/2000/svg", "").replace("https://www.textualize.io", "")
