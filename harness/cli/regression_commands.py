@@ -64,17 +64,17 @@ def _known(names: Sequence[str] | None) -> list[str]:
 @contextmanager
 def _announced(experiments: Sequence[ExperimentSpec], folder: Path, jobs: int) -> Iterator[None]:
     """Say what must be trained and how long that takes, then show how far it is."""
-    from harness.cached_training import find_trained, seconds_to_train, training_of, unfinished
+    from harness.cached_training import find_trained, training_of, work_ahead
     from harness.comparison.progress import StepsTaken
+    from harness.run_folder import unfinished_runs
 
     missing = []
     for experiment in experiments:
         if run := find_trained(experiment, folder):
             say(f"{experiment.name}: trained already ({run.path})")
         else:
-            steps, minutes = experiment.recipe.steps, seconds_to_train(experiment) / 60
-            say(f"{experiment.name}: {steps} steps to train, about {max(minutes, 0.1):.1f} minutes on one core")
-            if begun := next(unfinished(experiment, folder), None):
+            say(work_ahead(experiment))
+            if begun := next(unfinished_runs(folder, training_of(experiment)), None):
                 say(f"{experiment.name}: goes on with a training that was cut off ({begun.path})")
             else:
                 missing.append(experiment)
