@@ -1,22 +1,21 @@
 """Trained subjects that several checks share: one training of each spec, kept in the user's cache folder."""
 
 import hashlib
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from filelock import FileLock
 
 import zoo
+from harness.calibration import calibrate
 from harness.resuming import resume_run
-from harness.run_folder import MANIFEST, SPEC, SUMMARY, Run, RunFolderError, finished_runs
+from harness.run_folder import Run, RunFolderError, finished_runs, unfinished_runs
 from harness.runner import Warn, train_run
 from specs import ExperimentSpec, SuiteSpec
+from specs.sleep import NoSleep
 from specs.suite import Check
-from zoo.build import build_trainer
 from zoo.models.trained_base import cache_folder
-from zoo.training.recorder import SilentRecorder
 
 SHORT_SUM = 12
 NO_SUITE = SuiteSpec(name="none", properties={"causality": Check()})
@@ -68,7 +67,7 @@ def cached_training(
 
 
 def _gone_on_with(training: ExperimentSpec, folder: Path, warn: Warn, began: Callable[[Run], None]) -> Run | None:
-    for run in unfinished(training, folder):
+    for run in unfinished_runs(folder, training):
         try:
             return resume_run(run.path, training, aim=False, progress=False, warn=warn, began=began)
         except RunFolderError:
@@ -76,39 +75,18 @@ def _gone_on_with(training: ExperimentSpec, folder: Path, warn: Warn, began: Cal
     return None
 
 
-def unfinished(experiment: ExperimentSpec, folder: Path) -> Iterator[Run]:
-    """Trainings of an experiment that were stopped or killed, newest first; not those that gave up."""
-    training = training_of(experiment)
-    for file in sorted((folder / training.name).glob(f"*/{SPEC}"), reverse=True):
-        run = Run(file.parent)
-        if not (run.path / MANIFEST).is_file() or run.manifest.get("spec_hash") != training.hash():
-            continue
-        stopped = (run.path / SUMMARY).is_file() and run.summary.get("status") != "failed"
-        if stopped or not (run.path / SUMMARY).is_file():
-            yield run
-
-
-def seconds_to_train(experiment: ExperimentSpec) -> float:
-    """What a whole training would take on one thread here, by the time of its second step. Raises `DataError`."""
-    recipe = experiment.recipe
-    few = experiment.model_copy(update={"recipe": recipe.model_copy(update={"steps": min(3, recipe.steps)})})
-    watch, threads = _StopWatch(), torch.get_num_threads()
+def work_ahead(experiment: ExperimentSpec) -> str:
+    """How many steps a whole training takes, and about how long here on one thread, in words. Raises as `calibrate`."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        build_trainer(training_of(few), recorder=watch).run()
+        found = calibrate(training_of(experiment))
     finally:
         torch.set_num_threads(threads)
-    return recipe.steps * watch.seconds
-
-
-class _StopWatch(SilentRecorder):
-    """The time between the records of the first two steps: the first one also pays for what is made only once."""
-
-    def __init__(self) -> None:
-        self.seconds, self._last = 0.0, time.perf_counter()
-
-    def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        now = time.perf_counter()
-        if step <= 2:
-            self.seconds = now - self._last
-        self._last = now
+    about = "at most" if found.is_bound else "about"
+    apart = ["its sleeps"] * (not isinstance(experiment.recipe.sleep, NoSleep)) + [
+        "the recall at its end"
+    ] * found.is_bound
+    without = f", without {' and '.join(apart)}" if apart else ""
+    minutes = max(found.total / 60, 0.1)
+    return f"{experiment.name}: {found.steps} steps to train, {about} {minutes:.1f} minutes on one core{without}"

@@ -2,15 +2,14 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from harness.drill_run import Outcome, perform, read_outcome
+from harness.process_pool import in_processes
 from harness.tampering import GUARDS_OFF
-from harness.training_pool import begin_process
 from specs import ExperimentSpec, FaultsSpec, SpecError, load_experiment
 from specs.fault import FaultSpec
 from specs.guards import RecoveryCheckpoints
@@ -104,26 +103,14 @@ def drill(
     require_processes(plan, 1)
     wanted: dict[str, FaultSpec | None] = {CONTROL: None, **faults}
     places = {name: folder / _place(name, fault, experiment, guards) for name, fault in wanted.items()}
-    missing = {}
+    missing = []
     for name, place in places.items():
         if (outcome := read_outcome(place)) is not None:
             yield name, outcome
         else:
-            missing[name] = place
-    if not missing:
-        return
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=begin_process, initargs=(1,))
-    with pool:
-        futures = {
-            pool.submit(perform, experiment.canonical_json(), _alone(name, wanted[name]), guards, place): name
-            for name, place in missing.items()
-        }
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+            alone = _alone(name, wanted[name])
+            missing.append((name, partial(perform, experiment.canonical_json(), alone, guards, place)))
+    yield from in_processes(missing, jobs)
 
 
 def judged(

@@ -87,21 +87,31 @@ class ExperimentCollector(pytest.Collector):
             yield item
 
     def setup(self) -> None:
-        """Before the first test: the trained subject, whose training says how long it will take."""
+        """Before the first test: the trained subject, whose training says how long it will take.
+
+        What a user can mend fails each test with its line. The rest of the session, which has nothing to do with it,
+        goes on, as it would not after a `UsageError`.
+        """
+        from harness.cli.errors import lines_and_code
         from harness.profiles import PROFILES
         from harness.runner import subject_of
 
         self.effort = PROFILES[self.config.getoption(PROFILE_OPTION)].effort()
-        self.subject = subject_of(self.run or self._trained())
+        try:
+            self.subject = subject_of(self.run or self._trained())
+        except Exception as problem:
+            told = lines_and_code(problem)
+            if told is None:
+                raise
+            raise pytest.fail.Exception(f"{OPTION} {self.target}: {'; '.join(told[0])}", pytrace=False) from None
 
     def _trained(self) -> "Run":
-        from harness.cached_training import cache, cached_training, find_trained, seconds_to_train
+        from harness.cached_training import cache, cached_training, find_trained, work_ahead
 
         folder = cache()
         if (found := find_trained(self.experiment, folder)) is not None:
             return found
-        minutes = max(seconds_to_train(self.experiment) / 60, 0.1)
-        self._tell(f"{self.name}: {self.experiment.recipe.steps} steps to train, about {minutes:.1f} minutes")
+        self._tell(work_ahead(self.experiment))
         return cached_training(self.experiment, folder, warn=self._tell)
 
     def _tell(self, line: str) -> None:

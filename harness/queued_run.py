@@ -9,7 +9,7 @@ import time
 import warnings
 from pathlib import Path
 
-from harness.cli.errors import COULD_NOT_GO_ON, FINE, lines_and_code, tell
+from harness.cli.errors import FINE, lines_and_code, tell
 from harness.run_folder import finished_runs, stopped_runs, unfinished_runs
 from harness.scheduling import ERROR
 from harness.training_pool import train_or_go_on
@@ -34,20 +34,18 @@ def main(arguments: list[str]) -> int:
             if _is_being_trained(runs, experiment):
                 time.sleep(LOOK_EVERY)
                 continue
-            run = train_or_go_on(experiment, runs)
-            if not run.finished:
-                return _failed(file, [f"{run.path}: stopped before its last step; the same command goes on"])
+            train_or_go_on(experiment, runs)
     except TrainingStopped:
         return FINE
     except Exception as problem:
         told = lines_and_code(problem)
         if told is None:
             raise
-        return _failed(file, told[0], told[1])
+        return _failed(file, *told)
     return FINE
 
 
-def _failed(file: Path, lines: list[str], code: int = COULD_NOT_GO_ON) -> int:
+def _failed(file: Path, lines: list[str], code: int) -> int:
     """Say why on standard error, and in a file where whoever submitted the job finds it."""
     tell(lines)
     file.with_suffix(ERROR).write_text("; ".join(lines), encoding="utf-8")

@@ -1,15 +1,14 @@
 """Regression: the verdicts on the shipped experiments against those that were committed."""
 
 import json
-import multiprocessing
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from harness.process_pool import in_processes
 from harness.profiles import PROFILES
-from harness.training_pool import begin_process
 from harness.verdict import Certificate
 from specs import ExperimentSpec
 from specs.suite import Verdict
@@ -114,16 +113,9 @@ def check_all(experiments: Sequence[ExperimentSpec], folder: Path, jobs: int) ->
     Each works on one thread, so that the number of jobs changes nothing. Raises what training raises, but for training
     that gave up for numeric reasons, which is a result.
     """
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=begin_process, initargs=(1,)) as pool:
-        futures = {pool.submit(_check, spec.canonical_json(), folder): spec for spec in experiments}
-        try:
-            for future in as_completed(futures):
-                content, gave_up = future.result()
-                yield Checked(futures[future], None if content is None else Certificate.from_json(content), gave_up)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    tasks = [(spec, partial(_check, spec.canonical_json(), folder)) for spec in experiments]
+    for spec, (content, gave_up) in in_processes(tasks, jobs):
+        yield Checked(spec, None if content is None else Certificate.from_json(content), gave_up)
 
 
 def _check(spec: str, folder: Path) -> tuple[dict[str, Any] | None, str]:

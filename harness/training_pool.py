@@ -1,16 +1,17 @@
 """Training many experiments: what is already there is used, the rest is trained in parallel processes."""
 
-import multiprocessing
-import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing.connection import wait
+from functools import partial
 from pathlib import Path
 
+from harness.process_pool import in_processes
 from harness.run_folder import Run, RunFolderError, finished_runs, stopped_runs, unfinished_runs
 from harness.scheduling import Scheduler, train_scheduled
 from specs import ExperimentSpec
+
+
+class StoppedEarly(Exception):
+    """A run that was asked to stop before its last step, so that it is no result. The message is one line."""
 
 
 def train_missing(
@@ -27,11 +28,11 @@ def train_missing(
 
     Finished runs in `runs` are used as they are, and one that was cut short goes on from its checkpoint, so a study
     that was killed goes on where it stopped. Each process trains on `threads` threads, which keeps results the same
-    for any number of `jobs`. With `accept_stopped` a run that gave up for numeric reasons is a result like every
-    other; without, it raises `TrainingStopped`.
+    for any number of `jobs`. With `accept_stopped`, and always with a `scheduler`, a run that gave up for numeric
+    reasons is a result like every other; else it raises `TrainingStopped`.
     `fresh_processes`: each run has a process of its own, a few seconds dearer, so that the peak memory it reports is
-    not that of a run before it. With `scheduler` the runs are its jobs instead of processes of this machine; raises
-    `ScheduleError`.
+    not that of a run before it. With `scheduler` the runs are its jobs instead of processes of this machine.
+    Raises what training raises, `StoppedEarly`, and `ProcessLost`, or with a scheduler `ScheduleError`.
     """
     distinct = {experiment.hash(): experiment for experiment in experiments}
     missing = []
@@ -48,39 +49,9 @@ def train_missing(
     if scheduler is not None:
         yield from train_scheduled(missing, runs, scheduler, jobs=jobs, threads=threads)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        jobs,
-        mp_context=context,
-        initializer=begin_process,
-        initargs=(threads,),
-        max_tasks_per_child=1 if fresh_processes else None,
-    ) as pool:
-        futures = {
-            pool.submit(_train, experiment.canonical_json(), runs, accept_stopped): experiment for experiment in missing
-        }
-        try:
-            for future in as_completed(futures):
-                yield futures[future], Run.open(future.result())
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def begin_process(threads: int) -> None:
-    """Begin a process of a pool: PyTorch may use so many threads, and it ends when the process that started it does."""
-    import torch
-
-    torch.set_num_threads(threads)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
-
-
-def _end_with(sentinel: int) -> None:
-    """Without this, killing a study leaves processes behind that train on to the end of its list."""
-    wait([sentinel])
-    os._exit(1)
+    tasks = [(each, partial(_train, each.canonical_json(), runs, accept_stopped)) for each in missing]
+    for experiment, folder in in_processes(tasks, jobs, threads=threads, fresh=fresh_processes):
+        yield experiment, Run.open(folder)
 
 
 def _train(experiment: str, runs: Path, accept_stopped: bool) -> Path:
@@ -97,10 +68,10 @@ def _train(experiment: str, runs: Path, accept_stopped: bool) -> Path:
 
 
 def train_or_go_on(spec: ExperimentSpec, runs: Path, began: Callable[[Run], None] = lambda _: None) -> Run:
-    """Go on with the newest run of `spec` that was cut short, or begin a new one. Raises as `train_run`.
+    """Go on with the newest run of `spec` that was cut short, or begin a new one.
 
     A run that cannot go on, since another process trains it or its checkpoint is damaged, costs one line and stays as
-    it is.
+    it is. Raises as `train_run`, and `StoppedEarly` when a signal ended training before its last step.
     """
     import logging
 
@@ -110,7 +81,13 @@ def train_or_go_on(spec: ExperimentSpec, runs: Path, began: Callable[[Run], None
     warn = logging.getLogger(__name__).warning
     if (cut_short := next(unfinished_runs(runs, spec), None)) is not None:
         try:
-            return resume_run(cut_short.path, spec, aim=False, progress=False, warn=warn, began=began)
+            return _whole(resume_run(cut_short.path, spec, aim=False, progress=False, warn=warn, began=began))
         except RunFolderError as problem:
             warn(f"{problem}: {spec.name}, seed {spec.seed}, is trained anew")
-    return train_run(spec, runs, aim=False, progress=False, warn=warn, began=began)
+    return _whole(train_run(spec, runs, aim=False, progress=False, warn=warn, began=began))
+
+
+def _whole(run: Run) -> Run:
+    if not run.finished:
+        raise StoppedEarly(f"{run.path}: stopped before its last step; the same command goes on")
+    return run

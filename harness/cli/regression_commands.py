@@ -30,7 +30,7 @@ def regression(
     """Train and check the shipped experiments, and compare the verdicts with the committed ones.
 
     Trainings are kept in the cache folder and used again as long as the spec and the code of the zoo are the same.
-    Verdicts are compared, never numbers or times. Ends with 0 when nothing changed, with 1 when something did.
+    Specs and verdicts are compared, never numbers or times. Ends with 0 when nothing changed, with 1 when one did.
 
     Example: cortexzoo regression cortexgpt-stable
     """
@@ -47,7 +47,7 @@ def regression(
     for name in (experiment.name for experiment in experiments):
         changed += _written(results[name]) if write else _compared(results[name], committed[name])
     if not write:
-        say(f"{changed} of {len(experiments)} experiments changed" if changed else "no verdict changed")
+        say(f"{changed} of {len(experiments)} experiments changed" if changed else "nothing changed")
     raise typer.Exit(UNEXPECTED_VERDICT if changed else FINE)
 
 
@@ -64,17 +64,17 @@ def _known(names: Sequence[str] | None) -> list[str]:
 @contextmanager
 def _announced(experiments: Sequence[ExperimentSpec], folder: Path, jobs: int) -> Iterator[None]:
     """Say what must be trained and how long that takes, then show how far it is."""
-    from harness.cached_training import find_trained, seconds_to_train, training_of, unfinished
+    from harness.cached_training import find_trained, training_of, work_ahead
     from harness.comparison.progress import StepsTaken
+    from harness.run_folder import unfinished_runs
 
     missing = []
     for experiment in experiments:
         if run := find_trained(experiment, folder):
             say(f"{experiment.name}: trained already ({run.path})")
         else:
-            steps, minutes = experiment.recipe.steps, seconds_to_train(experiment) / 60
-            say(f"{experiment.name}: {steps} steps to train, about {max(minutes, 0.1):.1f} minutes on one core")
-            if begun := next(unfinished(experiment, folder), None):
+            say(work_ahead(experiment))
+            if begun := next(unfinished_runs(folder, training_of(experiment)), None):
                 say(f"{experiment.name}: goes on with a training that was cut off ({begun.path})")
             else:
                 missing.append(experiment)
@@ -94,22 +94,23 @@ def _compared(result: "Checked", then: "Committed") -> bool:
     if result.certificate is None:
         say(f"{name}: training gave up: {result.gave_up}")
         return True
-    if then.spec_hash != result.experiment.hash():
+    if is_another := then.spec_hash != result.experiment.hash():
         say(
             f"{name}: the spec is another one: its certificate is of spec hash {then.spec_hash}, now it is "
             f"{result.experiment.hash()}"
         )
     found = changes(then, result.certificate)
-    if not found:
+    if found:
+        say(f"{name}: {len(found)} of {len(result.certificate.judgements)} verdicts changed")
+        print_table(
+            ("property", "then", "now", "reason"),
+            [(change.name, str(change.then or "–"), str(change.now or "–"), change.reason) for change in found],
+        )
+    else:
         say(f"{name}: {len(then.words)} verdicts as committed")
-        return False
-    say(f"{name}: {len(found)} of {len(result.certificate.judgements)} verdicts changed")
-    print_table(
-        ("property", "then", "now", "reason"),
-        [(change.name, str(change.then or "–"), str(change.now or "–"), change.reason) for change in found],
-    )
-    say(f"if that was meant: cortexzoo regression {name} --write")
-    return True
+    if changed := is_another or bool(found):
+        say(f"if that was meant: cortexzoo regression {name} --write")
+    return changed
 
 
 def _written(result: "Checked") -> bool:

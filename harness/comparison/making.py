@@ -1,13 +1,13 @@
 """Making what a comparison lacks: runs that were never trained, verdicts that were never given."""
 
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 
 from harness.comparison.entrants import Entrant
+from harness.process_pool import in_processes
 from harness.run_folder import VERDICT, Run, finished_runs, stopped_runs
-from harness.training_pool import begin_process, train_missing
+from harness.training_pool import train_missing
 from specs import ExperimentSpec
 
 Done = Callable[[str], None]
@@ -47,19 +47,8 @@ def unchecked(runs: Sequence[Run]) -> list[Run]:
 
 def check_missing(runs: Sequence[Run], jobs: int, done: Done) -> None:
     """Hold each unchecked run to its suite. Raises what `check_run` raises."""
-    if not (left := unchecked(runs)):
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        min(jobs, len(left)), mp_context=context, initializer=begin_process, initargs=(1,)
-    ) as pool:
-        futures = {pool.submit(_check, run.path): run for run in left}
-        try:
-            for future in as_completed(futures):
-                done(f"checked {future.result()}")
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    for _, name in in_processes([(run, partial(_check, run.path)) for run in unchecked(runs)], jobs):
+        done(f"checked {name}")
 
 
 def _check(path: Path) -> str:

@@ -1,16 +1,13 @@
 """The mutation score: every mutant against every property of its host, in parallel processes."""
 
-import multiprocessing
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
-
-import torch
 
 from harness.bare.registry import BARE
 from harness.bare.subject import BareSubject, Inputs, seeded
@@ -23,6 +20,7 @@ from harness.mutants.model_mutants import MODEL_MUTANTS
 from harness.mutants.op_mutants import OP_MUTANTS
 from harness.mutants.sleep_mutants import SLEEP_MUTANTS
 from harness.mutants.training_mutants import TRAINING_MUTANTS
+from harness.process_pool import in_processes
 from harness.profiles import Effort
 from harness.properties import REGISTRY
 from harness.run_folder import Run
@@ -170,19 +168,7 @@ def _properties_of(host: Host, run: Path | None) -> Iterator[Judgement]:
 
 
 def _judged(tasks: Iterable[tuple[Host, str | None, Path | None]], jobs: int) -> Iterator[Outcome]:
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_one_thread) as pool:
-        futures = [pool.submit(judge_task, *task) for task in tasks]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _one_thread() -> None:
-    torch.set_num_threads(1)
+    return (outcome for _, outcome in in_processes([(task, partial(judge_task, *task)) for task in tasks], jobs))
 
 
 def as_json(score: Score) -> dict[str, Any]:

@@ -4,11 +4,15 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 import zoo
-from harness.cached_training import cache, cached_training, code_sum, find_trained, seconds_to_train
+from harness import cached_training as cached
+from harness.cached_training import cache, cached_training, code_sum, find_trained, training_of, work_ahead
+from harness.calibration import Calibration
 from harness.run_folder import METRICS, SUMMARY, Run
-from specs import load_experiment
+from specs import ExperimentSpec, load_experiment
+from specs.objective import Recall
 from tests.harness.trained import SMALL, small
 
 
@@ -32,9 +36,14 @@ def test_a_training_is_found_again_also_for_another_suite(whole: Run, tmp_path: 
     assert find_trained(small("seed=1"), tmp_path) is None
 
 
-def test_a_training_that_was_killed_is_gone_on_with(whole: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("summary", [None, {"status": "failed", "cause": "disk full"}])
+def test_a_training_that_was_cut_off_is_gone_on_with(
+    whole: Run, tmp_path: Path, summary: dict[str, object] | None
+) -> None:
     killed = copied(whole, tmp_path)
     (killed.path / SUMMARY).unlink()
+    if summary is not None:
+        killed.write_json(SUMMARY, summary)
     run = cached_training(small(), tmp_path, warn=pytest.fail)
     assert run.path == killed.path and run.finished
     assert run.summary["validation_loss"] == whole.summary["validation_loss"]
@@ -67,7 +76,40 @@ def test_other_code_has_another_cache(tmp_path: Path, monkeypatch: pytest.Monkey
     assert before.is_relative_to(tmp_path / "cache")
 
 
-def test_the_time_of_a_training_is_measured_on_a_few_steps() -> None:
-    seconds, twice = seconds_to_train(small()), seconds_to_train(small("recipe.steps=1200"))
-    assert 0 < seconds < 60
-    assert twice > 10 * seconds
+def calibrated(step: float, experiment: ExperimentSpec) -> Calibration:
+    steps, bound = experiment.recipe.steps, isinstance(experiment.recipe.objective, Recall)
+    return Calibration(
+        30.0, step, 6.0, steps=steps, validations=5, threads=torch.get_num_threads(), device="cpu", timed=10,
+        is_bound=bound,
+    )  # fmt: skip
+
+
+def test_the_time_of_a_training_is_that_of_show_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[ExperimentSpec, int]] = []
+
+    def calibrate(experiment: ExperimentSpec) -> Calibration:
+        asked.append((experiment, torch.get_num_threads()))
+        return calibrated(1.2, experiment)
+
+    monkeypatch.setattr(cached, "calibrate", calibrate)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        said = work_ahead(small("recipe.steps=50"))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert said == "cortexgpt-stable: 50 steps to train, about 2.0 minutes on one core"
+    assert asked == [(training_of(small("recipe.steps=50")), 1)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "apart"),
+    [([], "its sleeps and the recall at its end"), (["recipe.sleep={kind: never}"], "the recall at its end")],
+)
+def test_a_bound_is_called_one_and_what_it_leaves_out_is_named(
+    monkeypatch: pytest.MonkeyPatch, changes: list[str], apart: str
+) -> None:
+    monkeypatch.setattr(cached, "calibrate", lambda experiment: calibrated(0.12, experiment))
+    said = work_ahead(load_experiment("cortex-v2-hybrid", changes))
+    assert said == f"cortex-v2-hybrid: 500 steps to train, at most 2.0 minutes on one core, without {apart}"

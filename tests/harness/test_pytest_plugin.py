@@ -20,6 +20,12 @@ variant: {extends: cortexgpt-stable, hidden_size: 16, columns: {num_columns: 2}}
 recipe:
   {extends: robust, steps: 4, batch_size: 2, sequence_length: 16, monitor: {validation_sequences: 4, validate_every: 4}}
 """
+LOST = """
+kind: experiment
+extends: transformer
+name: lost
+data: {kind: data, family: text, name: gone, source: {kind: files, paths: [gone.txt]}}
+"""
 
 
 def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -74,6 +80,18 @@ def test_an_experiment_is_trained_into_the_cache_and_goes_with_files(project: Pa
     assert "mine: 4 steps to train, about 0.1 minutes" in done.stdout, done.stdout
     assert "mine::repeatability" in done.stdout and "test_own.py::test_own" in done.stdout
     assert len(list((project / "cache").glob("trained/*/mine/*/summary.json"))) == 1
+
+
+def test_what_a_user_can_mend_is_told_in_a_line_a_test_and_leaves_other_tests_alone(project: Path) -> None:
+    (project / "lost.yaml").write_text(LOST)
+    done = run_pytest(
+        project, "--cortexzoo", "lost.yaml", "-k", "repeatability or causality or test_own", "test_own.py"
+    )
+    assert done.returncode == 1, done.stdout
+    assert "1 passed" in done.stdout and "2 errors" in done.stdout
+    told = [line for line in done.stdout.splitlines() if line.startswith("--cortexzoo lost.yaml: ")]
+    assert len(told) == 2 and all("gone.txt" in line for line in told)
+    assert "Traceback" not in done.stdout and "DataError" not in done.stdout
 
 
 def test_what_is_no_experiment_is_told_in_one_line(project: Path) -> None:

@@ -1,6 +1,7 @@
 """Committed verdicts stand for the suites as they are, and whatever is another one now is told."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,11 +22,13 @@ SHIPPED = shipped_names("experiment")
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_every_shipped_experiment_has_a_certificate_in_step_with_its_suite(name: str) -> None:
-    """After a change to a suite or a property: `cortexzoo regression NAME --write`."""
-    committed, suite = Committed.read(name, COMMITTED), load_experiment(name).suite
-    expected = {key: Word(check.expect, PROPERTIES[key].version) for key, check in suite.properties.items()}
+def test_every_shipped_experiment_has_a_certificate_in_step_with_it(name: str) -> None:
+    """After a change to an experiment, a suite or a property: `cortexzoo regression NAME --write`."""
+    committed, experiment = Committed.read(name, COMMITTED), load_experiment(name)
+    properties = experiment.suite.properties
+    expected = {key: Word(check.expect, PROPERTIES[key].version) for key, check in properties.items()}
     assert dict(committed.words) == expected
+    assert committed.spec_hash == experiment.hash(), f"of another spec: cortexzoo regression {name} --write"
 
 
 def test_no_certificate_is_left_of_an_experiment_that_is_gone() -> None:
@@ -93,6 +96,29 @@ def test_an_unknown_experiment_is_told_with_the_nearest_name(capsys: pytest.Capt
     assert main(["regression", "cortexgpt-stabel"]) == 2
     said = capsys.readouterr().err.strip()
     assert said == "regression cortexgpt-stabel: no such shipped experiment: did you mean cortexgpt-stable?"
+
+
+def test_another_spec_is_a_change_also_with_the_same_verdicts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment = small()
+    now = Certificate((judgement("causality", "pass"),), {})
+    monkeypatch.setattr(regression_commands, "load_experiment", lambda _: experiment)
+    monkeypatch.setattr(regression_commands, "_announced", lambda *_: nullcontext())
+    monkeypatch.setattr(regression, "COMMITTED", tmp_path)
+    monkeypatch.setattr(regression, "check_all", lambda *_: iter([Checked(experiment, now)]))
+
+    Committed.of(experiment.hash(), now).write("cortexgpt-stable", tmp_path)
+    assert main(["regression", "cortexgpt-stable"]) == 0
+    said = capsys.readouterr().out
+    assert "1 verdicts as committed" in said and "--write" not in said and said.endswith("nothing changed\n")
+
+    Committed.of("0123456789abcdef", now).write("cortexgpt-stable", tmp_path)
+    assert main(["regression", "cortexgpt-stable"]) == 1
+    said = capsys.readouterr().out
+    assert f"of spec hash 0123456789abcdef, now it is {experiment.hash()}" in said
+    assert "1 verdicts as committed" in said and "cortexzoo regression cortexgpt-stable --write" in said
+    assert said.endswith("1 of 1 experiments changed\n")
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import pytest
 
 from harness.bench.generated_runs import experiment, generated_run
 from harness.run_folder import CHECKPOINTS, MANIFEST, SUMMARY, Run, unfinished_runs
-from harness.training_pool import train_missing, train_or_go_on
+from harness.training_pool import StoppedEarly, train_missing, train_or_go_on
 from tests.harness.trained import killed_small, small, train_small
 from zoo.training.telemetry import WALL_CLOCK_METRICS
 
@@ -80,6 +80,23 @@ def test_one_that_another_process_trains_is_left_to_it(
     assert caplog.messages == [
         f"{run.path}: is being trained by another process: cortexgpt-stable, seed 0, is trained anew"
     ]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_run_that_is_stopped_by_a_signal_is_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    def terminated(*_: object, **__: object) -> Run:
+        run = generated_run(tmp_path, experiment(), steps=2, finished=False)
+        run.write_json(SUMMARY, {"status": "terminated"})
+        return run
+
+    if begun:
+        generated_run(tmp_path, experiment(), steps=1, finished=False)
+    monkeypatch.setattr("harness.runner.train_run", terminated if not begun else pytest.fail)
+    monkeypatch.setattr("harness.resuming.resume_run", terminated if begun else pytest.fail)
+    with pytest.raises(StoppedEarly, match=r"stopped before its last step; the same command goes on$"):
+        train_or_go_on(experiment(), tmp_path)
 
 
 @pytest.mark.parametrize(

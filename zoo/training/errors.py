@@ -17,6 +17,10 @@ class TrainingStopped(TrainingError):
         self.step = step
         self.cause = cause
 
+    def __reduce__(self) -> tuple[type["TrainingStopped"], tuple[int, str]]:
+        """Made anew from step and cause: otherwise no process could tell another of it."""
+        return type(self), (self.step, self.cause)
+
 
 class CheckpointError(TrainingError):
     """A checkpoint that cannot be written or read. Whatever was there before is intact."""
