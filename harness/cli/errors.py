@@ -25,6 +25,7 @@ RUN_ERRORS = {
     "harness.tracking.aim.AimError": COULD_NOT_GO_ON,
     "harness.tracking.base.RunStopped": COULD_NOT_GO_ON,
     "zoo.data.errors.DataError": BAD_INPUT,
+    "zoo.generation.NonFiniteLogits": COULD_NOT_GO_ON,
     "zoo.models.errors.BackboneError": BAD_INPUT,
     "zoo.training.errors.CheckpointError": COULD_NOT_GO_ON,
     "zoo.training.errors.SetupError": BAD_INPUT,
