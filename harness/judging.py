@@ -16,7 +16,7 @@ from harness.subject import Subject
 from harness.tracking.base import in_one_line
 from harness.verdict import Certificate, Judgement
 from specs import SuiteSpec
-from specs.suite import PROPERTIES, Check, PropertyName, Verdict
+from specs.suite import PROPERTIES, PROPERTY_NAMES, Check, PropertyName, Verdict
 from zoo.training.signals import signals_left_alone
 
 Watch = Callable[[Case], None]
@@ -40,13 +40,15 @@ def judge_all(
 ) -> Certificate:
     """Try every property of the suite within the seconds of `effort`, which they share.
 
+    They come in the order of `PROPERTY_NAMES`, wherever the suite was read from: that of a run has its keys sorted.
     `started` hears the name of each before it is tried, `watch` each case.
     """
     judgements = []
     shares = Shares(effort.seconds, len(suite.properties))
-    for name, check in suite.properties.items():
-        started(name)
-        judgements.append(judge(REGISTRY[name], check, subject, replace(effort, seconds=shares.next()), watch))
+    for name in PROPERTY_NAMES:
+        if (check := suite.properties.get(name)) is not None:
+            started(name)
+            judgements.append(judge(REGISTRY[name], check, subject, replace(effort, seconds=shares.next()), watch))
     return Certificate(tuple(judgements), circumstances)
 
 
@@ -96,10 +98,11 @@ class Trial(Generic[SubjectT]):
         first = Clock(effort.seconds if self.tested.strategy is None else effort.seconds / 2)
         cut = False
         try:
-            for case in self.tested.cases(self.subject):
+            cases = list(self.tested.cases(self.subject))
+            for tried, case in enumerate(cases, start=1):
                 if self.attempt(case) != "holds":
                     return
-                if cut := first.is_over:
+                if cut := first.is_over and tried < len(cases):
                     break
             effort = replace(effort, examples=math.ceil(effort.examples / self.tested.dearness))
             if self.tested.strategy is not None and effort.examples and self._may_go_on:
@@ -108,7 +111,7 @@ class Trial(Generic[SubjectT]):
             self._set("skipped", str(excuse), {})
         except Exception as crash:
             self._set("error", f"the check crashed: {where(crash)}", {})
-        if self.judgement.verdict == "pass" and cut and self.tried > 1:
+        if self.judgement.verdict == "pass" and cut:
             self.judgement = replace(self.judgement, reason=f"{self.judgement.reason}; the time limit ended the search")
 
     def attempt(self, case: Case) -> Result:

@@ -44,9 +44,15 @@ class ExperimentSpec(NamedSpec):
                 f"data.chunk_size must be variant.chunk_size = {hybrid.chunk_size}, "
                 f"got {data.chunk_size}: a gap counts what the model sees at a time"
             )
+        from_scratch = hybrid is not None and hybrid.backbone.kind == "scratch"
+        if from_scratch and data.vocabulary == "tokenizer":
+            raise ValueError(
+                f"data.vocabulary must be own or bytes, got tokenizer: the base of {self.variant.name} is from scratch "
+                "and has none"
+            )
         if isinstance(objective.in_chunk, InChunkDivergence):
             without = "recipe.objective.in_chunk.kind must be none or samples"
-            if hybrid is None or hybrid.backbone.kind == "scratch":
+            if hybrid is None or from_scratch:
                 raise ValueError(f"{without}, got kl: {self.variant.name} has no frozen base to stay near")
             if data.vocabulary == "own":
                 raise ValueError(f"{without} with data.vocabulary own, got kl: no text can be written in its tokens")

@@ -10,6 +10,10 @@ from torch import Tensor
 from zoo.models.interface import MemoryLanguageModel, MemoryState
 
 
+class NonFiniteLogits(ValueError):
+    """Nothing can be chosen: the model's logits are not finite. -inf for some tokens is: they are never chosen."""
+
+
 @torch.no_grad()
 def generate(
     model: MemoryLanguageModel[Any],
@@ -26,7 +30,7 @@ def generate(
 
     `temperature` 0 takes the likeliest token. `state` is a memory to start from, such as a trained long-term memory.
     With `vocab_size` only the first so many tokens are chosen from, where the model has logits that stand for nothing.
-    Raises `ValueError` for an empty prompt, a negative temperature, or a top_k below 1.
+    Raises `ValueError` for an empty prompt, a negative temperature, or a top_k below 1, and `NonFiniteLogits`.
     """
     if prompt.shape[1] == 0:
         raise ValueError("the prompt must hold at least one token, got none")
@@ -70,6 +74,9 @@ def read_all_but_the_last(
 
 
 def _sample(logits: Tensor, temperature: float, top_k: int | None, generator: torch.Generator) -> Tensor:
+    # The largest is NaN or infinite where one of them is, and -inf where no token may be chosen.
+    if not bool(logits.amax(dim=-1).isfinite().all()):
+        raise NonFiniteLogits("no token can be chosen: the model's logits are not finite")
     if temperature == 0:
         return logits.argmax(dim=-1, keepdim=True)
     if top_k is not None and top_k < logits.shape[-1]:

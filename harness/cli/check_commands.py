@@ -1,6 +1,5 @@
 """Commands that try properties: on a run, an experiment or a user's own module, and one case again."""
 
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,7 +23,7 @@ from harness.cli.run_commands import (
 )
 from harness.cli.verdicts import tell_verdicts
 from harness.profiles import PROFILES, ProfileName
-from specs import SuiteSpec, load, load_experiment, shipped_names
+from specs import SuiteSpec, load, load_experiment
 
 if TYPE_CHECKING:
     from harness.bare.supervision import Request
@@ -146,9 +145,10 @@ def parse_time(text: str) -> float:
 
 def _run_of(target: str, changes: list[str], runs: Path, *, aim: bool) -> Any:
     """The run that is meant, trained first if need be."""
+    from harness.comparison.entrants import is_run
     from harness.run_folder import Run, finished_runs
 
-    if _names_a_run(target):
+    if is_run(target):
         if changes:
             raise BadInput(f"{target}: a run is checked as it was trained: leave out {changes[0]}, or train again")
         return Run.open(target)
@@ -157,12 +157,6 @@ def _run_of(target: str, changes: list[str], runs: Path, *, aim: bool) -> Any:
     if found is None:
         say(f"no finished run of {experiment.name} with spec hash {experiment.hash()} in {runs}: training it first")
     return found or trained(experiment, runs, aim=aim)
-
-
-def _names_a_run(target: str) -> bool:
-    if target.endswith((".yaml", ".yml")) or target in shipped_names("experiment"):
-        return False
-    return os.sep in target or Path(target).is_dir()
 
 
 def _request(

@@ -8,7 +8,7 @@ import typer
 
 from harness.cli.aim_commands import AIM_PORT, show_in_aim
 from harness.cli.errors import BadInput
-from harness.cli.options import DataOption, JsonOption, Overrides, RecipeOption, SetOption
+from harness.cli.options import DataOption, JobsOption, JsonOption, Overrides, RecipeOption, SetOption
 from harness.cli.output import console, print_table, write_json
 from harness.cli.run_commands import RUNS, RunsOption, require_folder_of, say, standard_error, without_foreign_warnings
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from harness.comparison.result import Comparison
     from harness.run_folder import Run
     from harness.sweep import Cell
-
-JobsOption = Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Runs at the same time, a thread each.")]
 
 
 def compare(

@@ -29,6 +29,7 @@ RUN_ERRORS = {
     "harness.tracking.base.RunStopped": COULD_NOT_GO_ON,
     "harness.training_pool.StoppedEarly": COULD_NOT_GO_ON,
     "zoo.data.errors.DataError": BAD_INPUT,
+    "zoo.generation.NonFiniteLogits": COULD_NOT_GO_ON,
     "zoo.models.errors.BackboneError": BAD_INPUT,
     "zoo.training.errors.CheckpointError": COULD_NOT_GO_ON,
     "zoo.training.errors.SetupError": BAD_INPUT,

@@ -127,7 +127,7 @@ def _helped(
 
 
 def _resume(experiment: ExperimentSpec, path: Path, checkpoint: str, *, aim: bool, allow_changes: bool) -> "Run":
-    """As `_train`, for a run that goes on."""
+    """As `trained`, for a run that goes on."""
     from harness.resuming import resume_run
 
     def began(run: "Run") -> None:

@@ -8,6 +8,7 @@ from harness.comparison.entrants import Entrant, Incomparable
 from harness.comparison.reading import Record
 from specs import ExperimentSpec
 from specs.base import without_documentation
+from specs.objective import ObjectiveSpec, Recall
 
 ALLOW = "--allow-different"
 DATA_SHOWN = 3
@@ -18,6 +19,7 @@ FACTS: dict[str, Callable[[ExperimentSpec], Any]] = {
     "sequences a step": lambda e: f"{e.recipe.accumulation} × {e.recipe.batch_size}",
     "sequence length": lambda e: e.recipe.sequence_length,
     "held-out sequences": lambda e: e.recipe.monitor.validation_sequences or "all",
+    "stages": lambda e: _stages(e.recipe.objective),
 }
 """By the word for it: what decides which text a run sees, in which order, and on which it is measured."""
 
@@ -49,6 +51,13 @@ def require_equal(found: Sequence[str], allowed: bool) -> None:
     """Raises `Incomparable` unless nothing differs or the user allows it."""
     if found and not allowed:
         raise Incomparable(f"not compared: {'; '.join(found)} ({ALLOW} compares all the same)")
+
+
+def _stages(objective: ObjectiveSpec) -> str:
+    """A curriculum decides the gaps of the documents, how many a step has, and the gaps that are held out."""
+    if not isinstance(objective, Recall):
+        return "none"
+    return ", then ".join(f"gaps {list(stage.gaps)} in {stage.tokens_per_step} tokens" for stage in objective.stages)
 
 
 def _data_differences(entrants: Sequence[Entrant]) -> list[str]:

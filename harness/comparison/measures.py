@@ -87,14 +87,20 @@ def _gate_share(source: str) -> Measure:
     return Measure(f"gate share, {source.replace('_', ' ')}", "", lambda record: record.gate_shares.get(source))
 
 
+def _loss_ratio(record: Record) -> float | None:
+    return math.inf if record.gave_up is not None else record.summary.get("loss_ratio")
+
+
 def _recall(record: Record) -> float | None:
-    """Over the task's longest gap."""
+    """Over the task's longest gap; a run that gave up answers nothing."""
+    if record.gave_up is not None:
+        return 0.0
     by_gap = next(iter((record.summary.get("recall") or {}).values()), None)
     return None if by_gap is None else 100 * float(by_gap[max(by_gap, key=int)])
 
 
 FINAL_LOSS = Measure("held-out loss, last", "nats a token", _held_out, "lower")
-LOSS_RATIO = Measure("loss ratio", "", _summary("loss_ratio"), "lower")
+LOSS_RATIO = Measure("loss ratio", "", _loss_ratio, "lower")
 SPEED = Measure("speed", "tokens a second", _summary("tokens_per_second"), "higher", 0)
 RECALL = Measure("answers right, longest gap", "%", _recall, "higher", 1)
 

@@ -11,7 +11,7 @@ from harness.comparison.entrants import Entrant
 from harness.comparison.measures import FINAL_LOSS, LOSS_RATIO, SPEED, Measure, Spread, measures
 from harness.comparison.reading import Record
 from harness.verdict import Judgement
-from specs.suite import PROPERTIES, PROPERTY_NAMES
+from specs.suite import PROPERTIES, PROPERTY_NAMES, Verdict
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,10 @@ class Side:
             for judgement in record.certificate.judgements
             if judgement.name == name
         ]
+
+    def applied(self, name: str) -> list[Verdict]:
+        """The verdicts on one property, run by run, but for runs to which it did not apply."""
+        return [judgement.verdict for _, judgement in self.judgements(name) if judgement.verdict != "skipped"]
 
 
 @dataclass(frozen=True)
@@ -75,13 +79,13 @@ class Comparison:
 
     @property
     def falsified(self) -> list[tuple[Side, Record, Judgement]]:
-        """Every property that did not hold, with the case that shows it."""
+        """Every property that did not hold, with the case that shows it; one that was skipped says nothing."""
         return [
             (side, record, judgement)
             for side in self.sides
             for name in self.properties
             for record, judgement in side.judgements(name)
-            if judgement.verdict != "pass"
+            if judgement.verdict in ("fail", "error")
         ]
 
     def cell(self, name: str, side: Side) -> Cell:
@@ -108,14 +112,14 @@ class Comparison:
         return [line for line in lines if line]
 
     def _held(self) -> str:
-        """`Properties that hold for every seed: a 6 of 8, b 8 of 8.`"""
+        """`Properties that hold for every seed: a 6 of 8, b 8 of 8.` What is skipped for every seed is not counted."""
         if not self.properties:
             return ""
         parts = []
         for side in self.sides:
-            tried = [name for name in self.properties if side.judgements(name)]
-            held = [name for name in tried if all(j.verdict == "pass" for _, j in side.judgements(name))]
-            parts.append(f"{side.label} {len(held)} of {len(tried)}")
+            tried = [side.applied(name) for name in self.properties]
+            held = [all(verdict == "pass" for verdict in verdicts) for verdicts in tried if verdicts]
+            parts.append(f"{side.label} {sum(held)} of {len(held)}")
         return f"Properties that hold for every seed: {', '.join(parts)}."
 
     def as_json(self) -> dict[str, Any]:
@@ -171,8 +175,14 @@ def _best_by(sides: Sequence[Side], measure: Measure, claim: str) -> str:
         return ""
     others = ", ".join(f"{side.label} {measure.text(spread)}" for side, spread in ranked[1:])
     unit = f" {measure.unit}" if measure.unit else ""
-    bounded = f"; all stay below {RATIO_BOUND:g}" if measure is LOSS_RATIO and ranked[-1][1].mean < RATIO_BOUND else ""
+    bounded = f"; all stay below {RATIO_BOUND:g}" if measure is LOSS_RATIO and _all_are_bounded(sides) else ""
     return f"{claim}: {first.label}, {measure.text(lowest)}{unit} ({others}){_caution(lowest, second)}{bounded}."
+
+
+def _all_are_bounded(sides: Sequence[Side]) -> bool:
+    """Of every run, not of means: one seed that exploded hides in a mean."""
+    ratios = [LOSS_RATIO.of(record) for side in sides for record in side.records]
+    return all(ratio is not None and ratio < RATIO_BOUND for ratio in ratios)
 
 
 def _caution(first: Spread, second: Spread) -> str:

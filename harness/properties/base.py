@@ -56,11 +56,6 @@ def once(_: object) -> Iterable[Case]:
     yield {}
 
 
-def no_cases(_: object) -> Iterable[Case]:
-    """For a property that is only searched."""
-    return ()
-
-
 def number(case: Case, key: str) -> int:
     """A whole number of a case."""
     value = case[key]

@@ -125,7 +125,10 @@ class Session:
 
     def _begin(self) -> Trainer:
         self._broken = BrokenGradient(NEVER)
-        return trainer_of(self._experiment, Log(), OneStep(), self._broken)
+        trainer = trainer_of(self._experiment, Log(), self._broken)
+        # Asked before the others act, a stop would end a sleep of the same step, which takes the step back.
+        trainer.policies.append(OneStep())
+        return trainer
 
     def _step(self, broken_at: int) -> list[str]:
         """Attempt one step; gives what a refused one moved."""

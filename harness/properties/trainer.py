@@ -12,7 +12,8 @@ from harness.properties.base import Case, Finding, Property, finding, largest_di
 from harness.subject import Subject
 from specs import ExperimentSpec
 from specs.objective import Recall
-from specs.recipe import EveryInterval, Never
+from specs.recipe import EveryInterval
+from specs.sleep import NoSleep
 from specs.task import TaskSpec
 from zoo.build import build_model, load_data
 from zoo.training.evaluation import lm_loss
@@ -83,7 +84,7 @@ class BrokenGradient(Policy):
 
 
 def resume_cases(_: Subject) -> Iterable[Case]:
-    """Stopped before and after a consolidation."""
+    """Stopped before and after a consolidation and a sleep."""
     for stop in (1, 3):
         yield {"stop": stop, "steps": STEPS}
 
@@ -184,16 +185,20 @@ def loss_strategy(_: Subject) -> st.SearchStrategy[Case]:
 
 
 def short(experiment: ExperimentSpec) -> ExperimentSpec:
-    """The experiment for a few small steps: same variant, guards and optimiser."""
+    """The experiment for a few small steps: same variant, guards, optimiser and kind of sleep."""
     recipe = experiment.recipe
     consolidation = recipe.consolidation
     if isinstance(consolidation, EveryInterval):
         consolidation = EveryInterval(every=2)
+    sleep = recipe.sleep
+    if not isinstance(sleep, NoSleep):
+        few = {"every": 2, "steps": min(sleep.steps, 2), "batch_size": min(sleep.batch_size, 2)}
+        sleep = sleep.model_copy(update=few)
     monitor = recipe.monitor.model_copy(
         update={"probe_every": 2, "validate_every": 2, "validation_sequences": 2, "checkpoint_every": 100}
     )
     small = {"steps": STEPS, "batch_size": 2, "sequence_length": 16, "accumulation": 1, "monitor": monitor}
-    update = {**small, "consolidation": consolidation if not isinstance(consolidation, Never) else Never()}
+    update = {**small, "consolidation": consolidation, "sleep": sleep}
     return of_short_gaps(experiment.model_copy(update={"recipe": recipe.model_copy(update=update)}), documents=2)
 
 

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from harness.judging import judge, judge_all
+from harness.profiles import Effort
 from harness.properties.base import Case, DoesNotApply, Finding, Property, finding
 from harness.subject import Subject
 from harness.tracking.jsonl import from_json_value, to_json_value
@@ -63,6 +64,14 @@ def test_the_first_failing_case_ends_the_trial_and_is_reported() -> None:
 def test_a_pass_reports_the_case_nearest_to_failing() -> None:
     judgement = judge(fixed("gate_balance", 0.3, 0.1, 0.2), Check(), tiny.subject())
     assert (judgement.observed, judgement.case, judgement.cases_tried) == (0.1, {"index": 1}, 3)
+
+
+def test_a_pass_that_the_time_cut_short_says_so() -> None:
+    no_time = Effort(seconds=0.0)
+    cut = judge(fixed("causality", 0.0, 0.3), Check(), tiny.subject(), no_time)
+    assert (cut.verdict, cut.cases_tried) == ("pass", 1)
+    assert cut.reason == "observed 0.0; the time limit ended the search"
+    assert judge(fixed("causality", 0.0), Check(), tiny.subject(), no_time).reason == "observed 0.0"
 
 
 def test_the_suites_bound_replaces_the_propertys() -> None:
@@ -123,11 +132,11 @@ def test_the_outcome_in_words() -> None:
     assert ill.in_words() == "1 of 2 properties hold. Not as expected: gate_balance is error instead of pass."
 
 
-def test_the_suite_decides_what_is_tried_and_in_which_order() -> None:
+def test_the_suite_decides_what_is_tried_and_the_order_is_always_the_same() -> None:
     heard: list[str] = []
     suite = SuiteSpec(name="two", properties={"better_than_counting": Check(), "causality": Check()})
     certificate = judge_all(tiny.subject(), suite, {}, started=heard.append)
-    assert heard == [j.name for j in certificate.judgements] == ["better_than_counting", "causality"]
+    assert heard == [j.name for j in certificate.judgements] == ["causality", "better_than_counting"]
 
 
 def test_the_table_shows_every_column_and_marks_surprises() -> None:

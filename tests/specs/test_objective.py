@@ -24,6 +24,9 @@ NO_GUARD = "recipe.objective.in_chunk={kind: none}"
         (["variant=cortex-v2-hybrid-scratch"],
          "recipe.objective.in_chunk.kind must be none or samples, got kl: "
          "cortex-v2-hybrid-scratch has no frozen base to stay near"),
+        (["variant=cortex-v2-hybrid-scratch", NO_GUARD, "data.vocabulary=tokenizer"],
+         "data.vocabulary must be own or bytes, got tokenizer: the base of cortex-v2-hybrid-scratch is from scratch "
+         "and has none"),
         (["variant=transformer", NO_GUARD, "recipe.objective.recompute_activations=true"],
          "recipe.objective.recompute_activations must be false, got true: transformer is no hybrid, "
          "and nothing else can do it"),

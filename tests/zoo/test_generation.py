@@ -7,7 +7,8 @@ from specs.variant import CortexGPTSpec, TransformerSpec
 from tests.tolerances import SIDECAR_SPLIT
 from tests.zoo.models.hybrid.tiny import CHUNK, relative_error, some_tokens, tiny_hybrid
 from zoo.build import build_model
-from zoo.generation import generate, read_all_but_the_last
+from zoo.generation import NonFiniteLogits, generate, read_all_but_the_last
+from zoo.models.interface import ModelOutput
 
 SPECS = {
     "cortexgpt": CortexGPTSpec(name="small", vocab_size=11, hidden_size=16),
@@ -50,6 +51,20 @@ def test_sampling_follows_its_seed_and_top_k() -> None:
 def test_bad_sampling_arguments_are_named(arguments: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         generate(build_model(SPECS["cortexgpt"]), torch.tensor([[1]]), 1, **arguments)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("temperature", [0, 1.0])
+def test_a_model_that_is_not_finite_says_nothing(bad: float, temperature: float) -> None:
+    model = build_model(SPECS["transformer"])
+
+    def spoil(_model: object, _arguments: object, output: ModelOutput[None]) -> None:
+        output.logits[-1, -1, 3] = bad
+
+    model.register_forward_hook(spoil)
+    with pytest.raises(NonFiniteLogits, match="logits are not finite"):
+        generate(model, torch.tensor([[1], [2]]), 1, temperature=temperature, top_k=2)
+    assert model.training
 
 
 def test_an_empty_prompt_is_refused() -> None:

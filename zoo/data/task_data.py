@@ -1,12 +1,14 @@
 """A memory task as training data: its documents, and plain text to see what training does to the base."""
 
 import hashlib
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
+from specs.base import without_documentation
 from specs.data import TextSource
 from specs.task import TaskSpec
 from zoo.data.errors import DataError
@@ -30,7 +32,7 @@ class TaskData:
     text: Ints | None = field(repr=False)
     """None: the task's vocabulary cannot spell a text."""
     sha256: str
-    """Hex digest of the spec, the first documents and the text."""
+    """Hex digest of the spec but for its name, the first documents and the text."""
 
     @classmethod
     def from_spec(
@@ -50,7 +52,8 @@ class TaskData:
                 list(content) if tokenizer is None else tokenizer.encode(content.decode(), add_special_tokens=False)
             )
             text = np.array(spelled, dtype=np.int64)
-        digest = hashlib.sha256(spec.hash().encode())
+        content = without_documentation(spec.model_dump(mode="json", exclude={"name"}))
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
         gap = spec.gaps[0]
         digest.update(task.batch("train", range(SUMMED_DOCUMENTS), gap).tokens.numpy().tobytes())
         digest.update(b"" if text is None else text.tobytes())

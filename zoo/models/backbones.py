@@ -60,11 +60,11 @@ def load_backbone(spec: BackboneSpec) -> Base:
 
 
 def load_tokenizer(spec: BackboneSpec) -> Any:
-    """The base's own tokenizer; None for one that reads bytes. Raises `BackboneError` when it cannot be had."""
+    """The base's own tokenizer; None for a base that was made here. Raises `BackboneError` when it cannot be had."""
     from transformers import AutoTokenizer
 
     match spec:
-        case TrainedBackbone():
+        case TrainedBackbone() | ScratchBackbone():
             return None
         case HubBackbone(id=name):
             source, where = name, {"revision": spec.revision, "local_files_only": not hub_is_reachable()}

@@ -89,7 +89,7 @@ class HeldOut:
 
     @property
     def loss(self) -> float:
-        """Nats a byte."""
+        """Nats a target."""
         return self.loss_sum / self.targets
 
 

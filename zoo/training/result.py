@@ -11,7 +11,10 @@ StopReason = Literal["interrupted", "terminated"]
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """Losses are in nats a byte; None: never measured, since training was stopped before the first validation."""
+    """Losses are in nats a token, which of a text is a byte.
+
+    None: never measured, since training was stopped before the first validation.
+    """
 
     steps_taken: int
     """Steps that the final weights have behind them."""

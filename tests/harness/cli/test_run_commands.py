@@ -6,8 +6,10 @@ import signal
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from harness import cli
 from harness.cli import main
@@ -167,6 +169,21 @@ def test_a_damaged_checkpoint_is_told_in_one_line(tmp_path: Path, capsys: pytest
     weights.write_bytes(content[: len(content) // 2])
     assert main(["generate", str(run.path), "--prompt", "a"]) == 2
     assert "model.safetensors: is damaged" in one_line(capsys)
+
+
+def test_a_model_that_is_not_finite_generates_one_line(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Run.load_model
+
+    def broken(self: Run, checkpoint: str) -> Any:
+        model, state = real(self, checkpoint)
+        torch.nn.init.constant_(next(model.parameters()), torch.nan)
+        return model, state
+
+    monkeypatch.setattr(Run, "load_model", broken)
+    assert main(["generate", str(run.path), "--prompt", "a"]) == 3
+    assert one_line(capsys).strip() == "no token can be chosen: the model's logits are not finite"
 
 
 def test_a_full_disk_ends_with_3_and_keeps_the_last_checkpoint(

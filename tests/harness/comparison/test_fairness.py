@@ -1,5 +1,7 @@
 """What must be equal is, or the difference is said."""
 
+from dataclasses import replace
+
 import pytest
 
 from harness.comparison.entrants import Entrant, Incomparable
@@ -35,6 +37,19 @@ def test_each_difference_is_said(change: str, said: str) -> None:
 def test_data_of_another_family_are_told_by_name() -> None:
     other = Entrant("b", (load_experiment("cortex-v2-hybrid"),), ())
     assert "data differ (pydoc-topics for a, kv-tokens-far for b)" in differences([entrant("a"), other])
+
+
+def test_other_gaps_are_other_documents() -> None:
+    mixed, staged = (
+        Entrant(label, (load_experiment("cortex-v2-hybrid", [f"recipe.objective.stages={stages}"]),), ())
+        for label, stages in (
+            ("a", "[{gaps: [0, 1]}]"),
+            ("b", "[{gaps: [0, 1], tokens_per_step: 512}, {gaps: [4], samples_per_gap: 7}]"),
+        )
+    )
+    told = "gaps [0, 1] in 2048 tokens for a, gaps [0, 1] in 512 tokens, then gaps [4] in 2048 tokens for b"
+    assert differences([mixed, staged]) == [f"stages differ ({told})"]
+    assert differences([mixed, replace(mixed, label="c")]) == []
 
 
 def test_the_name_of_the_data_is_no_difference() -> None:

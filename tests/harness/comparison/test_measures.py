@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.comparison.measures import FINAL_LOSS, Spread, measures
+from harness.comparison.measures import FINAL_LOSS, LOSS_RATIO, Spread, measures
 from harness.comparison.reading import Record, Series
 
 
@@ -31,6 +31,12 @@ def test_a_run_that_gave_up_makes_the_loss_not_finite() -> None:
     runs = record(validation_loss=1.0), record(1, validation_loss=2.0, gave_up_at=7)
     assert FINAL_LOSS.spread(runs) == Spread(math.inf, None, 2)
     assert row("held-out loss, last", *runs) == "not finite"
+
+
+def test_a_run_that_gave_up_swings_without_bound_and_recalls_nothing() -> None:
+    runs = record(loss_ratio=1.1, recall={"pairs": {"4": 1.0}}), record(1, gave_up_at=7)
+    assert LOSS_RATIO.spread(runs) == Spread(math.inf, None, 2)
+    assert row("answers right, longest gap", *runs) == "50.0 ± 70.7"
 
 
 def test_what_nobody_measured_is_a_dash() -> None:

@@ -9,6 +9,7 @@ import pytest
 from harness.bench.generated_runs import experiment, generated_run
 from harness.comparison.comparing import compared, folder_of, telling_apart
 from harness.comparison.entrants import Incomparable, entrants
+from harness.comparison.reading import Record
 from harness.comparison.report import write_report
 from harness.comparison.result import Comparison
 from harness.run_folder import MANIFEST, VERDICT
@@ -103,6 +104,44 @@ def test_the_answer_in_words(comparison: Comparison) -> None:
     assert speed.startswith("Fastest: ")
     held = "Properties that hold for every seed: cortexgpt-original 0 of 1, cortexgpt-stable 1 of 1."
     assert properties == held
+
+
+def with_summaries(comparison: Comparison, *summaries: dict[str, object]) -> Comparison:
+    """The comparison with other loss ratios or failures, run by run."""
+    left = list(summaries)
+    sides = tuple(
+        replace(side, records=tuple(replace(record, summary=record.summary | left.pop(0)) for record in side.records))
+        for side in comparison.sides
+    )
+    return replace(comparison, sides=sides)
+
+
+def test_no_mean_hides_a_run_above_the_bound(comparison: Comparison) -> None:
+    above = with_summaries(comparison, {"loss_ratio": 1.0}, {"loss_ratio": 1.8}, {"loss_ratio": 1.1}, {"loss_ratio": 1})
+    (ratio,) = [line for line in above.in_words() if line.startswith("Smallest loss ratio")]
+    assert "all stay below" not in ratio
+
+
+def test_a_run_that_gave_up_wins_nothing(comparison: Comparison) -> None:
+    lost = with_summaries(comparison, {"loss_ratio": 1.0}, {"gave_up_at": 3}, {"loss_ratio": 1.2}, {"loss_ratio": 1.2})
+    (ratio,) = [line for line in lost.in_words() if line.startswith("Smallest loss ratio")]
+    assert ratio == "Smallest loss ratio: cortexgpt-stable, 1.200 (cortexgpt-original not finite)."
+
+
+def test_what_was_skipped_neither_holds_nor_fails(comparison: Comparison) -> None:
+    verdicts = iter(("pass", "skipped", "skipped", "skipped"))
+
+    def judged(record: Record) -> Record:
+        assert record.certificate is not None
+        (found,) = record.certificate.judgements
+        other = replace(found, name="gate_balance", verdict=next(verdicts))
+        return replace(record, certificate=Certificate((found, other), {}))
+
+    sides = tuple(replace(s, records=tuple(judged(record) for record in s.records)) for s in comparison.sides)
+    skipped = replace(comparison, sides=sides)
+    held = "Properties that hold for every seed: cortexgpt-original 1 of 2, cortexgpt-stable 1 of 1."
+    assert held in skipped.in_words()
+    assert [(judgement.name, judgement.verdict) for _, _, judgement in skipped.falsified] == [("causality", "fail")]
 
 
 def test_how_aim_tells_sides_apart(comparison: Comparison) -> None:

@@ -91,6 +91,12 @@ def broken_by(operations: str) -> str:
     return any_order_works(subject(), {"operations": operations}).reason
 
 
+def test_a_step_after_which_it_sleeps_is_a_step(tmp_path: Path) -> None:
+    sleeping = subject_of(train_small(tmp_path, "recipe.steps=4", "recipe.sleep={kind: noise, length: 8, every: 512}"))
+    found = any_order_works(sleeping, {"operations": "train train fault train"})
+    assert found.observed == 0, found.reason
+
+
 def test_memory_that_is_not_finite_is_found(tmp_path: Path) -> None:
     session = Session(subject(), tmp_path)
     session.train()

@@ -39,6 +39,10 @@ def test_a_vocabulary_of_its_own_has_documents_for_a_text(tmp_path: Path) -> Non
     assert np.array_equal(held_out[: len(documents)], documents)
 
 
+def test_a_name_is_no_other_data(tmp_path: Path) -> None:
+    assert data(tmp_path, name="other", description="the same").sha256 == data(tmp_path).sha256
+
+
 def test_the_sum_follows_spec_seed_and_text(tmp_path: Path) -> None:
     sums = {
         data(tmp_path).sha256,

@@ -20,11 +20,13 @@ from specs.backbone import (
     LlamaArchitecture,
     PackagedBackbone,
     Qwen2Architecture,
+    ScratchBackbone,
+    TrainedBackbone,
 )
 from specs.hybrid import HybridSpec
 from specs.parameters import base_parameter_count
 from zoo.build import build_model
-from zoo.models.backbones import load_backbone, random_backbone
+from zoo.models.backbones import load_backbone, load_tokenizer, random_backbone
 from zoo.models.base import Base
 from zoo.models.errors import BackboneError
 from zoo.models.hybrid.model import Hybrid
@@ -148,3 +150,8 @@ assert all(parameter.is_meta for parameter in model.parameters())
 """
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_base_that_was_made_here_has_no_tokenizer() -> None:
+    assert load_tokenizer(ScratchBackbone()) is None
+    assert load_tokenizer(TrainedBackbone()) is None

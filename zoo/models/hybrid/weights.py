@@ -14,7 +14,12 @@ FORMAT = "cortexzoo-sidecars-1"
 
 
 def save_sidecars(model: Hybrid, file: Path) -> None:
-    """Write the sidecars alone; the base stays where it came from. Raises `CheckpointError`."""
+    """Write the sidecars alone; the base stays where it came from.
+
+    Raises `CheckpointError`, also for a base that trains along: it is in no other place.
+    """
+    if model.base.learns:
+        raise CheckpointError(f"{file}: not written: sidecars alone are of no use without a {model.base.name}")
     metadata = {
         "format": FORMAT,
         "variant": model.spec.hash(),

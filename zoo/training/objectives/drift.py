@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
 
 from zoo.data.order import validation_starts
 from zoo.data.tasks.document import Ints
@@ -15,6 +14,7 @@ from zoo.models.interface import MemoryLanguageModel
 from zoo.training.evaluation import autocast, model_device, next_token_loss, undisturbed
 from zoo.training.objectives.curriculum import Curriculum
 from zoo.training.policy import Policy, Step
+from zoo.training.sleep import anchors
 
 if TYPE_CHECKING:
     from zoo.training.loop import Trainer
@@ -41,11 +41,11 @@ class Drift(Policy):
     def phase_began(self, trainer: "Trainer") -> None:
         if self.base_perplexity is None:
             self.base_perplexity = _perplexity(self._measure(trainer, trainer.model.switches)[0])
-            self._tell(trainer, 0, {})
+            self._tell(trainer, {})
 
     def step_taken(self, trainer: "Trainer", step: Step) -> None:
         if self.curriculum.epoch > self._told:
-            self._tell(trainer, step.number, step.metrics)
+            self._tell(trainer, step.metrics)
 
     def step_refused(self, trainer: "Trainer", step: Step) -> None:
         self.step_taken(trainer, step)
@@ -61,7 +61,7 @@ class Drift(Policy):
         loss, divergent = self._measure(trainer, ())
         return {"perplexity": _perplexity(loss), "base_perplexity": self.base_perplexity, "hidden_kl": divergent}
 
-    def _tell(self, trainer: "Trainer", step: int, metrics: dict[str, float]) -> None:
+    def _tell(self, trainer: "Trainer", metrics: dict[str, float]) -> None:
         self._told = self.curriculum.epoch
         found = self.measured(trainer)
         metrics |= {f"drift/{name}": value for name, value in found.items() if value is not None}
@@ -93,8 +93,7 @@ def divergence(
         base = model(tokens, None, model.switches).logits
     logits = model(tokens, None).logits if logits is None else logits
     with torch.autocast(tokens.device.type, enabled=False):
-        ours, theirs = logits.float().log_softmax(-1), base.float().log_softmax(-1)
-        return F.kl_div(ours, theirs, reduction="none", log_target=True).sum(-1).mean()
+        return anchors.divergence(base, logits)
 
 
 def windows(text: Ints, count: int, length: int) -> Int[Tensor, "sequences time_and_target"]:

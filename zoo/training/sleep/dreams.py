@@ -38,13 +38,15 @@ def draw(
 ) -> Dream:
     """The dreams of one update, on the model's device; the same for the same `random`, which is on the CPU.
 
-    Raises `ValueError` for a replay out of an empty reservoir.
+    Raises `ValueError` for a replay out of an empty reservoir, `NonFiniteLogits` for a model that can say nothing.
     """
     device = next(model.parameters()).device
     match spec:
         case NoiseSleep():
             return Dream(_random_tokens(model, spec.batch_size, spec.length + 1, random)).on(device)
         case ReplaySleep():
+            if not reservoir.examples:
+                raise ValueError("the reservoir must hold at least one example to replay, got none")
             chosen = torch.randint(len(reservoir.examples), (spec.batch_size,), generator=random)
             return together([reservoir.examples[i] for i in chosen.tolist()]).on(device)
         case GeneratedSleep():

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from specs.sleep import Dreaming
+from zoo.generation import NonFiniteLogits
 from zoo.models.interface import MemoryState
 from zoo.training.evaluation import autocast, lm_loss, undisturbed
 from zoo.training.sleep.anchors import divergence, elastic_penalty, fisher_information
@@ -43,16 +44,23 @@ class Night:
         self._memory = trainer.ranks.whole(trainer.model, trainer.memory)
 
     def dream(self, tell: Callable[[int, int], None]) -> bool:
-        """Make every update; False: a stop was asked for before the last. `tell` hears of (done, all)."""
+        """Make every update; False: a stop was asked for before the last. `tell` hears of (done, all).
+
+        An update is refused where loss or gradient is not finite, and where the model has no finite logits to dream by.
+        """
         with own_random_numbers(self.trainer.device, self.trainer.spec.seed, self.number) as random:
             fisher = self._fisher() if self.spec.ewc_weight else None
             for done in range(self.spec.steps):
                 tell(done, self.spec.steps)
                 if self.trainer.is_over():
                     return False
-                with self.region:
-                    dream = draw(self.spec, self.trainer.model, self.reservoir, self._start, random)
-                self.updates.update(self._dream_loss(dream, fisher))
+                try:
+                    with self.region:
+                        dream = draw(self.spec, self.trainer.model, self.reservoir, self._start, random)
+                except NonFiniteLogits:
+                    self.updates.refuse()
+                else:
+                    self.updates.update(self._dream_loss(dream, fisher))
         return not self.trainer.is_over()
 
     def _dream_loss(self, dream: Dream, fisher: list[Tensor] | None) -> Tensor:

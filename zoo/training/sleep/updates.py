@@ -14,8 +14,8 @@ Agree = Callable[[bool], bool]
 class DreamUpdates:
     """Takes an update, or refuses it and leaves no trace; counts both.
 
-    The optimiser is fresh, with PyTorch's defaults but for the rate: the sleep leaves training's moments alone, and
-    `grad` of the parameters too.
+    The optimiser is fresh, with PyTorch's defaults but for the rate: the sleep leaves training's moments alone. An
+    update that is taken leaves no `grad` behind.
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter], learning_rate: float, clip: float, agree: Agree) -> None:
@@ -38,6 +38,11 @@ class DreamUpdates:
         self.taken += 1
         self.losses.append(loss.item())
         return True
+
+    def refuse(self) -> None:
+        """For an update without a dream: every process must call this or `update`, and none of them moves."""
+        self.agree(True)
+        self.refused += 1
 
     def _gradients(self, loss: Tensor) -> list[Tensor | None] | None:
         """Clipped; None unless loss and norm are finite."""

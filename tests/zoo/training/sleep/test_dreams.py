@@ -73,6 +73,11 @@ def test_examples_of_several_lengths_are_padded_on_the_right() -> None:
     assert dream.tokens[1].tolist() == list(range(50, 58))
 
 
+def test_nothing_is_replayed_out_of_an_empty_reservoir() -> None:
+    with pytest.raises(ValueError, match="at least one example to replay, got none"):
+        draw(ReplaySleep(), MODEL, Reservoir(8), MODEL.initial_state, torch.Generator())
+
+
 def test_replayed_rows_are_whole_examples() -> None:
     dream = drawn(ReplaySleep(batch_size=20))
     rows = {tuple(row) for row in dream.tokens.tolist()}

@@ -129,9 +129,8 @@ def test_harm_is_measured_against_the_score_before_the_first_sleep_and_before_th
 
 
 class Poisoned(type(tiny_model())):  # type: ignore[misc]
-    """While `nights` has numbers: the training passes of a sleep with these numbers give NaN."""
+    """The training passes of a sleep with these numbers give NaN."""
 
-    trainer: Trainer
     passes: set[int]
 
     def forward(self, tokens: Any, *arguments: Any, **named: Any) -> Any:
@@ -176,6 +175,17 @@ def test_a_sleep_that_breaks_the_model_never_stays() -> None:
     assert around.changed[4] == set()
     reasons = {detail["reason"] for _, kind, detail in notes(trainer).events if kind == "sleep"}
     assert reasons == {"the held-out loss is nan"}
+
+
+def test_a_model_that_can_dream_no_more_has_its_updates_refused() -> None:
+    breaking = {"learning_rate": 3e37, "acceptance": NOISE.acceptance}
+    trainer = sleeper(GENERATED.model_copy(update=breaking))
+    around = Around(trainer)
+    trainer.run()
+    assert trainer.taken == 12, "training goes on"
+    assert notes(trainer).column("sleep/updates_taken") == {4: 1, 8: 1, 12: 1}
+    assert notes(trainer).column("sleep/updates_refused") == {4: 2, 8: 2, 12: 2}
+    assert around.changed[4] == set()
 
 
 def test_an_error_in_mid_sleep_leaves_the_weights_of_before() -> None:

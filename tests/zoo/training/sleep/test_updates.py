@@ -78,6 +78,18 @@ def test_a_refusal_elsewhere_is_one_here() -> None:
     assert torch.equal(over[0], parameters()[0]) and asleep.refused == 1
 
 
+def test_an_update_without_a_dream_is_refused_everywhere() -> None:
+    told: list[bool] = []
+
+    def agree(flag: bool) -> bool:
+        told.append(flag)
+        return flag
+
+    asleep = DreamUpdates(parameters(), 0.1, 1.0, agree)
+    asleep.refuse()
+    assert (told, asleep.taken, asleep.refused) == ([True], 0, 1)
+
+
 def test_a_parameter_that_the_loss_ignores_stays() -> None:
     over = parameters()
     assert updates(over).update((over[0] ** 2).sum())
