@@ -24,14 +24,21 @@ def agree_on_folder(folder: Path | None) -> Path | None:
     from accelerate import PartialState
     from accelerate.utils import broadcast_object_list
 
-    state = PartialState(cpu=not torch.accelerator.is_available())
+    PartialState(cpu=not torch.accelerator.is_available())
     told: list[str | None] = [None if folder is None else str(folder)]
     broadcast_object_list(told, from_process=0)
     if told[0] is None:
-        # A process that just ends would be torn out of the group by the others, with an abort instead of its exit code.
-        state.destroy_process_group()
+        part()
         return None
     return Path(told[0])
+
+
+def part() -> None:
+    """Leave the group of processes, together with all others: a process that just ended could be torn out of it."""
+    if process_count() > 1:
+        from zoo.training.ranks import leave_group
+
+        leave_group()
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from harness.aim_sync import open_sink
 from harness.judging import Watch, bound_of, judge_all
 from harness.manifest import circumstances, command_line, manifest
 from harness.plots import draw_curves
-from harness.processes import agree_on_folder, together_or_not
+from harness.processes import agree_on_folder, part, together_or_not
 from harness.profiles import PROFILES, Profile
 from harness.run_folder import CHECKPOINTS, CURVES, MANIFEST, REFUSED, SUMMARY, VERDICT, Run, RunFolderError
 from harness.subject import Subject
@@ -89,6 +89,7 @@ def help_to_train(
         prepare(trainer, folder)
     if agree_on_folder(None) is not None:
         trainer.run()
+        part()
 
 
 def open_records(run: Run, warn: Warn, undo: ExitStack) -> CompositeRecorder:
@@ -138,6 +139,7 @@ def train_in(
                 run.write_json(MANIFEST, {**content, "aim_run": sink.run_hash})
             began(run)
             summary = _trained(run, experiment, trainer)
+            part()
     finally:
         recorder.close()
     if sink is not None and sink not in recorder.working:

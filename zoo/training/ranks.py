@@ -1,5 +1,6 @@
 """What the processes of one run tell each other. With one process every function returns its argument."""
 
+import gc
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -92,3 +93,15 @@ def batch_dimensions(model: MemoryLanguageModel[StateT]) -> dict[str, int]:
     two, three = (model.initial_state(batch_size).tensors() for batch_size in (2, 3))
     differing = {name: [d for d in range(two[name].ndim) if two[name].shape[d] != three[name].shape[d]] for name in two}
     return {name: dimensions[0] for name, dimensions in differing.items() if dimensions}
+
+
+def leave_group() -> None:
+    """Leave the group of processes, if there is one; to be called by each before it ends well.
+
+    A process that just ends may be aborted by a thread of the group that still runs, and so may one in which something
+    still holds the group: what no longer has an owner, such as a trainer, is given up first.
+    """
+    if torch.distributed.is_initialized():
+        gc.collect()
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()

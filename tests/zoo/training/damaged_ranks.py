@@ -21,6 +21,7 @@ from zoo.training.errors import CheckpointError, TrainingStopped
 from zoo.training.injection import inject
 from zoo.training.loop import Trainer
 from zoo.training.policy import Policy, Step
+from zoo.training.ranks import leave_group
 from zoo.training.snapshot import optimizer_tensors
 from zoo.training.telemetry import WALL_CLOCK_METRICS
 
@@ -190,3 +191,4 @@ def main(out: Path) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+    leave_group()

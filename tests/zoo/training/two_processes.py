@@ -13,6 +13,7 @@ from tests.zoo.training.tiny import At, Notebook, PoisonedLoss, tiny_data, tiny_
 from zoo.build import build_model
 from zoo.training.loop import Trainer
 from zoo.training.policy import Policy, Step
+from zoo.training.ranks import leave_group
 
 
 class PoisonedVocabulary(PoisonedLoss):
@@ -67,3 +68,4 @@ def main(out: Path) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+    leave_group()

@@ -9,6 +9,7 @@ from specs.recipe import EveryInterval
 from specs.sleep import ReplaySleep
 from tests.zoo.training.objectives.tiny import STAGES, tiny_experiment, tiny_trainer
 from tests.zoo.training.tiny import Notebook
+from zoo.training.ranks import leave_group
 
 GUARDED = Recall(
     stages=(Stage(gaps=(2,), tokens_per_step=64),),
@@ -42,3 +43,4 @@ def main(out: Path) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+    leave_group()

@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 from tests.zoo.training.sleep.asleep import GENERATED, NOISE, REPLAY, notes, sleep_of, sleeper
 from tests.zoo.training.tiny import tiny_model
 from zoo.training.loop import Trainer
+from zoo.training.ranks import leave_group
 
 
 def trained(kind: str) -> Trainer:
@@ -37,3 +38,4 @@ def main(out: Path) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+    leave_group()
