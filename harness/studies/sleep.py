@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 from torch import Tensor
 
 from harness.plots import STYLE
@@ -178,6 +179,9 @@ def draw(tracks: Sequence[Track], path: Path) -> None:
             if recalls:
                 panels[1].plot([score.recall for score in track.scores], **style)
         panels[0].set_title("held-out loss, relative to before")
+        panels[0].set_yscale("log")
+        panels[0].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        panels[0].yaxis.set_minor_formatter(NullFormatter())
         panels[0].axhline(AcceptHeldOut().max_loss_ratio, color="#555555", linewidth=0.8, linestyle=":")
         panels[0].legend(fontsize=8)
         if recalls:
