@@ -137,9 +137,9 @@ def _unshifted(original: Any) -> Any:
 def _late_baseline(original: Any) -> Any:
     """What is called the base's perplexity is measured with the sidecars on, and again every time."""
 
-    def defective(self: Drift, trainer: Any, step: int, metrics: Any) -> None:
+    def defective(self: Drift, trainer: Any, metrics: Any) -> None:
         self.base_perplexity = math.exp(self._measure(trainer, ())[0])
-        original(self, trainer, step, metrics)
+        original(self, trainer, metrics)
 
     return defective
 
