@@ -60,7 +60,7 @@ def test_only_strings_travel(tmp_path: Path) -> None:
 
 def test_without_submitit_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scheduling, "find_spec", lambda name: None)
-    with pytest.raises(ScheduleError, match=r"submitit is not installed: pip install 'cortexzoo\[slurm\]'"):
+    with pytest.raises(ScheduleError, match=r"submitit is not installed: pip install -e '\.\[slurm\]'"):
         Scheduler("slurm")
 
 
