@@ -78,7 +78,7 @@ def _announced(experiments: Sequence[ExperimentSpec], folder: Path, jobs: int) -
                 say(f"{experiment.name}: goes on with a training that was cut off ({begun.path})")
             else:
                 missing.append(experiment)
-    say(f"then the properties, one or two minutes each; {min(jobs, len(experiments))} at a time")
+    say(f"then the properties, about a minute each; {min(jobs, len(experiments))} at a time")
     if not missing:
         yield
         return
