@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib
 import torch
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, StrMethodFormatter
+from matplotlib.ticker import StrMethodFormatter
 from torch import Tensor
 
 from harness.plots import STYLE
@@ -32,6 +32,8 @@ KINDS: dict[str, type[NoiseSleep | ReplaySleep | GeneratedSleep]] = {
 }
 MARKS = (1, 5, 20, 100, 200)
 """After so many sleeps a number stands in the table."""
+DECADE = 10.0
+"""A loss that rises above so many times is drawn on a logarithmic scale."""
 COLOURS = {"noise": "#C8423B", "replay": "#2F5D8C", "generated": "#55A868"}
 
 
@@ -179,9 +181,9 @@ def draw(tracks: Sequence[Track], path: Path) -> None:
             if recalls:
                 panels[1].plot([score.recall for score in track.scores], **style)
         panels[0].set_title("held-out loss, relative to before")
-        panels[0].set_yscale("log")
-        panels[0].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        panels[0].yaxis.set_minor_formatter(NullFormatter())
+        if max(_ratio(track, number) for track in tracks for number in range(len(track.scores))) > DECADE:
+            panels[0].set_yscale("log")
+            panels[0].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         panels[0].axhline(AcceptHeldOut().max_loss_ratio, color="#555555", linewidth=0.8, linestyle=":")
         panels[0].legend(fontsize=8)
         if recalls:
