@@ -50,9 +50,8 @@ class Dashboard(App[str]):
             self.set_interval(EVERY, self._follow)
 
     def on_resize(self) -> None:
-        width = max(PANEL_WIDTH, self.size.width // len(self._panels))  # more than fit are scrolled to
-        for widget in self._panels:
-            widget.styles.width = width
+        for widget in self._panels:  # more than fit are scrolled to
+            widget.styles.width = max(PANEL_WIDTH, self.size.width // len(self._panels))
         self.call_after_refresh(self._redraw)
 
     def _draw_all(self) -> None:

@@ -20,13 +20,20 @@ ROOT = Path(__file__).parents[2]
 NO_DROPOUT = "variant.memory.short_term.read_out.dropout=0"
 POISONED = "one: {kind: non_finite, place: gradient, rank: 1, step: 3, expect: skip, harms: true}"
 KILLED = "end: {kind: kill, during: save, step: 7, expect: harmless, harms: false}"
+COMMAND = """
+import sys, torch
+from harness.cli import main
+code = main()
+assert code or not torch.distributed.is_initialized(), "a process that ends in the group may be aborted"
+sys.exit(code)
+"""
 
 
 def together(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """`cortexzoo train cortexgpt-stable`, made small, by two processes."""
     folder.mkdir(exist_ok=True)
     script = folder / "cli.py"
-    script.write_text("import sys\nfrom harness.cli import main\nsys.exit(main())\n")
+    script.write_text(COMMAND)
     sets = [part for change in (*SMALL, NO_DROPOUT) for part in ("--set", change)]
     return subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script), "train",
