@@ -100,4 +100,4 @@ def bench(session: nox.Session) -> None:
     if not names:
         session.skip("harness/bench holds no benchmark")
     for name in names:
-        session.run("python", "-m", f"harness.bench.{name}")
+        session.run("python", "-m", f"cortexzoo.harness.bench.{name}")

@@ -8,9 +8,9 @@ import json
 from collections.abc import Iterator
 from typing import Any, get_args, get_origin
 
-from specs.base import NamedSpec, Spec
-from specs.kinds import KINDS, TYPES, Kind
-from specs.slots import Slot, field_slots, scalar_types
+from cortexzoo.specs.base import NamedSpec, Spec
+from cortexzoo.specs.kinds import KINDS, TYPES, Kind
+from cortexzoo.specs.loading.slots import Slot, field_slots, scalar_types
 
 DOCUMENTED_ONCE = frozenset({"name", "description", "provenance"})
 INTRODUCTION = (
@@ -42,7 +42,7 @@ def command_reference() -> str:
     import typer.cli
     import typer.main
 
-    from harness.cli import app
+    from cortexzoo.harness.cli import app
 
     command = typer.main.get_command(app)
     context = typer.Context(command, info_name="cortexzoo")

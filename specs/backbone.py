@@ -4,9 +4,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from specs.base import FilePath, Fraction, PositiveFloat, PositiveInt, Spec
-from specs.data import PydocTopics, TextSource
-from specs.provenance import OURS, RECALL
+from cortexzoo.specs.base import FilePath, Fraction, PositiveFloat, PositiveInt, Spec
+from cortexzoo.specs.data import PydocTopics, TextSource
+from cortexzoo.specs.provenance import OURS, RECALL
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from specs.provenance import Source, SourceKind
+from cortexzoo.specs.provenance import Source, SourceKind
 
 HASH_LENGTH = 16
 
@@ -70,7 +70,7 @@ class Spec(BaseModel):
 
 
 class Origin(Spec):
-    """Where one value of a spec file comes from: the written form of `specs.provenance.Source`."""
+    """Where one value of a spec file comes from: the written form of `cortexzoo.specs.provenance.Source`."""
 
     kind: SourceKind
     where: str

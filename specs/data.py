@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from specs.base import FilePaths, NamedSpec, Spec
-from specs.provenance import OURS
-from specs.task import TaskSpec
+from cortexzoo.specs.base import FilePaths, NamedSpec, Spec
+from cortexzoo.specs.provenance import OURS
+from cortexzoo.specs.task import TaskSpec
 
 
 class PydocTopics(Spec):

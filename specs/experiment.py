@@ -4,15 +4,15 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from specs.base import NamedSpec
-from specs.data import DataSpec
-from specs.hybrid import HybridSpec
-from specs.objective import InChunkDivergence, Recall
-from specs.provenance import OURS
-from specs.recipe import RecipeSpec
-from specs.suite import SuiteSpec
-from specs.task import TaskSpec
-from specs.variant import VariantSpec
+from cortexzoo.specs.base import NamedSpec
+from cortexzoo.specs.data import DataSpec
+from cortexzoo.specs.hybrid import HybridSpec
+from cortexzoo.specs.objective import InChunkDivergence, Recall
+from cortexzoo.specs.provenance import OURS
+from cortexzoo.specs.recipe import RecipeSpec
+from cortexzoo.specs.suite import SuiteSpec
+from cortexzoo.specs.task import TaskSpec
+from cortexzoo.specs.variant import VariantSpec
 
 
 class ExperimentSpec(NamedSpec):

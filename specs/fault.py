@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from specs.base import Name, NamedSpec, PositiveFloat, PositiveInt, Spec
-from specs.provenance import OURS
+from cortexzoo.specs.base import Name, NamedSpec, PositiveFloat, PositiveInt, Spec
+from cortexzoo.specs.provenance import OURS
 
 Expectation = Literal["skip", "rollback", "stop", "harmless", "undetected"]
 

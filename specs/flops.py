@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from specs.backbone import ArchitectureSpec, GPT2Architecture
-from specs.hybrid import HybridSpec
-from specs.memory import CompressedStore, NoLongTerm, ProjectedReadOut, RawRing, ShortTermRing
-from specs.state_sizes import long_term_entries
-from specs.variant import CortexGPTSpec, HardTopK, TransformerSpec, VariantSpec
+from cortexzoo.specs.backbone import ArchitectureSpec, GPT2Architecture
+from cortexzoo.specs.hybrid import HybridSpec
+from cortexzoo.specs.memory import CompressedStore, NoLongTerm, ProjectedReadOut, RawRing, ShortTermRing
+from cortexzoo.specs.state_sizes import long_term_entries
+from cortexzoo.specs.variant import CortexGPTSpec, HardTopK, TransformerSpec, VariantSpec
 
 BLOCK = 64
 """Queries that attention over a ring or a window takes at a time."""

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from specs.base import Fraction, PositiveFloat, PositiveInt, Spec
-from specs.provenance import MEASURED_GUARDS, OURS, PHASE_1, Source
+from cortexzoo.specs.base import Fraction, PositiveFloat, PositiveInt, Spec
+from cortexzoo.specs.provenance import MEASURED_GUARDS, OURS, PHASE_1, Source
 
 KUMAR = Source("ZClip, Kumar et al. 2025, arXiv:2504.02507", "paper")
 WANG = Source("AdaGC, Wang et al. 2025, arXiv:2502.11034", "paper")

@@ -4,10 +4,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from specs.backbone import BackboneSpec, TrainedBackbone
-from specs.base import NamedSpec, PositiveInt
-from specs.mixer import MixerSpec
-from specs.provenance import OURS
+from cortexzoo.specs.backbone import BackboneSpec, TrainedBackbone
+from cortexzoo.specs.base import NamedSpec, PositiveInt
+from cortexzoo.specs.mixer import MixerSpec
+from cortexzoo.specs.provenance import OURS
 
 
 class HybridSpec(NamedSpec):

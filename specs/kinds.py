@@ -5,13 +5,13 @@ from typing import Any, Literal, get_args
 
 from pydantic import TypeAdapter
 
-from specs.data import DataSpec
-from specs.experiment import ExperimentSpec
-from specs.fault import FaultsSpec
-from specs.matrix import MatrixSpec
-from specs.recipe import RecipeSpec
-from specs.suite import SuiteSpec
-from specs.variant import VariantSpec
+from cortexzoo.specs.data import DataSpec
+from cortexzoo.specs.experiment import ExperimentSpec
+from cortexzoo.specs.fault import FaultsSpec
+from cortexzoo.specs.matrix import MatrixSpec
+from cortexzoo.specs.recipe import RecipeSpec
+from cortexzoo.specs.suite import SuiteSpec
+from cortexzoo.specs.variant import VariantSpec
 
 Kind = Literal["variant", "recipe", "data", "suite", "faults", "matrix", "experiment"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

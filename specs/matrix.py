@@ -4,8 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from specs.base import NamedSpec, SpecReferences
-from specs.provenance import OURS
+from cortexzoo.specs.base import NamedSpec, SpecReferences
+from cortexzoo.specs.provenance import OURS
 
 OWN_AXES = {"variant": "variants", "recipe": "recipes", "data": "data", "seed": "seeds"}
 """Values of an experiment that have an axis of their own."""

@@ -4,8 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from specs.base import Fraction, Neutral, PositiveFloat, PositiveInt, Spec
-from specs.provenance import OURS, PHASE_1, PROBE, PROTOTYPE
+from cortexzoo.specs.base import Fraction, Neutral, PositiveFloat, PositiveInt, Spec
+from cortexzoo.specs.provenance import OURS, PHASE_1, PROBE, PROTOTYPE
 
 
 class RawReadOut(Spec):

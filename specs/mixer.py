@@ -4,8 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from specs.base import PositiveInt, Spec
-from specs.provenance import OURS, RECALL, USER_RUN
+from cortexzoo.specs.base import PositiveInt, Spec
+from cortexzoo.specs.provenance import OURS, RECALL, USER_RUN
 
 GateBias = Annotated[float, Field(ge=-20, le=20)]
 

@@ -4,9 +4,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from specs.base import PositiveFloat, PositiveInt, Spec
-from specs.data import PydocTopics, TextSource
-from specs.provenance import OURS, RECALL, USER_RUN
+from cortexzoo.specs.base import PositiveFloat, PositiveInt, Spec
+from cortexzoo.specs.data import PydocTopics, TextSource
+from cortexzoo.specs.provenance import OURS, RECALL, USER_RUN
 
 
 class NextToken(Spec):

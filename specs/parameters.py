@@ -1,16 +1,15 @@
 """Parameter counts of variants by part, from their specs alone: what `show` prints before anything is built."""
 
-from specs.backbone import ArchitectureSpec, GPT2Architecture, Qwen2Architecture, Qwen3Architecture, RotaryArchitecture
-from specs.hybrid import HybridSpec
-from specs.memory import (
-    CompressedStore,
-    LongTermSpec,
-    NoShortTerm,
-    ProjectedReadOut,
-    RawRing,
-    ShortTermSpec,
+from cortexzoo.specs.backbone import (
+    ArchitectureSpec,
+    GPT2Architecture,
+    Qwen2Architecture,
+    Qwen3Architecture,
+    RotaryArchitecture,
 )
-from specs.variant import CortexGPTSpec, Residual, TransformerSpec, VariantSpec
+from cortexzoo.specs.hybrid import HybridSpec
+from cortexzoo.specs.memory import CompressedStore, LongTermSpec, NoShortTerm, ProjectedReadOut, RawRing, ShortTermSpec
+from cortexzoo.specs.variant import CortexGPTSpec, Residual, TransformerSpec, VariantSpec
 
 
 def parameter_count(variant: VariantSpec) -> int:

@@ -4,8 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from specs.base import Fraction, NamedSpec, Neutral, PositiveFloat, PositiveInt, Spec
-from specs.guards import (
+from cortexzoo.specs.base import Fraction, NamedSpec, Neutral, PositiveFloat, PositiveInt, Spec
+from cortexzoo.specs.guards import (
     AverageRatio,
     ClippingSpec,
     NoRecovery,
@@ -15,9 +15,9 @@ from specs.guards import (
     RecoverySpec,
     SpikeSpec,
 )
-from specs.objective import NextToken, ObjectiveSpec
-from specs.provenance import OURS, PHASE_1, PROTOTYPE, RECALL
-from specs.sleep import NoSleep, SleepSpec
+from cortexzoo.specs.objective import NextToken, ObjectiveSpec
+from cortexzoo.specs.provenance import OURS, PHASE_1, PROTOTYPE, RECALL
+from cortexzoo.specs.sleep import NoSleep, SleepSpec
 
 
 class RateFactors(Spec):

@@ -9,8 +9,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from specs.base import PositiveFloat, PositiveInt, Spec
-from specs.provenance import OURS, USER_RUN, Source
+from cortexzoo.specs.base import PositiveFloat, PositiveInt, Spec
+from cortexzoo.specs.provenance import OURS, USER_RUN, Source
 
 EWC = Source("elastic weight consolidation, Kirkpatrick et al. 2017, arXiv:1612.00796", "paper")
 HARMLESS = Source("bounds of the property sleep_harms_nothing", "ours")

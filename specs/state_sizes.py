@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from specs.backbone import GPT2Architecture, ScratchBackbone, TrainedBackbone
-from specs.hybrid import HybridSpec
-from specs.memory import CompressedStore, LongTermSpec, NoLongTerm, RawRing, ShortTermRing
-from specs.variant import CortexGPTSpec, TransformerSpec, VariantSpec
+from cortexzoo.specs.backbone import GPT2Architecture, ScratchBackbone, TrainedBackbone
+from cortexzoo.specs.hybrid import HybridSpec
+from cortexzoo.specs.memory import CompressedStore, LongTermSpec, NoLongTerm, RawRing, ShortTermRing
+from cortexzoo.specs.variant import CortexGPTSpec, TransformerSpec, VariantSpec
 
 FLOAT = 4
 """Bytes of a float32, in which all memories are kept."""

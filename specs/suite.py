@@ -5,8 +5,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from specs.base import NamedSpec, Spec
-from specs.provenance import OURS, PHASE_1, Source
+from cortexzoo.specs.base import NamedSpec, Spec
+from cortexzoo.specs.provenance import OURS, PHASE_1, Source
 
 PropertyName = Literal[
     "causality",

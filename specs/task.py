@@ -4,8 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from specs.base import NamedSpec, PositiveFloat, PositiveInt, Spec
-from specs.provenance import OURS, Source
+from cortexzoo.specs.base import NamedSpec, PositiveFloat, PositiveInt, Spec
+from cortexzoo.specs.provenance import OURS, Source
 
 STAGE_A1 = Source("Cortex v2 stage A1", "user")
 RECALL = Source("runs on recall beyond the window", "measured-here")

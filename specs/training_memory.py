@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass
 
-from specs.backbone import GPT2Architecture
-from specs.flops import BLOCK, DELTA_CHUNK
-from specs.hybrid import HybridSpec
-from specs.memory import ProjectedReadOut, RawRing, ShortTermRing
-from specs.mixer import MixerSpec
-from specs.parameters import frozen_parameter_count, parameter_count
-from specs.recipe import RecipeSpec
-from specs.state_sizes import FLOAT, bytes_of_base_weight, long_term_entries, state_sizes
-from specs.variant import CortexGPTSpec, HardTopK, Residual, TransformerSpec, VariantSpec
+from cortexzoo.specs.backbone import GPT2Architecture
+from cortexzoo.specs.flops import BLOCK, DELTA_CHUNK
+from cortexzoo.specs.hybrid import HybridSpec
+from cortexzoo.specs.memory import ProjectedReadOut, RawRing, ShortTermRing
+from cortexzoo.specs.mixer import MixerSpec
+from cortexzoo.specs.parameters import frozen_parameter_count, parameter_count
+from cortexzoo.specs.recipe import RecipeSpec
+from cortexzoo.specs.state_sizes import FLOAT, bytes_of_base_weight, long_term_entries, state_sizes
+from cortexzoo.specs.variant import CortexGPTSpec, HardTopK, Residual, TransformerSpec, VariantSpec
 
 
 @dataclass(frozen=True)

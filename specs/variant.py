@@ -4,10 +4,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from specs.base import Fraction, NamedSpec, Neutral, PositiveFloat, PositiveInt, Spec
-from specs.hybrid import HybridSpec
-from specs.memory import MemorySpec, ShortTermRing
-from specs.provenance import OURS, PHASE_1, PROBE, PROTOTYPE
+from cortexzoo.specs.base import Fraction, NamedSpec, Neutral, PositiveFloat, PositiveInt, Spec
+from cortexzoo.specs.hybrid import HybridSpec
+from cortexzoo.specs.memory import MemorySpec, ShortTermRing
+from cortexzoo.specs.provenance import OURS, PHASE_1, PROBE, PROTOTYPE
 
 
 class NoPosition(Spec):

@@ -21,7 +21,7 @@ settings.register_profile("ci", max_examples=100, deadline=None, derandomize=Tru
 settings.register_profile("deep", max_examples=2000, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") == "true" else "dev"))
 
-install_import_hook("zoo", f"{checked.__module__}.{checked.__name__}")
+install_import_hook("cortexzoo.zoo", f"{checked.__module__}.{checked.__name__}")
 
 
 @pytest.fixture(autouse=True)

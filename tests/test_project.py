@@ -10,7 +10,7 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from zoo.models.interface import MemoryState, ModelOutput
+from cortexzoo.zoo.models.interface import MemoryState, ModelOutput
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("specs", "zoo", "harness")
@@ -75,6 +75,15 @@ def test_tests_mirror_the_packages() -> None:
     tests = [test for package in PACKAGES for test in (ROOT / "tests" / package).rglob("test_*.py")]
     mirrored = {test: ROOT / test.relative_to(ROOT / "tests").parent for test in tests}
     assert [test for test, source in mirrored.items() if not source.is_dir()] == []
+
+
+def test_one_namespace() -> None:
+    """A second import path would run every module twice and shadow a user's own packages of these names."""
+    for package in PACKAGES:
+        assert (ROOT / "src" / "cortexzoo" / package).resolve() == ROOT / package
+    bare = re.compile(rf"^\s*(from|import) ({'|'.join(PACKAGES)})\b", re.MULTILINE)
+    texts = [*SOURCES, *PROSE, *(ROOT / "tests").rglob("*.py"), *(ROOT / "docs").rglob("*.py")]
+    assert [path for path in texts if bare.search(path.read_text(encoding="utf-8"))] == []
 
 
 def test_the_command_exists() -> None:

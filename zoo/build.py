@@ -5,20 +5,20 @@ from typing import Any
 
 import torch
 
-from specs.experiment import ExperimentSpec
-from specs.hybrid import HybridSpec
-from specs.objective import Recall
-from specs.task import TaskSpec
-from specs.variant import CortexGPTSpec, TransformerSpec, VariantSpec
-from zoo.data.task_data import TaskData
-from zoo.data.text import TextData
-from zoo.models.backbones import load_backbone, load_tokenizer
-from zoo.models.cortexgpt import CortexGPT
-from zoo.models.hybrid.model import Hybrid
-from zoo.models.interface import MemoryLanguageModel
-from zoo.models.transformer import Transformer
-from zoo.training.loop import Trainer
-from zoo.training.recorder import Recorder
+from cortexzoo.specs.experiment import ExperimentSpec
+from cortexzoo.specs.hybrid import HybridSpec
+from cortexzoo.specs.objective import Recall
+from cortexzoo.specs.task import TaskSpec
+from cortexzoo.specs.variant import CortexGPTSpec, TransformerSpec, VariantSpec
+from cortexzoo.zoo.data.task_data import TaskData
+from cortexzoo.zoo.data.text import TextData
+from cortexzoo.zoo.models.backbones import load_backbone, load_tokenizer
+from cortexzoo.zoo.models.cortexgpt import CortexGPT
+from cortexzoo.zoo.models.hybrid.model import Hybrid
+from cortexzoo.zoo.models.interface import MemoryLanguageModel
+from cortexzoo.zoo.models.transformer import Transformer
+from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.recorder import Recorder
 
 
 def build_model(variant: VariantSpec, seed: int | None = None) -> MemoryLanguageModel[Any]:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from zoo.models.interface import MemoryLanguageModel, MemoryState
+from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState
 
 
 class NonFiniteLogits(ValueError):

@@ -1,4 +1,4 @@
-"""Reading many runs for a comparison: `python -m harness.bench.compare_reading [--runs 100] [--steps 500]`.
+"""Reading many runs for a comparison: `python -m cortexzoo.harness.bench.compare_reading [--runs 100] [--steps 500]`.
 
 Makes run folders with twenty metrics a step, then times what `compare` does with them once they are trained: opening
 each, its spec, all of its curves, the measures and the differences. Never a test: a time depends on the machine.
@@ -10,9 +10,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness.bench.generated_runs import experiment, generated_run, metrics_of
-from harness.comparison.comparing import compared
-from harness.comparison.entrants import entrants
+from cortexzoo.harness.bench.generated_runs import experiment, generated_run, metrics_of
+from cortexzoo.harness.studies.comparison.comparing import compared
+from cortexzoo.harness.studies.comparison.contenders import entrants
 
 NAMES = ("cortexgpt-stable", "cortexgpt-original")
 

@@ -1,4 +1,4 @@
-"""How well `show --measure` foretells a run: `python -m harness.bench.expected_duration [NAME…] [--steps N]`.
+"""How well `show --measure` foretells a run: `python -m cortexzoo.harness.bench.expected_duration [NAME…] [--steps N]`.
 
 Calibrates each experiment, trains it, and reports the real duration as a multiple of the expected one. Never a test: a
 time depends on what else the machine does.
@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 
-from harness.calibration import calibrate
-from harness.runner import train_run
-from specs import load_experiment
+from cortexzoo.harness.runs.calibration import calibrate
+from cortexzoo.harness.runs.train import train_run
+from cortexzoo.specs import load_experiment
 
 NAMES = ("cortexgpt-stable", "cortexgpt-original", "transformer")
 

@@ -1,4 +1,4 @@
-"""Searches one trained run with many seeds: `python -m harness.bench.flakiness RUN [--seeds 20] [--examples N]`.
+"""Searches a run with many seeds: `python -m cortexzoo.harness.bench.flakiness RUN [--seeds 20] [--examples N]`.
 
 A property that holds for one seed and fails for another is either a defect that only some searches meet, or a check
 that depends on chance or on the clock. RUN is a run folder, or the name of a shipped experiment, whose training is
@@ -21,15 +21,15 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from harness.cached_training import cache, cached_training
-from harness.judging import judge_all
-from harness.profiles import PROFILES, Effort
-from harness.run_folder import Run
-from harness.runner import subject_of
-from harness.subject import Subject
-from harness.verdict import Judgement
-from specs import SuiteSpec, load_experiment, shipped_names
-from specs.suite import PropertyName, Verdict
+from cortexzoo.harness.checking.effort import PROFILES, Effort
+from cortexzoo.harness.checking.judge import judge_all
+from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.checking.verdict import Judgement
+from cortexzoo.harness.runs.cache import cache, cached_training
+from cortexzoo.harness.runs.run_folder import Run
+from cortexzoo.harness.runs.train import subject_of
+from cortexzoo.specs import SuiteSpec, load_experiment, shipped_names
+from cortexzoo.specs.suite import PropertyName, Verdict
 
 
 @dataclass
@@ -87,7 +87,9 @@ def _as_json(records: dict[PropertyName, Record]) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the benchmark from the command line; 1 when a verdict is not the expected one."""
-    parser = argparse.ArgumentParser(prog="python -m harness.bench.flakiness", description="Searches with many seeds.")
+    parser = argparse.ArgumentParser(
+        prog="python -m cortexzoo.harness.bench.flakiness", description="Searches with many seeds."
+    )
     parser.add_argument("run", nargs="?", default="cortexgpt-stable", help="a run folder or a shipped experiment")
     parser.add_argument("--seeds", type=int, default=20, help="how many (20)")
     parser.add_argument("--examples", type=int, default=PROFILES["ci"].examples, help="cases a property and seed")

@@ -3,9 +3,9 @@
 import math
 from pathlib import Path
 
-from harness.run_folder import MANIFEST, SUMMARY, Run
-from harness.tracking.jsonl import JsonlSink
-from specs import ExperimentSpec, load_experiment
+from cortexzoo.harness.runs.run_folder import MANIFEST, SUMMARY, Run
+from cortexzoo.harness.tracking.jsonl import JsonlSink
+from cortexzoo.specs import ExperimentSpec, load_experiment
 
 SOURCES = ("current", "short_term", "long_term")
 

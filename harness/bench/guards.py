@@ -1,4 +1,4 @@
-"""What guards and tracking cost a training step: `python -m harness.bench.guards [--rounds 6] [--json FILE]`.
+"""What guards and tracking cost a training step: `python -m cortexzoo.harness.bench.guards [--rounds 6] [--json FILE]`.
 
 Two trainers of the same experiment take turns in one process, block by block: one with the recipe's guards, monitor and
 JSONL records, one with the optimiser and consolidation alone. Reported are the medians of the processor time of a step
@@ -18,12 +18,12 @@ from statistics import median
 import torch
 from rich.console import Console
 
-from harness.run_folder import CHECKPOINTS
-from harness.tracking.jsonl import JsonlSink
-from specs import ExperimentSpec, load_experiment
-from zoo.build import build_trainer
-from zoo.training.loop import Trainer
-from zoo.training.policy import Policy, Step
+from cortexzoo.harness.runs.run_folder import CHECKPOINTS
+from cortexzoo.harness.tracking.jsonl import JsonlSink
+from cortexzoo.specs import ExperimentSpec, load_experiment
+from cortexzoo.zoo.build import build_trainer
+from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.policies.base import Policy, Step
 
 BLOCK = 10
 """Steps of one turn."""
@@ -139,7 +139,7 @@ def run(experiment: ExperimentSpec, bare: ExperimentSpec, rounds: int, folder: P
 
 def _recovery_point(trainer: Trainer) -> float:
     """Seconds a step for making and checking recovery points, spread over their interval."""
-    from zoo.training.guards.recovery_point import RecoveryPoint, first_non_finite
+    from cortexzoo.zoo.training.state.recovery_point import RecoveryPoint, first_non_finite
 
     recovery = trainer.built_in.recovery
     if recovery is None:
@@ -155,7 +155,9 @@ def _recovery_point(trainer: Trainer) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the benchmark from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m harness.bench.guards", description="Times guards and tracking.")
+    parser = argparse.ArgumentParser(
+        prog="python -m cortexzoo.harness.bench.guards", description="Times guards and tracking."
+    )
     parser.add_argument("--rounds", type=int, default=6, help="turns of ten steps that each trainer takes (6)")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args(arguments)

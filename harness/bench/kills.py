@@ -1,4 +1,4 @@
-"""Kills training at random moments and resumes it: `python -m harness.bench.kills [--kills 50] [--json FILE]`.
+"""Kills training at random moments, then resumes: `python -m cortexzoo.harness.bench.kills [--kills 50] [--json FILE]`.
 
 Every other kill falls at a random time of the run; the others fall at a random moment of a save, right before a call
 that syncs or renames. A run that was killed is resumed (one killed before it had a folder is begun again) and must end
@@ -22,12 +22,12 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from harness.resuming import resume_run
-from harness.run_folder import CHECKPOINTS, SPEC, Run
-from harness.runner import train_run
-from specs import ExperimentSpec, load_experiment
-from zoo.training.checkpoints import CheckpointReader
-from zoo.training.telemetry import WALL_CLOCK_METRICS
+from cortexzoo.harness.runs.resume import resume_run
+from cortexzoo.harness.runs.run_folder import CHECKPOINTS, SPEC, Run
+from cortexzoo.harness.runs.train import train_run
+from cortexzoo.specs import ExperimentSpec, load_experiment
+from cortexzoo.zoo.checkpoints import CheckpointReader
+from cortexzoo.zoo.training.policies.measuring.telemetry import WALL_CLOCK_METRICS
 
 EXPERIMENT = (
     "recipe=phase-1",
@@ -208,7 +208,9 @@ def _in_words(outcome: Outcome) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the benchmark from the command line; 1 when a resumed run differs."""
-    parser = argparse.ArgumentParser(prog="python -m harness.bench.kills", description="Kills and resumes training.")
+    parser = argparse.ArgumentParser(
+        prog="python -m cortexzoo.harness.bench.kills", description="Kills and resumes training."
+    )
     parser.add_argument("--kills", type=int, default=50, help="how many (50)")
     parser.add_argument("--seed", type=int, default=0, help="of the random moments (0)")
     parser.add_argument("--json", type=Path, help="also write the outcomes to this file")

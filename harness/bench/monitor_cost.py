@@ -1,4 +1,4 @@
-"""What the dashboard costs while a run writes 50 steps a second: `python -m harness.bench.monitor_cost [--seconds N]`.
+"""Cost of the dashboard for 50 steps a second: `python -m cortexzoo.harness.bench.monitor_cost [--seconds N]`.
 
 A process writes records with every metric of a real run; another shows the dashboard without a terminal. Reported is
 the share of one core that the dashboard took, once it had started. Never a test: a time depends on the machine.
@@ -14,18 +14,18 @@ from pathlib import Path
 
 import psutil
 
-from harness.bench.generated_runs import experiment, generated_run, metrics_of
-from harness.tracking.jsonl import JsonlSink
+from cortexzoo.harness.bench.generated_runs import experiment, generated_run, metrics_of
+from cortexzoo.harness.tracking.jsonl import JsonlSink
 
 STEPS_A_SECOND = 50
 START = 8.0
 """Seconds that the dashboard has for starting, before it is measured."""
 SHOWN = """
 import sys
-from harness.monitor.dashboard import Dashboard
-from harness.monitor.run_view import RunView
-from harness.monitor.sources import FolderSource
-from harness.run_folder import Run
+from cortexzoo.harness.monitor.dashboard import Dashboard
+from cortexzoo.harness.monitor.run_view import RunView
+from cortexzoo.harness.monitor.sources import FolderSource
+from cortexzoo.harness.runs.run_folder import Run
 Dashboard([RunView(FolderSource(Run.open(sys.argv[1])))]).run(headless=True, size=(120, 50))
 """
 

@@ -1,4 +1,4 @@
-"""Times of the ops beside a peer's, in one run: `python -m harness.bench.ops [--quick] [--json FILE]`.
+"""Times of the ops beside a peer's, in one run: `python -m cortexzoo.harness.bench.ops [--quick] [--json FILE]`.
 
 A pair runs ours and the peer's one after the other on the same tensors, in turns which first. All cases take a pair in
 every round, so that a busy moment of the machine slows one pair of each and not all pairs of one. Reported are the
@@ -20,9 +20,9 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn.functional import logsigmoid, normalize, scaled_dot_product_attention
 
-from harness.bench.timing_options import timing_options
-from zoo.ops.gated_delta import chunk_gated_delta_rule
-from zoo.ops.sliding_window import sliding_window_attention
+from cortexzoo.harness.bench.timing_options import timing_options
+from cortexzoo.zoo.ops.gated_delta import chunk_gated_delta_rule
+from cortexzoo.zoo.ops.sliding_window import sliding_window_attention
 
 NUM_HEADS = 4
 HEAD_DIM = 64

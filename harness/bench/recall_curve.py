@@ -1,4 +1,4 @@
-"""How far a trained hybrid remembers: `python -m harness.bench.recall_curve RUN… [--gaps 1,16,…] [--plot FILE]`.
+"""Recall of a trained hybrid by gap: `python -m cortexzoo.harness.bench.recall_curve RUN… [--gaps 1,16,…] [--plot F]`.
 
 Asks each run's model for what documents told it, over gaps of up to a million tokens streamed in constant memory, and
 again with one cause of forgetting taken away: the memory does not fade, nothing of the gap is written, or everything is
@@ -20,13 +20,13 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from harness.bench.recall_plot import draw_recall
-from harness.cli.errors import told_in_lines
-from harness.run_folder import Run
-from zoo.build import load_data
-from zoo.data.task_data import TaskData
-from zoo.data.tasks.recall import recall_at
-from zoo.models.hybrid.model import Hybrid
+from cortexzoo.harness.bench.recall_plot import draw_recall
+from cortexzoo.harness.cli.errors import told_in_lines
+from cortexzoo.harness.runs.run_folder import Run
+from cortexzoo.zoo.build import load_data
+from cortexzoo.zoo.data.task_data import TaskData
+from cortexzoo.zoo.data.tasks.recall import recall_at
+from cortexzoo.zoo.models.hybrid.model import Hybrid
 
 GAPS = "1,4,16,64,256,550,1000,2000,4000,8000,15625"
 OPEN, SHUT = 40.0, -1e4

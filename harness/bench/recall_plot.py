@@ -7,7 +7,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from harness.plots import STYLE, save
+from cortexzoo.harness.runs.curves import STYLE, save
 
 COLOURS = ("#2F5D8C", "#DD8452", "#55A868", "#8172B3")
 MARKERS = "os^d"

@@ -1,4 +1,4 @@
-"""How time and memory of a sidecar grow with the text: `python -m harness.bench.sidecar [--quick] [--json FILE]`.
+"""Time and memory of a sidecar by length: `python -m cortexzoo.harness.bench.sidecar [--quick] [--json FILE]`.
 
 Time is the median CPU time of a forward and backward pass. Memory is the most bytes that tensors hold at once during
 one, counted as they are made and freed, so that each run gives the same. Never a test: a time depends on the machine.
@@ -21,9 +21,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from harness.bench.timing_options import timing_options
-from specs.mixer import MixerSpec
-from zoo.models.hybrid.block import Sidecar
+from cortexzoo.harness.bench.timing_options import timing_options
+from cortexzoo.specs.mixer import MixerSpec
+from cortexzoo.zoo.models.hybrid.block import Sidecar
 
 HIDDEN_SIZE = 256
 MIXER = MixerSpec(num_heads=4, head_dim=64, window_size=128)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import typer
 
-from harness.cli import (
+from cortexzoo.harness.cli import (
     aim_commands,
     check_commands,
     compare_commands,
@@ -20,8 +20,8 @@ from harness.cli import (
     spec_commands,
     study_commands,
 )
-from harness.cli.errors import COULD_NOT_GO_ON, FINE, INTERRUPTED, lines_and_code, tell
-from harness.cli.interrupts import noted_interrupts
+from cortexzoo.harness.cli.errors import COULD_NOT_GO_ON, FINE, INTERRUPTED, lines_and_code, tell
+from cortexzoo.harness.cli.interrupts import noted_interrupts
 
 app = typer.Typer(
     name="cortexzoo",

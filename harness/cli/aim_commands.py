@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.errors import BAD_INPUT, FINE, BadInput, tell
-from harness.cli.run_commands import RUNS, RunsOption, say, standard_error, without_foreign_warnings
+from cortexzoo.harness.cli.errors import BAD_INPUT, FINE, BadInput, tell
+from cortexzoo.harness.cli.run_commands import RUNS, RunsOption, say, standard_error, without_foreign_warnings
 
 if TYPE_CHECKING:
-    from harness.comparison.result import Comparison
+    from cortexzoo.harness.studies.comparison.result import Comparison
 
 AIM_PORT = 43800
 
@@ -29,8 +29,8 @@ def aim_sync(
     """
     from rich.status import Status
 
-    from harness.aim_sync import all_runs, sync_all
-    from harness.run_folder import Run
+    from cortexzoo.harness.runs.run_folder import Run
+    from cortexzoo.harness.tracking.aim.sync import all_runs, sync_all
 
     without_foreign_warnings()
     wanted = [Run.open(target) for target in targets] if targets else all_runs(runs)
@@ -52,11 +52,11 @@ def aim_sync(
 
 def show_in_aim(comparison: "Comparison", port: int, *, show: bool) -> None:
     """Bring the runs into Aim; print the link, or serve it until Ctrl-C."""
-    from harness.aim_link import metrics_link
-    from harness.aim_server import HOST, command, serving
-    from harness.aim_sync import sync
-    from harness.comparison.comparing import telling_apart
-    from harness.run_folder import Run
+    from cortexzoo.harness.runs.run_folder import Run
+    from cortexzoo.harness.studies.comparison.comparing import telling_apart
+    from cortexzoo.harness.tracking.aim.link import metrics_link
+    from cortexzoo.harness.tracking.aim.server import HOST, command, serving
+    from cortexzoo.harness.tracking.aim.sync import sync
 
     found = [Run(record.path) for record in comparison.records]
     repositories = {run.path.resolve().parent.parent for run in found}

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.errors import FINE, UNEXPECTED_VERDICT, BadInput
-from harness.cli.options import JsonOption, Overrides, with_overrides
-from harness.cli.output import print_table, write_json
-from harness.cli.progress import checking_progress
-from harness.cli.run_commands import (
+from cortexzoo.harness.checking.effort import PROFILES, ProfileName
+from cortexzoo.harness.cli.errors import FINE, UNEXPECTED_VERDICT, BadInput
+from cortexzoo.harness.cli.options import JsonOption, Overrides, with_overrides
+from cortexzoo.harness.cli.output import print_table, write_json
+from cortexzoo.harness.cli.progress import checking_progress
+from cortexzoo.harness.cli.run_commands import (
     RUNS,
     AimOption,
     RunsOption,
@@ -21,12 +22,11 @@ from harness.cli.run_commands import (
     trained,
     without_foreign_warnings,
 )
-from harness.cli.verdicts import tell_verdicts
-from harness.profiles import PROFILES, ProfileName
-from specs import SuiteSpec, load, load_experiment
+from cortexzoo.harness.cli.verdicts import tell_verdicts
+from cortexzoo.specs import SuiteSpec, load, load_experiment
 
 if TYPE_CHECKING:
-    from harness.bare.supervision import Request
+    from cortexzoo.harness.checking.modules.supervision import Request
 
 BARE_SUITE = "bare-module"
 MODULE_BUDGET: dict[ProfileName, str] = {"dev": "20s", "ci": "60s", "deep": "10m"}
@@ -119,7 +119,7 @@ def replay(
 
     Example: cortexzoo replay runs/cortexgpt-original/20250101-120000-000-abcd/verdict.json --property causality
     """
-    from harness.replay import replay_case
+    from cortexzoo.harness.regression.replay import replay_case
 
     without_foreign_warnings()
     again = replay_case(certificate, name)
@@ -145,8 +145,8 @@ def parse_time(text: str) -> float:
 
 def _run_of(target: str, changes: list[str], runs: Path, *, aim: bool) -> Any:
     """The run that is meant, trained first if need be."""
-    from harness.comparison.entrants import is_run
-    from harness.run_folder import Run, finished_runs
+    from cortexzoo.harness.runs.run_folder import Run, finished_runs
+    from cortexzoo.harness.studies.comparison.contenders import is_run
 
     if is_run(target):
         if changes:
@@ -170,10 +170,10 @@ def _request(
     max_length: int,
     profile: ProfileName,
 ) -> "Request":
-    from harness.bare.hugging_face import Pretrained
-    from harness.bare.loading import Reference
-    from harness.bare.registry import BARE
-    from harness.bare.supervision import Request
+    from cortexzoo.harness.checking.modules.hugging_face import Pretrained
+    from cortexzoo.harness.checking.modules.loading import Reference
+    from cortexzoo.harness.checking.modules.registry import BARE
+    from cortexzoo.harness.checking.modules.supervision import Request
 
     wanted = load(suite or BARE_SUITE, "suite")
     assert isinstance(wanted, SuiteSpec)
@@ -196,8 +196,8 @@ def _request(
 
 
 def _check_module(request: "Request", runs: Path, json_file: Path | None) -> int:
-    from harness.bare.certifying import certify
-    from harness.tracking.jsonl import to_json_value
+    from cortexzoo.harness.checking.modules.certifying import certify
+    from cortexzoo.harness.tracking.jsonl import to_json_value
 
     with checking_progress(len(request.suite.properties)) as progress:
         certificate, path = certify(request, runs, progress.started)

@@ -6,17 +6,24 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from harness.cli.aim_commands import AIM_PORT, show_in_aim
-from harness.cli.errors import BadInput
-from harness.cli.options import DataOption, JobsOption, JsonOption, Overrides, RecipeOption, SetOption
-from harness.cli.output import console, print_table, write_json
-from harness.cli.run_commands import RUNS, RunsOption, require_folder_of, say, standard_error, without_foreign_warnings
+from cortexzoo.harness.cli.aim_commands import AIM_PORT, show_in_aim
+from cortexzoo.harness.cli.errors import BadInput
+from cortexzoo.harness.cli.options import DataOption, JobsOption, JsonOption, Overrides, RecipeOption, SetOption
+from cortexzoo.harness.cli.output import console, print_table, write_json
+from cortexzoo.harness.cli.run_commands import (
+    RUNS,
+    RunsOption,
+    require_folder_of,
+    say,
+    standard_error,
+    without_foreign_warnings,
+)
 
 if TYPE_CHECKING:
-    from harness.comparison.entrants import Entrant
-    from harness.comparison.result import Comparison
-    from harness.run_folder import Run
-    from harness.sweep import Cell
+    from cortexzoo.harness.runs.run_folder import Run
+    from cortexzoo.harness.studies.comparison.contenders import Entrant
+    from cortexzoo.harness.studies.comparison.result import Comparison
+    from cortexzoo.harness.studies.sweep import Cell
 
 
 def compare(
@@ -59,13 +66,13 @@ def compare(
 
     Example: cortexzoo compare cortexgpt-original cortexgpt-stable --seeds 3
     """
-    from harness.aim_server import require_free
-    from harness.comparison.comparing import compared, folder_of
-    from harness.comparison.entrants import entrants as take_part
-    from harness.comparison.fairness import differences, require_equal
-    from harness.comparison.report import write_report
-    from harness.manifest import command_line
-    from harness.tracking.jsonl import to_json_value
+    from cortexzoo.harness.runs.manifest import command_line
+    from cortexzoo.harness.studies.comparison.comparing import compared, folder_of
+    from cortexzoo.harness.studies.comparison.contenders import entrants as take_part
+    from cortexzoo.harness.studies.comparison.fairness import differences, require_equal
+    from cortexzoo.harness.studies.comparison.report import write_report
+    from cortexzoo.harness.tracking.aim.server import require_free
+    from cortexzoo.harness.tracking.jsonl import to_json_value
 
     without_foreign_warnings()
     require_folder_of(json_file)
@@ -106,13 +113,13 @@ def sweep(
 
     Example: cortexzoo sweep variants-and-recipes --dry-run
     """
-    from harness.cli.progress import steps_progress
-    from harness.comparison.making import not_ended
-    from harness.comparison.progress import StepsTaken
-    from harness.scheduling import Scheduler, option
-    from harness.sweep import SHOWN, load_matrix
-    from harness.sweep import sweep as train_all
-    from harness.tracking.jsonl import to_json_value
+    from cortexzoo.harness.cli.progress import steps_progress
+    from cortexzoo.harness.parallel.slurm import Scheduler, option
+    from cortexzoo.harness.studies.comparison.making import not_ended
+    from cortexzoo.harness.studies.comparison.progress import StepsTaken
+    from cortexzoo.harness.studies.sweep import SHOWN, load_matrix
+    from cortexzoo.harness.studies.sweep import sweep as train_all
+    from cortexzoo.harness.tracking.jsonl import to_json_value
 
     without_foreign_warnings()
     require_folder_of(json_file)
@@ -150,9 +157,9 @@ def _make(entrants: "Sequence[Entrant]", runs: Path, jobs: int, *, check: bool) 
     """Train and check what is missing, with one display of how far it is."""
     from rich.status import Status
 
-    from harness.cli.progress import steps_progress
-    from harness.comparison.making import check_missing, missing, trained_runs, unchecked
-    from harness.comparison.progress import StepsTaken
+    from cortexzoo.harness.cli.progress import steps_progress
+    from cortexzoo.harness.studies.comparison.making import check_missing, missing, trained_runs, unchecked
+    from cortexzoo.harness.studies.comparison.progress import StepsTaken
 
     left = missing(entrants, runs)
     if left:
@@ -170,7 +177,7 @@ def _make(entrants: "Sequence[Entrant]", runs: Path, jobs: int, *, check: bool) 
 
 
 def _print(comparison: "Comparison") -> None:
-    from harness.comparison.tables import difference_rows, measure_rows, verdict_rows
+    from cortexzoo.harness.studies.comparison.tables import difference_rows, measure_rows, verdict_rows
 
     labels = [side.label for side in comparison.sides]
     out = console()

@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
-from harness.cli.output import console, print_table
-from harness.costs import Costs, duration, in_short
+from cortexzoo.harness.cli.output import console, print_table
+from cortexzoo.harness.runs.costs import Costs, duration, in_short
 
 if TYPE_CHECKING:
-    from specs import ExperimentSpec
+    from cortexzoo.specs import ExperimentSpec
 
 
 def print_costs(costs: Costs) -> None:
@@ -35,8 +35,8 @@ def print_measured(experiment: "ExperimentSpec") -> dict[str, Any]:
     """Train a few steps and say how long all of them would take."""
     from rich.status import Status
 
-    from harness.calibration import calibrate
-    from harness.cli.run_commands import standard_error, without_foreign_warnings
+    from cortexzoo.harness.cli.run_commands import standard_error, without_foreign_warnings
+    from cortexzoo.harness.runs.calibration import calibrate
 
     without_foreign_warnings()
     with Status("timing a few steps", console=standard_error()):

@@ -4,14 +4,22 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from harness.cli.errors import FINE, UNEXPECTED_VERDICT
-from harness.cli.options import JobsOption, JsonOption, Overrides, RecipeOption, SeedOption, SetOption, SpecArgument
-from harness.cli.output import print_table, write_json
-from harness.cli.run_commands import RUNS, RunsOption, require_folder_of, say, without_foreign_warnings
-from specs import load
+from cortexzoo.harness.cli.errors import FINE, UNEXPECTED_VERDICT
+from cortexzoo.harness.cli.options import (
+    JobsOption,
+    JsonOption,
+    Overrides,
+    RecipeOption,
+    SeedOption,
+    SetOption,
+    SpecArgument,
+)
+from cortexzoo.harness.cli.output import print_table, write_json
+from cortexzoo.harness.cli.run_commands import RUNS, RunsOption, require_folder_of, say, without_foreign_warnings
+from cortexzoo.specs import load
 
 if TYPE_CHECKING:
-    from harness.drill_run import Outcome
+    from cortexzoo.harness.studies.drill_run import Outcome
 
 
 def drill(
@@ -39,9 +47,9 @@ def drill(
 
     Example: cortexzoo drill cortexgpt-stable --recipe robust
     """
-    from harness.cli.study_progress import runs_progress
-    from harness.drill import CONTROL, as_json, chosen, drilled, judged
-    from harness.drill import drill as run_all
+    from cortexzoo.harness.cli.study_progress import runs_progress
+    from cortexzoo.harness.studies.drill import CONTROL, as_json, chosen, drilled, judged
+    from cortexzoo.harness.studies.drill import drill as run_all
 
     without_foreign_warnings()
     require_folder_of(json_file)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from typer import TyperException
 
-from specs import SpecError
+from cortexzoo.specs import SpecError
 
 FINE = 0
 UNEXPECTED_VERDICT = 1
@@ -16,24 +16,24 @@ INTERRUPTED = 130
 
 
 RUN_ERRORS = {
-    "harness.bare.errors.ModuleError": BAD_INPUT,
-    "harness.regression.CommittedError": BAD_INPUT,
-    "harness.replay.ReplayError": BAD_INPUT,
-    "harness.comparison.entrants.Incomparable": BAD_INPUT,
-    "harness.process_pool.ProcessLost": COULD_NOT_GO_ON,
-    "harness.prompt.PromptError": BAD_INPUT,
-    "harness.run_folder.RunFolderError": BAD_INPUT,
-    "harness.scheduling.JobFailed": COULD_NOT_GO_ON,
-    "harness.scheduling.ScheduleError": BAD_INPUT,
-    "harness.tracking.aim.AimError": COULD_NOT_GO_ON,
-    "harness.tracking.base.RunStopped": COULD_NOT_GO_ON,
-    "harness.training_pool.StoppedEarly": COULD_NOT_GO_ON,
-    "zoo.data.errors.DataError": BAD_INPUT,
-    "zoo.generation.NonFiniteLogits": COULD_NOT_GO_ON,
-    "zoo.models.errors.BackboneError": BAD_INPUT,
-    "zoo.training.errors.CheckpointError": COULD_NOT_GO_ON,
-    "zoo.training.errors.SetupError": BAD_INPUT,
-    "zoo.training.errors.TrainingStopped": COULD_NOT_GO_ON,
+    "cortexzoo.harness.checking.modules.errors.ModuleError": BAD_INPUT,
+    "cortexzoo.harness.regression.regression.CommittedError": BAD_INPUT,
+    "cortexzoo.harness.regression.replay.ReplayError": BAD_INPUT,
+    "cortexzoo.harness.studies.comparison.contenders.Incomparable": BAD_INPUT,
+    "cortexzoo.harness.parallel.workers.ProcessLost": COULD_NOT_GO_ON,
+    "cortexzoo.harness.runs.prompt.PromptError": BAD_INPUT,
+    "cortexzoo.harness.runs.run_folder.RunFolderError": BAD_INPUT,
+    "cortexzoo.harness.parallel.slurm.JobFailed": COULD_NOT_GO_ON,
+    "cortexzoo.harness.parallel.slurm.ScheduleError": BAD_INPUT,
+    "cortexzoo.harness.tracking.aim.sink.AimError": COULD_NOT_GO_ON,
+    "cortexzoo.harness.tracking.base.RunStopped": COULD_NOT_GO_ON,
+    "cortexzoo.harness.parallel.train_missing.StoppedEarly": COULD_NOT_GO_ON,
+    "cortexzoo.zoo.data.errors.DataError": BAD_INPUT,
+    "cortexzoo.zoo.generation.NonFiniteLogits": COULD_NOT_GO_ON,
+    "cortexzoo.zoo.models.errors.BackboneError": BAD_INPUT,
+    "cortexzoo.zoo.training.errors.CheckpointError": COULD_NOT_GO_ON,
+    "cortexzoo.zoo.training.errors.SetupError": BAD_INPUT,
+    "cortexzoo.zoo.training.errors.TrainingStopped": COULD_NOT_GO_ON,
 }
 """The errors of a run by full name: importing them takes torch, which commands that only read specs do without."""
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.errors import BadInput
-from harness.cli.run_commands import require_checkpoint, without_foreign_warnings
+from cortexzoo.harness.cli.errors import BadInput
+from cortexzoo.harness.cli.run_commands import require_checkpoint, without_foreign_warnings
 
 
 def generate(
@@ -33,10 +33,10 @@ def generate(
     """
     import torch
 
-    from harness.prompt import Writing
-    from harness.run_folder import Run
-    from zoo.generation import generate as generate_tokens
-    from zoo.generation import read_all_but_the_last
+    from cortexzoo.harness.runs.prompt import Writing
+    from cortexzoo.harness.runs.run_folder import Run
+    from cortexzoo.zoo.generation import generate as generate_tokens
+    from cortexzoo.zoo.generation import read_all_but_the_last
 
     without_foreign_warnings()
     require_checkpoint(checkpoint)

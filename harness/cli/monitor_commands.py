@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from harness.cli.errors import BadInput
-from harness.cli.run_commands import say, without_foreign_warnings
+from cortexzoo.harness.cli.errors import BadInput
+from cortexzoo.harness.cli.run_commands import say, without_foreign_warnings
 
 
 def monitor(
@@ -29,9 +29,9 @@ def monitor(
 
     Example: cortexzoo monitor runs
     """
-    from harness.monitor.choosing import aim_sources, folder_sources
-    from harness.monitor.dashboard import Dashboard
-    from harness.monitor.run_view import RunView
+    from cortexzoo.harness.monitor.choosing import aim_sources, folder_sources
+    from cortexzoo.harness.monitor.dashboard import Dashboard
+    from cortexzoo.harness.monitor.run_view import RunView
 
     without_foreign_warnings()
     found, left_out = aim_sources(targets) if source == "aim" else folder_sources(targets)

@@ -5,10 +5,17 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.errors import FINE, UNEXPECTED_VERDICT, BadInput
-from harness.cli.options import JsonOption
-from harness.cli.output import print_table, write_json
-from harness.cli.run_commands import RUNS, RunsOption, require_folder_of, say, standard_error, without_foreign_warnings
+from cortexzoo.harness.cli.errors import FINE, UNEXPECTED_VERDICT, BadInput
+from cortexzoo.harness.cli.options import JsonOption
+from cortexzoo.harness.cli.output import print_table, write_json
+from cortexzoo.harness.cli.run_commands import (
+    RUNS,
+    RunsOption,
+    require_folder_of,
+    say,
+    standard_error,
+    without_foreign_warnings,
+)
 
 
 def mutants(
@@ -27,7 +34,7 @@ def mutants(
     """
     from rich.progress import Progress
 
-    from harness.mutants.scoring import HOSTS, MUTANTS, as_json, score
+    from cortexzoo.harness.checking.mutants.scoring import HOSTS, MUTANTS, as_json, score
 
     without_foreign_warnings()
     require_folder_of(json_file)

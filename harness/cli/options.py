@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from specs.kinds import KINDS, Kind
+from cortexzoo.specs.kinds import KINDS, Kind
 
 SpecArgument = Annotated[
     str, typer.Argument(metavar="NAME|FILE", help="A shipped spec (see `cortexzoo list`) or a path ending in .yaml.")
@@ -45,7 +45,7 @@ class Overrides:
     sets: SetOption = None
 
     def changes(self) -> list[str]:
-        """The overrides for `specs.load`: `--recipe X` and the like come before every `--set`."""
+        """The overrides for `cortexzoo.specs.load`: `--recipe X` and the like come before every `--set`."""
         shorts = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "sets"}
         return [*(f"{key}={value}" for key, value in shorts.items() if value is not None), *(self.sets or ())]
 

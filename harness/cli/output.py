@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.cli.errors import BadInput
+from cortexzoo.harness.cli.errors import BadInput
 
 PIPE_WIDTH = 500
 """A pipe has no width: nothing is wrapped, so that `grep` finds whole rows."""

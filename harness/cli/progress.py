@@ -10,7 +10,7 @@ from rich.console import Console
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from harness.comparison.progress import StepsTaken
+    from cortexzoo.harness.studies.comparison.progress import StepsTaken
 
 EVERY = 1.0
 """Seconds between two looks."""

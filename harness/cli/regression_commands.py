@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.errors import FINE, UNEXPECTED_VERDICT, BadInput
-from harness.cli.output import print_table
-from harness.cli.progress import steps_progress
-from harness.cli.run_commands import say, without_foreign_warnings
-from specs import ExperimentSpec, load_experiment, shipped_names
+from cortexzoo.harness.cli.errors import FINE, UNEXPECTED_VERDICT, BadInput
+from cortexzoo.harness.cli.output import print_table
+from cortexzoo.harness.cli.progress import steps_progress
+from cortexzoo.harness.cli.run_commands import say, without_foreign_warnings
+from cortexzoo.specs import ExperimentSpec, load_experiment, shipped_names
 
 if TYPE_CHECKING:
-    from harness.regression import Checked, Committed
+    from cortexzoo.harness.regression.regression import Checked, Committed
 
 
 def regression(
@@ -34,8 +34,8 @@ def regression(
 
     Example: cortexzoo regression cortexgpt-stable
     """
-    from harness.cached_training import cache
-    from harness.regression import COMMITTED, Committed, check_all
+    from cortexzoo.harness.regression.regression import COMMITTED, Committed, check_all
+    from cortexzoo.harness.runs.cache import cache
 
     without_foreign_warnings()
     experiments = [load_experiment(name) for name in _known(names)]
@@ -64,9 +64,9 @@ def _known(names: Sequence[str] | None) -> list[str]:
 @contextmanager
 def _announced(experiments: Sequence[ExperimentSpec], folder: Path, jobs: int) -> Iterator[None]:
     """Say what must be trained and how long that takes, then show how far it is."""
-    from harness.cached_training import find_trained, training_of, work_ahead
-    from harness.comparison.progress import StepsTaken
-    from harness.run_folder import unfinished_runs
+    from cortexzoo.harness.runs.cache import find_trained, training_of, work_ahead
+    from cortexzoo.harness.runs.run_folder import unfinished_runs
+    from cortexzoo.harness.studies.comparison.progress import StepsTaken
 
     missing = []
     for experiment in experiments:
@@ -88,7 +88,7 @@ def _announced(experiments: Sequence[ExperimentSpec], folder: Path, jobs: int) -
 
 def _compared(result: "Checked", then: "Committed") -> bool:
     """Print what changed of one experiment; whether anything did."""
-    from harness.regression import changes
+    from cortexzoo.harness.regression.regression import changes
 
     name = result.experiment.name
     if result.certificate is None:
@@ -116,7 +116,7 @@ def _compared(result: "Checked", then: "Committed") -> bool:
 def _written(result: "Checked") -> bool:
     """Commit the verdicts of one experiment; whether they are not what its suite expects."""
     name = result.experiment.name
-    from harness.regression import COMMITTED
+    from cortexzoo.harness.regression.regression import COMMITTED
 
     if result.certificate is None:
         say(f"{name}: training gave up, nothing is written: {result.gave_up}")

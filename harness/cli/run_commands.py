@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.errors import FINE, INTERRUPTED, UNEXPECTED_VERDICT, BadInput, lines_and_code, tell
-from harness.cli.options import JsonOption, Overrides, SpecArgument, with_overrides
-from harness.cli.output import write_json
-from harness.cli.progress import checking_progress
-from harness.cli.verdicts import tell_verdicts
-from harness.processes import is_first, process_count
-from harness.profiles import PROFILES, ProfileName
-from specs import ExperimentSpec, FaultsSpec, SpecError, load, load_experiment
-from specs.objective import Recall
-from specs.task import TaskSpec
+from cortexzoo.harness.checking.effort import PROFILES, ProfileName
+from cortexzoo.harness.cli.errors import FINE, INTERRUPTED, UNEXPECTED_VERDICT, BadInput, lines_and_code, tell
+from cortexzoo.harness.cli.options import JsonOption, Overrides, SpecArgument, with_overrides
+from cortexzoo.harness.cli.output import write_json
+from cortexzoo.harness.cli.progress import checking_progress
+from cortexzoo.harness.cli.verdicts import tell_verdicts
+from cortexzoo.harness.parallel.distributed import is_first, process_count
+from cortexzoo.specs import ExperimentSpec, FaultsSpec, SpecError, load, load_experiment
+from cortexzoo.specs.objective import Recall
+from cortexzoo.specs.task import TaskSpec
 
 if TYPE_CHECKING:
-    from harness.run_folder import Run
+    from cortexzoo.harness.runs.run_folder import Run
 
 RUNS = Path("runs")
 LAST, OLDER = "last", "step-"
@@ -83,8 +83,8 @@ def train(
 
 def trained(experiment: ExperimentSpec, runs: Path, *, aim: bool, faults: FaultsSpec | None = None) -> "Run":
     """Train and tell in words what came out. Ends the command when training was interrupted."""
-    from harness.runner import train_run
-    from harness.tampering import Tampering
+    from cortexzoo.harness.runs.interventions import Tampering
+    from cortexzoo.harness.runs.train import train_run
 
     def began(run: "Run") -> None:
         _announce(experiment, f"run folder: {run.path}")
@@ -108,11 +108,11 @@ def _helped(
     experiment: ExperimentSpec, faults: FaultsSpec | None, resumed_from: str | None, allow_changes: bool
 ) -> int:
     """Train along with the first process, which says what there is to say."""
-    from harness.resuming import help_to_resume
-    from harness.run_folder import RunFolderError
-    from harness.runner import help_to_train
-    from harness.tampering import Tampering
-    from zoo.training.errors import TrainingError
+    from cortexzoo.harness.runs.interventions import Tampering
+    from cortexzoo.harness.runs.resume import help_to_resume
+    from cortexzoo.harness.runs.run_folder import RunFolderError
+    from cortexzoo.harness.runs.train import help_to_train
+    from cortexzoo.zoo.training.errors import TrainingError
 
     try:
         if resumed_from is None:
@@ -128,7 +128,7 @@ def _helped(
 
 def _resume(experiment: ExperimentSpec, path: Path, checkpoint: str, *, aim: bool, allow_changes: bool) -> "Run":
     """As `trained`, for a run that goes on."""
-    from harness.resuming import resume_run
+    from cortexzoo.harness.runs.resume import resume_run
 
     def began(run: "Run") -> None:
         _announce(experiment, f"goes on at step {run.manifest['resumed'][-1]['from_step']}: {run.path}")
@@ -172,8 +172,8 @@ def checked(
     profile: ProfileName = "dev",
     budget: float | None = None,
 ) -> int:
-    from harness.runner import check_run
-    from harness.tracking.jsonl import to_json_value
+    from cortexzoo.harness.runs.train import check_run
+    from cortexzoo.harness.tracking.jsonl import to_json_value
 
     with checking_progress(len(run.spec.suite.properties)) as progress:
         certificate = check_run(
@@ -193,7 +193,7 @@ def checked(
 
 
 def _unchecked(run: "Run", json_file: Path | None) -> int:
-    from harness.tracking.jsonl import to_json_value
+    from cortexzoo.harness.tracking.jsonl import to_json_value
 
     say(f"next: cortexzoo check {run.path}")
     write_json(json_file, to_json_value({"folder": str(run.path), "summary": run.summary}))
@@ -209,7 +209,7 @@ def _doubts(experiment: ExperimentSpec) -> list[str]:
 
 
 def _intention(experiment: ExperimentSpec) -> str:
-    from specs.parameters import parameter_count
+    from cortexzoo.specs.parameters import parameter_count
 
     recipe = experiment.recipe
     size = f"{parameter_count(experiment.variant):,} parameters"

@@ -6,20 +6,20 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from harness.certificate_schema import SCHEMA, certificate_is_fresh, write_schema
-from harness.cli.cost_tables import print_costs, print_measured
-from harness.cli.errors import BAD_INPUT, FINE, UNEXPECTED_VERDICT, BadInput, tell
-from harness.cli.options import JsonOption, KindArgument, KindOption, Overrides, SpecArgument, with_overrides
-from harness.cli.output import console, print_table, write_json
-from harness.costs import Costs
-from specs import ExperimentSpec, SpecError, VariantSpec, load, shipped_names
-from specs.kinds import KINDS
-from specs.loading import LoadedSpec, load_with_origins
-from specs.origins import ValueOrigin
-from specs.parameters import parameter_count
-from specs.recipe import RecipeSpec
-from specs.schema_export import SCHEMAS, schema_text, stale_schemas, write_schemas
-from specs.starter import starter_text
+from cortexzoo.harness.checking.schema import SCHEMA, certificate_is_fresh, write_schema
+from cortexzoo.harness.cli.cost_tables import print_costs, print_measured
+from cortexzoo.harness.cli.errors import BAD_INPUT, FINE, UNEXPECTED_VERDICT, BadInput, tell
+from cortexzoo.harness.cli.options import JsonOption, KindArgument, KindOption, Overrides, SpecArgument, with_overrides
+from cortexzoo.harness.cli.output import console, print_table, write_json
+from cortexzoo.harness.runs.costs import Costs
+from cortexzoo.specs import ExperimentSpec, SpecError, VariantSpec, load, shipped_names
+from cortexzoo.specs.kinds import KINDS
+from cortexzoo.specs.loading.load import LoadedSpec, load_with_origins
+from cortexzoo.specs.loading.origins import ValueOrigin
+from cortexzoo.specs.loading.schema_export import SCHEMAS, schema_text, stale_schemas, write_schemas
+from cortexzoo.specs.loading.starter import starter_text
+from cortexzoo.specs.parameters import parameter_count
+from cortexzoo.specs.recipe import RecipeSpec
 
 
 def list_specs(kind: KindArgument = None, json_file: JsonOption = None) -> None:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.errors import BadInput
-from harness.cli.options import JobsOption, JsonOption, Overrides, RecipeOption, SetOption, SpecArgument
-from harness.cli.output import print_table, write_json
-from harness.cli.run_commands import RUNS, RunsOption, require_folder_of, say, without_foreign_warnings
+from cortexzoo.harness.cli.errors import BadInput
+from cortexzoo.harness.cli.options import JobsOption, JsonOption, Overrides, RecipeOption, SetOption, SpecArgument
+from cortexzoo.harness.cli.output import print_table, write_json
+from cortexzoo.harness.cli.run_commands import RUNS, RunsOption, require_folder_of, say, without_foreign_warnings
 
 if TYPE_CHECKING:
-    from harness.frontier import Curve
+    from cortexzoo.harness.studies.frontier import Curve
 
 SeedsOption = Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="Seeds 0 … N − 1 of every run.")]
 
@@ -39,10 +39,10 @@ def frontier(
 
     Example: cortexzoo frontier cortexgpt-stable cortexgpt-original --seeds 1 --set recipe.steps=150
     """
-    from harness.cli.study_progress import runs_progress
-    from harness.frontier import experiments, shares, sweep
-    from harness.frontier_plot import draw_frontier
-    from harness.tracking.jsonl import to_json_value
+    from cortexzoo.harness.cli.study_progress import runs_progress
+    from cortexzoo.harness.studies.frontier import experiments, shares, sweep
+    from cortexzoo.harness.studies.frontier_plot import draw_frontier
+    from cortexzoo.harness.tracking.jsonl import to_json_value
 
     without_foreign_warnings()
     require_folder_of(json_file)
@@ -87,9 +87,9 @@ def ablate(
 
     Example: cortexzoo ablate cortexgpt-stable --seeds 1 --set recipe.steps=150 --only recipe
     """
-    from harness.ablation import ablate as train_all
-    from harness.cli.study_progress import runs_progress
-    from harness.tracking.jsonl import to_json_value
+    from cortexzoo.harness.cli.study_progress import runs_progress
+    from cortexzoo.harness.studies.ablation import ablate as train_all
+    from cortexzoo.harness.tracking.jsonl import to_json_value
 
     without_foreign_warnings()
     require_folder_of(json_file)
@@ -117,7 +117,7 @@ def ablate(
 
 def parse_rates(text: str) -> tuple[float, ...]:
     """The rates that `LOW..HIGH:COUNT` or `A,B,C` stands for. Raises `BadInput`."""
-    from harness.frontier import rate_grid
+    from cortexzoo.harness.studies.frontier import rate_grid
 
     wanted = "--rates: must be LOW..HIGH:COUNT, as in 1e-4..1e-1:7, or rates separated by commas, all above 0"
     try:

@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from harness.cli.output import console
+from cortexzoo.harness.cli.output import console
 
 if TYPE_CHECKING:
-    from harness.verdict import Certificate
+    from cortexzoo.harness.checking.verdict import Certificate
 
 REASONS_BESIDE = 130
 """A terminal at least this wide shows the reasons as a column of the table."""
@@ -13,7 +13,7 @@ REASONS_BESIDE = 130
 
 def tell_verdicts(certificate: "Certificate") -> None:
     """The table, the reasons, and the outcome in words."""
-    from harness.verdict_table import reasons, verdict_table
+    from cortexzoo.harness.checking.table import reasons, verdict_table
 
     out = console()
     beside = out.width >= REASONS_BESIDE

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.monitor.sources import AimSource, FolderSource, Source
-from harness.run_folder import SPEC, Run, RunFolderError
-from harness.tracking.aim import REPOSITORY
-from harness.tracking.aim_reading import hash_of, hashes_by_age
-from harness.tracking.jsonl import METRICS
+from cortexzoo.harness.monitor.sources import AimSource, FolderSource, Source
+from cortexzoo.harness.runs.run_folder import SPEC, Run, RunFolderError
+from cortexzoo.harness.tracking.aim.reading import hash_of, hashes_by_age
+from cortexzoo.harness.tracking.aim.sink import REPOSITORY
+from cortexzoo.harness.tracking.jsonl import METRICS
 
 MOST = 4
 """So many columns fit a wide terminal."""

@@ -9,10 +9,10 @@ from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.widgets import Static
 
-from harness.monitor.panel import panel
-from harness.monitor.run_view import RunView
-from harness.run_folder import RunFolderError
-from harness.tracking.aim import AimError
+from cortexzoo.harness.monitor.panel import panel
+from cortexzoo.harness.monitor.run_view import RunView
+from cortexzoo.harness.runs.run_folder import RunFolderError
+from cortexzoo.harness.tracking.aim.sink import AimError
 
 EVERY = 1.0
 """Seconds between two looks: reading is cheap, drawing is not."""

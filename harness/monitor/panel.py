@@ -5,9 +5,9 @@ import math
 from rich.console import Group
 from rich.text import Text
 
-from harness.monitor.charts import curves, meter, stacked
-from harness.monitor.run_view import Event, RunView
-from specs.suite import PROPERTIES
+from cortexzoo.harness.monitor.charts import curves, meter, stacked
+from cortexzoo.harness.monitor.run_view import Event, RunView
+from cortexzoo.specs.suite import PROPERTIES
 
 COLOURS = {"current": "#6f9bd8", "short_term": "#e0915a", "long_term": "#6cbf84"}
 OTHERS = ("#b58ad6", "#8c8c8c", "#d0c36a")

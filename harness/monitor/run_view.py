@@ -5,12 +5,12 @@ from collections import defaultdict, deque
 from dataclasses import dataclass
 from typing import Any
 
-from harness.monitor.curve import Thinned
-from harness.monitor.sources import Source
-from harness.run_folder import RunFolderError
-from specs import ExperimentSpec
-from specs.guards import AdaptiveClipping, NormClipping
-from specs.variant import CortexGPTSpec
+from cortexzoo.harness.monitor.curve import Thinned
+from cortexzoo.harness.monitor.sources import Source
+from cortexzoo.harness.runs.run_folder import RunFolderError
+from cortexzoo.specs import ExperimentSpec
+from cortexzoo.specs.guards import AdaptiveClipping, NormClipping
+from cortexzoo.specs.variant import CortexGPTSpec
 
 GATE_SHARE = "memory/gate_share/"
 DRAWN = ("train/loss", "probe/loss", "validation/loss", "stability/loss_ratio", "train/gradient_norm")

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness.run_folder import SUMMARY, Run, RunFolderError
-from harness.tracking.aim import REPOSITORY, AimError
-from harness.tracking.aim_reading import AimRun, read_run
-from harness.tracking.jsonl import EVENTS, METRICS
-from harness.tracking.tail import Tail
-from specs import ExperimentSpec
+from cortexzoo.harness.runs.run_folder import SUMMARY, Run, RunFolderError
+from cortexzoo.harness.tracking.aim.reading import AimRun, read_run
+from cortexzoo.harness.tracking.aim.sink import REPOSITORY, AimError
+from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS
+from cortexzoo.harness.tracking.tail import Tail
+from cortexzoo.specs import ExperimentSpec
 
 AIM_EVERY = 5.0
 """Seconds between two looks into Aim's repository, each of which reads all curves of the run."""

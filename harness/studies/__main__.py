@@ -1,6 +1,6 @@
-"""`python -m harness.studies learning|swings|recall`: train what is missing, print the table, renew its page.
+"""`python -m cortexzoo.harness.studies learning|swings|recall`: train what is missing, print the table, renew its page.
 
-`python -m harness.studies sleep RUN`: let a trained run sleep many times in a row, with every kind of dreams.
+`python -m cortexzoo.harness.studies sleep RUN`: let a trained run sleep many times in a row, with every kind of dreams.
 """
 
 import json
@@ -24,11 +24,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from harness.cli.errors import told_in_lines
-from harness.cli.output import print_table
-from harness.run_folder import Run
-from harness.studies import learning, recall, sleep, swings
-from harness.studies.cells import run_cells
+from cortexzoo.harness.cli.errors import told_in_lines
+from cortexzoo.harness.cli.output import print_table
+from cortexzoo.harness.runs.run_folder import Run
+from cortexzoo.harness.studies import learning, recall, sleep, swings
+from cortexzoo.harness.studies.cells import run_cells
 
 STUDIES = {"learning": learning, "swings": swings, "recall": recall}
 
@@ -139,7 +139,7 @@ def _write_section(page: Path, study: str, seeds: int, table: list[tuple[str, ..
     """Replace what stands between the study's two marks."""
     header, *rows = table
     lines = [
-        f"    python -m harness.studies {study} --seeds {seeds} --docs docs",
+        f"    python -m cortexzoo.harness.studies {study} --seeds {seeds} --docs docs",
         "",
         *(f"- {line}" for line in findings),
         "",

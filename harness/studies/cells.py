@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.run_folder import Run
-from harness.seeds import train_counted
-from specs import ExperimentSpec, load_experiment
+from cortexzoo.harness.runs.run_folder import Run
+from cortexzoo.harness.studies.multi_seed import train_counted
+from cortexzoo.specs import ExperimentSpec, load_experiment
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from harness.studies.cells import Cell, Result, mean_and_spread
+from cortexzoo.harness.studies.cells import Cell, Result, mean_and_spread
 
 PAGE = "results.md"
 STABLE = "cortexgpt-stable"

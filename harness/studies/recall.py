@@ -5,7 +5,7 @@ from itertools import chain
 
 import numpy as np
 
-from harness.studies.cells import Cell, Result, mean_and_spread
+from cortexzoo.harness.studies.cells import Cell, Result, mean_and_spread
 
 HYBRID = "cortex-v2-hybrid"
 PAGE = "recall.md"

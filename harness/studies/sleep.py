@@ -12,18 +12,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 from torch import Tensor
 
-from harness.plots import STYLE
-from harness.run_folder import CHECKPOINTS, Run
-from specs import ExperimentSpec
-from specs.objective import Recall, Stage
-from specs.sleep import AcceptAlways, AcceptHeldOut, Dreaming, GeneratedSleep, NoiseSleep, ReplaySleep
-from zoo.build import build_trainer
-from zoo.data.errors import DataError
-from zoo.models.hybrid.model import Hybrid
-from zoo.training.loop import Trainer
-from zoo.training.policy import Step
-from zoo.training.sleep.policy import Sleep
-from zoo.training.sleep.score import Score
+from cortexzoo.harness.runs.curves import STYLE
+from cortexzoo.harness.runs.run_folder import CHECKPOINTS, Run
+from cortexzoo.specs import ExperimentSpec
+from cortexzoo.specs.objective import Recall, Stage
+from cortexzoo.specs.sleep import AcceptAlways, AcceptHeldOut, Dreaming, GeneratedSleep, NoiseSleep, ReplaySleep
+from cortexzoo.zoo.build import build_trainer
+from cortexzoo.zoo.data.errors import DataError
+from cortexzoo.zoo.models.hybrid.model import Hybrid
+from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.policies.base import Step
+from cortexzoo.zoo.training.sleep.policy import Sleep
+from cortexzoo.zoo.training.sleep.score import Score
 
 KINDS: dict[str, type[NoiseSleep | ReplaySleep | GeneratedSleep]] = {
     "noise": NoiseSleep,

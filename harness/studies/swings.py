@@ -5,8 +5,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from harness.plots import series
-from harness.studies.cells import Cell, Result, mean_and_spread
+from cortexzoo.harness.runs.curves import series
+from cortexzoo.harness.studies.cells import Cell, Result, mean_and_spread
 
 PAGE = "results.md"
 STEPS = 300

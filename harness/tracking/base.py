@@ -27,7 +27,7 @@ SinkT = TypeVar("SinkT", bound=Sink)
 
 
 class CompositeRecorder:
-    """Fulfils `zoo.training.recorder.Recorder`: `truth` must work, each attached sink is switched off when it fails.
+    """A `Recorder`: `truth` must work, each attached sink is switched off when it fails.
 
     A sink that raises costs one line through `warn`; what it raised never reaches training.
     Raises `RunStopped`, from `truth` only.

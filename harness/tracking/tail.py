@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from harness.tracking.jsonl import parse_line
+from cortexzoo.harness.tracking.jsonl import parse_line
 
 LONGEST_READ = 1 << 22
 """Bytes taken in at one look; a longer file takes several."""

@@ -16,7 +16,7 @@ PAGES = sorted([*ROOT.glob("README.md"), *ROOT.glob("docs/**/*.md")])
 LONGEST_COMMAND = 120
 """Seconds. What takes longer is only shown, and proved elsewhere."""
 
-CORTEXZOO = "import sys; from harness.cli import main; sys.argv[0] = 'cortexzoo'; sys.exit(main())"
+CORTEXZOO = "import sys; from cortexzoo.harness.cli import main; sys.argv[0] = 'cortexzoo'; sys.exit(main())"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
@@ -43,7 +43,7 @@ def run_console(page: str, fence: Fence, folder: Path) -> None:
         done = subprocess.run(
             [sys.executable, "-c", CORTEXZOO, *arguments],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120", "NO_COLOR": "1"},
+            env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "COLUMNS": "120", "NO_COLOR": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from harness.cli import app
-from harness.mutants.scoring import MUTANTS
-from harness.reference import command_reference, spec_reference
-from specs.base import Spec
-from specs.kinds import KINDS
-from specs.slots import field_slots
-from specs.suite import PROPERTY_NAMES
+from cortexzoo.harness.checking.mutants.scoring import MUTANTS
+from cortexzoo.harness.cli import app
+from cortexzoo.harness.reference import command_reference, spec_reference
+from cortexzoo.specs.base import Spec
+from cortexzoo.specs.kinds import KINDS
+from cortexzoo.specs.loading.slots import field_slots
+from cortexzoo.specs.suite import PROPERTY_NAMES
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -51,7 +51,7 @@ def test_the_menu_names_every_page() -> None:
 
 
 def spec_classes(outer: type[Spec] = Spec) -> set[type[Spec]]:
-    found = {each for each in outer.__subclasses__() if each.__module__.startswith("specs.")}
+    found = {each for each in outer.__subclasses__() if each.__module__.startswith("cortexzoo.specs.")}
     return found | {inner for each in found for inner in spec_classes(each)}
 
 

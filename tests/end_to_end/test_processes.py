@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.bench.kills import record
-from harness.run_folder import FAULTS, Run, RunFolderError
-from harness.runner import train_run
-from harness.tampering import Tampering
-from specs import load
+from cortexzoo.harness.bench.kills import record
+from cortexzoo.harness.runs.interventions import Tampering
+from cortexzoo.harness.runs.run_folder import FAULTS, Run, RunFolderError
+from cortexzoo.harness.runs.train import train_run
+from cortexzoo.specs import load
 from tests.harness.trained import SMALL, small
 from tests.tolerances import PROCESSES
 
@@ -22,7 +22,7 @@ POISONED = "one: {kind: non_finite, place: gradient, rank: 1, step: 3, expect: s
 KILLED = "end: {kind: kill, during: save, step: 7, expect: harmless, harms: false}"
 COMMAND = """
 import sys, torch
-from harness.cli import main
+from cortexzoo.harness.cli import main
 code = main()
 assert code or not torch.distributed.is_initialized(), "a process that ends in the group may be aborted"
 sys.exit(code)
@@ -38,7 +38,7 @@ def together(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script), "train",
          "cortexgpt-stable", *sets, "--no-aim", *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=120,

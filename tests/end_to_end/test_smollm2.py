@@ -8,16 +8,16 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from harness.cli import main
-from harness.judging import judge
-from harness.properties import REGISTRY
-from harness.run_folder import CHECKPOINTS, Run
-from harness.runner import subject_of
-from harness.subject import Subject
-from specs.suite import Check
-from zoo.data.tasks.vocabulary import TokenizerVocabulary
-from zoo.models.hybrid.model import Hybrid
-from zoo.training.evaluation import next_token_loss
+from cortexzoo.harness.checking.judge import judge
+from cortexzoo.harness.checking.properties import REGISTRY
+from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.cli import main
+from cortexzoo.harness.runs.run_folder import CHECKPOINTS, Run
+from cortexzoo.harness.runs.train import subject_of
+from cortexzoo.specs.suite import Check
+from cortexzoo.zoo.data.tasks.vocabulary import TokenizerVocabulary
+from cortexzoo.zoo.models.hybrid.model import Hybrid
+from cortexzoo.zoo.training.evaluation import next_token_loss
 
 pytestmark = [
     pytest.mark.slow,

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.run_folder import Run
+from cortexzoo.harness.runs.run_folder import Run
 from tests.harness.trained import SMALL
 
 ROOT = Path(__file__).parents[2]
-COMMAND = "import sys; from harness.cli import main; sys.exit(main())"
+COMMAND = "import sys; from cortexzoo.harness.cli import main; sys.exit(main())"
 FILES = {"spec.yaml", "metrics.jsonl", "events.jsonl", "summary.json", "manifest.json", "verdict.json", "curves.png"}
 
 
@@ -70,7 +70,7 @@ def test_aim_shows_the_run(runs: Path, run: Run) -> None:
     program = """
 import json, sys
 from pathlib import Path
-from harness.tracking.aim import read_series
+from cortexzoo.harness.tracking.aim.sink import read_series
 from aim import Run
 runs, run_hash = Path(sys.argv[1]), sys.argv[2]
 loss = read_series(runs, "train/loss", run_hash=run_hash)

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.subject import Subject
-from specs import ExperimentSpec, RecipeSpec, SuiteSpec
-from specs.data import TextSpec
-from specs.suite import PROPERTY_NAMES, Check
-from specs.variant import TransformerSpec
-from zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput
+from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.specs import ExperimentSpec, RecipeSpec, SuiteSpec
+from cortexzoo.specs.data import TextSpec
+from cortexzoo.specs.suite import PROPERTY_NAMES, Check
+from cortexzoo.specs.variant import TransformerSpec
+from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput
 
 VOCAB, WIDTH = 16, 8
 

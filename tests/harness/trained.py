@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.run_folder import Run
-from harness.runner import train_run
-from harness.tracking.jsonl import JsonlSink
-from specs import ExperimentSpec, load_experiment
+from cortexzoo.harness.runs.run_folder import Run
+from cortexzoo.harness.runs.train import train_run
+from cortexzoo.harness.tracking.jsonl import JsonlSink
+from cortexzoo.specs import ExperimentSpec, load_experiment
 
 SMALL = (
     "variant.hidden_size=16",
@@ -49,7 +49,7 @@ def killed_small(runs: Path, step: int, *changes: str) -> Run:
 
     def die() -> None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("harness.runner.JsonlSink", Deadly)
+            patch.setattr("cortexzoo.harness.runs.train.JsonlSink", Deadly)
             train_small(runs, *changes)
 
     process = multiprocessing.get_context("fork").Process(target=die)

@@ -14,14 +14,14 @@ from pydantic import JsonValue, ValidationError
 from torch import Tensor
 from torch.nn.functional import logsigmoid, normalize
 
-from specs.backbone import BaseTrainingSpec, GPT2Architecture, RotaryArchitecture
-from specs.base import NAME_PATTERN, FilePath, FilePaths, NamedSpec, Spec, SpecReferences
-from specs.hybrid import HybridSpec
-from specs.kinds import TYPES, Kind, adapter
-from specs.mixer import PersistenceSpec, ShortConvSpec
-from specs.provenance import SOURCE_KINDS
-from specs.slots import Slot, field_slots, scalar_types
-from specs.task import MemoryTask
+from cortexzoo.specs.backbone import BaseTrainingSpec, GPT2Architecture, RotaryArchitecture
+from cortexzoo.specs.base import NAME_PATTERN, FilePath, FilePaths, NamedSpec, Spec, SpecReferences
+from cortexzoo.specs.hybrid import HybridSpec
+from cortexzoo.specs.kinds import TYPES, Kind, adapter
+from cortexzoo.specs.loading.slots import Slot, field_slots, scalar_types
+from cortexzoo.specs.mixer import PersistenceSpec, ShortConvSpec
+from cortexzoo.specs.provenance import SOURCE_KINDS
+from cortexzoo.specs.task import MemoryTask
 
 seeds = st.integers(0, 2**31 - 1)
 

@@ -6,8 +6,8 @@ from textwrap import dedent
 
 import pytest
 
-from specs import SpecError, load
-from specs.kinds import Kind
+from cortexzoo.specs import SpecError, load
+from cortexzoo.specs.kinds import Kind
 
 Write = Callable[..., str]
 Mistakes = Callable[..., list[str]]

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from specs import load
-from specs.backbone import (
+from cortexzoo.specs import load
+from cortexzoo.specs.backbone import (
     ArchitectureSpec,
     FolderBackbone,
     GPT2Architecture,
@@ -12,13 +12,13 @@ from specs.backbone import (
     Qwen3Architecture,
     ScratchBackbone,
 )
-from specs.hybrid import HybridSpec
-from specs.mixer import MixerSpec
-from specs.variant import CortexGPTSpec, VariantSpec
-from zoo.build import build_model
-from zoo.models.backbones import random_backbone
-from zoo.models.hybrid.model import Hybrid
-from zoo.models.interface import MemoryLanguageModel, MemoryState
+from cortexzoo.specs.hybrid import HybridSpec
+from cortexzoo.specs.mixer import MixerSpec
+from cortexzoo.specs.variant import CortexGPTSpec, VariantSpec
+from cortexzoo.zoo.build import build_model
+from cortexzoo.zoo.models.backbones import random_backbone
+from cortexzoo.zoo.models.hybrid.model import Hybrid
+from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState
 
 SMALL = ("hidden_size=32", "columns.num_columns=3", "memory.short_term.capacity=40", "memory.short_term.num_heads=4")
 COMPRESSED = "memory.long_term={kind: compressed_store, code_size: 8, capacity: 50, min_reads: 1}"

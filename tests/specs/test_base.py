@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from specs import RecipeSpec, load
-from specs.base import HASH_LENGTH, Origin
-from specs.kinds import KINDS, Kind
-from specs.suite import Check, SuiteSpec
+from cortexzoo.specs import RecipeSpec, load
+from cortexzoo.specs.base import HASH_LENGTH, Origin
+from cortexzoo.specs.kinds import KINDS, Kind
+from cortexzoo.specs.suite import Check, SuiteSpec
 from tests.property.strategies import specs_of
 
 

@@ -2,9 +2,9 @@
 
 from typing import get_args
 
-from specs import load, shipped_names
-from specs.fault import Expectation, FaultsSpec
-from specs.slots import Slot
+from cortexzoo.specs import load, shipped_names
+from cortexzoo.specs.fault import Expectation, FaultsSpec
+from cortexzoo.specs.loading.slots import Slot
 from tests.specs.conftest import Mistakes, Write
 
 KINDS = set(Slot.of_type(FaultsSpec).enter("faults", None).enter("any", None).classes())  # type: ignore[union-attr]

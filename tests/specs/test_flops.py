@@ -7,7 +7,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from specs.flops import SEARCH, flops
+from cortexzoo.specs.flops import SEARCH, flops
 from tests.specs.costed import COSTED, built, some_tokens
 
 

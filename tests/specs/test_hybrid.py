@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from specs import load
-from specs.hybrid import HybridSpec
-from specs.mixer import PersistenceSpec
-from specs.parameters import base_parameter_count, parameter_count
+from cortexzoo.specs import load
+from cortexzoo.specs.hybrid import HybridSpec
+from cortexzoo.specs.mixer import PersistenceSpec
+from cortexzoo.specs.parameters import base_parameter_count, parameter_count
 from tests.specs.conftest import Mistakes, Write
 
 

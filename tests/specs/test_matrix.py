@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from specs import MatrixSpec, SpecError, load, shipped_names
-from specs.loading import load_with_origins
+from cortexzoo.specs import MatrixSpec, SpecError, load, shipped_names
+from cortexzoo.specs.loading.load import load_with_origins
 
 HEAD = "kind: matrix\nname: m\nexperiment: cortexgpt-stable\n"
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from specs import SpecError, load_experiment
-from specs.objective import Recall
+from cortexzoo.specs import SpecError, load_experiment
+from cortexzoo.specs.objective import Recall
 
 STAGE = "recipe.objective.stages="
 NO_GUARD = "recipe.objective.in_chunk={kind: none}"

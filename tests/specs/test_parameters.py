@@ -5,12 +5,12 @@ from collections import Counter
 import pytest
 import torch
 
-from specs import load, shipped_names
-from specs.parameters import frozen_parameter_count, parameter_count, parameters_by_part
-from specs.variant import VariantSpec
+from cortexzoo.specs import load, shipped_names
+from cortexzoo.specs.parameters import frozen_parameter_count, parameter_count, parameters_by_part
+from cortexzoo.specs.variant import VariantSpec
+from cortexzoo.zoo.build import build_model
+from cortexzoo.zoo.models.hybrid.model import Hybrid
 from tests.specs.costed import COSTED
-from zoo.build import build_model
-from zoo.models.hybrid.model import Hybrid
 
 PARTS = {
     "embedding": "embedding",

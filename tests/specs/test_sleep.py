@@ -3,10 +3,10 @@
 import pytest
 from pydantic import ValidationError
 
-from specs import SpecError, load_experiment
-from specs.provenance import Source
-from specs.recipe import RecipeSpec
-from specs.sleep import AcceptHeldOut, GeneratedSleep, NoiseSleep, NoSleep, ReplaySleep
+from cortexzoo.specs import SpecError, load_experiment
+from cortexzoo.specs.provenance import Source
+from cortexzoo.specs.recipe import RecipeSpec
+from cortexzoo.specs.sleep import AcceptHeldOut, GeneratedSleep, NoiseSleep, NoSleep, ReplaySleep
 
 
 def test_no_recipe_sleeps_unless_it_says_so() -> None:

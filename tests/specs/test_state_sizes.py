@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from specs.state_sizes import state_sizes
+from cortexzoo.specs.state_sizes import state_sizes
+from cortexzoo.zoo.models.interface import MemoryState
 from tests.specs.costed import COSTED, built, some_tokens
-from zoo.models.interface import MemoryState
 
 PART = {
     "short_term": "short-term memory",

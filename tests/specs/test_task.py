@@ -2,8 +2,8 @@
 
 import pytest
 
-from specs import load
-from specs.task import TaskSpec
+from cortexzoo.specs import load
+from cortexzoo.specs.task import TaskSpec
 from tests.specs.conftest import Mistakes, Write
 
 HEAD = "kind: data\nfamily: task\nname: a\n"

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from specs import RecipeSpec
-from specs.state_sizes import FLOAT
-from specs.training_memory import activations, training_memory
+from cortexzoo.specs import RecipeSpec
+from cortexzoo.specs.state_sizes import FLOAT
+from cortexzoo.specs.training_memory import activations, training_memory
+from cortexzoo.zoo.models.hybrid.model import Hybrid
+from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState
+from cortexzoo.zoo.training.optimizer import build_optimizer
 from tests.specs.costed import COSTED, built, some_tokens
-from zoo.models.hybrid.model import Hybrid
-from zoo.models.interface import MemoryLanguageModel, MemoryState
-from zoo.training.optimizer import build_optimizer
 
 ESTIMATE = 0.2
 """The estimate counts what is large; small tensors and masks are left out."""

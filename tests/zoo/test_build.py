@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-import specs
-from specs.parameters import parameter_count
-from zoo import build_model, build_trainer
+from cortexzoo import specs
+from cortexzoo.specs.parameters import parameter_count
+from cortexzoo.zoo import build_model, build_trainer
 
 
 @pytest.mark.parametrize("name", specs.shipped_names("variant"))

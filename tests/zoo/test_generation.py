@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from specs.variant import CortexGPTSpec, TransformerSpec
+from cortexzoo.specs.variant import CortexGPTSpec, TransformerSpec
+from cortexzoo.zoo.build import build_model
+from cortexzoo.zoo.generation import NonFiniteLogits, generate, read_all_but_the_last
+from cortexzoo.zoo.models.interface import ModelOutput
 from tests.tolerances import SIDECAR_SPLIT
 from tests.zoo.models.hybrid.tiny import CHUNK, relative_error, some_tokens, tiny_hybrid
-from zoo.build import build_model
-from zoo.generation import NonFiniteLogits, generate, read_all_but_the_last
-from zoo.models.interface import ModelOutput
 
 SPECS = {
     "cortexgpt": CortexGPTSpec(name="small", vocab_size=11, hidden_size=16),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from zoo.data.order import ByteArray, Starts
+from cortexzoo.zoo.data.order import ByteArray, Starts
 
 BYTES = 256
 SMOOTHING = 0.1

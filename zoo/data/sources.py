@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
-from specs.data import JsonLines, PydocTopics, TextFiles, TextSource
-from zoo.data.errors import DataError
+from cortexzoo.specs.data import JsonLines, PydocTopics, TextFiles, TextSource
+from cortexzoo.zoo.data.errors import DataError
 
 GLOB_CHARACTERS = frozenset("*?[")
 

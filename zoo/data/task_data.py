@@ -8,15 +8,15 @@ from typing import Self
 
 import numpy as np
 
-from specs.base import without_documentation
-from specs.data import TextSource
-from specs.task import TaskSpec
-from zoo.data.errors import DataError
-from zoo.data.sources import read_source
-from zoo.data.tasks.build import build_task
-from zoo.data.tasks.document import Ints
-from zoo.data.tasks.task import Task
-from zoo.data.tasks.vocabulary import Tokenizer
+from cortexzoo.specs.base import without_documentation
+from cortexzoo.specs.data import TextSource
+from cortexzoo.specs.task import TaskSpec
+from cortexzoo.zoo.data.errors import DataError
+from cortexzoo.zoo.data.sources import read_source
+from cortexzoo.zoo.data.tasks.build import build_task
+from cortexzoo.zoo.data.tasks.document import Ints
+from cortexzoo.zoo.data.tasks.task import Task
+from cortexzoo.zoo.data.tasks.vocabulary import Tokenizer
 
 SUMMED_DOCUMENTS = 4
 HELD_OUT_DOCUMENTS = 32

@@ -7,11 +7,11 @@ from typing import Self
 
 import numpy as np
 
-from specs.data import DataSpec, TextSpec
-from zoo.data.errors import DataError
-from zoo.data.order import ByteArray, TrainingOrder, validation_starts
-from zoo.data.reference import ReferenceLosses, reference_losses
-from zoo.data.sources import read_source
+from cortexzoo.specs.data import DataSpec, TextSpec
+from cortexzoo.zoo.data.errors import DataError
+from cortexzoo.zoo.data.order import ByteArray, TrainingOrder, validation_starts
+from cortexzoo.zoo.data.reference import ReferenceLosses, reference_losses
+from cortexzoo.zoo.data.sources import read_source
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from specs.memory import CompressedStore, MemorySpec, RawRing, ShortTermRing
-from zoo.memory.gate import SOURCES, MemoryGate
-from zoo.memory.long_term import LongTermRing, LongTermState, LongTermStore
-from zoo.memory.scan import Scan, mix
-from zoo.memory.short_term import ReadPlan, ShortTermMemory, ShortTermState, count_mass, count_peaks
+from cortexzoo.specs.memory import CompressedStore, MemorySpec, RawRing, ShortTermRing
+from cortexzoo.zoo.memory.gate import SOURCES, MemoryGate
+from cortexzoo.zoo.memory.long_term import LongTermRing, LongTermState, LongTermStore
+from cortexzoo.zoo.memory.scan import Scan, mix
+from cortexzoo.zoo.memory.short_term import ReadPlan, ShortTermMemory, ShortTermState, count_mass, count_peaks
 
 Vectors = Float[Tensor, "groups asked hidden"]
 

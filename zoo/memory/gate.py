@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from specs.memory import GateSpec, SigmoidGate
+from cortexzoo.specs.memory import GateSpec, SigmoidGate
 
 SOURCES = ("current", "short_term", "long_term")
 

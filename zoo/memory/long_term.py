@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from specs.memory import CompressedStore, RawRing
-from zoo.memory.faiss_index import FlatIndex
-from zoo.memory.short_term import ShortTermState
+from cortexzoo.specs.memory import CompressedStore, RawRing
+from cortexzoo.zoo.memory.faiss_index import FlatIndex
+from cortexzoo.zoo.memory.short_term import ShortTermState
 
 DISTANCE_FLOOR = 1e-6
 

@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from zoo.memory.gate import MemoryGate
-from zoo.memory.short_term import ReadPlan, ShortTermMemory, ShortTermState
+from cortexzoo.zoo.memory.gate import MemoryGate
+from cortexzoo.zoo.memory.short_term import ReadPlan, ShortTermMemory, ShortTermState
 
 
 @dataclass(frozen=True)

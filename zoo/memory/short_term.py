@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from specs.memory import ProjectedReadOut, ShortTermRing
-from zoo.memory.band import Band, banded_read, banded_scores, banded_weights
+from cortexzoo.specs.memory import ProjectedReadOut, ShortTermRing
+from cortexzoo.zoo.memory.band import Band, banded_read, banded_scores, banded_weights
 
 FASTEST_DECAY, SLOWEST_DECAY = 2.0, 0.05
 """Nats of score lost per token of age in the first and the last head before training; heads between are spread evenly

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from specs.backbone import (
+from cortexzoo.specs.backbone import (
     ArchitectureSpec,
     BackboneSpec,
     FolderBackbone,
@@ -24,11 +24,11 @@ from specs.backbone import (
     ScratchBackbone,
     TrainedBackbone,
 )
-from zoo.models.base import Base
-from zoo.models.errors import BackboneError
-from zoo.models.meta_device import note_what_creates_tensors
-from zoo.models.network import hub_is_reachable
-from zoo.models.trained_base import trained_weights
+from cortexzoo.zoo.models.base import Base
+from cortexzoo.zoo.models.errors import BackboneError
+from cortexzoo.zoo.models.meta_device import note_what_creates_tensors
+from cortexzoo.zoo.models.network import hub_is_reachable
+from cortexzoo.zoo.models.trained_base import trained_weights
 
 
 def load_backbone(spec: BackboneSpec) -> Base:

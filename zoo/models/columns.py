@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from specs.variant import ColumnsSpec, HardTopK, SoftThreshold
+from cortexzoo.specs.variant import ColumnsSpec, HardTopK, SoftThreshold
 
 
 class Columns(nn.Module):

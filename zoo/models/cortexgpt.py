@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from specs.variant import CortexGPTSpec, DecayedSinusoid, Residual
-from zoo.memory.block import MemoryBlock
-from zoo.memory.gate import SOURCES
-from zoo.memory.long_term import LongTermState, LongTermStore
-from zoo.memory.short_term import ShortTermState
-from zoo.models.columns import Columns
-from zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput
+from cortexzoo.specs.variant import CortexGPTSpec, DecayedSinusoid, Residual
+from cortexzoo.zoo.memory.block import MemoryBlock
+from cortexzoo.zoo.memory.gate import SOURCES
+from cortexzoo.zoo.memory.long_term import LongTermState, LongTermStore
+from cortexzoo.zoo.memory.short_term import ShortTermState
+from cortexzoo.zoo.models.columns import Columns
+from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput
 
 
 @dataclass(frozen=True)

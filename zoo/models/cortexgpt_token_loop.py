@@ -1,4 +1,4 @@
-"""The naive twin of `zoo.models.cortexgpt`: one token at a time, Python lists for memories, no precomputed anything.
+"""The naive twin of `cortexgpt`: one token at a time, Python lists for memories, no precomputed anything.
 
 The oracle that the fast form is tested against, in logits, gradients and memory. It shares the parameters of a built
 model and nothing else. Dropout is left out: compare in evaluation mode, or with dropout 0.
@@ -11,13 +11,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from specs.memory import SigmoidGate
-from specs.variant import CortexGPTSpec, DecayedSinusoid, HardTopK, Residual, SoftThreshold
-from zoo.memory.block import MemoryBlock
-from zoo.memory.long_term import LongTermRing, LongTermState, LongTermStore
-from zoo.memory.short_term import ShortTermState
-from zoo.models.columns import Columns
-from zoo.models.cortexgpt import CortexGPT, CortexGPTState, decayed_sinusoid
+from cortexzoo.specs.memory import SigmoidGate
+from cortexzoo.specs.variant import CortexGPTSpec, DecayedSinusoid, HardTopK, Residual, SoftThreshold
+from cortexzoo.zoo.memory.block import MemoryBlock
+from cortexzoo.zoo.memory.long_term import LongTermRing, LongTermState, LongTermStore
+from cortexzoo.zoo.memory.short_term import ShortTermState
+from cortexzoo.zoo.models.columns import Columns
+from cortexzoo.zoo.models.cortexgpt import CortexGPT, CortexGPTState, decayed_sinusoid
 
 
 @dataclass

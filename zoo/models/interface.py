@@ -99,5 +99,5 @@ class MemoryLanguageModel(nn.Module, Generic[StateT]):
         return state
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Trainable parameters by the group names of `specs.recipe.RateFactors`, and `base` for all others."""
+        """Trainable parameters by the group names of `RateFactors`, and `base` for all others."""
         return {"base": [parameter for parameter in self.parameters() if parameter.requires_grad]}

@@ -17,11 +17,11 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from specs.backbone import BaseTrainingSpec, TrainedBackbone
-from zoo.data.order import cut_windows
-from zoo.data.sources import read_source
-from zoo.data.text import TextData
-from zoo.training import checkpoints
+from cortexzoo.specs.backbone import BaseTrainingSpec, TrainedBackbone
+from cortexzoo.zoo import checkpoints
+from cortexzoo.zoo.data.order import cut_windows
+from cortexzoo.zoo.data.sources import read_source
+from cortexzoo.zoo.data.text import TextData
 
 CACHE_VARIABLE = "CORTEXZOO_CACHE"
 VALIDATION_FRACTION = 0.1

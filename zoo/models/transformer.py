@@ -8,8 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from specs.variant import TransformerSpec
-from zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput
+from cortexzoo.specs.variant import TransformerSpec
+from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput
 
 QUERIES_AT_A_TIME = 256
 

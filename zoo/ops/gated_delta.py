@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from zoo.ops.gated_delta_chunks import (
+from cortexzoo.zoo.ops.gated_delta_chunks import (
     MIN_LOG_DECAY,
     Gates,
     Span,
@@ -20,9 +20,9 @@ from zoo.ops.gated_delta_chunks import (
     span_forward,
     store_chunks,
 )
-from zoo.ops.precision import compute_dtype, full_precision
-from zoo.ops.recurrent_gated_delta import check_gated_delta_inputs
-from zoo.ops.spans import blocks_in_span
+from cortexzoo.zoo.ops.precision import compute_dtype, full_precision
+from cortexzoo.zoo.ops.recurrent_gated_delta import check_gated_delta_inputs
+from cortexzoo.zoo.ops.spans import blocks_in_span
 
 
 def chunk_gated_delta_rule(

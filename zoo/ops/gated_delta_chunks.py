@@ -22,7 +22,7 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
-from zoo.ops.unit_lower_inverse import unit_lower_inverse
+from cortexzoo.zoo.ops.unit_lower_inverse import unit_lower_inverse
 
 MIN_LOG_DECAY = -40.0
 """Smaller log decays are raised to this: exp(-40) = 4e-18 forgets all that any dtype here can tell from nothing."""

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zoo.ops.precision import compute_dtype
+from cortexzoo.zoo.ops.precision import compute_dtype
 
 
 def recurrent_gated_delta_rule(

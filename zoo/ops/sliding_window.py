@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
 
-from zoo.ops.precision import compute_dtype, full_precision
-from zoo.ops.spans import blocks_in_span
+from cortexzoo.zoo.ops.precision import compute_dtype, full_precision
+from cortexzoo.zoo.ops.spans import blocks_in_span
 
 
 class WindowState(NamedTuple):

@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from zoo.data.order import cut_windows
-from zoo.data.text import TextData
-from zoo.models.interface import MemoryLanguageModel, ModelOutput, StateT
+from cortexzoo.zoo.data.order import cut_windows
+from cortexzoo.zoo.data.text import TextData
+from cortexzoo.zoo.models.interface import MemoryLanguageModel, ModelOutput, StateT
 
 Precision = Literal["fp32", "bf16"]
 

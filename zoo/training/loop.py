@@ -1,4 +1,4 @@
-"""The training loop: one optimiser step after another, through the moments that `zoo.training.policy` names."""
+"""The training loop: one optimiser step after another, through the moments that `policies.base` names."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -13,24 +13,24 @@ from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
-from specs.experiment import ExperimentSpec
-from zoo.data.task_data import TaskData
-from zoo.data.text import TextData
-from zoo.models.interface import MemoryLanguageModel, MemoryState
-from zoo.training import snapshot
-from zoo.training.errors import TrainingError, TrainingStopped
-from zoo.training.evaluation import autocast, read_out
-from zoo.training.objectives.base import TrainingPass
-from zoo.training.objectives.build import build_objective
-from zoo.training.optimizer import build_optimizer, set_rate
-from zoo.training.policies import Policies
-from zoo.training.policy import Policy, Step, StepUndone
-from zoo.training.ranks import Ranks
-from zoo.training.recorder import Recorder, SilentRecorder
-from zoo.training.result import StopReason, TrainingResult
-from zoo.training.schedule import rate_factor
-from zoo.training.signals import stop_on_signals
-from zoo.training.telemetry import peak_memory_bytes
+from cortexzoo.specs.experiment import ExperimentSpec
+from cortexzoo.zoo.data.task_data import TaskData
+from cortexzoo.zoo.data.text import TextData
+from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState
+from cortexzoo.zoo.training.errors import TrainingError, TrainingStopped
+from cortexzoo.zoo.training.evaluation import autocast, read_out
+from cortexzoo.zoo.training.objectives.base import TrainingPass
+from cortexzoo.zoo.training.objectives.build import build_objective
+from cortexzoo.zoo.training.optimizer import build_optimizer, set_rate
+from cortexzoo.zoo.training.policies.base import Policy, Step, StepUndone
+from cortexzoo.zoo.training.policies.build import Policies
+from cortexzoo.zoo.training.policies.measuring.telemetry import peak_memory_bytes
+from cortexzoo.zoo.training.ranks import Ranks
+from cortexzoo.zoo.training.recorder import Recorder, SilentRecorder
+from cortexzoo.zoo.training.result import StopReason, TrainingResult
+from cortexzoo.zoo.training.schedule import rate_factor
+from cortexzoo.zoo.training.signals import stop_on_signals
+from cortexzoo.zoo.training.state import snapshot
 
 Moment = Literal["batch_ready", "gradients_ready", "step_taken", "step_refused", "phase_ended"]
 """The moments at which nothing is asked."""

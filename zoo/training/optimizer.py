@@ -3,8 +3,8 @@
 from torch import nn
 from torch.optim import AdamW
 
-from specs.recipe import AdamWSpec, RateFactors
-from zoo.models.interface import MemoryLanguageModel, StateT
+from cortexzoo.specs.recipe import AdamWSpec, RateFactors
+from cortexzoo.zoo.models.interface import MemoryLanguageModel, StateT
 
 
 def build_optimizer(model: MemoryLanguageModel[StateT], spec: AdamWSpec) -> AdamW:

@@ -2,7 +2,7 @@
 
 import math
 
-from specs.recipe import Constant, Cosine, CosineRestarts, ScheduleSpec, Trapezoid
+from cortexzoo.specs.recipe import Constant, Cosine, CosineRestarts, ScheduleSpec, Trapezoid
 
 
 def rate_factor(schedule: ScheduleSpec, taken: int, steps: int) -> float:

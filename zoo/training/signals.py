@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FrameType
 
-from zoo.training.result import StopReason
+from cortexzoo.zoo.training.result import StopReason
 
 REASONS: dict[int, StopReason] = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.bench import flakiness
-from harness.mutants.base import after, replaced
-from harness.run_folder import SPEC
-from specs import SuiteSpec
-from specs.suite import Check
+from cortexzoo.harness.bench import flakiness
+from cortexzoo.harness.checking.mutants.base import after, replaced
+from cortexzoo.harness.runs.run_folder import SPEC
+from cortexzoo.specs import SuiteSpec
+from cortexzoo.specs.suite import Check
+from cortexzoo.zoo.models.columns import Columns
 from tests.harness.trained import train_small
-from zoo.models.columns import Columns
 
 
 def test_what_only_some_seeds_meet_is_told_with_seed_and_case(

@@ -7,13 +7,20 @@ import torch
 import typer
 from torch import Tensor
 
-from harness.bench.recall_curve import CAUSES, as_trained, chunks_of, in_float64, without_fading, without_noise
-from specs.task import KeyValue
+from cortexzoo.harness.bench.recall_curve import (
+    CAUSES,
+    as_trained,
+    chunks_of,
+    in_float64,
+    without_fading,
+    without_noise,
+)
+from cortexzoo.specs.task import KeyValue
+from cortexzoo.zoo.data.errors import DataError
+from cortexzoo.zoo.data.tasks.build import build_task
+from cortexzoo.zoo.models.hybrid.model import Hybrid
 from tests.zoo.models.hybrid.tiny import CHUNK, some_tokens, tiny_hybrid
 from tests.zoo.training.objectives.tiny import tiny_task
-from zoo.data.errors import DataError
-from zoo.data.tasks.build import build_task
-from zoo.models.hybrid.model import Hybrid
 
 GAP = (CHUNK, 3 * CHUNK)
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from harness.bench.sidecar import HeldBytes, slope
+from cortexzoo.harness.bench.sidecar import HeldBytes, slope
 
 FLOATS = 1000
 

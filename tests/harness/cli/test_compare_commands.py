@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.bench.generated_runs import experiment, generated_run
-from harness.cli import main
-from harness.run_folder import MANIFEST, Run
+from cortexzoo.harness.bench.generated_runs import experiment, generated_run
+from cortexzoo.harness.cli import main
+from cortexzoo.harness.runs.run_folder import MANIFEST, Run
 from tests.harness.trained import SMALL
 
 NAMES = ("cortexgpt-original", "cortexgpt-stable")
@@ -125,7 +125,7 @@ def test_a_port_in_use_is_told_before_anything_is_trained(runs: Path, capsys: py
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 def test_runs_come_into_aim_once_and_are_linked(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("aim", reason="Aim is not available for this Python or system")
-    from harness.aim_link import decoded
+    from cortexzoo.harness.tracking.aim.link import decoded
 
     assert main(["aim-sync", "--runs", str(runs)]) == 0
     assert capsys.readouterr().out == "Aim: 4 written, 0 up to date\n"
@@ -143,11 +143,14 @@ def test_without_a_browser_the_link_is_left_to_the_reader(
     import webbrowser
     from contextlib import nullcontext
 
-    from harness.cli import aim_commands
+    from cortexzoo.harness.cli import aim_commands
 
-    monkeypatch.setattr("harness.aim_sync.sync", lambda run: run.write_json(MANIFEST, {**run.manifest, "aim_run": "a"}))
-    monkeypatch.setattr("harness.aim_server.require_free", lambda _: None)
-    monkeypatch.setattr("harness.aim_server.serving", lambda *_: nullcontext("http://here"))
+    monkeypatch.setattr(
+        "cortexzoo.harness.tracking.aim.sync.sync",
+        lambda run: run.write_json(MANIFEST, {**run.manifest, "aim_run": "a"}),
+    )
+    monkeypatch.setattr("cortexzoo.harness.tracking.aim.server.require_free", lambda _: None)
+    monkeypatch.setattr("cortexzoo.harness.tracking.aim.server.serving", lambda *_: nullcontext("http://here"))
     monkeypatch.setattr(aim_commands, "_wait_for_ctrl_c", lambda: None)
 
     def none_found(_: str) -> bool:
@@ -181,7 +184,7 @@ def test_a_picture_of_the_dashboard(runs: Path, tmp_path: Path, capsys: pytest.C
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 def test_a_picture_of_the_dashboard_from_aim(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("aim", reason="Aim is not available for this Python or system")
-    from harness.aim_sync import sync
+    from cortexzoo.harness.tracking.aim.sync import sync
 
     picture = tmp_path / "board.svg"
     arguments = ["monitor", str(tmp_path / "runs"), "--source", "aim", "--snapshot", str(picture)]

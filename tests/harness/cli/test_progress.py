@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from harness.cli import progress
+from cortexzoo.harness.cli import progress
 
 
 @pytest.mark.parametrize("watched", [True, False])

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from harness import cli
-from harness.cli import main
-from harness.run_folder import CHECKPOINTS, Run
-from harness.tracking.base import RunStopped
-from harness.tracking.jsonl import JsonlSink
+from cortexzoo.harness import cli
+from cortexzoo.harness.cli import main
+from cortexzoo.harness.runs.run_folder import CHECKPOINTS, Run
+from cortexzoo.harness.tracking.base import RunStopped
+from cortexzoo.harness.tracking.jsonl import JsonlSink
 from tests.harness.trained import SMALL, small, train_small
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli import errors, main, spec_commands
-from specs import load, shipped_names
-from specs.kinds import KINDS
-from specs.parameters import parameter_count
-from specs.shipped import LIBRARY
+from cortexzoo.harness.cli import errors, main, spec_commands
+from cortexzoo.specs import load, shipped_names
+from cortexzoo.specs.kinds import KINDS
+from cortexzoo.specs.loading.shipped import LIBRARY
+from cortexzoo.specs.parameters import parameter_count
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -45,7 +45,7 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
 def test_nothing_heavy_is_imported(arguments: list[str]) -> None:
     heavy = ["torch", "numpy", "transformers", "faiss", "aim", "accelerate", "matplotlib", "hypothesis", "safetensors"]
     program = (
-        "import sys; from harness.cli import main; code = main(sys.argv[1:]); "
+        "import sys; from cortexzoo.harness.cli import main; code = main(sys.argv[1:]); "
         f"assert not (found := set(sys.modules) & set({heavy})), found; sys.exit(code)"
     )
     ended = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
@@ -211,7 +211,7 @@ def test_new_writes_a_file_that_loads_and_never_overwrites(run: Run) -> None:
 def test_schema(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code, out, _ = run("schema", "recipe")
     assert (code, json.loads(out)["title"]) == (0, "cortexzoo recipe")
-    monkeypatch.setattr("specs.schema_export.SCHEMAS", tmp_path / "schema")
+    monkeypatch.setattr("cortexzoo.specs.loading.schema_export.SCHEMAS", tmp_path / "schema")
     assert run("schema", "--check")[0] == 1
     assert run("schema", "--write") == (0, "", "")
     assert run("schema", "--check") == (0, "", "")
@@ -248,7 +248,7 @@ def test_a_full_disk_is_no_defect(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_reader_that_leaves_early_is_no_defect() -> None:
     """As in `cortexzoo show cortexgpt-stable | head -1`."""
-    program = "import sys; from harness.cli import main; sys.exit(main(['show', 'cortexgpt-stable']))"
+    program = "import sys; from cortexzoo.harness.cli import main; sys.exit(main(['show', 'cortexgpt-stable']))"
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()

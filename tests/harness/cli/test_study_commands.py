@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from harness import ablation, drill, frontier
-from harness.ablation import Worth
-from harness.cli import main
-from harness.cli.errors import BadInput
-from harness.cli.study_commands import parse_rates
-from harness.drill_run import Outcome
-from harness.frontier import Curve, Point
-from harness.run_folder import FAULTS, Run, finished_runs
-from harness.seeds import Trained
-from specs import load
-from specs.fault import FaultSpec
-from tests.harness.test_drill import CLEAN
+from cortexzoo.harness.cli import main
+from cortexzoo.harness.cli.errors import BadInput
+from cortexzoo.harness.cli.study_commands import parse_rates
+from cortexzoo.harness.runs.run_folder import FAULTS, Run, finished_runs
+from cortexzoo.harness.studies import ablation, drill, frontier
+from cortexzoo.harness.studies.ablation import Worth
+from cortexzoo.harness.studies.drill_run import Outcome
+from cortexzoo.harness.studies.frontier import Curve, Point
+from cortexzoo.harness.studies.multi_seed import Trained
+from cortexzoo.specs import load
+from cortexzoo.specs.fault import FaultSpec
+from tests.harness.studies.test_drill import CLEAN
 from tests.harness.trained import SMALL, small
 
 CHANGES = [part for change in SMALL for part in ("--set", change)]

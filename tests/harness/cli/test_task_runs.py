@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from harness.cli import main
-from harness.cli.run_commands import _result
-from harness.run_folder import Run
-from harness.tracking.jsonl import RECORDS, read_lines
+from cortexzoo.harness.cli import main
+from cortexzoo.harness.cli.run_commands import _result
+from cortexzoo.harness.runs.run_folder import Run
+from cortexzoo.harness.tracking.jsonl import RECORDS, read_lines
 
 TINY = (
     "variant=cortex-v2-hybrid-scratch",

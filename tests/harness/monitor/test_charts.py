@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.monitor.charts import BLANK, curves, meter, stacked
-from harness.monitor.curve import MOST_POINTS, Thinned
+from cortexzoo.harness.monitor.charts import BLANK, curves, meter, stacked
+from cortexzoo.harness.monitor.curve import MOST_POINTS, Thinned
 
 ANY = st.floats(allow_nan=True, allow_infinity=True)
 

@@ -3,11 +3,11 @@
 import asyncio
 from pathlib import Path
 
-from harness.bench.generated_runs import experiment, generated_run, metrics_of
-from harness.monitor.dashboard import Dashboard, without_fonts
-from harness.monitor.run_view import RunView
-from harness.monitor.sources import FolderSource
-from harness.tracking.jsonl import JsonlSink
+from cortexzoo.harness.bench.generated_runs import experiment, generated_run, metrics_of
+from cortexzoo.harness.monitor.dashboard import Dashboard, without_fonts
+from cortexzoo.harness.monitor.run_view import RunView
+from cortexzoo.harness.monitor.sources import FolderSource
+from cortexzoo.harness.tracking.jsonl import JsonlSink
 
 
 def test_it_follows_a_run_until_it_is_left(tmp_path: Path) -> None:

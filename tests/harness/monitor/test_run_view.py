@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.bench.generated_runs import experiment, generated_run, metrics_of
-from harness.monitor.choosing import MOST, chosen_runs
-from harness.monitor.run_view import RunView
-from harness.monitor.sources import FolderSource
-from harness.run_folder import Run, RunFolderError
-from harness.tracking.jsonl import METRICS, JsonlSink
+from cortexzoo.harness.bench.generated_runs import experiment, generated_run, metrics_of
+from cortexzoo.harness.monitor.choosing import MOST, chosen_runs
+from cortexzoo.harness.monitor.run_view import RunView
+from cortexzoo.harness.monitor.sources import FolderSource
+from cortexzoo.harness.runs.run_folder import Run, RunFolderError
+from cortexzoo.harness.tracking.jsonl import METRICS, JsonlSink
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from harness.studies import recall
-from harness.studies.cells import Cell, Result
-from specs import ExperimentSpec, load_experiment
-from specs.objective import Recall
+from cortexzoo.harness.studies import recall
+from cortexzoo.harness.studies.cells import Cell, Result
+from cortexzoo.specs import ExperimentSpec, load_experiment
+from cortexzoo.specs.objective import Recall
 
 
 @dataclass

@@ -7,18 +7,18 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from harness.run_folder import CHECKPOINTS, Run
-from harness.runner import train_run
-from harness.studies import sleep
-from harness.studies.__main__ import app
-from harness.studies.sleep import Setting, Track
-from specs import load_experiment
+from cortexzoo.harness.runs.run_folder import CHECKPOINTS, Run
+from cortexzoo.harness.runs.train import train_run
+from cortexzoo.harness.studies import sleep
+from cortexzoo.harness.studies.__main__ import app
+from cortexzoo.harness.studies.sleep import Setting, Track
+from cortexzoo.specs import load_experiment
+from cortexzoo.zoo.checkpoints import CheckpointReader
+from cortexzoo.zoo.models.hybrid.model import Hybrid
+from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.sleep.policy import Sleep, Slept
+from cortexzoo.zoo.training.sleep.score import Score
 from tests.harness.trained import train_small
-from zoo.models.hybrid.model import Hybrid
-from zoo.training.checkpoints import CheckpointReader
-from zoo.training.loop import Trainer
-from zoo.training.sleep.policy import Sleep, Slept
-from zoo.training.sleep.score import Score
 
 QUICK = {"steps": 2, "batch_size": 2, "reservoir": 5}
 

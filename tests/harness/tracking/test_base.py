@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from harness.tracking.base import CompositeRecorder, RunStopped
+from cortexzoo.harness.tracking.base import CompositeRecorder, RunStopped
 
 
 class Remembering:

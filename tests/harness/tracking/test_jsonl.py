@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.tracking.base import RunStopped
-from harness.tracking.jsonl import (
+from cortexzoo.harness.tracking.base import RunStopped
+from cortexzoo.harness.tracking.jsonl import (
     EVENTS,
     METRICS,
     RECORDS,
@@ -62,7 +62,7 @@ def test_a_killed_run_keeps_what_it_wrote(tmp_path: Path) -> None:
         """
         import os, signal, sys
         from pathlib import Path
-        from harness.tracking.jsonl import JsonlSink
+        from cortexzoo.harness.tracking.jsonl import JsonlSink
         sink = JsonlSink(Path(sys.argv[1]))
         for step in range(1, 6):
             sink.metrics(step, {"train/loss": 1.0 / step})

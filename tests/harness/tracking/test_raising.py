@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from harness.tracking.base import CompositeRecorder
-from harness.tracking.jsonl import METRICS, JsonlSink, read_lines
-from harness.tracking.raising import RaisingSink
+from cortexzoo.harness.tracking.base import CompositeRecorder
+from cortexzoo.harness.tracking.jsonl import METRICS, JsonlSink, read_lines
+from cortexzoo.harness.tracking.raising import RaisingSink
 
 
 def test_it_is_switched_off_at_its_step_and_nothing_is_lost(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.tracking.tail import Tail
+from cortexzoo.harness.tracking.tail import Tail
 
 
 def test_every_line_comes_once_however_the_writer_cuts_it(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import math
 
-from harness.tracking.windows import LENGTH, Windows
+from cortexzoo.harness.tracking.windows import LENGTH, Windows
 
 
 def test_a_window_gives_its_values_at_its_last_step() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo.data.order import TrainingOrder, cut_windows, validation_starts
+from cortexzoo.zoo.data.order import TrainingOrder, cut_windows, validation_starts
 
 lengths = st.integers(1, 20)
 

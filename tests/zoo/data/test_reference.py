@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from specs.data import TextSpec
-from zoo.data import reference
-from zoo.data.order import cut_windows, validation_starts
-from zoo.data.reference import SMOOTHING, ReferenceLosses, reference_losses
-from zoo.data.text import TextData
+from cortexzoo.specs.data import TextSpec
+from cortexzoo.zoo.data import reference
+from cortexzoo.zoo.data.order import cut_windows, validation_starts
+from cortexzoo.zoo.data.reference import SMOOTHING, ReferenceLosses, reference_losses
+from cortexzoo.zoo.data.text import TextData
 
 few_bytes = st.lists(st.sampled_from([0, 7, 65, 255]), min_size=6, max_size=80)
 

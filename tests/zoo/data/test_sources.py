@@ -7,9 +7,9 @@ from pydoc_data.topics import topics
 
 import pytest
 
-from specs.data import JsonLines, PydocTopics, TextFiles
-from zoo.data.errors import DataError
-from zoo.data.sources import find_files, read_source
+from cortexzoo.specs.data import JsonLines, PydocTopics, TextFiles
+from cortexzoo.zoo.data.errors import DataError
+from cortexzoo.zoo.data.sources import find_files, read_source
 
 
 def test_topics_are_joined_by_blank_lines_in_order() -> None:

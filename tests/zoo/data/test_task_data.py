@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from specs.data import TextFiles
-from specs.task import TaskSpec, TokenPairs
-from zoo.data.errors import DataError
-from zoo.data.task_data import TaskData
+from cortexzoo.specs.data import TextFiles
+from cortexzoo.specs.task import TaskSpec, TokenPairs
+from cortexzoo.zoo.data.errors import DataError
+from cortexzoo.zoo.data.task_data import TaskData
 
 TEXT = bytes(range(32, 127)) * 4
 

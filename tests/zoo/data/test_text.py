@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from specs.data import TextFiles, TextSpec
-from zoo.data.errors import DataError
-from zoo.data.text import TextData
+from cortexzoo.specs.data import TextFiles, TextSpec
+from cortexzoo.zoo.data.errors import DataError
+from cortexzoo.zoo.data.text import TextData
 
 
 def test_the_parts_are_contiguous_and_share_nothing() -> None:

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo.memory.band import Band, banded_read, banded_scores, banded_weights
+from cortexzoo.zoo.memory.band import Band, banded_read, banded_scores, banded_weights
 
 BANDS = st.builds(
     lambda capacity, carried, steps, rows: Band(capacity, min(carried, capacity), steps, rows),

@@ -2,10 +2,10 @@
 
 import torch
 
-from specs.memory import CompressedStore, RawRing
-from zoo.memory.faiss_index import FlatIndex
-from zoo.memory.long_term import LongTermRing, LongTermStore
-from zoo.memory.short_term import ShortTermState
+from cortexzoo.specs.memory import CompressedStore, RawRing
+from cortexzoo.zoo.memory.faiss_index import FlatIndex
+from cortexzoo.zoo.memory.long_term import LongTermRing, LongTermStore
+from cortexzoo.zoo.memory.short_term import ShortTermState
 
 WIDTH = 16
 

@@ -5,9 +5,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from specs.memory import RawRing
-from zoo.memory.long_term import LongTermRing, LongTermState
-from zoo.memory.short_term import ShortTermState
+from cortexzoo.specs.memory import RawRing
+from cortexzoo.zoo.memory.long_term import LongTermRing, LongTermState
+from cortexzoo.zoo.memory.short_term import ShortTermState
 
 WIDTH, CAPACITY, WRITES = 8, 7, 3
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-import specs
-from specs.backbone import (
+from cortexzoo import specs
+from cortexzoo.specs.backbone import (
     BackboneSpec,
     FolderBackbone,
     GGUFBackbone,
@@ -23,13 +23,13 @@ from specs.backbone import (
     ScratchBackbone,
     TrainedBackbone,
 )
-from specs.hybrid import HybridSpec
-from specs.parameters import base_parameter_count
-from zoo.build import build_model
-from zoo.models.backbones import load_backbone, load_tokenizer, random_backbone
-from zoo.models.base import Base
-from zoo.models.errors import BackboneError
-from zoo.models.hybrid.model import Hybrid
+from cortexzoo.specs.hybrid import HybridSpec
+from cortexzoo.specs.parameters import base_parameter_count
+from cortexzoo.zoo.build import build_model
+from cortexzoo.zoo.models.backbones import load_backbone, load_tokenizer, random_backbone
+from cortexzoo.zoo.models.base import Base
+from cortexzoo.zoo.models.errors import BackboneError
+from cortexzoo.zoo.models.hybrid.model import Hybrid
 
 SMALL = Qwen2Architecture(hidden_size=16, num_heads=2, num_kv_heads=1, intermediate_size=24)
 
@@ -136,16 +136,16 @@ def test_what_is_loaded_first_leaves_the_meta_device_as_it_is(load: str, tmp_pat
     """In a process of its own: torch notes once what creates tensors; transformers replaces some of it meanwhile."""
     program = f"""
 import sys, torch, specs
-from harness.bare.hugging_face import Pretrained, load_pretrained
-from specs.backbone import FolderBackbone, Qwen2Architecture
-from zoo.build import build_model
-from zoo.models.backbones import load_backbone, random_backbone
+from cortexzoo.harness.checking.modules.hugging_face import Pretrained, load_pretrained
+from cortexzoo.specs.backbone import FolderBackbone, Qwen2Architecture
+from cortexzoo.zoo.build import build_model
+from cortexzoo.zoo.models.backbones import load_backbone, random_backbone
 shape = Qwen2Architecture(hidden_size=16, num_heads=2, num_kv_heads=1, intermediate_size=24)
 folder = sys.argv[1]
 random_backbone(shape).network.save_pretrained(folder)
 {load}
 with torch.device("meta"):
-    model = build_model(specs.load("cortexgpt-stable", "variant"))
+    model = build_model(cortexzoo.specs.load("cortexgpt-stable", "variant"))
 assert all(parameter.is_meta for parameter in model.parameters())
 """
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False)

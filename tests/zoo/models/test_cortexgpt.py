@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from specs.memory import (
+from cortexzoo.specs.memory import (
     CompressedStore,
     MemorySpec,
     NoLongTerm,
@@ -15,8 +15,8 @@ from specs.memory import (
     SigmoidGate,
     SoftmaxGate,
 )
-from specs.parameters import parameter_count
-from specs.variant import (
+from cortexzoo.specs.parameters import parameter_count
+from cortexzoo.specs.variant import (
     ColumnsSpec,
     CortexGPTSpec,
     DecayedSinusoid,
@@ -26,10 +26,10 @@ from specs.variant import (
     Residual,
     SoftThreshold,
 )
+from cortexzoo.zoo.build import build_model
+from cortexzoo.zoo.models.cortexgpt import CortexGPT, CortexGPTState
+from cortexzoo.zoo.models.cortexgpt_token_loop import token_loop
 from tests.tolerances import EXACT_FORM
-from zoo.build import build_model
-from zoo.models.cortexgpt import CortexGPT, CortexGPTState
-from zoo.models.cortexgpt_token_loop import token_loop
 
 VOCAB, WIDTH = 23, 16
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from specs.parameters import parameter_count
-from specs.variant import TransformerSpec
+from cortexzoo.specs.parameters import parameter_count
+from cortexzoo.specs.variant import TransformerSpec
+from cortexzoo.zoo.build import build_model
+from cortexzoo.zoo.models import transformer
+from cortexzoo.zoo.models.transformer import Layer, Transformer, TransformerState, _rotation, largest_logit
 from tests.tolerances import EXACT_FORM
-from zoo.build import build_model
-from zoo.models import transformer
-from zoo.models.transformer import Layer, Transformer, TransformerState, _rotation, largest_logit
 
 READING = "stability/max_attention_logit"
 

@@ -13,6 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import logsigmoid, normalize
 
+from cortexzoo.zoo.ops import gated_delta
+from cortexzoo.zoo.ops.gated_delta import chunk_gated_delta_rule, gated_delta_step
+from cortexzoo.zoo.ops.recurrent_gated_delta import recurrent_gated_delta_rule
 from tests.property.strategies import GatedDeltaCase, gated_delta_cases, seeds, splits
 from tests.tolerances import (
     DECAY_GRADIENT,
@@ -22,9 +25,6 @@ from tests.tolerances import (
     ZERO_GRADIENT,
     Tolerance,
 )
-from zoo.ops import gated_delta
-from zoo.ops.gated_delta import chunk_gated_delta_rule, gated_delta_step
-from zoo.ops.recurrent_gated_delta import recurrent_gated_delta_rule
 
 Rule = Callable[..., tuple[Tensor, Tensor | None]]
 NAMES = ("out", "final_state", "dq", "dk", "dv", "dg", "dbeta", "d_initial_state")

@@ -10,9 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from cortexzoo.zoo.ops.sliding_window import WindowState, masked_window_attention, sliding_window_attention
 from tests.property.strategies import WindowCase, seeds, splits, window_cases
 from tests.tolerances import WINDOW, Tolerance
-from zoo.ops.sliding_window import WindowState, masked_window_attention, sliding_window_attention
 
 Attention = Callable[..., tuple[Tensor, WindowState | None]]
 NAMES = ("out", "keys", "values", "dq", "dk", "dv", "d_carried_keys", "d_carried_values")

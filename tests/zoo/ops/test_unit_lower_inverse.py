@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from cortexzoo.zoo.ops.unit_lower_inverse import unit_lower_inverse
 from tests.tolerances import TRIANGULAR_INVERSE
-from zoo.ops.unit_lower_inverse import unit_lower_inverse
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 15, 16, 17, 31, 32, 33, 64, 100, 128])

@@ -10,20 +10,20 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from specs.fault import FaultsSpec, NonFinite
-from specs.guards import RecoveryCheckpoints
-from specs.memory import MemorySpec, ProjectedReadOut, RawRing, ShortTermRing
-from specs.recipe import AdamWSpec, EveryInterval, MonitorSpec
-from specs.variant import ColumnsSpec, CortexGPTSpec
+from cortexzoo.specs.fault import FaultsSpec, NonFinite
+from cortexzoo.specs.guards import RecoveryCheckpoints
+from cortexzoo.specs.memory import MemorySpec, ProjectedReadOut, RawRing, ShortTermRing
+from cortexzoo.specs.recipe import AdamWSpec, EveryInterval, MonitorSpec
+from cortexzoo.specs.variant import ColumnsSpec, CortexGPTSpec
+from cortexzoo.zoo.build import build_model
+from cortexzoo.zoo.training.errors import CheckpointError, TrainingStopped
+from cortexzoo.zoo.training.faults.injection import inject
+from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.policies.base import Policy, Step
+from cortexzoo.zoo.training.policies.measuring.telemetry import WALL_CLOCK_METRICS
+from cortexzoo.zoo.training.ranks import leave_group
+from cortexzoo.zoo.training.state.snapshot import optimizer_tensors
 from tests.zoo.training.tiny import At, Notebook, tiny_data, tiny_spec
-from zoo.build import build_model
-from zoo.training.errors import CheckpointError, TrainingStopped
-from zoo.training.injection import inject
-from zoo.training.loop import Trainer
-from zoo.training.policy import Policy, Step
-from zoo.training.ranks import leave_group
-from zoo.training.snapshot import optimizer_tensors
-from zoo.training.telemetry import WALL_CLOCK_METRICS
 
 STEPS, EVERY = 14, 4
 FAULTS = {

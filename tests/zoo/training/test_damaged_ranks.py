@@ -9,13 +9,13 @@ import pytest
 from safetensors.torch import load_file
 from torch import Tensor
 
-from specs import FaultsSpec, SpecError
-from specs.fault import NonFinite
+from cortexzoo.specs import FaultsSpec, SpecError
+from cortexzoo.specs.fault import NonFinite
+from cortexzoo.zoo.training.faults.injection import inject
+from cortexzoo.zoo.training.loop import Trainer
 from tests.zoo.training.damaged_ranks import FAULTS
 from tests.zoo.training.test_processes import launch_two
 from tests.zoo.training.tiny import same_tensors, tiny_data, tiny_model, tiny_spec
-from zoo.training.injection import inject
-from zoo.training.loop import Trainer
 
 pytestmark = pytest.mark.slow
 SKIPPED = ["loss", "gradient", "first"]

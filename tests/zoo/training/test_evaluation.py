@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from cortexzoo.zoo.data.order import cut_windows
+from cortexzoo.zoo.training.evaluation import autocast, evaluate, lm_loss, undisturbed
 from tests.zoo.training.tiny import HIDDEN, TinyState, same_tensors, tiny_data, tiny_model, weights
-from zoo.data.order import cut_windows
-from zoo.training.evaluation import autocast, evaluate, lm_loss, undisturbed
 
 TOKENS = torch.tensor([[3, 1, 4, 1], [5, 9, 2, 6]])
 

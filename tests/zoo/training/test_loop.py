@@ -10,8 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from specs.guards import NoClipping, NoRecovery, NormClipping, NoSpikeDetection
-from specs.recipe import AdamWSpec, AtRandom, Cosine, Never
+from cortexzoo.specs.guards import NoClipping, NoRecovery, NormClipping, NoSpikeDetection
+from cortexzoo.specs.recipe import AdamWSpec, AtRandom, Cosine, Never
+from cortexzoo.zoo.data.errors import DataError
+from cortexzoo.zoo.training.errors import TrainingStopped
+from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.policies.base import Policy
+from cortexzoo.zoo.training.policies.measuring.swing import raw_loss_ratio, upward_loss_ratio
+from cortexzoo.zoo.training.policies.measuring.telemetry import WALL_CLOCK_METRICS
+from cortexzoo.zoo.training.result import TrainingResult
 from tests.zoo.training.tiny import (
     At,
     Notebook,
@@ -24,13 +31,6 @@ from tests.zoo.training.tiny import (
     tiny_spec,
     weights,
 )
-from zoo.data.errors import DataError
-from zoo.training.errors import TrainingStopped
-from zoo.training.loop import Trainer
-from zoo.training.policy import Policy
-from zoo.training.result import TrainingResult
-from zoo.training.swing import raw_loss_ratio, upward_loss_ratio
-from zoo.training.telemetry import WALL_CLOCK_METRICS
 
 OFF: dict[str, object] = {"spikes": NoSpikeDetection(), "recovery": NoRecovery()}
 """A recipe without anything to return to."""

@@ -3,9 +3,9 @@
 import pytest
 from torch import nn
 
-from specs.recipe import AdamWSpec, RateFactors
+from cortexzoo.specs.recipe import AdamWSpec, RateFactors
+from cortexzoo.zoo.training.optimizer import build_optimizer, set_rate
 from tests.zoo.training.tiny import TinyModel, tiny_model
-from zoo.training.optimizer import build_optimizer, set_rate
 
 SPEC = AdamWSpec(learning_rate=0.5, weight_decay=0.1, rate_factors=RateFactors(short_term=2.0, long_term=0.5))
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from cortexzoo.zoo.training.errors import SetupError
+from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.policies.measuring.telemetry import WALL_CLOCK_METRICS
+from cortexzoo.zoo.training.ranks import Ranks, batch_dimensions
 from tests.tolerances import PROCESSES
 from tests.zoo.training.tiny import tiny_data, tiny_model, tiny_spec
 from tests.zoo.training.two_processes import main
-from zoo.training.errors import SetupError
-from zoo.training.loop import Trainer
-from zoo.training.ranks import Ranks, batch_dimensions
-from zoo.training.telemetry import WALL_CLOCK_METRICS
 
 NOT_COMPARED = WALL_CLOCK_METRICS | {"memory/gate_entropy", "stability/max_attention_logit"}
 """The mean of two entropies is not the entropy of the mean, and a largest number is not averaged over others."""
@@ -29,7 +29,12 @@ def found(out: Path) -> dict[str, Any]:
 
 def launch_two(out: Path, module: str = "two_processes") -> None:
     """Let two processes run a module of this folder."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "ACCELERATE_USE_CPU": "true"}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
+        "ACCELERATE_USE_CPU": "true",
+    }
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = [sys.executable, *launcher, "-m", f"tests.zoo.training.{module}", str(out)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)

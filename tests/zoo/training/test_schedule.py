@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from specs.recipe import Constant, Cosine, CosineRestarts, Trapezoid
-from zoo.training.schedule import rate_factor, warmup_steps
+from cortexzoo.specs.recipe import Constant, Cosine, CosineRestarts, Trapezoid
+from cortexzoo.zoo.training.schedule import rate_factor, warmup_steps
 
 
 @given(st.integers(1, 500), st.floats(0, 0.99), st.floats(0, 1))

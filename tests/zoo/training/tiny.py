@@ -8,15 +8,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from specs.data import TextSpec
-from specs.experiment import ExperimentSpec
-from specs.recipe import AdamWSpec, EveryInterval, MonitorSpec, RecipeSpec
-from specs.suite import Check, SuiteSpec
-from specs.variant import TransformerSpec
-from zoo.data.text import TextData
-from zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput
-from zoo.training.loop import Trainer
-from zoo.training.policy import Policy, Step
+from cortexzoo.specs.data import TextSpec
+from cortexzoo.specs.experiment import ExperimentSpec
+from cortexzoo.specs.recipe import AdamWSpec, EveryInterval, MonitorSpec, RecipeSpec
+from cortexzoo.specs.suite import Check, SuiteSpec
+from cortexzoo.specs.variant import TransformerSpec
+from cortexzoo.zoo.data.text import TextData
+from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput
+from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.policies.base import Policy, Step
 
 HIDDEN = 6
 

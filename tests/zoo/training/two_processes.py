@@ -6,14 +6,14 @@ from pathlib import Path
 
 import torch
 
-from specs.memory import MemorySpec, ProjectedReadOut, RawRing, ShortTermRing
-from specs.recipe import AdamWSpec, EveryInterval, MonitorSpec
-from specs.variant import ColumnsSpec, CortexGPTSpec
+from cortexzoo.specs.memory import MemorySpec, ProjectedReadOut, RawRing, ShortTermRing
+from cortexzoo.specs.recipe import AdamWSpec, EveryInterval, MonitorSpec
+from cortexzoo.specs.variant import ColumnsSpec, CortexGPTSpec
+from cortexzoo.zoo.build import build_model
+from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.policies.base import Policy, Step
+from cortexzoo.zoo.training.ranks import leave_group
 from tests.zoo.training.tiny import At, Notebook, PoisonedLoss, tiny_data, tiny_spec
-from zoo.build import build_model
-from zoo.training.loop import Trainer
-from zoo.training.policy import Policy, Step
-from zoo.training.ranks import leave_group
 
 
 class PoisonedVocabulary(PoisonedLoss):

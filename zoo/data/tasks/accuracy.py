@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from zoo.data.tasks.batch import Batch
+from cortexzoo.zoo.data.tasks.batch import Batch
 
 
 @dataclass(frozen=True)

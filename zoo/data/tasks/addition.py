@@ -8,13 +8,13 @@ from string import digits
 
 import numpy as np
 
-from specs.task import Addition, TaskSpec
-from zoo.data.errors import DataError
-from zoo.data.tasks.chance import Chance
-from zoo.data.tasks.document import PassageWriter
-from zoo.data.tasks.letters import NOISE_LETTERS, Script
-from zoo.data.tasks.task import Composition, Task
-from zoo.data.tasks.vocabulary import Vocabulary
+from cortexzoo.specs.task import Addition, TaskSpec
+from cortexzoo.zoo.data.errors import DataError
+from cortexzoo.zoo.data.tasks.chance import Chance
+from cortexzoo.zoo.data.tasks.document import PassageWriter
+from cortexzoo.zoo.data.tasks.letters import NOISE_LETTERS, Script
+from cortexzoo.zoo.data.tasks.task import Composition, Task
+from cortexzoo.zoo.data.tasks.vocabulary import Vocabulary
 
 MARKS = "+="
 CHARACTERS = digits + MARKS + NOISE_LETTERS

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from zoo.data.tasks.document import Document
+from cortexzoo.zoo.data.tasks.document import Document
 
 IGNORED = -100
 """The label of what is no answer: `torch.nn.functional.cross_entropy` leaves it out."""

@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from specs.task import (
+from cortexzoo.specs.task import (
     Addition,
     Copy,
     KeyValue,
@@ -15,14 +15,20 @@ from specs.task import (
     TaskSpec,
     TokenPairs,
 )
-from zoo.data.errors import DataError
-from zoo.data.tasks import addition, copying, key_value, n_back, passkey
-from zoo.data.tasks.multi_query_recall import MultiQueryRecallTask
-from zoo.data.tasks.overwrite import OverwriteTask
-from zoo.data.tasks.selective_copy import SelectiveCopyTask
-from zoo.data.tasks.task import Task
-from zoo.data.tasks.token_pairs import TokenPairsTask
-from zoo.data.tasks.vocabulary import ByteVocabulary, OwnVocabulary, Tokenizer, TokenizerVocabulary, Vocabulary
+from cortexzoo.zoo.data.errors import DataError
+from cortexzoo.zoo.data.tasks import addition, copying, key_value, n_back, passkey
+from cortexzoo.zoo.data.tasks.multi_query_recall import MultiQueryRecallTask
+from cortexzoo.zoo.data.tasks.overwrite import OverwriteTask
+from cortexzoo.zoo.data.tasks.selective_copy import SelectiveCopyTask
+from cortexzoo.zoo.data.tasks.task import Task
+from cortexzoo.zoo.data.tasks.token_pairs import TokenPairsTask
+from cortexzoo.zoo.data.tasks.vocabulary import (
+    ByteVocabulary,
+    OwnVocabulary,
+    Tokenizer,
+    TokenizerVocabulary,
+    Vocabulary,
+)
 
 
 def build_task(spec: TaskSpec, seed: int = 0, tokenizer: Tokenizer | None = None) -> Task:

@@ -4,8 +4,8 @@ from itertools import groupby
 
 import numpy as np
 
-from zoo.data.tasks.document import BLANK, Document, Passage
-from zoo.data.tasks.task import Task
+from cortexzoo.zoo.data.tasks.document import BLANK, Document, Passage
+from cortexzoo.zoo.data.tasks.task import Task
 
 SHOWN_NOISE = 6
 """Tokens shown at either end of a stretch of noise."""

@@ -7,12 +7,12 @@ from string import ascii_lowercase
 
 import numpy as np
 
-from specs.task import LETTERS, KeyValue, TaskSpec
-from zoo.data.tasks.chance import Chance, of_uniform_symbols
-from zoo.data.tasks.document import Ints, PassageWriter
-from zoo.data.tasks.letters import NOISE_LETTERS, Script, draw_letters
-from zoo.data.tasks.task import Composition, Task
-from zoo.data.tasks.vocabulary import Vocabulary
+from cortexzoo.specs.task import LETTERS, KeyValue, TaskSpec
+from cortexzoo.zoo.data.tasks.chance import Chance, of_uniform_symbols
+from cortexzoo.zoo.data.tasks.document import Ints, PassageWriter
+from cortexzoo.zoo.data.tasks.letters import NOISE_LETTERS, Script, draw_letters
+from cortexzoo.zoo.data.tasks.task import Composition, Task
+from cortexzoo.zoo.data.tasks.vocabulary import Vocabulary
 
 MARKS = "=;?"
 CHARACTERS = ascii_lowercase + MARKS + NOISE_LETTERS

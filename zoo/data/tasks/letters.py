@@ -4,9 +4,9 @@ from string import ascii_uppercase
 
 import numpy as np
 
-from specs.task import LETTERS
-from zoo.data.tasks.document import Ints
-from zoo.data.tasks.vocabulary import Alphabet, Vocabulary, noise_of_characters
+from cortexzoo.specs.task import LETTERS
+from cortexzoo.zoo.data.tasks.document import Ints
+from cortexzoo.zoo.data.tasks.vocabulary import Alphabet, Vocabulary, noise_of_characters
 
 NOISE_LETTERS = ascii_uppercase
 

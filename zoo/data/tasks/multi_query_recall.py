@@ -9,11 +9,11 @@ label; filler is drawn from unbound keys, where the original draws any token, va
 
 import numpy as np
 
-from specs.task import MultiQueryRecall, TaskSpec
-from zoo.data.tasks.chance import Chance
-from zoo.data.tasks.document import BLANK, Ints, Passage, PassageWriter
-from zoo.data.tasks.task import Composition, Task
-from zoo.data.tasks.vocabulary import Vocabulary
+from cortexzoo.specs.task import MultiQueryRecall, TaskSpec
+from cortexzoo.zoo.data.tasks.chance import Chance
+from cortexzoo.zoo.data.tasks.document import BLANK, Ints, Passage, PassageWriter
+from cortexzoo.zoo.data.tasks.task import Composition, Task
+from cortexzoo.zoo.data.tasks.vocabulary import Vocabulary
 
 
 class MultiQueryRecallTask(Task):

@@ -3,9 +3,9 @@
 … n k3 v7 k1 v2 k3 v5 n … n n n … n k3 [v5] k1 [v2] n n …
 """
 
-from specs.task import Overwrite, TaskSpec
-from zoo.data.tasks.token_pairs import TokenPairsTask
-from zoo.data.tasks.vocabulary import Vocabulary
+from cortexzoo.specs.task import Overwrite, TaskSpec
+from cortexzoo.zoo.data.tasks.token_pairs import TokenPairsTask
+from cortexzoo.zoo.data.tasks.vocabulary import Vocabulary
 
 
 class OverwriteTask(TokenPairsTask):

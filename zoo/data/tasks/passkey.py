@@ -9,11 +9,11 @@ from string import digits
 
 import numpy as np
 
-from specs.task import Passkey, TaskSpec
-from zoo.data.tasks.chance import Chance, of_uniform_symbols
-from zoo.data.tasks.document import PassageWriter
-from zoo.data.tasks.task import Composition, Task
-from zoo.data.tasks.vocabulary import Alphabet, Vocabulary
+from cortexzoo.specs.task import Passkey, TaskSpec
+from cortexzoo.zoo.data.tasks.chance import Chance, of_uniform_symbols
+from cortexzoo.zoo.data.tasks.document import PassageWriter
+from cortexzoo.zoo.data.tasks.task import Composition, Task
+from cortexzoo.zoo.data.tasks.vocabulary import Alphabet, Vocabulary
 
 FILLER = "Rain fell on the lake, and the reeds along the shore stood still. "
 BEFORE, BETWEEN, AFTER = "The pass key is ", ", so keep ", " in mind. "

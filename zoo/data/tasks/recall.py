@@ -9,9 +9,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from zoo.data.tasks.accuracy import Accuracy, AnswerTally
-from zoo.data.tasks.batch import IGNORED
-from zoo.data.tasks.task import Split, Task
+from cortexzoo.zoo.data.tasks.accuracy import Accuracy, AnswerTally
+from cortexzoo.zoo.data.tasks.batch import IGNORED
+from cortexzoo.zoo.data.tasks.task import Split, Task
 
 StateT = TypeVar("StateT")
 

@@ -8,11 +8,11 @@ Differs: one cue, then the tokens themselves, as in language modelling, where th
 
 import numpy as np
 
-from specs.task import SelectiveCopy, TaskSpec
-from zoo.data.tasks.chance import Chance, of_uniform_symbols
-from zoo.data.tasks.document import BLANK, Passage, PassageWriter
-from zoo.data.tasks.task import Composition, Task
-from zoo.data.tasks.vocabulary import Vocabulary
+from cortexzoo.specs.task import SelectiveCopy, TaskSpec
+from cortexzoo.zoo.data.tasks.chance import Chance, of_uniform_symbols
+from cortexzoo.zoo.data.tasks.document import BLANK, Passage, PassageWriter
+from cortexzoo.zoo.data.tasks.task import Composition, Task
+from cortexzoo.zoo.data.tasks.vocabulary import Vocabulary
 
 
 class SelectiveCopyTask(Task):

@@ -8,12 +8,12 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from specs.task import TaskSpec
-from zoo.data.errors import DataError
-from zoo.data.tasks.batch import Batch, batch_of
-from zoo.data.tasks.chance import Chance
-from zoo.data.tasks.document import Document, Ints, Noise, Passage
-from zoo.data.tasks.vocabulary import Vocabulary
+from cortexzoo.specs.task import TaskSpec
+from cortexzoo.zoo.data.errors import DataError
+from cortexzoo.zoo.data.tasks.batch import Batch, batch_of
+from cortexzoo.zoo.data.tasks.chance import Chance
+from cortexzoo.zoo.data.tasks.document import Document, Ints, Noise, Passage
+from cortexzoo.zoo.data.tasks.vocabulary import Vocabulary
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)

@@ -5,11 +5,11 @@
 
 import numpy as np
 
-from specs.task import PairsOfTokens, TaskSpec
-from zoo.data.tasks.chance import Chance
-from zoo.data.tasks.document import PassageWriter
-from zoo.data.tasks.task import Composition, Task
-from zoo.data.tasks.vocabulary import Vocabulary
+from cortexzoo.specs.task import PairsOfTokens, TaskSpec
+from cortexzoo.zoo.data.tasks.chance import Chance
+from cortexzoo.zoo.data.tasks.document import PassageWriter
+from cortexzoo.zoo.data.tasks.task import Composition, Task
+from cortexzoo.zoo.data.tasks.vocabulary import Vocabulary
 
 
 class TokenPairsTask(Task):

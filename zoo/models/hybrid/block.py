@@ -6,13 +6,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from specs.mixer import MixerSpec
-from zoo.models.hybrid.delta_memory import DeltaMemory
-from zoo.models.hybrid.precision import wide_dtype, wide_linear, widened
-from zoo.models.hybrid.short_conv import ShortConv
-from zoo.models.hybrid.state import SidecarState
-from zoo.ops.precision import full_precision
-from zoo.ops.sliding_window import sliding_window_attention
+from cortexzoo.specs.mixer import MixerSpec
+from cortexzoo.zoo.models.hybrid.delta_memory import DeltaMemory
+from cortexzoo.zoo.models.hybrid.precision import wide_dtype, wide_linear, widened
+from cortexzoo.zoo.models.hybrid.short_conv import ShortConv
+from cortexzoo.zoo.models.hybrid.state import SidecarState
+from cortexzoo.zoo.ops.precision import full_precision
+from cortexzoo.zoo.ops.sliding_window import sliding_window_attention
 
 FAST_WEIGHTS = "fast_weights"
 WINDOW = "window"

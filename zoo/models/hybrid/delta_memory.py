@@ -5,9 +5,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from specs.mixer import MixerSpec
-from zoo.models.hybrid.precision import wide_linear
-from zoo.ops.gated_delta import chunk_gated_delta_rule
+from cortexzoo.specs.mixer import MixerSpec
+from cortexzoo.zoo.models.hybrid.precision import wide_linear
+from cortexzoo.zoo.ops.gated_delta import chunk_gated_delta_rule
 
 READ_OUT_EPS = 1e-6
 

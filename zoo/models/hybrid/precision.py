@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from zoo.ops.precision import compute_dtype
+from cortexzoo.zoo.ops.precision import compute_dtype
 
 
 def widened(x: Tensor, weight: Tensor) -> Tensor:

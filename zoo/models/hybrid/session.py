@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from zoo.models.hybrid.model import Hybrid
-from zoo.models.hybrid.state import HybridState
+from cortexzoo.zoo.models.hybrid.model import Hybrid
+from cortexzoo.zoo.models.hybrid.state import HybridState
 
 
 class Session:

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from specs.mixer import MixerSpec
+from cortexzoo.specs.mixer import MixerSpec
 
 
 class ShortConv(nn.Module):

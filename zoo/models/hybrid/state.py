@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zoo.models.base import BaseCache
-from zoo.models.interface import MemoryState
-from zoo.ops.sliding_window import WindowState
+from cortexzoo.zoo.models.base import BaseCache
+from cortexzoo.zoo.models.interface import MemoryState
+from cortexzoo.zoo.ops.sliding_window import WindowState
 
 
 @dataclass(frozen=True)

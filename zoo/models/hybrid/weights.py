@@ -6,9 +6,9 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from zoo.models.hybrid.model import Hybrid
-from zoo.training.checkpoints import set_weights
-from zoo.training.errors import CheckpointError
+from cortexzoo.zoo.checkpoints import set_weights
+from cortexzoo.zoo.models.hybrid.model import Hybrid
+from cortexzoo.zoo.training.errors import CheckpointError
 
 FORMAT = "cortexzoo-sidecars-1"
 

@@ -3,11 +3,11 @@
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from specs.fault import FaultBase
-from zoo.training.policy import Policy, Step
+from cortexzoo.specs.fault import FaultBase
+from cortexzoo.zoo.training.policies.base import Policy, Step
 
 if TYPE_CHECKING:
-    from zoo.training.loop import Trainer
+    from cortexzoo.zoo.training.loop import Trainer
 
 SpecT = TypeVar("SpecT", bound=FaultBase)
 

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from specs.fault import BadBatch, RandomReset, RepeatedBatch
-from zoo.training.faults.base import InjectedFault
-from zoo.training.policy import Step
+from cortexzoo.specs.fault import BadBatch, RandomReset, RepeatedBatch
+from cortexzoo.zoo.training.faults.base import InjectedFault
+from cortexzoo.zoo.training.policies.base import Step
 
 if TYPE_CHECKING:
-    from zoo.training.loop import Trainer
+    from cortexzoo.zoo.training.loop import Trainer
 
 
 class BrokenBatch(InjectedFault[BadBatch]):

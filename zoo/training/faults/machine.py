@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from specs.fault import FullDisk, Kill, TruncatedCheckpoint
-from zoo.training import checkpoints
-from zoo.training.faults.base import MISSED, InjectedFault, SpecT
-from zoo.training.policy import Step
+from cortexzoo.specs.fault import FullDisk, Kill, TruncatedCheckpoint
+from cortexzoo.zoo import checkpoints
+from cortexzoo.zoo.training.faults.base import MISSED, InjectedFault, SpecT
+from cortexzoo.zoo.training.policies.base import Step
 
 if TYPE_CHECKING:
-    from zoo.training.loop import Trainer
+    from cortexzoo.zoo.training.loop import Trainer
 
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 """Where there is no SIGKILL, SIGTERM ends a process without asking it."""

@@ -8,13 +8,13 @@ from torch import Tensor
 from torch.nn import Module
 from torch.utils.hooks import RemovableHandle
 
-from specs.fault import BitFlip, NonFinite, OptimizerReset, Scaled
-from zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput, StateT
-from zoo.training.faults.base import MISSED, FaultAfterStep, InjectedFault
-from zoo.training.policy import Step
+from cortexzoo.specs.fault import BitFlip, NonFinite, OptimizerReset, Scaled
+from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput, StateT
+from cortexzoo.zoo.training.faults.base import MISSED, FaultAfterStep, InjectedFault
+from cortexzoo.zoo.training.policies.base import Step
 
 if TYPE_CHECKING:
-    from zoo.training.loop import Trainer
+    from cortexzoo.zoo.training.loop import Trainer
 
 
 class ScaledNumbers(InjectedFault[Scaled]):

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput
-from zoo.training.policy import Policy
+from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput
+from cortexzoo.zoo.training.policies.base import Policy
 
 if TYPE_CHECKING:
-    from zoo.training.loop import Trainer
+    from cortexzoo.zoo.training.loop import Trainer
 
 
 @dataclass(frozen=True)

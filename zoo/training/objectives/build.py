@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from specs.experiment import ExperimentSpec
-from specs.objective import NextToken, Recall
-from zoo.data.errors import DataError
-from zoo.data.task_data import TaskData
-from zoo.data.text import TextData
-from zoo.models.interface import MemoryLanguageModel
-from zoo.training.objectives.base import Objective
-from zoo.training.objectives.next_token import NextTokenObjective
-from zoo.training.objectives.recall import RecallObjective
-from zoo.training.ranks import Ranks
+from cortexzoo.specs.experiment import ExperimentSpec
+from cortexzoo.specs.objective import NextToken, Recall
+from cortexzoo.zoo.data.errors import DataError
+from cortexzoo.zoo.data.task_data import TaskData
+from cortexzoo.zoo.data.text import TextData
+from cortexzoo.zoo.models.interface import MemoryLanguageModel
+from cortexzoo.zoo.training.objectives.base import Objective
+from cortexzoo.zoo.training.objectives.next_token import NextTokenObjective
+from cortexzoo.zoo.training.objectives.recall import RecallObjective
+from cortexzoo.zoo.training.ranks import Ranks
 
 
 def build_objective(

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from specs.objective import Stage
-from zoo.training.policy import Policy, Step
+from cortexzoo.specs.objective import Stage
+from cortexzoo.zoo.training.policies.base import Policy, Step
 
 if TYPE_CHECKING:
-    from zoo.training.loop import Trainer
+    from cortexzoo.zoo.training.loop import Trainer
 
 RIGHT = "train/answer_tokens_right"
 """The share of a step's answer tokens that were right: a reading of the objective."""

@@ -8,16 +8,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from zoo.data.order import validation_starts
-from zoo.data.tasks.document import Ints
-from zoo.models.interface import MemoryLanguageModel
-from zoo.training.evaluation import autocast, model_device, next_token_loss, undisturbed
-from zoo.training.objectives.curriculum import Curriculum
-from zoo.training.policy import Policy, Step
-from zoo.training.sleep import anchors
+from cortexzoo.zoo.data.order import validation_starts
+from cortexzoo.zoo.data.tasks.document import Ints
+from cortexzoo.zoo.models.interface import MemoryLanguageModel
+from cortexzoo.zoo.training.evaluation import autocast, model_device, next_token_loss, undisturbed
+from cortexzoo.zoo.training.objectives.curriculum import Curriculum
+from cortexzoo.zoo.training.policies.base import Policy, Step
+from cortexzoo.zoo.training.sleep import anchors
 
 if TYPE_CHECKING:
-    from zoo.training.loop import Trainer
+    from cortexzoo.zoo.training.loop import Trainer
 
 ROWS = 8
 LARGEST_EXPONENT = 700.0

@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from specs.recipe import RecipeSpec
-from zoo.data.order import cut_windows
-from zoo.data.text import TextData
-from zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput
-from zoo.training.evaluation import HeldOut, lm_loss, measure
-from zoo.training.objectives.base import Examples, HeldOutScore, Objective
-from zoo.training.ranks import Ranks
+from cortexzoo.specs.recipe import RecipeSpec
+from cortexzoo.zoo.data.order import cut_windows
+from cortexzoo.zoo.data.text import TextData
+from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput
+from cortexzoo.zoo.training.evaluation import HeldOut, lm_loss, measure
+from cortexzoo.zoo.training.objectives.base import Examples, HeldOutScore, Objective
+from cortexzoo.zoo.training.ranks import Ranks
 
 if TYPE_CHECKING:
-    from zoo.training.loop import Trainer
+    from cortexzoo.zoo.training.loop import Trainer
 
 GATE_SHARE = "memory/gate_share/"
 

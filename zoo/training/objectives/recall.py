@@ -6,24 +6,24 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from specs.objective import InChunkDivergence, InChunkSamples, NoInChunkGuard, Recall
-from specs.recipe import RecipeSpec
-from zoo.data.order import TrainingOrder
-from zoo.data.task_data import TaskData
-from zoo.data.tasks.batch import Batch
-from zoo.data.tasks.recall import chance_levels
-from zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput
-from zoo.training.evaluation import mean_cross_entropy
-from zoo.training.objectives.asking import ask
-from zoo.training.objectives.base import Examples, HeldOutScore, Objective
-from zoo.training.objectives.curriculum import RIGHT, Curriculum
-from zoo.training.objectives.drift import Drift, divergence, windows
-from zoo.training.objectives.samples import SampleLog, pieces_of
-from zoo.training.policy import Policy
-from zoo.training.ranks import Ranks
+from cortexzoo.specs.objective import InChunkDivergence, InChunkSamples, NoInChunkGuard, Recall
+from cortexzoo.specs.recipe import RecipeSpec
+from cortexzoo.zoo.data.order import TrainingOrder
+from cortexzoo.zoo.data.task_data import TaskData
+from cortexzoo.zoo.data.tasks.batch import Batch
+from cortexzoo.zoo.data.tasks.recall import chance_levels
+from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput
+from cortexzoo.zoo.training.evaluation import mean_cross_entropy
+from cortexzoo.zoo.training.objectives.base import Examples, HeldOutScore, Objective
+from cortexzoo.zoo.training.objectives.curriculum import RIGHT, Curriculum
+from cortexzoo.zoo.training.objectives.drift import Drift, divergence, windows
+from cortexzoo.zoo.training.objectives.recall_evaluation import ask
+from cortexzoo.zoo.training.objectives.samples import SampleLog, pieces_of
+from cortexzoo.zoo.training.policies.base import Policy
+from cortexzoo.zoo.training.ranks import Ranks
 
 if TYPE_CHECKING:
-    from zoo.training.loop import Trainer
+    from cortexzoo.zoo.training.loop import Trainer
 
 MEMORY = "fast_weights"
 GUARDED = "train/in_chunk_loss"

@@ -8,11 +8,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from zoo.data.tasks.batch import Batch
-from zoo.training.policy import Policy, Step
+from cortexzoo.zoo.data.tasks.batch import Batch
+from cortexzoo.zoo.training.policies.base import Policy, Step
 
 if TYPE_CHECKING:
-    from zoo.training.loop import Trainer
+    from cortexzoo.zoo.training.loop import Trainer
 
 
 class SampleLog(Policy):

@@ -8,10 +8,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from zoo.models.interface import MemoryLanguageModel
-from zoo.training.evaluation import lm_loss, undisturbed
-from zoo.training.sleep.dreams import Start, together
-from zoo.training.sleep.reservoir import Example
+from cortexzoo.zoo.models.interface import MemoryLanguageModel
+from cortexzoo.zoo.training.evaluation import lm_loss, undisturbed
+from cortexzoo.zoo.training.sleep.dreams import Start, together
+from cortexzoo.zoo.training.sleep.reservoir import Example
 
 
 def divergence(

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from specs.sleep import Dreaming, GeneratedSleep, NoiseSleep, ReplaySleep
-from zoo.generation import generate
-from zoo.models.interface import MemoryLanguageModel, MemoryState
-from zoo.training.sleep.reservoir import Example, Reservoir
+from cortexzoo.specs.sleep import Dreaming, GeneratedSleep, NoiseSleep, ReplaySleep
+from cortexzoo.zoo.generation import generate
+from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState
+from cortexzoo.zoo.training.sleep.reservoir import Example, Reservoir
 
 Start = Callable[[int], MemoryState]
 """The memory that so many unrelated sequences start from."""

@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from specs.sleep import Dreaming
-from zoo.training.policy import Policy, Step, StepUndone
-from zoo.training.sleep.night import Night
-from zoo.training.sleep.reservoir import Example, Reservoir
-from zoo.training.sleep.score import Score, objection
-from zoo.training.sleep.undo import StepBefore, Weights
-from zoo.training.telemetry import SLEEP_SECONDS
+from cortexzoo.specs.sleep import Dreaming
+from cortexzoo.zoo.training.policies.base import Policy, Step, StepUndone
+from cortexzoo.zoo.training.policies.measuring.telemetry import SLEEP_SECONDS
+from cortexzoo.zoo.training.sleep.phase import Night
+from cortexzoo.zoo.training.sleep.reservoir import Example, Reservoir
+from cortexzoo.zoo.training.sleep.score import Score, objection
+from cortexzoo.zoo.training.state.undo import StepBefore, Weights
 
 if TYPE_CHECKING:
-    from zoo.training.loop import Trainer
+    from cortexzoo.zoo.training.loop import Trainer
 
 RESERVOIR_STREAM = 4
 """Keeps these random numbers apart from every other use of the experiment's seed."""

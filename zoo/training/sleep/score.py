@@ -3,7 +3,7 @@
 import math
 from dataclasses import asdict, dataclass
 
-from specs.sleep import AcceptAlways, AcceptanceSpec, AcceptHeldOut
+from cortexzoo.specs.sleep import AcceptAlways, AcceptanceSpec, AcceptHeldOut
 
 
 @dataclass(frozen=True)

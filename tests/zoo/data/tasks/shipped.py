@@ -4,11 +4,11 @@ import re
 from collections.abc import Sequence
 from functools import cache
 
-import specs
-from specs.task import SelectiveCopy, TaskSpec
-from zoo.data.tasks.build import build_task
-from zoo.data.tasks.document import Document
-from zoo.data.tasks.task import Task
+from cortexzoo import specs
+from cortexzoo.specs.task import SelectiveCopy, TaskSpec
+from cortexzoo.zoo.data.tasks.build import build_task
+from cortexzoo.zoo.data.tasks.document import Document
+from cortexzoo.zoo.data.tasks.task import Task
 
 NAMES = [name for name in specs.shipped_names("data") if specs.load(name, "data").family == "task"]
 SMALL = {"selective-copy": ["task.sequence_length=200"], "mqar-512-64": ["task.vocab_size=512"]}

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from cortexzoo.zoo.data.tasks.accuracy import Accuracy, AnswerTally, accuracy, accuracy_by_slice
+from cortexzoo.zoo.data.tasks.batch import Batch
+from cortexzoo.zoo.data.tasks.task import Task
 from tests.property.strategies import splits
 from tests.zoo.data.tasks.shipped import NAMES, task_of
-from zoo.data.tasks.accuracy import Accuracy, AnswerTally, accuracy, accuracy_by_slice
-from zoo.data.tasks.batch import Batch
-from zoo.data.tasks.task import Task
 
 SMALL_VOCABULARY = [name for name in NAMES if not name.startswith("mqar")] + ["mqar-512-64"]
 

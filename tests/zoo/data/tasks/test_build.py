@@ -2,9 +2,9 @@
 
 import pytest
 
+from cortexzoo.zoo.data.errors import DataError
+from cortexzoo.zoo.data.tasks.build import build_task
 from tests.zoo.data.tasks.shipped import NAMES, spec_of, task_of
-from zoo.data.errors import DataError
-from zoo.data.tasks.build import build_task
 
 
 @pytest.mark.parametrize("name", NAMES)

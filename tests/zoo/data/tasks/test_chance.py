@@ -5,8 +5,8 @@ from itertools import product
 
 import pytest
 
+from cortexzoo.zoo.data.tasks.chance import of_uniform_symbols
 from tests.zoo.data.tasks.shipped import task_of
-from zoo.data.tasks.chance import of_uniform_symbols
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

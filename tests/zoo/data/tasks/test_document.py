@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cortexzoo.zoo.data.tasks.document import BLANK, Document, Noise, Passage, PassageWriter
 from tests.property.strategies import splits
 from tests.zoo.data.tasks.shipped import NAMES, task_of
-from zoo.data.tasks.document import BLANK, Document, Noise, Passage, PassageWriter
 
 
 @given(st.sampled_from(NAMES), st.integers(0, 100), st.integers(0, 4), st.data())

@@ -1,5 +1,5 @@
+from cortexzoo.zoo.data.tasks.drawing import draw
 from tests.zoo.data.tasks.shipped import NAMES, answers_of, task_of
-from zoo.data.tasks.drawing import draw
 
 
 def test_answers_stand_in_brackets_and_long_noise_is_cut() -> None:

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cortexzoo.zoo.data.tasks.task import SPLITS
 from tests.property.strategies import seeds
 from tests.zoo.data.tasks.shipped import NAMES, answers_of, solved, task_of
-from zoo.data.tasks.task import SPLITS
 
 indices = st.integers(0, 10_000)
 splits = st.sampled_from(SPLITS)

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cortexzoo.zoo.data.errors import DataError
+from cortexzoo.zoo.data.tasks.batch import IGNORED
+from cortexzoo.zoo.data.tasks.build import build_task
 from tests.zoo.data.tasks.shipped import NAMES, answers_of, spec_of, task_of
-from zoo.data.errors import DataError
-from zoo.data.tasks.batch import IGNORED
-from zoo.data.tasks.build import build_task
 
 
 @given(st.sampled_from(NAMES), st.integers(0, 3), st.sampled_from((1, 7, 64, 100, 10_000)))

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from specs.mixer import MixerSpec, PersistenceSpec, ShortConvSpec
+from cortexzoo.specs.mixer import MixerSpec, PersistenceSpec, ShortConvSpec
+from cortexzoo.zoo.models.hybrid.block import Sidecar, products, unit
+from cortexzoo.zoo.models.hybrid.block_token_loop import sidecar_token_loop
+from cortexzoo.zoo.models.hybrid.delta_memory import Gates
+from cortexzoo.zoo.models.hybrid.state import SidecarState
 from tests.tolerances import GATED_DELTA, SIDECAR_SPLIT
 from tests.zoo.models.hybrid.tiny import awake_sidecar, biased_mixer, relative_error
-from zoo.models.hybrid.block import Sidecar, products, unit
-from zoo.models.hybrid.block_token_loop import sidecar_token_loop
-from zoo.models.hybrid.delta_memory import Gates
-from zoo.models.hybrid.state import SidecarState
 
 FIELDS = tuple(SidecarState.__dataclass_fields__)
 MIXERS = {

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from specs.backbone import (
+from cortexzoo.specs.backbone import (
     ArchitectureSpec,
     GPT2Architecture,
     LlamaArchitecture,
@@ -15,18 +15,18 @@ from specs.backbone import (
     Qwen2Architecture,
     Qwen3Architecture,
 )
-from specs.mixer import MixerSpec
-from specs.parameters import base_parameter_count, parameter_count
-from specs.recipe import AdamWSpec, RateFactors
+from cortexzoo.specs.mixer import MixerSpec
+from cortexzoo.specs.parameters import base_parameter_count, parameter_count
+from cortexzoo.specs.recipe import AdamWSpec, RateFactors
+from cortexzoo.zoo.models.backbones import random_backbone
+from cortexzoo.zoo.models.base import content_hash
+from cortexzoo.zoo.models.hybrid.model import Hybrid
+from cortexzoo.zoo.models.hybrid.state import HybridState
+from cortexzoo.zoo.training.errors import CheckpointError
+from cortexzoo.zoo.training.evaluation import lm_loss
+from cortexzoo.zoo.training.optimizer import build_optimizer
 from tests.tolerances import SIDECAR_SPLIT
 from tests.zoo.models.hybrid.tiny import ARCHITECTURE, CHUNK, relative_error, some_tokens, tiny_hybrid, tiny_spec
-from zoo.models.backbones import random_backbone
-from zoo.models.base import content_hash
-from zoo.models.hybrid.model import Hybrid
-from zoo.models.hybrid.state import HybridState
-from zoo.training.errors import CheckpointError
-from zoo.training.evaluation import lm_loss
-from zoo.training.optimizer import build_optimizer
 
 ROTARY = {"hidden_size": 16, "num_heads": 2, "num_kv_heads": 1, "intermediate_size": 24}
 LAYOUTS: list[ArchitectureSpec] = [

@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
 
-from specs.backbone import ArchitectureSpec, GPT2Architecture, Qwen2Architecture, ScratchBackbone
-from specs.hybrid import HybridSpec
-from specs.parameters import parameter_count
+from cortexzoo.specs.backbone import ArchitectureSpec, GPT2Architecture, Qwen2Architecture, ScratchBackbone
+from cortexzoo.specs.hybrid import HybridSpec
+from cortexzoo.specs.parameters import parameter_count
+from cortexzoo.zoo.build import build_model
+from cortexzoo.zoo.models.hybrid.model import Hybrid
+from cortexzoo.zoo.models.hybrid.weights import save_sidecars
+from cortexzoo.zoo.training.errors import CheckpointError
+from cortexzoo.zoo.training.evaluation import lm_loss
 from tests.zoo.models.hybrid.tiny import ARCHITECTURE, CHUNK, MIXER, some_tokens
-from zoo.build import build_model
-from zoo.models.hybrid.model import Hybrid
-from zoo.models.hybrid.weights import save_sidecars
-from zoo.training.errors import CheckpointError
-from zoo.training.evaluation import lm_loss
 
 TIED = Qwen2Architecture(hidden_size=16, num_heads=2, num_kv_heads=1, intermediate_size=24, tied_embeddings=True)
 GPT2 = GPT2Architecture(hidden_size=16, num_heads=2, intermediate_size=24)

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from cortexzoo.zoo.models.hybrid.session import Session
 from tests.tolerances import SIDECAR_SPLIT
 from tests.zoo.models.hybrid.tiny import CHUNK, relative_error, some_tokens, tiny_hybrid
-from zoo.models.hybrid.session import Session
 
 
 @pytest.mark.parametrize("step", [1, 5, CHUNK, 3 * CHUNK + 1])

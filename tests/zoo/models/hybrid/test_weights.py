@@ -6,12 +6,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from specs.hybrid import HybridSpec
+from cortexzoo.specs.hybrid import HybridSpec
+from cortexzoo.zoo.models.backbones import random_backbone
+from cortexzoo.zoo.models.hybrid.model import Hybrid
+from cortexzoo.zoo.models.hybrid.weights import load_sidecars, save_sidecars
+from cortexzoo.zoo.training.errors import CheckpointError
 from tests.zoo.models.hybrid.tiny import ARCHITECTURE, CHUNK, some_tokens, tiny_hybrid, tiny_spec
-from zoo.models.backbones import random_backbone
-from zoo.models.hybrid.model import Hybrid
-from zoo.models.hybrid.weights import load_sidecars, save_sidecars
-from zoo.training.errors import CheckpointError
 
 
 def test_sidecars_load_onto_a_fresh_base_and_the_file_holds_nothing_else(tmp_path: Path) -> None:

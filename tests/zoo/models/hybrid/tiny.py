@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor
 
-from specs.backbone import ArchitectureSpec, FolderBackbone, Qwen2Architecture
-from specs.hybrid import HybridSpec
-from specs.mixer import MixerSpec, PersistenceSpec
-from zoo.models.backbones import random_backbone
-from zoo.models.hybrid.block import Sidecar
-from zoo.models.hybrid.model import Hybrid
+from cortexzoo.specs.backbone import ArchitectureSpec, FolderBackbone, Qwen2Architecture
+from cortexzoo.specs.hybrid import HybridSpec
+from cortexzoo.specs.mixer import MixerSpec, PersistenceSpec
+from cortexzoo.zoo.models.backbones import random_backbone
+from cortexzoo.zoo.models.hybrid.block import Sidecar
+from cortexzoo.zoo.models.hybrid.model import Hybrid
 
 ARCHITECTURE = Qwen2Architecture(hidden_size=16, num_heads=2, num_kv_heads=1, intermediate_size=24)
 MIXER = MixerSpec(num_heads=2, head_dim=4, window_size=6)

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from specs.objective import Stage
+from cortexzoo.specs.objective import Stage
+from cortexzoo.zoo.training.objectives.curriculum import RECENT, RIGHT, Curriculum
+from cortexzoo.zoo.training.policies.base import Step
 from tests.zoo.training.tiny import Notebook
-from zoo.training.objectives.curriculum import RECENT, RIGHT, Curriculum
-from zoo.training.policy import Step
 
 
 def curriculum(*stages: Stage, documents: int = 2, seed: int = 0) -> Curriculum:

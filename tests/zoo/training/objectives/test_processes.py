@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from cortexzoo.zoo.training.policies.measuring.telemetry import WALL_CLOCK_METRICS
 from tests.tolerances import PROCESSES
 from tests.zoo.training.objectives.two_processes import main
 from tests.zoo.training.test_processes import found, launch_two
-from zoo.training.telemetry import WALL_CLOCK_METRICS
 
 NORMS = ("memory/state_norm", "memory/output_share")
 """The mean of two processes' norms, and of their quotients, is not that of all rows."""

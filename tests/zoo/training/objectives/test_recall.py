@@ -8,23 +8,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from specs.data import TextSpec
-from specs.fault import BadBatch, FaultSpec, FaultsSpec, RepeatedBatch
-from specs.objective import DriftSpec, InChunkDivergence, InChunkSamples, NoInChunkGuard, Recall, Stage
-from specs.sleep import ReplaySleep
-from specs.task import KeyValue, MultiQueryRecall, Passkey, SelectiveCopy
+from cortexzoo.specs.data import TextSpec
+from cortexzoo.specs.fault import BadBatch, FaultSpec, FaultsSpec, RepeatedBatch
+from cortexzoo.specs.objective import DriftSpec, InChunkDivergence, InChunkSamples, NoInChunkGuard, Recall, Stage
+from cortexzoo.specs.sleep import ReplaySleep
+from cortexzoo.specs.task import KeyValue, MultiQueryRecall, Passkey, SelectiveCopy
+from cortexzoo.zoo.data.errors import DataError
+from cortexzoo.zoo.data.tasks.build import build_task
+from cortexzoo.zoo.data.tasks.recall import recall_at
+from cortexzoo.zoo.training.evaluation import next_token_loss
+from cortexzoo.zoo.training.faults.injection import inject
+from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.objectives.drift import divergence
+from cortexzoo.zoo.training.objectives.recall import GUARDED, RecallObjective
+from cortexzoo.zoo.training.objectives.recall_evaluation import ask
 from tests.zoo.models.hybrid.tiny import tiny_hybrid
 from tests.zoo.training.objectives.tiny import STAGES, tiny_data, tiny_experiment, tiny_task, tiny_trainer
 from tests.zoo.training.tiny import At, Notebook, same_tensors, weights
-from zoo.data.errors import DataError
-from zoo.data.tasks.build import build_task
-from zoo.data.tasks.recall import recall_at
-from zoo.training.evaluation import next_token_loss
-from zoo.training.injection import inject
-from zoo.training.loop import Trainer
-from zoo.training.objectives.asking import ask
-from zoo.training.objectives.drift import divergence
-from zoo.training.objectives.recall import GUARDED, RecallObjective
 
 
 def objective_of(trainer: Trainer) -> RecallObjective:
@@ -279,7 +279,7 @@ def test_each_micro_batch_of_a_run_has_its_own_text_to_guard() -> None:
     objective = objective_of(trainer)
     found: list[Tensor] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("zoo.training.objectives.recall.divergence", lambda _model, rows: found.append(rows))
+        patch.setattr("cortexzoo.zoo.training.objectives.recall.divergence", lambda _model, rows: found.append(rows))
         for place in (0, 1, 2, 1):
             objective._divergence(trainer.model, place, 2, torch.device("cpu"))
     assert found[0].shape == (2, 12)
@@ -337,7 +337,9 @@ def test_fewer_documents_are_asked_at_once_where_the_vocabulary_is_large(monkeyp
     trainer = tiny_trainer()
     task, model = objective_of(trainer).task, trainer.model
     whole = ask(model, task, [1], trainer, 5)
-    monkeypatch.setattr("zoo.training.objectives.asking.LOGITS_AT_ONCE", 2 * task.chunk_size * model.vocab_size)
+    monkeypatch.setattr(
+        "cortexzoo.zoo.training.objectives.recall_evaluation.LOGITS_AT_ONCE", 2 * task.chunk_size * model.vocab_size
+    )
     rows: list[int] = []
     hook = model.register_forward_pre_hook(lambda _module, inputs: rows.append(len(inputs[0])))
     parted = ask(model, task, [1], trainer, 5)

@@ -4,18 +4,18 @@ from typing import Any
 
 import torch
 
-from specs.data import PydocTopics
-from specs.experiment import ExperimentSpec
-from specs.objective import DriftSpec, Recall, Stage
-from specs.recipe import AdamWSpec, MonitorSpec, Never, RecipeSpec
-from specs.suite import Check, SuiteSpec
-from specs.task import TaskSpec, TokenPairs
+from cortexzoo.specs.data import PydocTopics
+from cortexzoo.specs.experiment import ExperimentSpec
+from cortexzoo.specs.objective import DriftSpec, Recall, Stage
+from cortexzoo.specs.recipe import AdamWSpec, MonitorSpec, Never, RecipeSpec
+from cortexzoo.specs.suite import Check, SuiteSpec
+from cortexzoo.specs.task import TaskSpec, TokenPairs
+from cortexzoo.zoo.data.task_data import TaskData
+from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.policies.base import Policy
 from tests.zoo.models.hybrid.tiny import CHUNK, tiny_hybrid
 from tests.zoo.models.hybrid.tiny import tiny_spec as tiny_variant
 from tests.zoo.training.tiny import Notebook
-from zoo.data.task_data import TaskData
-from zoo.training.loop import Trainer
-from zoo.training.policy import Policy
 
 STAGES = (Stage(gaps=(0, 1), tokens_per_step=64, samples_per_gap=4), Stage(gaps=(2,), tokens_per_step=64))
 

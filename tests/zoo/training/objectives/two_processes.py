@@ -4,12 +4,12 @@ import json
 import sys
 from pathlib import Path
 
-from specs.objective import InChunkDivergence, InChunkSamples, Recall, Stage
-from specs.recipe import EveryInterval
-from specs.sleep import ReplaySleep
+from cortexzoo.specs.objective import InChunkDivergence, InChunkSamples, Recall, Stage
+from cortexzoo.specs.recipe import EveryInterval
+from cortexzoo.specs.sleep import ReplaySleep
+from cortexzoo.zoo.training.ranks import leave_group
 from tests.zoo.training.objectives.tiny import STAGES, tiny_experiment, tiny_trainer
 from tests.zoo.training.tiny import Notebook
-from zoo.training.ranks import leave_group
 
 GUARDED = Recall(
     stages=(Stage(gaps=(2,), tokens_per_step=64),),

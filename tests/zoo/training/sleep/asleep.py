@@ -5,13 +5,13 @@ from typing import Any
 
 from torch import Tensor
 
-from specs.sleep import AcceptAlways, Dreaming, GeneratedSleep, NoiseSleep, ReplaySleep
+from cortexzoo.specs.sleep import AcceptAlways, Dreaming, GeneratedSleep, NoiseSleep, ReplaySleep
+from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.policies.base import Policy, Step
+from cortexzoo.zoo.training.policies.measuring.telemetry import WALL_CLOCK_METRICS
+from cortexzoo.zoo.training.sleep.policy import Sleep
+from cortexzoo.zoo.training.state.snapshot import optimizer_tensors
 from tests.zoo.training.tiny import Notebook, TinyModel, tiny_data, tiny_model, tiny_spec
-from zoo.training.loop import Trainer
-from zoo.training.policy import Policy, Step
-from zoo.training.sleep.policy import Sleep
-from zoo.training.snapshot import optimizer_tensors
-from zoo.training.telemetry import WALL_CLOCK_METRICS
 
 SHORT: dict[str, Any] = {"every": 4, "steps": 3, "batch_size": 2, "learning_rate": 1e-3, "reservoir": 5}
 KINDS: list[Dreaming] = [

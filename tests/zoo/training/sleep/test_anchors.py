@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from cortexzoo.zoo.training.evaluation import autocast, lm_loss
+from cortexzoo.zoo.training.sleep.anchors import divergence, elastic_penalty, fisher_information
+from cortexzoo.zoo.training.sleep.reservoir import Example
 from tests.zoo.training.tiny import tiny_model, weights
-from zoo.training.evaluation import autocast, lm_loss
-from zoo.training.sleep.anchors import divergence, elastic_penalty, fisher_information
-from zoo.training.sleep.reservoir import Example
 
 
 def test_divergence_is_the_sum_of_its_definition_over_real_positions() -> None:

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from specs.sleep import Dreaming, GeneratedSleep, NoiseSleep, ReplaySleep
+from cortexzoo.specs.sleep import Dreaming, GeneratedSleep, NoiseSleep, ReplaySleep
+from cortexzoo.zoo.training.sleep.dreams import Dream, draw, together
+from cortexzoo.zoo.training.sleep.reservoir import Example, Reservoir
 from tests.zoo.training.tiny import tiny_model
-from zoo.training.sleep.dreams import Dream, draw, together
-from zoo.training.sleep.reservoir import Example, Reservoir
 
 MODEL = tiny_model()
 NOISE = NoiseSleep(batch_size=3, length=10)

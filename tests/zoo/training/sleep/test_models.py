@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from specs.memory import MemorySpec, RawRing, ShortTermRing
-from specs.sleep import Dreaming
-from specs.variant import ColumnsSpec, CortexGPTSpec, TransformerSpec
+from cortexzoo.specs.memory import MemorySpec, RawRing, ShortTermRing
+from cortexzoo.specs.sleep import Dreaming
+from cortexzoo.specs.variant import ColumnsSpec, CortexGPTSpec, TransformerSpec
+from cortexzoo.zoo.build import build_model
+from cortexzoo.zoo.models.interface import MemoryLanguageModel
+from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.sleep import phase
 from tests.zoo.models.hybrid.tiny import tiny_hybrid
 from tests.zoo.training.sleep.asleep import GENERATED, KINDS, NOISE, REPLAY, notes, sleep_of
 from tests.zoo.training.tiny import Notebook, tiny_data, tiny_spec
-from zoo.build import build_model
-from zoo.models.interface import MemoryLanguageModel
-from zoo.training.loop import Trainer
-from zoo.training.sleep import night
 
 CORTEXGPT = CortexGPTSpec(
     name="tiny", hidden_size=8, columns=ColumnsSpec(num_columns=2),
@@ -56,7 +56,7 @@ def test_every_model_sleeps_in_full_precision(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_no_dtype_is_mixed_up_under_half_precision(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(night, "autocast", lambda device, _: torch.autocast(device.type, dtype=torch.float16))
+    monkeypatch.setattr(phase, "autocast", lambda device, _: torch.autocast(device.type, dtype=torch.float16))
     assert_whole(slept(MODELS[name](), REPLAY, "fp32"))
     assert_whole(slept(MODELS[name](), GENERATED, "fp32"))
 

@@ -8,8 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from specs.guards import RecoveryCheckpoints
-from specs.sleep import AcceptHeldOut, Dreaming, NoiseSleep, ReplaySleep
+from cortexzoo.specs.guards import RecoveryCheckpoints
+from cortexzoo.specs.sleep import AcceptHeldOut, Dreaming, NoiseSleep, ReplaySleep
+from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.policies.base import Step
+from cortexzoo.zoo.training.sleep.anchors import divergence
+from cortexzoo.zoo.training.sleep.score import Score
 from tests.zoo.training.sleep.asleep import (
     GENERATED,
     KINDS,
@@ -25,10 +29,6 @@ from tests.zoo.training.sleep.asleep import (
     states,
 )
 from tests.zoo.training.tiny import At, TinyModel, same_tensors, tiny_model, weights
-from zoo.training.loop import Trainer
-from zoo.training.policy import Step
-from zoo.training.sleep.anchors import divergence
-from zoo.training.sleep.score import Score
 
 REFUSED = AcceptHeldOut(max_loss_ratio=1e-6)
 """No model is that good."""

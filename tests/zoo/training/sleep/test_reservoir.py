@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo.training.sleep.reservoir import Example, Reservoir
+from cortexzoo.zoo.training.sleep.reservoir import Example, Reservoir
 
 
 def example(number: int, length: int = 3) -> Example:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from specs.guards import RecoveryCheckpoints
-from specs.recipe import MonitorSpec
-from specs.sleep import Dreaming
+from cortexzoo.specs.guards import RecoveryCheckpoints
+from cortexzoo.specs.recipe import MonitorSpec
+from cortexzoo.specs.sleep import Dreaming
+from cortexzoo.zoo.training.loop import Trainer
 from tests.zoo.training.sleep.asleep import KINDS, REPLAY, everything, notes, recorded, sleep_of, sleeper, states
 from tests.zoo.training.tiny import At, same_tensors
-from zoo.training.loop import Trainer
 
 MONITOR = MonitorSpec(probe_every=2, validate_every=4, checkpoint_every=6, swing_window=4)
 RECIPE = {"monitor": MONITOR, "recovery": RecoveryCheckpoints(every=4)}

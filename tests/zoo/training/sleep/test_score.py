@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from specs.sleep import AcceptAlways, AcceptHeldOut
-from zoo.training.sleep.score import Score, objection
+from cortexzoo.specs.sleep import AcceptAlways, AcceptHeldOut
+from cortexzoo.zoo.training.sleep.score import Score, objection
 
 BEFORE = Score(2.0, 0.9)
 

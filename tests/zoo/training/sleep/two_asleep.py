@@ -5,10 +5,10 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
+from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.ranks import leave_group
 from tests.zoo.training.sleep.asleep import GENERATED, NOISE, REPLAY, notes, sleep_of, sleeper
 from tests.zoo.training.tiny import tiny_model
-from zoo.training.loop import Trainer
-from zoo.training.ranks import leave_group
 
 
 def trained(kind: str) -> Trainer:

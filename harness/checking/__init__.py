@@ -1,0 +1,1 @@
+"""Properties of a subject: search, verdicts and certificates."""

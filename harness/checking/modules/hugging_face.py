@@ -1,0 +1,92 @@
+"""A causal language model of Hugging Face as a bare module: a folder, or a name that is in the local cache."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cortexzoo.harness.checking.modules.errors import ModuleError
+from cortexzoo.harness.tracking.base import in_one_line
+from cortexzoo.zoo.models.meta_device import note_what_creates_tensors
+
+CONFIG = "config.json"
+WEIGHTS = ("*.safetensors", "*.bin")
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """The folder that holds a model's files, and how the user named it."""
+
+    path: Path
+    name: str
+
+    def __str__(self) -> str:
+        return f"hf:{self.path}"
+
+    @property
+    def label(self) -> str:
+        """The name of the folder that its certificate goes into."""
+        return self.name
+
+    @classmethod
+    def parse(cls, text: str) -> "Pretrained":
+        """Raises `ModuleError` unless `text` is a folder with a config, or a name that was downloaded before."""
+        if (Path(text) / CONFIG).is_file():
+            return cls(Path(text).resolve(), Path(text).resolve().name)
+        if Path(text).is_dir():
+            raise ModuleError(f"--hf {text}: the folder holds no {CONFIG}, as save_pretrained writes it")
+        from transformers.utils.hub import cached_file
+
+        try:
+            config = cached_file(text, CONFIG, local_files_only=True)
+        except (OSError, ValueError):
+            config = None
+        if config is None:
+            raise ModuleError(
+                f"--hf {text}: is neither a folder nor in the local cache: download it first (hf download {text})"
+            )
+        return cls(Path(config).parent, text.replace("/", "--"))
+
+
+class CausalLM(nn.Module):
+    """Token ids [B, T] to logits [B, T, V]; a mask [B, T] is True at real tokens. Its cache stays unused."""
+
+    padding_side = "right"
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+        self.vocab_size = int(network.config.vocab_size)
+        self.max_length: int | None = getattr(network.config, "max_position_embeddings", None)
+
+    def forward(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
+        attention = None if mask is None else mask.long()
+        logits: Tensor = self.network(input_ids=inputs, attention_mask=attention, use_cache=False).logits
+        return logits
+
+
+def load_pretrained(reference: Pretrained) -> tuple[Callable[[], CausalLM], CausalLM]:
+    """A factory of fresh models of its architecture, and the model with its weights, if there are any, in float32.
+
+    Raises `ModuleError` when transformers cannot make a causal language model of the folder.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    note_what_creates_tensors()
+
+    def fresh() -> CausalLM:
+        config = AutoConfig.from_pretrained(reference.path, local_files_only=True)
+        return CausalLM(AutoModelForCausalLM.from_config(config, dtype=torch.float32))
+
+    try:
+        if not any(file for pattern in WEIGHTS for file in reference.path.glob(pattern)):
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                return fresh, fresh()
+        network = AutoModelForCausalLM.from_pretrained(reference.path, dtype=torch.float32, local_files_only=True)
+    except Exception as problem:
+        raise ModuleError(f"{reference.path}: no causal language model: {in_one_line(problem)}") from problem
+    return fresh, CausalLM(network)

@@ -1,0 +1,108 @@
+"""A mutant: one defect, where it is seeded, and how; and the ways to patch code for a while."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Host = Literal["cortexgpt", "transformer", "hybrid", "gated-delta"]
+"""The healthy subject that a defect is seeded in."""
+
+Patch = Callable[[], AbstractContextManager[None]]
+Make = Callable[[Any], Any]
+"""From the healthy function to the defective one."""
+
+PATCHED_PACKAGES = ("cortexzoo.zoo.", "cortexzoo.harness.checking.")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """`seeded` puts the defect in place. With `trains` the host is trained with the defect, else checked with it."""
+
+    name: str
+    host: Host
+    defect: str
+    seeded: Patch
+    trains: bool = False
+
+
+def replaced(owner: Any, name: str, make: Make) -> Patch:
+    """Replace an attribute of a class or module."""
+
+    @contextmanager
+    def patch() -> Iterator[None]:
+        original = owner.__dict__[name]
+        setattr(owner, name, make(original))
+        try:
+            yield
+        finally:
+            setattr(owner, name, original)
+
+    return patch
+
+
+def rebound(function: Callable[..., Any], make: Make) -> Patch:
+    """Replace a function under its own name in every module that has imported it."""
+
+    @contextmanager
+    def patch() -> Iterator[None]:
+        name = function.__name__
+        users = [
+            module
+            for path, module in sys.modules.items()
+            if path.startswith(PATCHED_PACKAGES) and module.__dict__.get(name) is function
+        ]
+        defective = make(function)
+        for module in users:
+            setattr(module, name, defective)
+        try:
+            yield
+        finally:
+            for module in users:
+                setattr(module, name, function)
+
+    return patch
+
+
+def together(*patches: Patch) -> Patch:
+    """Several patches that make one defect."""
+
+    @contextmanager
+    def patch() -> Iterator[None]:
+        with ExitStack() as stack:
+            for each in patches:
+                stack.enter_context(each())
+            yield
+
+    return patch
+
+
+def after(change: Callable[..., Any]) -> Make:
+    """The healthy function, whose result goes through `change(result, *arguments)`."""
+
+    def make(original: Callable[..., Any]) -> Callable[..., Any]:
+        def defective(*arguments: Any, **named: Any) -> Any:
+            return change(original(*arguments, **named), *arguments)
+
+        return defective
+
+    return make
+
+
+def before(change: Callable[..., None]) -> Make:
+    """The healthy function, after `change(*arguments)` was called."""
+
+    def make(original: Callable[..., Any]) -> Callable[..., Any]:
+        def defective(*arguments: Any, **named: Any) -> Any:
+            change(*arguments)
+            return original(*arguments, **named)
+
+        return defective
+
+    return make
+
+
+def instead(defective: Any) -> Make:
+    """Something else altogether."""
+    return lambda _: defective

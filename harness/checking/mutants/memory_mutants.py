@@ -1,0 +1,217 @@
+"""Defects of the memories: carried wrongly, read wrongly, unbounded, evicted or saved wrongly, or of no use."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cortexzoo.harness.checking.mutants.base import Host, Make, Mutant, after, instead, rebound, replaced
+from cortexzoo.zoo.memory.band import banded_weights
+from cortexzoo.zoo.memory.block import MemoryBlock
+from cortexzoo.zoo.memory.faiss_index import FlatIndex
+from cortexzoo.zoo.memory.gate import MemoryGate
+from cortexzoo.zoo.memory.long_term import LongTermRing, LongTermState
+from cortexzoo.zoo.memory.short_term import ReadPlan, ShortTermMemory, ShortTermState
+from cortexzoo.zoo.models.cortexgpt import CortexGPT, CortexGPTState
+
+CORTEX: Host = "cortexgpt"
+
+
+def _dropout_always(original: Any) -> Any:
+    def defective(self: ShortTermMemory, *arguments: Any) -> ReadPlan:
+        was, self.training = self.training, True
+        try:
+            return original(self, *arguments)  # type: ignore[no-any-return]
+        finally:
+            self.training = was
+
+    return defective
+
+
+def _divides_by_nothing(result: CortexGPTState, model: CortexGPT, state: CortexGPTState) -> CortexGPTState:
+    """Of a ring that was consolidated before and not written since."""
+    before = model.__dict__.get("consolidated")
+    model.__dict__["consolidated"] = state.short_term
+    if before is not state.short_term or result.long_term is None:
+        return result
+    return replace(result, long_term=replace(result.long_term, values=result.long_term.values * torch.nan))
+
+
+def _minus_infinity(scores: Tensor, visible: Tensor) -> Tensor:
+    return torch.softmax(scores.masked_fill(~visible, -torch.inf), dim=-1)
+
+
+def _in_place(original: Any) -> Any:
+    def defective(self: MemoryBlock, x: Tensor, ring: ShortTermState, *rest: Any) -> Any:
+        if ring.filled:
+            ring.values.mul_(1.01)
+        return original(self, x, ring, *rest)
+
+    return defective
+
+
+def _ignoring(names: set[str]) -> Make:
+    """Forward calls without regard to some switches."""
+
+    def make(original: Any) -> Any:
+        def defective(self: CortexGPT, tokens: Tensor, state: Any = None, without: Any = ()) -> Any:
+            return original(self, tokens, state, set(without) - names)
+
+        return defective
+
+    return make
+
+
+def _kept_state(change: Any) -> Make:
+    """Forward calls whose state goes through `change(state, model, tokens, given state)`."""
+
+    def make(original: Any) -> Any:
+        def defective(self: CortexGPT, tokens: Tensor, state: Any = None, without: Any = ()) -> Any:
+            output = original(self, tokens, state, without)
+            given = self.initial_state(len(tokens)) if state is None else state
+            return replace(output, state=change(output.state, self, tokens, given))
+
+        return defective
+
+    return make
+
+
+def _wiped_at_odd_lengths(state: CortexGPTState, model: CortexGPT, tokens: Tensor, _: Any) -> CortexGPTState:
+    ring = state.short_term
+    if tokens.shape[1] % 8 == 0:
+        return state
+    return replace(state, short_term=ShortTermState(ring.keys * 1e-6, ring.values * 1e-6, ring.reads))
+
+
+def _first_kept(original: Any) -> Any:
+    def defective(self: LongTermState, keys: Tensor, values: Tensor, codes: Tensor, capacity: int | None) -> Any:
+        grown = original(self, keys, values, codes, None)
+        return LongTermState(grown.keys[:capacity], grown.values[:capacity], grown.codes[:capacity])
+
+    return defective
+
+
+def _unbounded(original: Any) -> Any:
+    return lambda self, keys, values, codes, _capacity: original(self, keys, values, codes, None)
+
+
+def _attached(original: Any) -> Any:
+    def defective(
+        self: ShortTermMemory, state: Any, plan: ReadPlan, flat_values: Tensor, count: Any, initial: float
+    ) -> ShortTermState:
+        ring: ShortTermState = original(self, state, plan, flat_values, count, initial)
+        last = plan.weights.sum() * 0.0
+        return ShortTermState(ring.keys + last, ring.values, ring.reads)
+
+    return defective
+
+
+def _oldest_kept(original: Any) -> Any:
+    def defective(self: ShortTermMemory, state: ShortTermState, *rest: Any) -> ShortTermState:
+        ring: ShortTermState = original(self, state, *rest)
+        if state.filled < self.spec.capacity:
+            return ring
+        return state
+
+    return defective
+
+
+def _saved(change: Any) -> Make:
+    return after(lambda tensors, _self: change(dict(tensors)))
+
+
+def _without_long_term(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith("long_term.")}
+
+
+def _reads_forgotten(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {**tensors, "short_term.reads": torch.arange(tensors["short_term.reads"].numel()).float().view_as(
+        tensors["short_term.reads"]).flip(-1)}  # fmt: skip
+
+
+def _values_for_keys(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {**tensors, "short_term.keys": tensors["short_term.values"] * 0.5}
+
+
+def _half_index(state: LongTermState) -> FlatIndex:
+    return FlatIndex(state.codes[: 1 + state.entries // 2])
+
+
+def _nearest_missed(original: Any) -> Any:
+    def defective(self: FlatIndex, queries: Tensor, k: int) -> Tensor:
+        found: Tensor = original(self, queries, k + 1)
+        return found[:, 1:] if found.shape[1] > 1 else found
+
+    return defective
+
+
+def _gate_without_floor(self: MemoryGate, logits: Tensor, live: Tensor) -> Tensor:
+    towards_current = logits + torch.tensor([50.0, 0.0, 0.0])
+    return towards_current.masked_fill(~live, -torch.inf).softmax(-1)
+
+
+def _no_gradient(original: Any) -> Any:
+    def defective(*arguments: Any) -> Any:
+        with torch.no_grad():
+            return original(*arguments)
+
+    return defective
+
+
+def _carried_over(original: Any) -> Any:
+    def defective(self: CortexGPT, state: CortexGPTState, rows: int) -> Any:
+        return state if state.short_term.keys.shape[0] == rows else original(self, state, rows)
+
+    return defective
+
+
+MEMORY_MUTANTS = (
+    Mutant("one-ring-for-all-rows", CORTEX, "all rows of a batch write into and read from one ring",
+           replaced(MemoryBlock, "shares_one_ring", instead(property(lambda self: self.short_term is not None)))),
+    Mutant("ring-survives-batches", CORTEX, "short-term memory goes from one batch into the next",
+           replaced(CortexGPT, "between_batches", _carried_over)),
+    Mutant("dropout-in-evaluation", CORTEX, "memory dropout also when evaluating",
+           replaced(ShortTermMemory, "plan", _dropout_always)),
+    Mutant("given-state-changed", CORTEX, "a call changes the memory that it was given, in place",
+           replaced(MemoryBlock, "forward", _in_place)),
+    Mutant("mask-with-infinity", CORTEX, "a query that sees nothing takes the softmax of −inf only",
+           rebound(banded_weights, instead(_minus_infinity))),
+    Mutant("store-without-gradient", CORTEX, "reading long-term memory takes no gradient",
+           replaced(LongTermRing, "read", _no_gradient)),
+    Mutant("gate-collapse", CORTEX, "the gate has no floor and is saturated on the current vector",
+           replaced(MemoryGate, "shares", instead(_gate_without_floor))),
+    Mutant("dead-switches", CORTEX, "memories cannot be switched off",
+           replaced(CortexGPT, "forward", _ignoring({"short_term", "long_term"}))),
+    Mutant("dead-long-term-switch", CORTEX, "long-term memory cannot be switched off",
+           replaced(CortexGPT, "forward", _ignoring({"long_term"}))),
+    Mutant("reads-nothing", CORTEX, "short-term memory is read as zeros",
+           replaced(ShortTermMemory, "read_out", after(lambda out, *_: 0.0 * out))),
+    Mutant("state-keeps-the-graph", CORTEX, "what is stored hangs on the call's graph",
+           replaced(ShortTermMemory, "advance", _attached)),
+    Mutant("state-not-carried", CORTEX, "a call returns the memory that it was given",
+           replaced(CortexGPT, "forward", _kept_state(lambda _state, _model, _tokens, given: given))),
+    Mutant("state-wiped-at-odd-lengths", CORTEX, "memory fades to nothing unless the length is a multiple of 8",
+           replaced(CortexGPT, "forward", _kept_state(_wiped_at_odd_lengths))),
+    Mutant("full-ring-stays", CORTEX, "a full ring takes nothing new",
+           replaced(ShortTermMemory, "advance", _oldest_kept)),
+    Mutant("store-evicts-the-newest", CORTEX, "a full store drops what comes in",
+           replaced(LongTermState, "append", _first_kept)),
+    Mutant("unbounded-store", CORTEX, "the store has no capacity", replaced(LongTermState, "append", _unbounded)),
+    Mutant("stale-index", CORTEX, "the index belongs to other codes",
+           replaced(LongTermState, "index", instead(property(lambda self: FlatIndex(self.codes.flip(0)))))),
+    Mutant("half-an-index", CORTEX, "only the newer half of the store is indexed",
+           replaced(LongTermState, "index", instead(property(_half_index)))),
+    Mutant("nearest-missed", CORTEX, "a search leaves out the nearest entry",
+           replaced(FlatIndex, "search", _nearest_missed)),
+    Mutant("store-not-saved", CORTEX, "checkpoints leave long-term memory out",
+           replaced(CortexGPTState, "tensors", _saved(_without_long_term))),
+    Mutant("reads-not-saved", CORTEX, "read counts come back from a checkpoint in another order",
+           replaced(CortexGPTState, "tensors", _saved(_reads_forgotten))),
+    Mutant("keys-saved-wrongly", CORTEX, "values are saved in place of keys",
+           replaced(CortexGPTState, "tensors", _saved(_values_for_keys))),
+    Mutant("second-consolidation-divides-by-nothing", CORTEX, "consolidating a ring again gives NaN",
+           replaced(CortexGPT, "consolidate", after(_divides_by_nothing))),
+    Mutant("gate-without-long-term", CORTEX, "long-term memory is written and never read",
+           replaced(MemoryBlock, "_read_long_term", after(lambda read, *_: None))),
+)  # fmt: skip

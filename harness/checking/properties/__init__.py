@@ -1,0 +1,45 @@
+"""Every property by its name."""
+
+from cortexzoo.harness.checking.properties.base import Property
+from cortexzoo.harness.checking.properties.columns import COLUMNS
+from cortexzoo.harness.checking.properties.gate import GATE
+from cortexzoo.harness.checking.properties.gradients import GRADIENTS
+from cortexzoo.harness.checking.properties.growth import GROWTH
+from cortexzoo.harness.checking.properties.hybrid import HYBRID
+from cortexzoo.harness.checking.properties.isolation import ISOLATION
+from cortexzoo.harness.checking.properties.memory import MEMORY
+from cortexzoo.harness.checking.properties.operations import OPERATIONS
+from cortexzoo.harness.checking.properties.padding import PADDING
+from cortexzoo.harness.checking.properties.recall import RECALL
+from cortexzoo.harness.checking.properties.repeatability import REPEATABILITY
+from cortexzoo.harness.checking.properties.reproduction import REPRODUCTION
+from cortexzoo.harness.checking.properties.sequences import SEQUENCES
+from cortexzoo.harness.checking.properties.sleep import SLEEP
+from cortexzoo.harness.checking.properties.trainer import TRAINER
+from cortexzoo.harness.checking.properties.training import TRAINING
+from cortexzoo.harness.checking.subject import Runnable, Subject
+from cortexzoo.specs.suite import PropertyName
+
+OF_ANY_MODEL: tuple[Property[Runnable], ...] = (*SEQUENCES, *REPRODUCTION, *GROWTH, *PADDING)
+"""Properties that ask only for what `Runnable` names."""
+
+OF_TRAINED_MODELS: tuple[Property[Subject], ...] = (
+    *ISOLATION,
+    *REPEATABILITY,
+    *GRADIENTS,
+    *GATE,
+    *TRAINING,
+    *MEMORY,
+    *COLUMNS,
+    *TRAINER,
+    *SLEEP,
+    *OPERATIONS,
+    *HYBRID,
+    *RECALL,
+)
+
+REGISTRY: dict[PropertyName, Property[Subject]] = {
+    **{entry.name: entry for entry in OF_TRAINED_MODELS},
+    **{entry.name: entry for entry in OF_ANY_MODEL},
+}
+"""Each implements the entry of `cortexzoo.specs.suite.PROPERTIES` of its name."""

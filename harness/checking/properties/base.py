@@ -1,0 +1,84 @@
+"""A property: a plain function from a subject and a case to a finding, and the cases it is tried on."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import torch
+from hypothesis.strategies import SearchStrategy
+from torch import Tensor
+
+from cortexzoo.specs.suite import PROPERTIES, PropertyName
+
+Case = Mapping[str, int | float | str]
+SubjectT = TypeVar("SubjectT", contravariant=True)
+"""A trained model with its record (`cortexzoo.harness.checking.subject.Subject`), or a bare module."""
+
+
+class DoesNotApply(Exception):
+    """The property says nothing about this subject; the message says why."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One observation: the value, the bound it is held to, its unit, what it means in words, and where it was made."""
+
+    observed: float
+    bound: float
+    unit: str
+    reason: str
+    case: Case
+
+
+@dataclass(frozen=True)
+class Property(Generic[SubjectT]):
+    """`check` is tried on each of `cases`, which come smallest first, so that the first failing one is minimal.
+
+    `strategy` describes all further cases: they are searched, and what fails is shrunk.
+    """
+
+    name: PropertyName
+    check: Callable[[SubjectT, Case], Finding]
+    cases: Callable[[SubjectT], Iterable[Case]]
+    strategy: Callable[[SubjectT], SearchStrategy[Case]] | None = None
+    dearness: int = 1
+    """A search tries one case where it tries so many of other properties."""
+
+
+def finding(name: PropertyName, observed: float, reason: str, case: Case) -> Finding:
+    """A finding with the property's own bound and unit."""
+    info = PROPERTIES[name]
+    return Finding(float(observed), info.bound, info.unit, reason, case)
+
+
+def once(_: object) -> Iterable[Case]:
+    """The cases of a property that has only one."""
+    yield {}
+
+
+def number(case: Case, key: str) -> int:
+    """A whole number of a case."""
+    value = case[key]
+    assert isinstance(value, int)
+    return value
+
+
+def difference(before: Tensor, after: Tensor) -> Tensor:
+    """|before − after| elementwise in float64; 0 where both are the same infinity or NaN, inf where only one is."""
+    before, after = before.detach().double(), after.detach().double()
+    same = (before == after) | (before.isnan() & after.isnan())
+    return torch.where(same, 0.0, (before - after).abs()).nan_to_num(nan=torch.inf, posinf=torch.inf)
+
+
+def largest_difference(before: Tensor, after: Tensor) -> float:
+    """The largest elementwise difference; inf for different shapes."""
+    if before.shape != after.shape:
+        return float("inf")
+    return float(difference(before, after).max()) if before.numel() else 0.0
+
+
+def text(case: Case, key: str) -> str:
+    """A word of a case."""
+    value = case[key]
+    assert isinstance(value, str)
+    return value

@@ -1,0 +1,61 @@
+"""The gate of a trained memory: every source that holds something keeps its share."""
+
+from collections import defaultdict
+
+import torch
+
+from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, finding, once
+from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.specs.memory import NoLongTerm
+from cortexzoo.specs.recipe import EveryInterval, Never
+from cortexzoo.specs.variant import CortexGPTSpec
+
+READING = "memory/gate_share/"
+MEMORY_OF_SOURCE = {"long_term": "ltm"}
+"""Sources that can be empty during a whole batch, and the memory that fills them."""
+BATCHES = 4
+
+
+@torch.no_grad()
+def gate_balance(subject: Subject, case: Case) -> Finding:
+    """Mean share of each live source over held-out data, in evaluation mode; the smallest is held to the bound.
+
+    Of a task that is its documents: on plain text a memory that is asked for nothing may keep still.
+    """
+    model, recipe = subject.copy(), subject.experiment.recipe
+    rows = BATCHES * recipe.batch_size
+    if subject.task is None:
+        sequences = subject.sequences(rows, recipe.sequence_length)
+    else:
+        sequences = subject.task.batch("validation", range(rows), subject.task.spec.gaps[0]).inputs
+    totals: defaultdict[str, float] = defaultdict(float)
+    for tokens in sequences.split(recipe.batch_size):
+        for name, value in model(tokens, subject.start(model, len(tokens))).readings.items():
+            if name.startswith(READING):
+                totals[name.removeprefix(READING)] += float(value) / BATCHES
+    if not totals:
+        raise DoesNotApply("the variant has no gate")
+    sizes = subject.start(model, recipe.batch_size).sizes()
+    empty = {source for source, memory in MEMORY_OF_SOURCE.items() if not sizes.get(memory, 0)}
+    live = {source: share for source, share in totals.items() if source not in empty}
+    if len(live) < 2:
+        raise DoesNotApply(f"only {', '.join(live) or 'no source'} holds anything" + _missing(subject, empty))
+    least = min(live, key=lambda source: live[source])
+    shares = ", ".join(f"{source} {share:.3f}" for source, share in live.items())
+    reason = f"mean shares {shares}" + _missing(subject, empty)
+    return finding("gate_balance", live[least], reason, {**case, "source": least})
+
+
+def _missing(subject: Subject, empty: set[str]) -> str:
+    """A remark when long-term memory is empty although variant and recipe meant to fill it."""
+    variant, recipe = subject.experiment.variant, subject.experiment.recipe
+    if "long_term" not in empty or isinstance(recipe.consolidation, Never):
+        return ""
+    if not isinstance(variant, CortexGPTSpec) or isinstance(variant.memory.long_term, NoLongTerm):
+        return ""
+    if isinstance(recipe.consolidation, EveryInterval) and recipe.consolidation.every > recipe.steps:
+        return f"; long-term memory is empty: its first consolidation would be at step {recipe.consolidation.every}"
+    return "; long-term memory is empty although the recipe consolidates"
+
+
+GATE = (Property("gate_balance", gate_balance, once),)

@@ -1,0 +1,114 @@
+"""Gradients: finite at every length, and present at every parameter."""
+
+from collections.abc import Iterable
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor
+
+from cortexzoo.harness.checking.properties.base import Case, Finding, Property, finding, number
+from cortexzoo.harness.checking.subject import Model, Subject, Tokens
+from cortexzoo.zoo.models.interface import MemoryState
+from cortexzoo.zoo.training.evaluation import lm_loss
+
+LENGTHS = (1, 2, 3, 17, 64, 127, 128, 129, 200)
+"""One token, odd lengths, and both sides of the usual chunk and window sizes."""
+LONGEST = 300
+KINDS = ("random", "constant", "text")
+UPDATES = 2
+LEARNING_RATE = 1e-3
+
+
+def finite_gradients_cases(subject: Subject) -> Iterable[Case]:
+    """Every length with random, constant and real tokens."""
+    for length in sorted({*LENGTHS, subject.experiment.recipe.sequence_length}):
+        for tokens in KINDS:
+            yield {"length": length, "tokens": tokens}
+
+
+def finite_gradients_strategy(_: object) -> st.SearchStrategy[Case]:
+    """Any length and kind of tokens."""
+    return st.fixed_dictionaries({"length": st.integers(1, LONGEST), "tokens": st.sampled_from(KINDS)})
+
+
+def finite_gradients(subject: Subject, case: Case) -> Finding:
+    """One training pass: count what is not finite among logits, loss and gradients."""
+    model = subject.copy().train()
+    tokens = _tokens(subject, str(case["tokens"]), number(case, "length") + 1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        loss, output = lm_loss(model, tokens, subject.start(model, len(tokens)))
+        loss.backward()
+    values: dict[str, Tensor] = {"the logits": output.logits.detach(), "the loss": loss.detach()}
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None:
+            values[f"the gradient of {name}"] = parameter.grad
+    bad = {name: count for name, value in values.items() if (count := int((~value.isfinite()).sum()))}
+    if not bad:
+        return finding("finite_gradients", 0, "logits, loss and gradients are finite at every tried length", case)
+    reason = f"{next(iter(bad))} is not finite at length {case['length']} with {case['tokens']} tokens"
+    return finding("finite_gradients", sum(bad.values()), reason, {**case, "where": next(iter(bad))})
+
+
+def every_parameter_learns_cases(subject: Subject) -> Iterable[Case]:
+    """One batch shape: the recipe's length, at least two tokens."""
+    yield {"rows": 4, "length": max(2, min(128, subject.experiment.recipe.sequence_length)), "updates": UPDATES}
+
+
+def every_parameter_learns(subject: Subject, case: Case) -> Finding:
+    """Gradients of three passes around two updates, with every memory filled.
+
+    A zero-initialised projection hides what lies before it from the first pass, and an empty memory hides its own
+    parameters from all of them.
+    """
+    model = subject.copy().train()
+    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    silent = set(trainable)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        tokens = subject.sequences(number(case, "rows"), number(case, "length") + 1)
+        state = _filled(subject, model, tokens[:, :-1])
+        optimizer = torch.optim.AdamW(trainable.values(), lr=LEARNING_RATE)
+        for update in range(number(case, "updates") + 1):
+            optimizer.zero_grad()
+            lm_loss(model, tokens.roll(update, dims=0), state)[0].backward()
+            silent -= {name for name, p in trainable.items() if p.grad is not None and bool(p.grad.any())}
+            optimizer.step()
+    held = ", ".join(f"{name} {size}" for name, size in state.sizes().items() if size)
+    if not silent:
+        reason = f"all {len(trainable)} parameters got a gradient" + (f" (memory: {held})" if held else "")
+        return finding("every_parameter_learns", 0, reason, case)
+    share = sum(trainable[name].numel() for name in silent) / sum(p.numel() for p in trainable.values())
+    shown = [name for name in trainable if name in silent]
+    names = ", ".join(shown[:4]) + (f" and {len(shown) - 4} more" if len(shown) > 4 else "")
+    reason = f"{names}: no gradient ({share:.1%} of all weights" + (f"; memory: {held})" if held else ")")
+    return finding("every_parameter_learns", len(silent), reason, {**case, "first": shown[0]})
+
+
+@torch.no_grad()
+def _filled(subject: Subject, model: Model, tokens: Tokens) -> MemoryState:
+    """A memory that was written, read and consolidated, as an unrelated batch finds it."""
+    rows = len(tokens)
+    state = subject.start(model, rows)
+    for _ in range(2):
+        state = model(tokens, state).state
+    filled: MemoryState = model.between_batches(model.consolidate(state), rows)
+    return filled
+
+
+def _tokens(subject: Subject, kind: str, length: int) -> Tokens:
+    match kind:
+        case "random":
+            return subject.random_tokens(2, length)
+        case "constant":
+            return torch.full((2, length), int(subject.text[0]))
+        case "text":
+            return subject.sequences(2, length)
+        case _:
+            raise ValueError(f"no such tokens: {kind!r}")
+
+
+GRADIENTS = (
+    Property("finite_gradients", finite_gradients, finite_gradients_cases, finite_gradients_strategy),
+    Property("every_parameter_learns", every_parameter_learns, every_parameter_learns_cases),
+)

@@ -1,0 +1,100 @@
+"""The same again: from the same seed, and from files."""
+
+from collections.abc import Iterable
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor
+
+from cortexzoo.harness.checking.properties.base import Case, Finding, Property, finding, largest_difference, number
+from cortexzoo.harness.checking.subject import Runnable
+
+LONGEST, MOST_ROWS = 100, 4
+UPDATES = 2
+LEARNING_RATE = 1e-3
+
+
+def determinism_cases(_: object) -> Iterable[Case]:
+    """Two seeds."""
+    for seed in (0, 1):
+        yield {"seed": seed, "rows": 2, "length": 17}
+
+
+def determinism_strategy(_: object) -> st.SearchStrategy[Case]:
+    """Any seed and batch."""
+    return st.fixed_dictionaries(
+        {"seed": st.integers(0, 999), "rows": st.integers(1, MOST_ROWS), "length": st.integers(1, LONGEST)}
+    )
+
+
+def determinism(subject: Runnable, case: Case) -> Finding:
+    """Build and train for two updates twice from the same seed: everything must be equal, bit by bit."""
+    first, second = (_trained(subject, case) for _ in range(2))
+    moved = {name: largest_difference(first[name], second[name]) for name in first}
+    what = max(moved, key=lambda name: moved[name])
+    if moved[what] == 0:
+        return finding("determinism", 0.0, "twice the same seed gave the same bits", case)
+    return finding("determinism", moved[what], f"twice seed {case['seed']} gave another {what}", {**case, "what": what})
+
+
+def _trained(subject: Runnable, case: Case) -> dict[str, Tensor]:
+    rows, length, seed = number(case, "rows"), number(case, "length"), number(case, "seed")
+    with torch.random.fork_rng(devices=[]):
+        model = subject.rebuilt(seed).train()
+        torch.manual_seed(seed)
+        optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=LEARNING_RATE)
+        everything: dict[str, Tensor] = {f"weight {n} at the start": p.detach().clone() for n, p in _named(model)}
+        for update in range(UPDATES):
+            output, _ = subject.run(model, subject.draw(rows, length, seed + update), subject.begin(model, rows))
+            optimizer.zero_grad()
+            output.double().square().mean().backward()
+            everything[f"output {update + 1}"] = output.detach()
+            optimizer.step()
+        everything |= {f"weight {name}": parameter.detach() for name, parameter in _named(model)}
+    return everything
+
+
+def _named(model: torch.nn.Module) -> Iterable[tuple[str, Tensor]]:
+    return list(model.named_parameters())
+
+
+def save_and_load_cases(_: object) -> Iterable[Case]:
+    """One batch."""
+    yield {"rows": 2, "length": 17}
+
+
+def save_and_load_strategy(_: object) -> st.SearchStrategy[Case]:
+    """Any batch."""
+    return st.fixed_dictionaries({"rows": st.integers(1, MOST_ROWS), "length": st.integers(1, LONGEST)})
+
+
+@torch.no_grad()
+def save_and_load(subject: Runnable, case: Case) -> Finding:
+    """Fill the memory, take model and memory through files, and go on twice: as it was, and as it was read."""
+    model = subject.copy()
+    rows, length = number(case, "rows"), number(case, "length")
+    state = subject.begin(model, rows)
+    for seed in range(2):
+        _, state = subject.run(model, subject.draw(rows, length, seed), state)
+    state = subject.settle(model, state)
+    other_model, other_state = subject.reread(model, state)
+    before, after = subject.memory(state), subject.memory(other_state)
+    moved = {f"memory {name}": largest_difference(value, after[name]) for name, value in before.items()}
+    for again in ("the next output", "the output after a change of batch"):
+        inputs = subject.draw(rows, length, 7)
+        kept, state = subject.run(model, inputs, state)
+        read, other_state = subject.run(other_model, inputs, other_state)
+        moved[again] = largest_difference(kept, read)
+        before, after = (subject.memory(subject.settle(m, s)) for m, s in ((model, state), (other_model, other_state)))
+        moved |= {f"memory {n} after {again}": largest_difference(v, after[n]) for n, v in before.items()}
+        state, other_state = subject.follow(model, state, rows), subject.follow(other_model, other_state, rows)
+    what = max(moved, key=lambda name: moved[name])
+    if moved[what] == 0:
+        return finding("save_and_load", 0.0, "what was read back went on exactly as what was written", case)
+    return finding("save_and_load", moved[what], f"after loading {what} is another", {**case, "what": what})
+
+
+REPRODUCTION: tuple[Property[Runnable], ...] = (
+    Property("determinism", determinism, determinism_cases, determinism_strategy, dearness=4),
+    Property("save_and_load", save_and_load, save_and_load_cases, save_and_load_strategy, dearness=2),
+)

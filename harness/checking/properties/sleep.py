@@ -1,0 +1,253 @@
+"""What a sleep must not do: leave anything that is not finite, or lose what the model knew."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from cortexzoo.harness.checking.properties.base import (
+    Case,
+    Finding,
+    Property,
+    finding,
+    largest_difference,
+    number,
+    text,
+)
+from cortexzoo.harness.checking.properties.trainer import Log, everything, of_short_gaps
+from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.specs.guards import NoRecovery, NoSpikeDetection
+from cortexzoo.specs.sleep import (
+    AcceptAlways,
+    AcceptanceSpec,
+    AcceptHeldOut,
+    Dreaming,
+    GeneratedSleep,
+    NoiseSleep,
+    NoSleep,
+    ReplaySleep,
+)
+from cortexzoo.zoo.build import load_data
+from cortexzoo.zoo.data.text import TextData
+from cortexzoo.zoo.models.hybrid.model import Hybrid
+from cortexzoo.zoo.models.interface import ModelOutput
+from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.objectives.base import HeldOutScore
+from cortexzoo.zoo.training.policies.base import Policy, Step
+from cortexzoo.zoo.training.sleep.policy import Sleep
+from cortexzoo.zoo.training.state.recovery_point import first_non_finite
+
+STEPS_AFTER = 31
+"""Training steps after the sleep; the user's run asks for 30 and more."""
+LONGEST = 64
+ROWS = 2
+HELD_OUT = 16
+"""Held-out sequences that a sleep is judged on."""
+RECALL_DROP = 0.02
+"""By so much of all answers a sleep may lower recall."""
+IMPOSSIBLE = AcceptHeldOut(max_loss_ratio=1e-6)
+"""No sleep is accepted: what is left must be what was there before."""
+KINDS: dict[str, Dreaming] = {"noise": NoiseSleep(), "replay": ReplaySleep(), "generated": GeneratedSleep()}
+
+
+class AroundSleep(Policy):
+    """Two looks at the trainer, before and after its sleep, and how often the weights moved in between."""
+
+    name = "harness_after_sleep"
+
+    def __init__(self, trainer: Trainer, sleep: Sleep) -> None:
+        self.sleep = sleep
+        self.before: dict[str, Tensor] = {}
+        self.after: dict[str, Tensor] = {}
+        self.scores: list[HeldOutScore] = []
+        """Held out, before and after, measured by the harness and not by the sleep."""
+        self.moved = 0
+        """Updates after which the weights were others than before."""
+        self.invalid: list[str] = []
+        """What was wrong with the training steps that followed."""
+        first = Policy()
+        first.name = "harness_before_sleep"
+        first.step_taken = self._before_sleep  # type: ignore[method-assign]
+        place = trainer.policies.index(sleep)
+        trainer.policies[place : place + 1] = [first, sleep, self]
+        self._trainer = trainer
+        self._last: list[Tensor] = []
+        sleep.tell = self._between_updates
+
+    def step_taken(self, trainer: Trainer, step: Step) -> None:
+        if step.number == 1:
+            self._between_updates(self.sleep.spec.steps, self.sleep.spec.steps)
+            self.after = _look(trainer)
+            self.scores.append(trainer.objective.held_out(trainer))
+        elif not (math.isfinite(step.loss) and math.isfinite(step.gradient_norm)):
+            self.invalid.append(f"step {step.number} after it has loss {step.loss}")
+
+    def step_refused(self, trainer: Trainer, step: Step) -> None:
+        self.invalid.append(f"step {step.number} after it was refused ({step.refused})")
+
+    def changed(self) -> list[str]:
+        """Names of all that is not what it was before the sleep."""
+        names = [*self.before, *(name for name in self.after if name not in self.before)]
+        return [n for n in names if n not in self.before or n not in self.after or self._differ(n)]
+
+    def _differ(self, name: str) -> bool:
+        return largest_difference(self.before[name], self.after[name]) > 0
+
+    def _before_sleep(self, trainer: Trainer, step: Step) -> None:
+        if step.number == 1:
+            self.scores.append(trainer.objective.held_out(trainer))
+            self.before = _look(trainer)
+
+    def _between_updates(self, done: int, total: int) -> None:
+        now = [parameter.detach().clone() for parameter in self._trainer.trainable]
+        if done and self._last:
+            self.moved += any(largest_difference(one, other) > 0 for one, other in zip(now, self._last, strict=True))
+        self._last = now
+
+
+class PoisonedDream:
+    """A forward hook that makes one logit NaN in the training pass of one update."""
+
+    def __init__(self, update: int) -> None:
+        self.update = update
+        self.passes = 0
+
+    def __call__(self, _model: object, _arguments: object, output: ModelOutput) -> None:  # type: ignore[type-arg]
+        if torch.is_grad_enabled() and output.logits.requires_grad:
+            self.passes += 1
+            if self.passes == self.update:
+                with torch.no_grad():
+                    output.logits.view(-1)[0] = math.nan
+
+
+def nan_cases(_: Subject) -> Iterable[Case]:
+    """A sleep as it is, and one with a dream whose loss is NaN."""
+    yield {"poisoned": 0, "steps_after": STEPS_AFTER}
+    yield {"poisoned": 3, "steps_after": STEPS_AFTER}
+
+
+def no_nan_after_sleep(subject: Subject, case: Case) -> Finding:
+    """The user's noise sleep on the trained model, then training: all finite, and every update one that was made."""
+    trainer = sleeper(subject, KINDS["noise"], AcceptAlways(), steps=1 + number(case, "steps_after"))
+    sleep, poisoned = _sleep_of(trainer), number(case, "poisoned")
+    around = AroundSleep(trainer, sleep)
+    if poisoned:
+        # The first training pass is that of the one step before the sleep.
+        trainer.model.register_forward_hook(PoisonedDream(1 + poisoned))
+    wrong: list[str] = []
+    try:
+        trainer.run()
+    except Exception as problem:
+        wrong.append(f"training gave up ({problem})")
+    due = sleep.spec.steps - bool(poisoned)
+    if around.moved != due:
+        wrong.append(f"{around.moved} updates moved the weights, {due} should have")
+    if (sleep.updates_taken, sleep.updates_refused) != (due, sleep.spec.steps - due):
+        wrong.append(f"{sleep.updates_taken} updates are counted as taken and {sleep.updates_refused} as refused")
+    bad = [name for name, tensor in around.after.items() if not bool(tensor.isfinite().all())]
+    wrong += [f"{name} is not finite" for name in bad[:1]]
+    if (found := first_non_finite(trainer)) is not None:
+        wrong.append(f"{found} is not finite at the end")
+    wrong += around.invalid
+    if not wrong:
+        reason = f"{due} updates taken, {sleep.spec.steps - due} refused, {number(case, 'steps_after')} steps after"
+        return finding("no_nan_after_sleep", 0, reason, case)
+    return finding("no_nan_after_sleep", len(wrong), ", ".join(wrong[:3]), case)
+
+
+def harm_cases(subject: Subject) -> Iterable[Case]:
+    """One that is refused whatever it did, then every kind: as the recipe has it, or else as it is by default."""
+    yield {"dreams": "noise", "acceptance": "impossible"}
+    for kind in KINDS:
+        yield {"dreams": kind, "acceptance": "own"}
+
+
+def sleep_harms_nothing(subject: Subject, case: Case) -> Finding:
+    """Held-out loss after the sleep over that before; infinite where recall fell, or what must not change did."""
+    spec = _own_or_usual(subject, text(case, "dreams"))
+    acceptance = IMPOSSIBLE if text(case, "acceptance") == "impossible" else spec.acceptance
+    trainer = sleeper(subject, spec, acceptance, steps=1)
+    sleep = _sleep_of(trainer)
+    around = AroundSleep(trainer, sleep)
+    trainer.run()
+    may_change = _trainable(trainer) if sleep.accepted else set()
+    traces = [name for name in around.changed() if name not in may_change]
+    if sleep.sleeps != 1:
+        return finding("sleep_harms_nothing", math.inf, f"it slept {sleep.sleeps} times, not once", case)
+    if sleep.accepted and acceptance is IMPOSSIBLE:
+        return finding("sleep_harms_nothing", math.inf, "it stayed against a bound that nothing can hold", case)
+    if traces:
+        fate, more = "accepted" if sleep.accepted else "refused", f", {len(traces)} in all" * (len(traces) > 3)
+        reason = f"a sleep that was {fate} changed {', '.join(traces[:3])}{more}"
+        return finding("sleep_harms_nothing", math.inf, reason, {**case, "first": traces[0]})
+    before, after = around.scores
+    fate = "accepted" if sleep.accepted else "refused, every bit as before"
+    if before.recall is not None and after.recall is not None and after.recall < before.recall - RECALL_DROP:
+        reason = f"recall {before.recall:.3f}, then {after.recall:.3f} ({fate})"
+        return finding("sleep_harms_nothing", math.inf, reason, case)
+    ratio = after.loss / before.loss if math.isfinite(after.loss) else math.inf
+    return finding(
+        "sleep_harms_nothing", ratio, f"held-out loss {before.loss:.4f}, then {after.loss:.4f} ({fate})", case
+    )
+
+
+def sleeper(subject: Subject, spec: Dreaming, acceptance: AcceptanceSpec, steps: int) -> Trainer:
+    """Training of a copy of the subject with its recipe, which sleeps after the first of `steps`, and then no more.
+
+    Spikes are not looked for: fresh moments and another batch size would be some. Nothing is rolled back, so that
+    nothing can be hidden.
+    """
+    recipe = subject.experiment.recipe
+    small = {
+        "steps": steps, "batch_size": ROWS, "sequence_length": min(LONGEST, recipe.sequence_length), "accumulation": 1,
+        "spikes": NoSpikeDetection(), "recovery": NoRecovery(),
+        "sleep": spec.model_copy(update={"every": steps + 1, "acceptance": acceptance}),
+        "monitor": recipe.monitor.model_copy(
+            update={"probe_every": steps + 1, "validate_every": steps + 1, "validation_sequences": HELD_OUT}
+        ),
+    }  # fmt: skip
+    experiment = subject.experiment.model_copy(update={"recipe": recipe.model_copy(update=small)})
+    if subject.task is None:
+        trainer = Trainer(subject.copy(), experiment, _halves(subject), recorder=Log())
+    else:
+        asking = of_short_gaps(experiment, documents=HELD_OUT)
+        trainer = Trainer(subject.copy(), asking, load_data(asking), recorder=Log())
+    trainer.memory = subject.start(trainer.model, ROWS)
+    _sleep_of(trainer).due = True
+    return trainer
+
+
+def _halves(subject: Subject) -> TextData:
+    """Held-out text only: one half to train on, one to measure on."""
+    return TextData.from_bytes(bytes(subject.text.tolist()), 0.5)
+
+
+def _own_or_usual(subject: Subject, kind: str) -> Dreaming:
+    own = subject.experiment.recipe.sleep
+    return own if not isinstance(own, NoSleep) and own.kind == kind else KINDS[kind]
+
+
+def _sleep_of(trainer: Trainer) -> Sleep:
+    sleep = trainer.built_in.sleep
+    assert sleep is not None
+    return sleep
+
+
+def _look(trainer: Trainer) -> dict[str, Tensor]:
+    named = everything(trainer)
+    if isinstance(trainer.model, Hybrid):
+        named |= {f"base {name}": tensor.clone() for name, tensor in trainer.model.base.network.state_dict().items()}
+    return named | {f"random state of {name}": state.clone() for name, state in trainer.random_state().items()}
+
+
+def _trainable(trainer: Trainer) -> set[str]:
+    """Names of all weights that are not frozen, under every name that a tied one has."""
+    frozen = {f"weight {name}" for name, parameter in trainer.model.named_parameters() if not parameter.requires_grad}
+    return {f"weight {name}" for name in trainer.model.state_dict()} - frozen
+
+
+SLEEP = (
+    Property("no_nan_after_sleep", no_nan_after_sleep, nan_cases),
+    Property("sleep_harms_nothing", sleep_harms_nothing, harm_cases),
+)

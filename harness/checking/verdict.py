@@ -1,0 +1,102 @@
+"""Verdicts, and the certificate that holds all verdicts on one subject."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from cortexzoo.harness.checking.properties.base import Case
+from cortexzoo.harness.checking.schema import FORMAT
+from cortexzoo.specs.suite import PropertyName, Verdict
+
+Outcome = Literal["as expected", "surprise"]
+
+
+class OldCertificate(Exception):
+    """A certificate that was written by another version. The message is the end of one line."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdict on one property. `margin` is how far `observed` lies inside its bound; negative: outside."""
+
+    name: PropertyName
+    clause: str
+    verdict: Verdict
+    expected: Verdict
+    bound: float
+    direction: Literal["at_most", "at_least", "below"]
+    unit: str
+    reason: str
+    observed: float | None = None
+    margin: float | None = None
+    case: Case = field(default_factory=dict)
+    """The smallest failing case, or the one that came nearest to failing: enough to try exactly that again."""
+    foreseen: str = ""
+    """Why the suite expects another verdict than `pass`."""
+    cases_tried: int = 0
+    seconds: float = 0.0
+    version: int = 1
+    """Of the property's meaning: verdicts of different versions are not comparable."""
+    seed: int = 0
+    """Of the search for cases."""
+
+    @property
+    def surprise(self) -> bool:
+        """The verdict is not the one that the suite expects."""
+        return self.verdict != self.expected
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """All verdicts on one run, with what is needed to obtain them again: the content of `verdict.json`."""
+
+    judgements: tuple[Judgement, ...]
+    circumstances: Mapping[str, Any]
+    """Experiment, spec hash, seed, checkpoint, versions, platform."""
+
+    @property
+    def surprises(self) -> list[Judgement]:
+        """Every judgement whose verdict is not the expected one."""
+        return [judgement for judgement in self.judgements if judgement.surprise]
+
+    @property
+    def outcome(self) -> Outcome:
+        """`as expected` when every verdict equals the suite's expectation."""
+        return "surprise" if self.surprises else "as expected"
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values, judgements by property name."""
+        properties = {}
+        for judgement in self.judgements:
+            entry = asdict(judgement)
+            name = entry.pop("name")
+            properties[name] = {**entry, "surprise": judgement.surprise}
+        return {"format": FORMAT, "outcome": self.outcome, **self.circumstances, "properties": properties}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Certificate":
+        """The inverse of `as_json`.
+
+        Raises `OldCertificate` for one of another format, `KeyError` or `TypeError` for anything else.
+        """
+        if isinstance(content, Mapping) and "properties" in content and content.get("format") != FORMAT:
+            raise OldCertificate(
+                f"is a certificate of format {content.get('format', 1)}, format {FORMAT} is required: check again"
+            )
+        judgements = []
+        for name, entry in content["properties"].items():
+            judgements.append(Judgement(name, **{key: v for key, v in entry.items() if key != "surprise"}))
+        circumstances = {key: v for key, v in content.items() if key not in ("format", "outcome", "properties")}
+        return cls(tuple(judgements), circumstances)
+
+    def in_words(self) -> str:
+        """The result as one or a few sentences."""
+        held = sum(judgement.verdict == "pass" for judgement in self.judgements)
+        foreseen = [f"{j.name} ({j.verdict})" for j in self.judgements if j.verdict != "pass" and not j.surprise]
+        parts = [f"{held} of {len(self.judgements)} properties hold"]
+        if foreseen:
+            parts.append(f"the suite foresees that these do not: {', '.join(foreseen)}")
+        if not self.surprises:
+            return "; ".join(parts) + ". Every verdict is the expected one."
+        told = ", ".join(f"{j.name} is {j.verdict} instead of {j.expected}" for j in self.surprises)
+        return "; ".join(parts) + f". Not as expected: {told}."

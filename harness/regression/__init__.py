@@ -1,0 +1,1 @@
+"""Verdicts against those of before: the committed certificates, and single cases once more."""

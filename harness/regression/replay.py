@@ -1,0 +1,89 @@
+"""One case of a certificate, tried again."""
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from cortexzoo.harness.checking.judge import judge_case
+from cortexzoo.harness.checking.modules.certifying import source_sum
+from cortexzoo.harness.checking.modules.hugging_face import Pretrained
+from cortexzoo.harness.checking.modules.loading import Reference
+from cortexzoo.harness.checking.modules.supervision import Request, replay_module
+from cortexzoo.harness.checking.properties import REGISTRY
+from cortexzoo.harness.checking.verdict import Certificate, Judgement, OldCertificate
+from cortexzoo.harness.runs.run_folder import VERDICT, Run
+from cortexzoo.harness.runs.train import subject_of
+from cortexzoo.harness.tracking.jsonl import from_json_value
+from cortexzoo.specs import SuiteSpec
+from cortexzoo.specs.suite import PROPERTIES, Check, PropertyName
+
+
+class ReplayError(Exception):
+    """A certificate or a case that cannot be replayed. The message is one line."""
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What the certificate says of a case, and what the same case shows now."""
+
+    then: Judgement
+    now: Judgement
+
+    @property
+    def same(self) -> bool:
+        return self.then.verdict == self.now.verdict
+
+
+def replay_case(path: Path, name: str) -> Replayed:
+    """Run exactly the case again that the certificate names. Raises `ReplayError`, `RunFolderError`, `ModuleError`."""
+    path = path / VERDICT if path.is_dir() else path
+    certificate = read_certificate(path)
+    then = _judgement(certificate, name, path)
+    if then.verdict == "skipped":
+        raise ReplayError(f"{path}: {name} was skipped ({then.reason}): there is no case to replay")
+    check = Check(expect="pass", bound=then.bound)
+    if "module" in certificate.circumstances:
+        return Replayed(then, _of_module(certificate.circumstances, then, check, path))
+    run = Run.open(path.parent)
+    subject = subject_of(run, str(certificate.circumstances["checkpoint"]))
+    return Replayed(then, judge_case(REGISTRY[then.name], check, subject, then.case))
+
+
+def read_certificate(path: Path) -> Certificate:
+    """Raises `ReplayError` unless the file is a certificate of this version."""
+    try:
+        return Certificate.from_json(from_json_value(json.loads(path.read_text(encoding="utf-8"))))
+    except OldCertificate as problem:
+        raise ReplayError(f"{path}: {problem}") from problem
+    except OSError as problem:
+        raise ReplayError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
+    except (ValueError, KeyError, TypeError, AttributeError) as problem:
+        raise ReplayError(f"{path}: is no certificate: it must be the verdict.json that a check wrote") from problem
+
+
+def _judgement(certificate: Certificate, name: str, path: Path) -> Judgement:
+    known = {judgement.name: judgement for judgement in certificate.judgements}
+    then = known.get(cast(PropertyName, name))
+    if then is None:
+        nearest = difflib.get_close_matches(name, list(known), n=1)
+        hint = f": did you mean {nearest[0]}?" if nearest else f": it has {', '.join(known)}"
+        raise ReplayError(f"{path}: has no property {name}{hint}")
+    if name not in PROPERTIES or then.version != PROPERTIES[then.name].version:
+        now = PROPERTIES[then.name].version if name in PROPERTIES else "none"
+        raise ReplayError(f"{path}: {name} is of version {then.version}, here it has version {now}: check again")
+    return then
+
+
+def _of_module(made: Mapping[str, Any], then: Judgement, check: Check, path: Path) -> Judgement:
+    named = str(made["module"])
+    reference = Pretrained.parse(named.removeprefix("hf:")) if named.startswith("hf:") else Reference.parse(named)
+    if source_sum(reference.path) != made["module_sha256"]:
+        raise ReplayError(f"{reference.path}: is not what {path} speaks of (its sha256 differs): check again")
+    suite = SuiteSpec(name="replay", properties={then.name: check})
+    request = Request(
+        reference, suite, made["vocab_size"], made["width"], made["max_length"], seconds=240.0, seed=made["seed"]
+    )
+    return replay_module(request, then.name, then.case)

@@ -1,0 +1,92 @@
+"""Trained subjects that several checks share: one training of each spec, kept in the user's cache folder."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from filelock import FileLock
+
+from cortexzoo import zoo
+from cortexzoo.harness.runs.calibration import calibrate
+from cortexzoo.harness.runs.resume import resume_run
+from cortexzoo.harness.runs.run_folder import Run, RunFolderError, finished_runs, unfinished_runs
+from cortexzoo.harness.runs.train import Warn, train_run
+from cortexzoo.specs import ExperimentSpec, SuiteSpec
+from cortexzoo.specs.sleep import NoSleep
+from cortexzoo.specs.suite import Check
+from cortexzoo.zoo.models.trained_base import cache_folder
+
+SHORT_SUM = 12
+NO_SUITE = SuiteSpec(name="none", properties={"causality": Check()})
+
+
+def training_of(experiment: ExperimentSpec) -> ExperimentSpec:
+    """The experiment as far as training depends on it: a suite only judges, so another one needs no other training."""
+    return experiment.model_copy(update={"suite": NO_SUITE})
+
+
+def cache() -> Path:
+    """Where trainings by this code are kept: other code may train another model from the same spec."""
+    return cache_folder() / "trained" / code_sum()
+
+
+def code_sum() -> str:
+    """Of torch's version and every source file of `zoo`."""
+    folder = Path(zoo.__file__).parent
+    total = hashlib.sha256(torch.__version__.encode())
+    for file in sorted(folder.rglob("*.py")):
+        total.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes())
+    return total.hexdigest()[:SHORT_SUM]
+
+
+def find_trained(experiment: ExperimentSpec, folder: Path) -> Run | None:
+    """The finished training of an experiment, whatever its suite, if `folder` holds one."""
+    return next(finished_runs(folder, training_of(experiment)), None)
+
+
+def cached_training(
+    experiment: ExperimentSpec, folder: Path, *, warn: Warn, began: Callable[[Run], None] = lambda _: None
+) -> Run:
+    """The finished training of an experiment: found in `folder`, gone on with where it was stopped, or made.
+
+    Several processes that want the same one train it once. Raises as `train_run`, and `KeyboardInterrupt` when training
+    was stopped by a signal; what was trained so far is gone on with the next time.
+    """
+    training = training_of(experiment)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f"{training.hash()}.lock"):
+        found = find_trained(experiment, folder)
+        if found is not None:
+            return found
+        run = _gone_on_with(training, folder, warn, began)
+        run = run or train_run(training, folder, aim=False, progress=False, warn=warn, began=began)
+    if not run.finished:
+        raise KeyboardInterrupt
+    return run
+
+
+def _gone_on_with(training: ExperimentSpec, folder: Path, warn: Warn, began: Callable[[Run], None]) -> Run | None:
+    for run in unfinished_runs(folder, training):
+        try:
+            return resume_run(run.path, training, aim=False, progress=False, warn=warn, began=began)
+        except RunFolderError:
+            continue  # damaged where it was cut off: another one, or a new one, takes its place
+    return None
+
+
+def work_ahead(experiment: ExperimentSpec) -> str:
+    """How many steps a whole training takes, and about how long here on one thread, in words. Raises as `calibrate`."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        found = calibrate(training_of(experiment))
+    finally:
+        torch.set_num_threads(threads)
+    about = "at most" if found.is_bound else "about"
+    apart = ["its sleeps"] * (not isinstance(experiment.recipe.sleep, NoSleep)) + [
+        "the recall at its end"
+    ] * found.is_bound
+    without = f", without {' and '.join(apart)}" if apart else ""
+    minutes = max(found.total / 60, 0.1)
+    return f"{experiment.name}: {found.steps} steps to train, {about} {minutes:.1f} minutes on one core{without}"

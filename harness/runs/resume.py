@@ -1,0 +1,139 @@
+"""Going on with a run that was stopped or killed, so that it ends as if nothing had happened."""
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from cortexzoo.harness.studies.comparison.differences import flattened
+from cortexzoo.harness.runs.manifest import command_line, manifest
+from cortexzoo.harness.parallel.distributed import agree_on_folder, together_or_not
+from cortexzoo.harness.runs.run_folder import CHECKPOINTS, MANIFEST, SPEC, SUMMARY, VERDICT, Run, RunFolderError
+from cortexzoo.harness.runs.train import Warn, help_to_train, open_records, train_in, trainer_in
+from cortexzoo.harness.runs.interventions import NONE, Tampering
+from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS, RECORDS, cut_after
+from cortexzoo.specs import ExperimentSpec
+from cortexzoo.specs.base import without_documentation
+from cortexzoo.zoo import checkpoints
+from cortexzoo.zoo.training.errors import CheckpointError
+from cortexzoo.zoo.training.policies.checkpointing import OLDER
+from cortexzoo.zoo.training.loop import Trainer
+
+
+def resume_run(
+    path: str | Path,
+    experiment: ExperimentSpec,
+    *,
+    checkpoint: str = "last",
+    allow_changes: bool = False,
+    aim: bool,
+    progress: bool,
+    warn: Warn,
+    began: Callable[[Run], None] = lambda _: None,
+    tampering: Tampering = NONE,
+) -> Run:
+    """Go on with the run in `path` from one of its checkpoints; one that has none yet starts again at step 0.
+
+    What was recorded of later steps is dropped, for it is recorded again. Raises `RunFolderError` when there is nothing
+    to go on with: no run, no such checkpoint, a damaged one, records with gaps, a finished run, or a run of another
+    spec without `allow_changes`; then the run is as it was. Else as `train_run`.
+    """
+    with ExitStack() as undo, ExitStack() as held:
+        with together_or_not():
+            run = Run.open(path)
+            changes = _permitted_changes(run, experiment, checkpoint, allow_changes)
+            content = run.read_json(MANIFEST) if (run.path / MANIFEST).is_file() else {}
+            recorder = open_records(run, warn, undo)
+            held.enter_context(run.held())
+        agree_on_folder(run.path)
+        trainer = trainer_in(run.path, experiment, recorder, progress)
+        with together_or_not():
+            tampering.apply(trainer)
+            tampering.record(run, recorder)
+            _load(trainer, run.path, checkpoint, changed=bool(changes))
+            _cut_records(run, trainer.position)
+            (run.path / SUMMARY).unlink(missing_ok=True)
+            (run.path / VERDICT).unlink(missing_ok=True)
+            if changes:
+                run.write_spec(SPEC, experiment)
+            content = _continued(content, run, experiment, trainer)
+            run.write_json(MANIFEST, content)
+        agree_on_folder(run.path)
+        undo.pop_all()
+    train_in(run, experiment, trainer, recorder, content, aim=aim, warn=warn, began=began)
+    return run
+
+
+def help_to_resume(experiment: ExperimentSpec, checkpoint: str, allow_changes: bool) -> None:
+    """Go on along with the first process, in a process that is not the first. Raises as `resume_run`."""
+
+    def prepare(trainer: Trainer, folder: Path) -> None:
+        _load(trainer, folder, checkpoint, changed=allow_changes)
+
+    help_to_train(experiment, prepare=prepare)
+
+
+def _permitted_changes(
+    run: Run, experiment: ExperimentSpec, checkpoint: str, allow_changes: bool
+) -> dict[str, tuple[Any, Any]]:
+    """What differs from the run's spec. Raises `RunFolderError` where that is not allowed, or nothing is left to do."""
+    changes = differences(run.spec, experiment)
+    if changes and not allow_changes:
+        raise RunFolderError(
+            f"{run.path}: was trained with another spec: {in_words(changes)} (--allow-changes goes on with the new one)"
+        )
+    if run.finished and not changes and checkpoint == "last":
+        raise RunFolderError(f"{run.path}: has taken all its {experiment.recipe.steps} steps, nothing is left to do")
+    return changes
+
+
+def differences(old: ExperimentSpec, new: ExperimentSpec) -> dict[str, tuple[Any, Any]]:
+    """Dotted path -> (old value, new value) of all that changes behaviour; a value that one lacks is None."""
+    before, after = (flattened(without_documentation(spec.model_dump(mode="json"))) for spec in (old, new))
+    return {
+        key: (before.get(key), after.get(key))
+        for key in {**before, **after}
+        if key not in before or key not in after or before[key] != after[key]
+    }
+
+
+def in_words(changes: Mapping[str, tuple[Any, Any]]) -> str:
+    """`recipe.steps (500, now 300), seed (0, now 1)`."""
+    return ", ".join(f"{key} ({old}, now {new})" for key, (old, new) in changes.items())
+
+
+def _load(trainer: Trainer, run: Path, checkpoint: str, changed: bool) -> None:
+    """Every process must call it. Raises `RunFolderError`."""
+    folder = run / CHECKPOINTS / checkpoint
+    if checkpoint == "last" and not folder.exists() and not checkpoints.exists(folder):
+        return
+    others = sorted(path.name for path in folder.parent.glob(f"{OLDER}*") if path != folder)
+    hint = f" (--checkpoint {others[-1]} is an earlier one)" if others else ""
+    try:
+        trainer.load(folder, changed)
+    except CheckpointError as problem:
+        raise RunFolderError(f"{problem}{hint}") from problem
+
+
+def _cut_records(run: Run, step: int) -> None:
+    """Raises `RunFolderError` when a step up to `step` was never recorded; then nothing is cut."""
+    try:
+        recorded = [line["step"] for line in run.metrics() if line["step"] <= step]
+    except RunFolderError:
+        if step == 0 and not (run.path / METRICS).exists():
+            return
+        raise
+    if missing := sorted(set(range(1, step + 1)) - set(recorded)):
+        raise RunFolderError(f"{run.path / METRICS}: lacks step {missing[0]}, which the checkpoint has behind it")
+    try:
+        cut_after([run.path / file for file in (METRICS, EVENTS, *RECORDS.values())], step)
+    except ValueError as problem:
+        raise RunFolderError(str(problem)) from problem
+
+
+def _continued(content: Mapping[str, Any], run: Run, experiment: ExperimentSpec, trainer: Trainer) -> dict[str, Any]:
+    """The manifest of a run that goes on: the circumstances of now, and every step from which it was resumed."""
+    command = content.get("command", command_line())
+    fresh = manifest(experiment, run_id=run.path.name, command=command, data_sha256=trainer.objective.sha256)
+    resumed = [*content.get("resumed", []), {"from_step": trainer.position, "command": command_line()}]
+    return {**content, **fresh, "resumed": resumed}

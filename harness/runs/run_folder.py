@@ -1,0 +1,291 @@
+"""A run folder: `RUNS/<experiment>/<run id>/`, written during training and opened again afterwards."""
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from cortexzoo.harness.tracking.base import RunStopped
+from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS, from_json_value, read_lines, to_json_value
+from cortexzoo.harness.checking.verdict import Certificate, OldCertificate
+from cortexzoo.specs import ExperimentSpec, SpecError, dump_yaml, load_experiment
+from cortexzoo.specs.base import NamedSpec
+from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState
+
+SPEC = "spec.yaml"
+PARSED = ".spec.json"
+FAULTS = "faults.yaml"
+SUMMARY = "summary.json"
+MANIFEST = "manifest.json"
+VERDICT = "verdict.json"
+CURVES = "curves.png"
+CHECKPOINTS = "checkpoints"
+REFUSED = "refused"
+LOCK = ".lock"
+ID_ATTEMPTS = 100
+
+
+class RunFolderError(Exception):
+    """A runs folder or run folder that cannot be used. The message is one line."""
+
+
+class Run:
+    """One training run on disk."""
+
+    def __init__(self, path: Path, made: Sequence[Path] = ()) -> None:
+        self.path = path
+        self._made = made
+        """Parent folders that were made for this run, the deepest first."""
+
+    @classmethod
+    def create(cls, runs: Path, experiment: ExperimentSpec) -> "Run":
+        """A new folder with its `spec.yaml`; its name sorts by time.
+
+        Raises `RunFolderError` and leaves nothing behind when the folder cannot be written.
+        """
+        parent = runs / experiment.name
+        made = [folder for folder in (parent, *parent.parents) if not folder.exists()]
+        with ExitStack() as undo:
+            undo.callback(_remove_empty, made)
+            try:
+                parent.mkdir(parents=True, exist_ok=True)
+                run = cls(_new_folder(parent), made)
+                undo.callback(run.discard)
+                text = dump_yaml(experiment)
+                _write(run.path / SPEC, text)
+                _write(run.path / PARSED, _parsed(text, experiment))
+            except OSError as problem:
+                raise RunFolderError(f"{runs}: no run can be written here: {problem.strerror or problem}") from problem
+            undo.pop_all()
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Run":
+        """An existing run. Raises `RunFolderError` when there is none, or when training never wrote anything."""
+        folder = Path(path)
+        if not folder.is_dir():
+            raise RunFolderError(f"{folder}: no such run folder")
+        if not (folder / SPEC).is_file():
+            runs = sorted(spec.parent for spec in folder.glob(f"*/{SPEC}"))
+            hint = f" (it holds runs: did you mean {runs[-1]}?)" if runs else ""
+            raise RunFolderError(f"{folder}: not a run folder: it has no {SPEC}{hint}")
+        return cls(folder)
+
+    @cached_property
+    def spec(self) -> ExperimentSpec:
+        """The experiment with everything resolved: what `spec.yaml` says. Raises `RunFolderError`."""
+        parsed = self._parsed_before()
+        if parsed is not None:
+            return parsed
+        try:
+            return load_experiment(str(self.path / SPEC))
+        except SpecError as problem:
+            raise RunFolderError(str(problem)) from problem
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Versions, platform, sums, command."""
+        return self.read_json(MANIFEST)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """How training ended. Raises `RunFolderError` while it has not."""
+        return self.read_json(SUMMARY)
+
+    @property
+    def finished(self) -> bool:
+        """Training took all its steps."""
+        return (self.path / SUMMARY).is_file() and self.summary.get("status") == "finished"
+
+    @property
+    def certificate(self) -> Certificate:
+        """The verdicts. Raises `RunFolderError` before the first check."""
+        try:
+            return Certificate.from_json(self.read_json(VERDICT))
+        except (KeyError, TypeError, AttributeError) as problem:
+            raise RunFolderError(f"{self.path / VERDICT}: not a verdict file") from problem
+        except OldCertificate as problem:
+            raise RunFolderError(f"{self.path / VERDICT}: {problem}") from problem
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """One dictionary for each optimiser step."""
+        return self._lines(METRICS)
+
+    def events(self) -> list[dict[str, Any]]:
+        """What happened besides: consolidations, checkpoints, refused steps."""
+        return self._lines(EVENTS)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """This process alone trains the run; a process that is killed lets go of it.
+
+        Raises `RunFolderError` when another process does, `RunStopped` when the folder cannot be written.
+        """
+        lock = FileLock(self.path / LOCK, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise RunFolderError(f"{self.path}: is being trained by another process") from None
+        except OSError as problem:
+            raise RunStopped(f"{self.path / LOCK}: cannot be written: {problem.strerror or problem}") from problem
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def is_held(self) -> bool:
+        """Whether a process trains it right now."""
+        try:
+            with self.held():
+                return False
+        except RunFolderError:
+            return True
+
+    def load_model(self, checkpoint: str = "best") -> tuple[MemoryLanguageModel[Any], MemoryState]:
+        """The trained model in evaluation mode, and the memory that training had then. Raises `RunFolderError`."""
+        import torch
+
+        from cortexzoo.zoo.build import build_model
+        from cortexzoo.zoo.checkpoints import exists, load_weights
+        from cortexzoo.zoo.training.errors import CheckpointError
+        from cortexzoo.zoo.training.state.snapshot import load_memory
+
+        folder = self.path / CHECKPOINTS / checkpoint
+        if not exists(folder):
+            raise RunFolderError(f"{folder}: no such checkpoint: training ended before it was saved")
+        with torch.random.fork_rng(devices=[]):
+            model = build_model(self.spec.variant)
+        try:
+            load_weights(model, folder)
+            return model.eval(), load_memory(model, folder)
+        except CheckpointError as problem:
+            raise RunFolderError(str(problem)) from problem
+
+    def write_spec(self, name: str, spec: NamedSpec) -> None:
+        """Write a spec as a file of the run, whole or not at all. Raises `RunStopped`."""
+        text = dump_yaml(spec)
+        self._write(name, text)
+        if name == SPEC:
+            self._write(PARSED, _parsed(text, spec))
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write one file of the run, whole or not at all. Raises `RunStopped`."""
+        self._write(name, json.dumps(to_json_value(content), indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """One JSON file of the run. Raises `RunFolderError`."""
+        path = self.path / name
+        try:
+            content = from_json_value(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise RunFolderError(f"{path}: not there: the run has not got so far") from None
+        except (OSError, ValueError) as problem:
+            raise RunFolderError(f"{path}: cannot be read as JSON: {problem}") from problem
+        if not isinstance(content, dict):
+            raise RunFolderError(f"{path}: must hold a JSON object")
+        return content
+
+    def discard(self) -> None:
+        """Remove a run that never started, and the folders that were made for it alone."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        _remove_empty(self._made)
+
+    def _parsed_before(self) -> ExperimentSpec | None:
+        """The spec as JSON, which is read fifty times as fast as YAML; None unless it is that of the `spec.yaml`."""
+        try:
+            parsed = json.loads((self.path / PARSED).read_text(encoding="utf-8"))
+            if parsed["sha256"] == hashlib.sha256((self.path / SPEC).read_bytes()).hexdigest():
+                return ExperimentSpec.from_json(parsed["spec"])
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        return None
+
+    def _write(self, name: str, text: str) -> None:
+        try:
+            _write(self.path / name, text)
+        except OSError as problem:
+            raise RunStopped(f"{self.path / name}: cannot be written: {problem.strerror or problem}") from problem
+
+    def _lines(self, name: str) -> list[dict[str, Any]]:
+        try:
+            return list(read_lines(self.path / name))
+        except OSError as problem:
+            raise RunFolderError(f"{self.path / name}: cannot be read: {problem.strerror or problem}") from problem
+        except ValueError as problem:
+            raise RunFolderError(str(problem)) from problem
+
+
+def finished_runs(runs: Path, experiment: ExperimentSpec) -> Iterator[Run]:
+    """Finished runs of exactly this experiment (equal spec hash), newest first; none with injected faults."""
+    return (run for run in _runs_of(runs, experiment) if run.finished)
+
+
+def stopped_runs(runs: Path, experiment: ExperimentSpec) -> Iterator[Run]:
+    """As `finished_runs`, those that training gave up for numeric reasons."""
+    return (run for run in _runs_of(runs, experiment) if "gave_up_at" in run.summary)
+
+
+def unfinished_runs(runs: Path, experiment: ExperimentSpec) -> Iterator[Run]:
+    """As `finished_runs`, those that were killed, interrupted or stopped by the machine: they can go on."""
+    return (run for run in _runs_of(runs, experiment, MANIFEST) if not _has_ended(run))
+
+
+def _has_ended(run: Run) -> bool:
+    return run.finished or ((run.path / SUMMARY).is_file() and "gave_up_at" in run.summary)
+
+
+def _runs_of(runs: Path, experiment: ExperimentSpec, with_file: str = SUMMARY) -> Iterator[Run]:
+    for file in sorted((runs / experiment.name).glob(f"*/{with_file}"), reverse=True):
+        run = Run(file.parent)
+        if not (run.path / MANIFEST).is_file() or run.manifest.get("tampered_with"):
+            continue
+        if run.manifest.get("spec_hash") == experiment.hash():
+            yield run
+
+
+def _parsed(text: str, spec: NamedSpec) -> str:
+    """What `spec.yaml` says, with the sum of its text: whoever edits the one makes the other count no more."""
+    return json.dumps({"sha256": hashlib.sha256(text.encode()).hexdigest(), "spec": spec.canonical_json()}) + "\n"
+
+
+def _new_folder(parent: Path) -> Path:
+    for _ in range(ID_ATTEMPTS):
+        now = datetime.now(UTC)
+        folder = parent / f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03d}-{secrets.token_hex(2)}"
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            continue
+    raise FileExistsError(f"{parent}: no free run name in {ID_ATTEMPTS} attempts")
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _write(path: Path, text: str) -> None:
+    """Through a temporary file beside it: after a crash there is the old content or the new, never a half."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

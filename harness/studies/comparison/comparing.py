@@ -1,0 +1,42 @@
+"""From names to a comparison: who takes part, is it fair, what is missing, what came out."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from cortexzoo.harness.runs.run_folder import Run
+from cortexzoo.harness.studies.comparison.contenders import Entrant
+from cortexzoo.harness.studies.comparison.fairness import differences, require_equal, text_differences
+from cortexzoo.harness.studies.comparison.reading import read
+from cortexzoo.harness.studies.comparison.result import Comparison, Side
+
+FOLDER = "comparisons"
+
+
+def compared(
+    entrants: Sequence[Entrant], runs: Sequence[Sequence[Run]], *, command: Sequence[str], allow_different: bool
+) -> Comparison:
+    """Read the runs of each entrant. Raises `Incomparable`, `RunFolderError` for a folder that is half written."""
+    records = [[read(run) for run in side] for side in runs]
+    labels = [entrant.label for entrant in entrants]
+    unequal = [*differences(entrants), *text_differences(records, labels)]
+    require_equal(unequal, allow_different)
+    sides = [Side(e.label, e, tuple(found)) for e, found in zip(entrants, records, strict=True)]
+    return Comparison(tuple(sides), tuple(unequal), tuple(command))
+
+
+def folder_of(comparison: Comparison, runs: Path) -> Path:
+    """Where its report belongs: the same comparison always has the same folder."""
+    names = "-vs-".join(re.sub(r"[^a-z0-9.-]+", "-", side.label.lower()) for side in comparison.sides)
+    content = " ".join(str(record.spec_hash) for record in comparison.records)
+    return runs / FOLDER / f"{names[:100]}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+
+
+def telling_apart(entrants: Sequence[Entrant]) -> tuple[str, ...]:
+    """The run parameters by which Aim tells the sides apart."""
+    variants = [entrant.experiment.variant.name for entrant in entrants]
+    if len(set(variants)) == len(variants):
+        return ("variant",)
+    with_recipes = {(entrant.experiment.variant.name, entrant.experiment.recipe.name) for entrant in entrants}
+    return ("variant", "recipe") if len(with_recipes) == len(entrants) else ("spec_hash",)

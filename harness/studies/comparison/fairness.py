@@ -1,0 +1,78 @@
+"""What must be equal before losses may be compared: the text, its order, how much of it is seen, what is held out."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cortexzoo.harness.studies.comparison.contenders import Entrant, Incomparable
+from cortexzoo.harness.studies.comparison.differences import ABSENT, flattened
+from cortexzoo.harness.studies.comparison.reading import Record
+from cortexzoo.specs import ExperimentSpec
+from cortexzoo.specs.base import without_documentation
+from cortexzoo.specs.objective import ObjectiveSpec, Recall
+
+ALLOW = "--allow-different"
+DATA_SHOWN = 3
+"""Of values that differ between data; how many more there are is said."""
+
+FACTS: dict[str, Callable[[ExperimentSpec], Any]] = {
+    "steps": lambda e: e.recipe.steps,
+    "sequences a step": lambda e: f"{e.recipe.accumulation} × {e.recipe.batch_size}",
+    "sequence length": lambda e: e.recipe.sequence_length,
+    "held-out sequences": lambda e: e.recipe.monitor.validation_sequences or "all",
+    "stages": lambda e: _stages(e.recipe.objective),
+}
+"""By the word for it: what decides which text a run sees, in which order, and on which it is measured."""
+
+
+def differences(entrants: Sequence[Entrant]) -> list[str]:
+    """What is not equal, one phrase each, as in `steps differ (500 for a, 300 for b)`."""
+    found = _data_differences(entrants)
+    found += [
+        _phrase(name, {entrant.label: fact(entrant.experiment) for entrant in entrants})
+        for name, fact in FACTS.items()
+        if len({str(fact(entrant.experiment)) for entrant in entrants}) > 1
+    ]
+    if len({entrant.seeds for entrant in entrants}) > 1:
+        seeds = {entrant.label: ", ".join(map(str, entrant.seeds)) for entrant in entrants}
+        found.append(_phrase("seeds", seeds) + ", so the data come in another order")
+    return found
+
+
+def text_differences(records: Sequence[Sequence[Record]], labels: Sequence[str]) -> list[str]:
+    """As `differences`, for the text that runs were really trained on: a file may have changed since."""
+    sums = {
+        label: ", ".join(sorted({str(record.manifest.get("data_sha256"))[:12] for record in side}))
+        for label, side in zip(labels, records, strict=True)
+    }
+    return [_phrase("texts", sums)] if len(set(sums.values())) > 1 else []
+
+
+def require_equal(found: Sequence[str], allowed: bool) -> None:
+    """Raises `Incomparable` unless nothing differs or the user allows it."""
+    if found and not allowed:
+        raise Incomparable(f"not compared: {'; '.join(found)} ({ALLOW} compares all the same)")
+
+
+def _stages(objective: ObjectiveSpec) -> str:
+    """A curriculum decides the gaps of the documents, how many a step has, and the gaps that are held out."""
+    if not isinstance(objective, Recall):
+        return "none"
+    return ", then ".join(f"gaps {list(stage.gaps)} in {stage.tokens_per_step} tokens" for stage in objective.stages)
+
+
+def _data_differences(entrants: Sequence[Entrant]) -> list[str]:
+    """Of data of one family the values that differ, by path; of several families their names."""
+    data = {entrant.label: entrant.experiment.data for entrant in entrants}
+    if len({spec.family for spec in data.values()}) > 1:
+        return [_phrase("data", {label: spec.name for label, spec in data.items()})]
+    flat = {label: flattened(without_documentation(spec.model_dump(mode="json"))) for label, spec in data.items()}
+    paths = dict.fromkeys(path for values in flat.values() for path in values if path != "name")
+    sides = {path: {label: values.get(path, ABSENT) for label, values in flat.items()} for path in paths}
+    found = [_phrase(f"data.{path}", side) for path, side in sides.items() if len(set(map(str, side.values()))) > 1]
+    more = len(found) - DATA_SHOWN
+    return found if more <= 0 else [*found[:DATA_SHOWN], f"{more} more values of the data differ"]
+
+
+def _phrase(name: str, values: dict[str, Any]) -> str:
+    verb = "differs" if name == "sequence length" or "." in name else "differ"
+    return f"{name} {verb} ({', '.join(f'{value} for {label}' for label, value in values.items())})"

@@ -1,0 +1,66 @@
+"""Making what a comparison lacks: runs that were never trained, verdicts that were never given."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from cortexzoo.harness.parallel.train_missing import train_missing
+from cortexzoo.harness.parallel.workers import in_processes
+from cortexzoo.harness.runs.run_folder import VERDICT, Run, finished_runs, stopped_runs
+from cortexzoo.harness.studies.comparison.contenders import Entrant
+from cortexzoo.specs import ExperimentSpec
+
+Done = Callable[[str], None]
+"""Hears in a few words of each thing that was missing and now is done."""
+
+
+def missing(entrants: Sequence[Entrant], runs: Path) -> list[ExperimentSpec]:
+    """The experiments for which no run has ended yet."""
+    return not_ended([e for entrant in entrants if not entrant.runs for e in entrant.experiments], runs)
+
+
+def not_ended(experiments: Sequence[ExperimentSpec], runs: Path) -> list[ExperimentSpec]:
+    """Those of which no run has ended yet, equal ones once."""
+    wanted = {experiment.hash(): experiment for experiment in experiments}
+    return [experiment for experiment in wanted.values() if next(_ended(runs, experiment), None) is None]
+
+
+def trained_runs(entrants: Sequence[Entrant], runs: Path, jobs: int, done: Done) -> list[list[Run]]:
+    """The run of each experiment of each entrant; those that never ended are trained, in a fresh process each.
+
+    A run that gave up for numeric reasons is a result like every other. Raises what training raises before it begins.
+    """
+    wanted = [e for entrant in entrants if not entrant.runs for e in entrant.experiments]
+    left = {experiment.hash() for experiment in not_ended(wanted, runs)}
+    found: dict[str, Run] = {}
+    for experiment, run in train_missing(wanted, runs, jobs=jobs, accept_stopped=True, fresh_processes=True):
+        found[experiment.hash()] = run
+        if experiment.hash() in left:
+            done(f"{experiment.name}, seed {experiment.seed}")
+    return [list(entrant.runs) or [found[e.hash()] for e in entrant.experiments] for entrant in entrants]
+
+
+def unchecked(runs: Sequence[Run]) -> list[Run]:
+    """Those without a verdict that have a model to judge."""
+    return [run for run in runs if run.finished and not (run.path / VERDICT).is_file()]
+
+
+def check_missing(runs: Sequence[Run], jobs: int, done: Done) -> None:
+    """Hold each unchecked run to its suite. Raises what `check_run` raises."""
+    for _, name in in_processes([(run, partial(_check, run.path)) for run in unchecked(runs)], jobs):
+        done(f"checked {name}")
+
+
+def _check(path: Path) -> str:
+    import logging
+
+    from cortexzoo.harness.runs.train import check_run
+
+    run = Run.open(path)
+    check_run(run, warn=logging.getLogger(__name__).warning)
+    return f"{run.spec.name}, seed {run.spec.seed}"
+
+
+def _ended(runs: Path, experiment: ExperimentSpec) -> Iterator[Run]:
+    yield from finished_runs(runs, experiment)
+    yield from stopped_runs(runs, experiment)

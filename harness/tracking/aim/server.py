@@ -1,0 +1,88 @@
+"""Aim's own pages for one repository, on this machine only, for as long as they are wanted."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from cortexzoo.harness.tracking.aim.sink import AimError
+
+HOST = "127.0.0.1"
+PORT = 43800
+PATIENCE = 60.0
+"""Seconds until the server must answer: it upgrades its data base first."""
+GRACE = 5.0
+"""Seconds that it has for ending by itself."""
+START = "from aim.cli.cli import cli_entry_point; cli_entry_point()"
+
+
+def require_free(port: int) -> None:
+    """Raises `AimError` when another program listens there."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, port))
+        except OSError as problem:
+            why = f"cannot be used: {problem.strerror or problem}"
+            raise AimError(f"--port {port}: {why}; choose another, or close what listens there") from None
+
+
+@contextmanager
+def serving(runs: Path, port: int) -> Iterator[str]:
+    """Run Aim's server for the repository in `runs` and give its address; stopped, workers and all, when left.
+
+    It listens on loopback only, since it has no login. Raises `AimError` when it does not come up.
+    """
+    require_free(port)
+    options = ["up", "-y", "-w", "1", "-h", HOST, "-p", str(port), "--repo", str(runs)]
+    server = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", START, *options],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        # Its workers outlive it, so a group of its own is stopped as a whole; Ctrl-C must not reach it before us.
+        start_new_session=True,
+    )
+    try:
+        _wait(server, port)
+        yield f"http://{HOST}:{port}"
+    finally:
+        _stop(server)
+
+
+def command(runs: Path, port: int) -> str:
+    """What starts the same server by hand."""
+    return f"aim up -y -w 1 -h {HOST} -p {port} --repo {runs}"
+
+
+def _wait(server: subprocess.Popen[bytes], port: int) -> None:
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if server.poll() is not None:
+            raise AimError(f"Aim's server ended with {server.returncode} before it answered")
+        with suppress(OSError), socket.create_connection((HOST, port), timeout=1):
+            return
+        time.sleep(0.2)
+    raise AimError(f"Aim's server did not answer on {HOST}:{port} within {PATIENCE:g} s")
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    """Ask the whole group to end, and make whoever is left after a while."""
+    with suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGTERM)
+    end = time.monotonic() + GRACE
+    while time.monotonic() < end:
+        server.poll()
+        try:
+            os.killpg(server.pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    with suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGKILL)
+    server.wait()

@@ -1,0 +1,255 @@
+"""The Aim sink: curves beside the truth. The only file that imports aim."""
+
+import logging
+import random
+import time
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from filelock import FileLock, Timeout
+
+from cortexzoo.harness.tracking.windows import Windows
+
+REPOSITORY = ".aim"
+_LOCK = ".aim.lock"
+PATIENCE = 60.0
+"""Seconds that another process may keep the repository for itself."""
+_RETRIES = 20
+_STAMP = "records"
+_SOURCE_METRICS = ("memory/gate_share",)
+"""Metrics whose last part names a memory source: they become one Aim metric with a `source` context."""
+
+T = TypeVar("T")
+
+
+class AimError(Exception):
+    """A repository that cannot be used. The message is one line."""
+
+
+class NotIndexed(Exception):
+    """The index was busy: the run is stored, but queries do not see it yet."""
+
+
+class AimSink:
+    """One Aim run in the repository `RUNS/.aim`. Opening or writing it may raise anything: wrap it in a recorder.
+
+    `run_hash` reopens an earlier run instead of starting one.
+    """
+
+    name = "Aim"
+
+    def __init__(
+        self,
+        runs: Path,
+        *,
+        experiment: str,
+        parameters: Mapping[str, object] | None = None,
+        tags: tuple[str, ...] = (),
+        title: str = "",
+        run_hash: str | None = None,
+    ) -> None:
+        aim = import_aim()
+        self._runs = runs
+        self._repository = open_repository(aim, runs)
+        # The defaults of these three start a thread, patch sys.stdout.write and store environment variables.
+        self._run: Any = aim.Run(
+            run_hash,
+            repo=self._repository,
+            experiment=experiment,
+            system_tracking_interval=None,
+            capture_terminal_logs=False,
+            log_system_params=False,
+        )
+        self.run_hash: str = self._run.hash
+        self._closed = False
+        self._windows = Windows()
+        if title:
+            self._run.name = title
+        for name, value in (parameters or {}).items():
+            self._run[name] = _storable(value)
+        for tag in tags:
+            self._run.add_tag(tag)
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        if self._closed:
+            raise RuntimeError("metrics after close")
+        by_source: defaultdict[str | None, dict[str, float]] = defaultdict(dict)
+        for name, value in values.items():
+            metric, source = _split_source(name)
+            by_source[source][metric] = float(value)
+        for source, numbers in by_source.items():
+            self._run.track(numbers, step=step, context={} if source is None else {"source": source})
+        for name, samples in self._windows.add(step, values):
+            metric, source = _split_source(name)
+            context = {} if source is None else {"source": source}
+            spread = import_aim().Distribution(samples=samples)
+            self._run.track(spread, name=f"{metric}/spread", step=step, context=context)
+
+    def event(self, step: int, kind: str, detail: Mapping[str, object]) -> None:
+        """A text at its step; checkpoints and single documents are left out, they are the folder's business."""
+        if kind not in ("checkpoint", "sample"):
+            told = ", ".join(f"{key}: {value}" for key, value in detail.items())
+            self._run.track(import_aim().Text(f"{kind} · {told}" if told else kind), name="events", step=step)
+
+    def outcome(self, summary: Mapping[str, object], *, report: str = "", picture: Path | None = None) -> None:
+        """How the run ended: `summary.json` as parameters, its verdict as tag, the verdict in words, the curves."""
+        aim = import_aim()
+        self._run["summary"] = _storable(summary)
+        if report:
+            self._run.track(aim.Text(report), name="verdict", step=0)
+        if picture is not None and picture.is_file():
+            self._run.track(aim.Image(str(picture)), name="curves", step=0)
+        verdict = f"verdict:{summary.get('verdict', 'none')}"
+        for tag in self._run.tags:
+            if tag.startswith("verdict:") and tag != verdict:
+                self._run.remove_tag(tag)
+        if verdict not in self._run.tags:
+            self._run.add_tag(verdict)
+
+    def stamp(self, fingerprint: str) -> None:
+        """Note which records this run was made from: `stamp_of` tells later whether they are still the same."""
+        self._run[_STAMP] = fingerprint
+
+    def close(self) -> None:
+        """Close the run and index it: until then Aim's queries do not see it."""
+        if self._closed:
+            return
+        self._closed = True
+        self._run.close()
+        _index(self._repository, self._runs, self.run_hash)
+
+
+def stamp_of(runs: Path, run_hash: str) -> str | None:
+    """What `stamp` noted about a run; None: it is not in the repository, or bears no stamp."""
+    aim = import_aim()
+    if run_hash not in open_repository(aim, runs).list_all_runs():
+        return None
+    stamp = aim.Run(run_hash, repo=open_repository(aim, runs), read_only=True).get(_STAMP)
+    return None if stamp is None else str(stamp)
+
+
+def remove_run(runs: Path, run_hash: str) -> None:
+    """Take a run out of the repository, if it is there. Raises `AimError` when it stays."""
+    repository = open_repository(import_aim(), runs)
+    if run_hash not in repository.list_all_runs():
+        return
+    locks = repository._lock_manager
+    with _alone(runs):
+        locks.release_locks(run_hash, force=False)  # only a lock whose process is gone
+        if locks.get_run_lock_info(run_hash).locked or not repository.delete_run(run_hash):
+            raise AimError(f"{runs / REPOSITORY}: run {run_hash} is being written by another process: try again later")
+
+
+def read_series(runs: Path, metric: str, *, run_hash: str) -> dict[str | None, tuple[list[int], list[float]]]:
+    """Steps and values of one metric of an indexed run, by its `source` context (None: without one)."""
+    aim = import_aim()
+    from aim.sdk.types import QueryReportMode
+
+    query = f'metric.name == "{metric}" and run.hash == "{run_hash}"'
+    found = open_repository(aim, runs).query_metrics(query, report_mode=QueryReportMode.DISABLED)
+    series: dict[str | None, tuple[list[int], list[float]]] = {}
+    for collection in found.iter_runs():
+        for sequence in collection:
+            steps, (values,) = sequence.data.view(["val"]).numpy()
+            series[sequence.context.to_dict().get("source")] = (steps.tolist(), values.tolist())
+    return series
+
+
+def import_aim() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import aim
+        import aim.sdk.index_manager
+    logging.getLogger("aim").setLevel(logging.ERROR)
+    return aim
+
+
+def open_repository(aim: Any, runs: Path) -> Any:
+    """Creates it if need be. Processes that create one at once, or open one that is being indexed, would die.
+
+    Raises `AimError` for a repository of another version: opening it would write into it.
+    """
+    _require_version(runs / REPOSITORY)
+
+    def attempt() -> Any:
+        with _alone(runs), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return aim.sdk.repo.Repo.from_path(str(runs), init=True)
+
+    return _retried(attempt)
+
+
+@contextmanager
+def _alone(runs: Path) -> Iterator[None]:
+    """No other process of ours changes the repository meanwhile. Raises `AimError` when one does for too long."""
+    try:
+        with FileLock(runs / _LOCK, timeout=PATIENCE):
+            yield
+    except Timeout:
+        locked = f"{runs / REPOSITORY}: is locked by another process for more than {PATIENCE:g} s: try again later"
+        raise AimError(locked) from None
+
+
+def _require_version(repository: Path) -> None:
+    from aim.sdk.data_version import DATA_VERSION
+
+    file = repository / "VERSION"
+    if not file.is_file():
+        return
+    written = file.read_text(encoding="utf-8", errors="replace").strip()
+    ours = ".".join(str(part) for part in DATA_VERSION)
+    if written.split(".")[0] != str(DATA_VERSION[0]) or not written.replace(".", "").isdigit():
+        raise AimError(
+            f"{repository}: was written by another version of Aim (its data are {written!r}, {ours} is needed): "
+            "move it away; `cortexzoo aim-sync` makes it anew from the runs"
+        )
+
+
+def _index(repository: Any, runs: Path, run_hash: str) -> None:
+    from aim.sdk.index_manager import RepoIndexManager
+
+    manager = RepoIndexManager.get_index_manager(repository)
+
+    def attempt() -> None:
+        manager._corrupted_runs.discard(run_hash)
+        with _alone(runs):
+            manager.index(run_hash)
+        if run_hash in manager._corrupted_runs:
+            raise NotIndexed(f"run {run_hash} could not be indexed")
+
+    _retried(attempt)
+
+
+def _retried(action: Callable[[], T]) -> T:
+    """Aim's index is locked exclusively and refuses at once while another process, its server too, holds it."""
+    from aim.sdk import index_manager
+
+    busy = (NotIndexed, index_manager.aimrocks.errors.RocksIOError)  # type: ignore[attr-defined]
+    for _ in range(_RETRIES):
+        try:
+            return action()
+        except busy:
+            time.sleep(random.SystemRandom().uniform(0.05, 0.5))
+    return action()
+
+
+def _split_source(name: str) -> tuple[str, str | None]:
+    metric, _, source = name.rpartition("/")
+    return (metric, source) if metric in _SOURCE_METRICS else (name, None)
+
+
+def _storable(value: object) -> object:
+    """What Aim can store: it raises on None, sets and numpy scalars."""
+    if isinstance(value, Mapping):
+        return {str(key): _storable(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_storable(entry) for entry in value]
+    if value is None:
+        return "none"
+    if isinstance(value, bool | int | float | str):
+        return value
+    return str(value)

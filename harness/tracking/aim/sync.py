@@ -1,0 +1,113 @@
+"""Making Aim anew from the run folders: what they hold is the truth, the repository can be thrown away at any time."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from cortexzoo.harness.runs.run_folder import CURVES, MANIFEST, SPEC, SUMMARY, VERDICT, Run, RunFolderError
+from cortexzoo.harness.tracking.aim.sink import REPOSITORY, AimError, AimSink, remove_run, stamp_of
+from cortexzoo.harness.tracking.base import RunStopped, in_one_line
+from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS
+from cortexzoo.specs import ExperimentSpec
+
+Synced = Literal["written", "up to date"]
+RECORDS = (METRICS, EVENTS, SUMMARY, VERDICT)
+NO_METRICS = ("step", "time")
+WRITTEN_AS = b"with its spec"
+"""What Aim is told of a run; changing this makes `sync` write every run anew."""
+
+
+def all_runs(runs: Path) -> list[Run]:
+    """Every run folder below the folder of all runs, by experiment and time."""
+    return [Run(spec.parent) for spec in sorted(runs.glob(f"*/*/{SPEC}"))]
+
+
+def open_sink(run: Run, experiment: ExperimentSpec, run_hash: str | None) -> AimSink:
+    """The Aim run of a run folder, begun anew unless `run_hash` names one. May raise anything that Aim raises."""
+    return AimSink(
+        run.path.parent.parent,
+        run_hash=run_hash,
+        experiment=experiment.name,
+        title=f"{experiment.name} · {run.path.name}",
+        parameters={
+            "variant": experiment.variant.name,
+            "recipe": experiment.recipe.name,
+            "seed": experiment.seed,
+            "spec_hash": experiment.hash(),
+            "folder": run.path.name,
+            "hparams": experiment.model_dump(mode="json"),
+            "spec": experiment.canonical_json(),
+        },
+        tags=(f"variant:{experiment.variant.name}",),
+    )
+
+
+def sync(run: Run) -> Synced:
+    """Write a run into Aim from its records, replacing what Aim has of it; nothing when Aim has exactly that.
+
+    Raises `RunFolderError` when the folder is incomplete or being trained, `AimError` when Aim cannot take it.
+    """
+    with run.held():
+        manifest, fingerprint = run.manifest, _fingerprint(run)
+        known = manifest.get("aim_run")
+        with _told(run):
+            if known is not None and stamp_of(run.path.parent.parent, known) == fingerprint:
+                return "up to date"
+            if known is not None:
+                remove_run(run.path.parent.parent, known)
+        experiment, metrics, events = run.spec, run.metrics(), run.events()
+        report = run.certificate.in_words() if (run.path / VERDICT).is_file() else ""
+        summary = run.summary if (run.path / SUMMARY).is_file() else {"status": "unfinished"}
+        with _told(run):
+            sink = open_sink(run, experiment, None)
+            run.write_json(MANIFEST, {**manifest, "aim_run": sink.run_hash})
+            _write(sink, metrics, events)
+            sink.outcome(summary, report=report, picture=run.path / CURVES)
+            sink.stamp(fingerprint)
+            sink.close()
+    return "written"
+
+
+@contextmanager
+def _told(run: Run) -> Iterator[None]:
+    """Whatever Aim raises becomes an `AimError` of one line that names the repository."""
+    try:
+        yield
+    except (AimError, RunStopped):
+        raise
+    except Exception as problem:
+        repository = run.path.parent.parent / REPOSITORY
+        raise AimError(f"{repository}: Aim cannot take the run: {in_one_line(problem)}") from problem
+
+
+def _write(sink: AimSink, metrics: list[dict[str, Any]], events: list[dict[str, Any]]) -> None:
+    for line in metrics:
+        sink.metrics(int(line["step"]), _numbers(line))
+    for line in events:
+        sink.event(int(line["step"]), str(line["kind"]), line["detail"])
+
+
+def _numbers(line: Mapping[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in line.items() if name not in NO_METRICS}
+
+
+def _fingerprint(run: Run) -> str:
+    """A sum over everything that Aim is told of a run."""
+    total = hashlib.sha256(WRITTEN_AS)
+    for name in RECORDS:
+        file = run.path / name
+        total.update(f"{name} {file.stat().st_size if file.is_file() else 'absent'} ".encode())
+        if file.is_file():
+            total.update(file.read_bytes())
+    return total.hexdigest()
+
+
+def sync_all(runs: list[Run]) -> Iterator[tuple[Run, Synced | str]]:
+    """Each run with what became of it; why, for one that cannot be synced as it stands. Raises `AimError`."""
+    for run in runs:
+        try:
+            yield run, sync(run)
+        except RunFolderError as problem:
+            yield run, f"left out: {problem}"

@@ -1,0 +1,70 @@
+"""The text of a new spec file that extends a shipped one, for a user to fill in."""
+
+import os
+import re
+from pathlib import Path
+
+from cortexzoo.specs.base import NAME_PATTERN, SpecError
+from cortexzoo.specs.experiment import ExperimentSpec
+from cortexzoo.specs.kinds import PARTS, Kind
+from cortexzoo.specs.loading.dumping import mapping_text, spec_mapping
+from cortexzoo.specs.loading.load import LoadedSpec, load_with_origins
+from cortexzoo.specs.loading.schema_export import SCHEMAS
+from cortexzoo.specs.loading.shipped import ENDINGS, is_path, shipped_names
+
+_HEAD = """\
+# yaml-language-server: $schema={schema}
+# Everything not said here is as in the shipped {kind} `{parent}`: cortexzoo show {parent} --kind {kind}
+# To change a value, take the `# ` away before it, and before the lines of the mappings that hold it.
+{hint}kind: {kind}
+name: {name}
+extends: {parent}
+description: ""
+
+"""
+_EXPERIMENT_HINT = """\
+# A part is a shipped name, a path ending in .yaml, or a mapping: recipe: {{extends: {recipe}, steps: 100}}
+"""
+_HEAD_KEYS = ("kind", "name", "description", "provenance")
+
+
+def starter_text(file: Path, parent: str, kind: Kind | None) -> str:
+    """A spec file named after `file` that extends the shipped spec `parent`, its values given as comments.
+
+    Raises `SpecError` for a file name that is no name of a spec, and for an unknown parent.
+    """
+    if is_path(parent):
+        raise SpecError([f"--from {parent}: the name of a shipped spec is needed, see `cortexzoo list`"])
+    if file.suffix not in ENDINGS:
+        raise SpecError([f"{file}: a spec file ends in .yaml, as in {file.with_suffix('.yaml')}"])
+    if not re.fullmatch(NAME_PATTERN, file.stem):
+        better = re.sub(r"[^a-z0-9.-]+", "-", file.stem.lower()).strip("-.") or "my-spec"
+        wanted = "must be lower-case letters, digits, '-' and '.'"
+        raise SpecError([f"{file}: the name {file.stem!r} {wanted}; {better}{file.suffix} would do"])
+    loaded = load_with_origins(parent, kind)
+    head = _HEAD.format(
+        schema=_schema_path(loaded.kind, file),
+        kind=loaded.kind,
+        parent=parent,
+        name=file.stem,
+        hint=_EXPERIMENT_HINT.format(recipe=loaded.spec.recipe.name) if isinstance(loaded.spec, ExperimentSpec) else "",
+    )
+    return head + "".join(f"# {line}\n" for line in _values(loaded).splitlines())
+
+
+def _values(loaded: LoadedSpec) -> str:
+    mapping = spec_mapping(loaded.spec, with_comments=True)
+    for key in _HEAD_KEYS:
+        mapping.pop(key, None)
+    for part in PARTS if loaded.kind == "experiment" else ():
+        name = mapping[part]["name"]
+        if name in shipped_names(part):
+            mapping[part] = name
+    return mapping_text(mapping)
+
+
+def _schema_path(kind: Kind, file: Path) -> str:
+    """Relative inside this project, where it stays true on every machine; absolute elsewhere."""
+    schema = SCHEMAS / f"{kind}.json"
+    folder = file.parent.absolute()
+    return Path(os.path.relpath(schema, folder)).as_posix() if folder.is_relative_to(SCHEMAS.parent) else str(schema)

@@ -1,0 +1,5 @@
+"""`python -m cortexzoo`: the command line."""
+
+from cortexzoo.harness.cli import main
+
+main()

@@ -1,0 +1,194 @@
+"""A user's module is judged as it stands: in a process of its own, with one clear line for each mistake."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from cortexzoo.harness.checking.modules.errors import ModuleError
+from cortexzoo.harness.checking.modules.loading import Reference
+from cortexzoo.harness.checking.modules.supervision import Found, Request, check_module
+from cortexzoo.harness.checking.modules.worker import Report, work
+from cortexzoo.harness.checking.schema import certificate_schema, schema_text
+from cortexzoo.harness.cli import main
+from cortexzoo.specs import SuiteSpec
+from cortexzoo.specs.suite import Check, PropertyName
+
+SUBJECTS = Path(__file__).parents[2] / "subjects"
+ILL = SUBJECTS / "ill_behaved.py"
+NAIVE = SUBJECTS / "naive_gated_attention.py"
+
+
+def suite(*names: PropertyName) -> SuiteSpec:
+    return SuiteSpec(name="some", properties={name: Check() for name in names})
+
+
+def checked(path: Path, name: str, *properties: PropertyName, seconds: float = 10) -> Found:
+    reference = Reference.parse(f"{path}:{name}")
+    return check_module(Request(reference, suite(*properties), seconds=seconds, examples=20))
+
+
+def test_the_naive_gated_attention_is_reported_with_its_smallest_length() -> None:
+    """Padded to whole chunks it fails from one token on; without padding log 2 a token overflows float32 at 129."""
+    for factory, length in (("make_model", 1), ("make_without_padding", 129)):
+        found = checked(NAIVE, factory, "finite_gradients", seconds=40).judgements["finite_gradients"]
+        assert found.verdict == "fail"
+        assert found.case["length"] == length
+        assert "NaN" in found.reason and f"at length {length}" in found.reason
+
+
+def test_a_healthy_module_passes_everything_that_it_offers() -> None:
+    names: tuple[PropertyName, ...] = (
+        "finite_gradients", "causality", "batch_isolation", "repeatability", "determinism", "any_shape_works",
+        "every_parameter_learns", "own_token_counts", "save_and_load", "linear_time", "linear_memory",
+    )  # fmt: skip
+    found = checked(ILL, "Linear", *names, "chunk_invariance", "padding_changes_nothing", "gate_balance")
+    assert found.inputs == {"kind": "vectors", "size": 8}
+    assert {name: found.judgements[name].reason for name in names if found.judgements[name].verdict != "pass"} == {}
+    unoffered = [found.judgements[name] for name in ("chunk_invariance", "padding_changes_nothing", "gate_balance")]
+    assert all(j.verdict == j.expected == "skipped" and "offer" in j.reason for j in unoffered)
+
+
+@pytest.mark.parametrize(
+    ("factory", "said"), [("Exiting", "exit code 7"), ("Crashing", "SIGSEGV"), ("Hanging", "did not end within 3 s")]
+)
+def test_what_dies_or_hangs_costs_one_row_and_is_named_with_its_case(factory: str, said: str) -> None:
+    found = checked(ILL, factory, "repeatability", "batch_isolation", "save_and_load")
+    verdicts = {name: judgement.verdict for name, judgement in found.judgements.items()}
+    assert verdicts == {"repeatability": "pass", "batch_isolation": "error", "save_and_load": "pass"}
+    died = found.judgements["batch_isolation"]
+    assert said in died.reason and died.case["rows"] == 6
+
+
+def test_a_factory_that_kills_the_process_is_an_error_in_every_row() -> None:
+    found = checked(ILL, "exits_at_once", "causality", "repeatability")
+    assert [judgement.verdict for judgement in found.judgements.values()] == ["error", "error"]
+    assert all("exit code 5" in judgement.reason for judgement in found.judgements.values())
+
+
+def test_an_exception_is_an_error_at_the_smallest_length_that_raises() -> None:
+    found = checked(ILL, "Raising", "finite_gradients").judgements["finite_gradients"]
+    assert (found.verdict, found.case["length"]) == ("error", 41)
+    assert "ValueError: at most 40, got 41 (ill_behaved.py:" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("factory", "said"),
+    [
+        ("raises", "the factory raised RuntimeError: weights are gone (ill_behaved.py:"),
+        ("returns_a_number", "must return a torch.nn.Module, got int"),
+        ("needs_arguments", "must need no arguments, got width, depth without default"),
+        ("Wordy", "the output must be a floating point tensor, or a tuple or object that begins with one, got str"),
+        ("Pooling", "must give one output for each token, [2, 3, …], got [2, 8]"),
+        ("Lineal", "has nothing named Lineal: did you mean Linear?"),
+        ("NOT_A_FUNCTION", "must be a function that returns a module, got int"),
+    ],
+)
+def test_what_cannot_be_tested_is_refused_in_one_line(factory: str, said: str, tmp_path: Path) -> None:
+    """In this process: what the child would report is what counts, and it takes a while to start one."""
+    request = Request(Reference.parse(f"{ILL}:{factory}"), suite("repeatability"))
+    work(request.as_json(["repeatability"], 5.0), Report(tmp_path / "report.jsonl"))
+    (event,) = [json.loads(line) for line in (tmp_path / "report.jsonl").read_text().splitlines()]
+    assert event["event"] == "refused"
+    assert said in event["content"] and "\n" not in event["content"]
+
+
+def test_a_refusal_of_the_child_reaches_the_caller() -> None:
+    with pytest.raises(ModuleError, match="weights are gone"):
+        checked(ILL, "raises", "repeatability")
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runs = tmp_path_factory.mktemp("runs")
+    small = runs / "small.yaml"
+    small.write_text(
+        "kind: suite\nname: small\nproperties:\n  finite_gradients: {}\n  repeatability: {}\n  chunk_invariance: {}\n"
+    )
+    command = ["check", "--module", f"{NAIVE}:make_model", "--suite", str(small), "--budget", "20s"]
+    assert main([*command, "--runs", str(runs)]) == 1
+    return runs / "modules" / "naive_gated_attention.make_model" / "verdict.json"
+
+
+def test_the_certificate_fits_its_schema(certificate: Path) -> None:
+    content = json.loads(certificate.read_text())
+    jsonschema.validate(content, certificate_schema())
+    committed = Path(__file__).parents[4] / "harness" / "schema" / "certificate.json"
+    assert committed.read_text(encoding="utf-8") == schema_text(), "run `cortexzoo schema --write`"
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**content, "format": 1}, certificate_schema())
+
+
+def test_replay_runs_the_falsifying_case_again(certificate: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", str(certificate), "--property", "finite_gradients"]) == 0
+    told = capsys.readouterr().out
+    assert "case: length 1, rows 1, dtype float32" in told
+    then, now = (line.split(maxsplit=1)[1] for line in told.splitlines() if line.startswith(("then", "now")))
+    assert then == now and "fail" in then
+
+
+def test_replay_tells_a_verdict_that_changed(
+    certificate: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = json.loads(certificate.read_text())
+    content["properties"]["repeatability"]["verdict"] = "fail"
+    changed = tmp_path / "verdict.json"
+    changed.write_text(json.dumps(content))
+    assert main(["replay", str(changed), "--property", "repeatability"]) == 1
+    assert "the verdict was fail and is pass" in capsys.readouterr().out
+
+
+def _old(content: dict[str, object]) -> None:
+    del content["format"]
+
+
+def _old_property(content: dict[str, object]) -> None:
+    content["properties"]["finite_gradients"]["version"] = 0  # type: ignore[index]
+
+
+def _other_file(content: dict[str, object]) -> None:
+    content["module_sha256"] = "0"
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "said"),
+    [
+        (_old, "repeatability", "is a certificate of format 1, format 2 is required: check again"),
+        (_old_property, "finite_gradients", "finite_gradients is of version 0, here it has version 1: check again"),
+        (_other_file, "finite_gradients", "(its sha256 differs): check again"),
+        (lambda _: None, "finite_gradient", "has no property finite_gradient: did you mean finite_gradients?"),
+        (lambda _: None, "chunk_invariance", "chunk_invariance was skipped"),
+    ],
+)
+def test_what_cannot_be_replayed_is_told_in_one_line(
+    certificate: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: object, name: str, said: str
+) -> None:
+    content = json.loads(certificate.read_text())
+    change(content)  # type: ignore[operator]
+    changed = tmp_path / "verdict.json"
+    changed.write_text(json.dumps(content))
+    assert main(["replay", str(changed), "--property", name]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "check needs a run folder, an experiment, --module FILE.py:FACTORY or --hf"),
+        (["--module", "model.py"], "must be FILE.py:FACTORY"),
+        (["--module", "none.py:make"], "there is no file none.py"),
+        (["--module", f"{ILL}:Linear", "--budget", "soon"], "--budget: must be a time above 0"),
+        (["--module", f"{ILL}:Linear", "--suite", "transformer"], "asks for a trained model"),
+        (["--module", f"{ILL}:Linear", "--set", "seed=1"], "stands alone: leave --set out"),
+        (["--module", f"{ILL}:Linear", "--vocab-size", "4", "--width", "4"], "give one of them"),
+        (["--module", f"{ILL}:Linear", "--vocab-size", "4"], "took no token ids of shape [2, 3]"),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", *arguments, "--runs", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line

@@ -1,0 +1,80 @@
+"""A causal language model of Hugging Face is checked as any module is, from its files alone."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from cortexzoo.harness.checking.modules.errors import ModuleError
+from cortexzoo.harness.checking.modules.hugging_face import Pretrained, load_pretrained
+from cortexzoo.harness.cli import main
+
+LAYER = {"n_embd": 16, "n_head": 2, "n_layer": 1, "vocab_size": 50}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "tiny-gpt2"
+    folder.mkdir()
+    config = {"model_type": "gpt2", "n_positions": 300, "bos_token_id": 0, "eos_token_id": 0, **LAYER}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.mark.slow
+def test_it_is_checked_certified_and_replayed(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("repeatability", "padding_changes_nothing", "linear_time", "chunk_invariance")
+    suite = tmp_path / "small.yaml"
+    suite.write_text("kind: suite\nname: small\nproperties:\n" + "".join(f"  {name}: {{}}\n" for name in names))
+    command = ["check", "--hf", str(folder), "--suite", str(suite), "--profile", "dev", "--budget", "120s"]
+    assert main([*command, "--runs", str(tmp_path / "runs")]) == 0, capsys.readouterr().out
+    path = tmp_path / "runs" / "modules" / "tiny-gpt2" / "verdict.json"
+    content = json.loads(path.read_text())
+    assert content["takes"] == "token ids below 50" and content["profile"] == "dev"
+    assert {n: j["verdict"] for n, j in content["properties"].items()} == {
+        "repeatability": "pass",
+        "padding_changes_nothing": "pass",
+        "linear_time": "skipped",
+        "chunk_invariance": "skipped",
+    }
+    assert "at most 300 tokens" in content["properties"]["linear_time"]["reason"]
+    assert main(["replay", str(path), "--property", "padding_changes_nothing"]) == 0
+    (folder / "config.json").write_text((folder / "config.json").read_text().replace("50", "51"))
+    assert main(["replay", str(path), "--property", "padding_changes_nothing"]) == 2
+    assert "its sha256 differs" in capsys.readouterr().err
+
+
+def test_saved_weights_are_the_ones_that_are_checked(folder: Path) -> None:
+    reference = Pretrained.parse(str(folder))
+    _, drawn = load_pretrained(reference)
+    with torch.no_grad():
+        drawn.network.lm_head.weight.fill_(0.5)
+    drawn.network.save_pretrained(folder)
+    fresh, read = load_pretrained(Pretrained.parse(str(folder)))
+    assert torch.equal(read.network.lm_head.weight, torch.full((50, 16), 0.5))
+    assert not torch.equal(fresh().network.lm_head.weight, read.network.lm_head.weight)
+
+
+def test_what_is_no_model_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ModuleError, match=r"the folder holds no config\.json, as save_pretrained writes it"):
+        Pretrained.parse(str(tmp_path))
+    with pytest.raises(ModuleError, match=r"nobody/nothing: .* download it first \(hf download nobody/nothing\)"):
+        Pretrained.parse("nobody/nothing")
+    (tmp_path / "config.json").write_text('{"model_type": "vit"}')
+    with pytest.raises(ModuleError, match="no causal language model: ValueError"):
+        load_pretrained(Pretrained.parse(str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--hf", "x", "--module", "y.py:make"], "give one of them"),
+        (["--hf", "x", "--width", "4"], "takes token ids: leave --width out"),
+        (["--hf", "x", "--recipe", "robust"], "--hf x: stands alone: leave --recipe out"),
+    ],
+)
+def test_bad_input_is_one_line(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line

@@ -1,0 +1,34 @@
+"""Trials of training itself meet what the recipe has: also a sleep."""
+
+import pytest
+
+from cortexzoo.harness.checking.properties.trainer import resume_is_exact, short
+from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.runs.train import subject_of
+from cortexzoo.specs import load_experiment
+from cortexzoo.specs.sleep import NoSleep
+from cortexzoo.zoo.training.sleep.policy import Sleep
+from tests.harness.trained import small, train_small
+
+
+@pytest.fixture(scope="module")
+def sleeper(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    changes = "recipe.sleep={kind: noise, length: 8, every: 512}", "recipe.steps=4"
+    return subject_of(train_small(tmp_path_factory.mktemp("runs"), *changes))
+
+
+def test_a_few_steps_have_sleeps_where_the_recipe_has_them() -> None:
+    sleep = short(load_experiment("cortex-v2-hybrid")).recipe.sleep
+    assert sleep.kind == "noise" and sleep.every == 2
+    assert short(small()).recipe.sleep == NoSleep()
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3])
+def test_a_run_that_sleeps_is_resumed_exactly(sleeper: Subject, stop: int) -> None:
+    assert resume_is_exact(sleeper, {"stop": stop, "steps": 6}).observed == 0
+
+
+def test_a_sleep_that_is_not_resumed_is_found(sleeper: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Sleep, "load_state_dict", lambda _sleep, _state: None)
+    found = resume_is_exact(sleeper, {"stop": 3, "steps": 6})
+    assert found.observed > 0 and found.reason.startswith("resumed after step 3: ")

@@ -1,0 +1,153 @@
+"""Committed verdicts stand for the suites as they are, and whatever is another one now is told."""
+
+import json
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cortexzoo.harness.checking.judge import judge_all
+from cortexzoo.harness.checking.verdict import Certificate, Judgement
+from cortexzoo.harness.cli import main, regression_commands
+from cortexzoo.harness.regression import regression
+from cortexzoo.harness.regression.regression import COMMITTED, Checked, Committed, CommittedError, Word, changes
+from cortexzoo.harness.runs.cache import cache, find_trained
+from cortexzoo.harness.runs.train import subject_of
+from cortexzoo.specs import SuiteSpec, load_experiment, shipped_names
+from cortexzoo.specs.suite import PROPERTIES, Check
+from tests.harness.trained import small
+
+SHIPPED = shipped_names("experiment")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_experiment_has_a_certificate_in_step_with_it(name: str) -> None:
+    """After a change to an experiment, a suite or a property: `cortexzoo regression NAME --write`."""
+    committed, experiment = Committed.read(name, COMMITTED), load_experiment(name)
+    properties = experiment.suite.properties
+    expected = {key: Word(check.expect, PROPERTIES[key].version) for key, check in properties.items()}
+    assert dict(committed.words) == expected
+    assert committed.spec_hash == experiment.hash(), f"of another spec: cortexzoo regression {name} --write"
+
+
+def test_no_certificate_is_left_of_an_experiment_that_is_gone() -> None:
+    assert sorted(path.stem for path in COMMITTED.iterdir()) == SHIPPED
+
+
+def judgement(name: str, verdict: str, version: int = 1, observed: float = 0.0) -> Judgement:
+    return Judgement(
+        name, "", verdict, "pass", 0.0, "at_most", "", f"why {name}", observed, version=version  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+THEN = Committed("abc", {"causality": Word("pass", 1), "determinism": Word("fail", 1)})
+
+
+def test_numbers_and_times_are_not_compared() -> None:
+    now = [judgement("causality", "pass", observed=0.5), replace(judgement("determinism", "fail"), seconds=9.0)]
+    assert changes(THEN, Certificate(tuple(now), {})) == []
+
+
+@pytest.mark.parametrize(
+    ("now", "told"),
+    [
+        ([judgement("causality", "fail"), judgement("determinism", "fail")], [("causality", "pass", "fail")]),
+        ([judgement("causality", "pass", 2), judgement("determinism", "fail")], [("causality", "pass", "pass")]),
+        ([judgement("causality", "pass")], [("determinism", "fail", None)]),
+        (
+            [judgement("causality", "pass"), judgement("determinism", "fail"), judgement("gate_balance", "skipped")],
+            [("gate_balance", None, "skipped")],
+        ),
+    ],
+)
+def test_a_change_names_the_property_with_then_and_now(
+    now: list[Judgement], told: list[tuple[str, str | None, str | None]]
+) -> None:
+    found = changes(THEN, Certificate(tuple(now), {}))
+    assert [(c.name, c.then and c.then.verdict, c.now and c.now.verdict) for c in found] == told
+    assert all(change.reason for change in found)
+
+
+def test_a_certificate_is_written_as_it_is_read(tmp_path: Path) -> None:
+    path = THEN.write("some", tmp_path)
+    assert Committed.read("some", tmp_path) == THEN
+    assert json.loads(path.read_text())["experiment"] == "some"
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"properties": {"causality": "pass"}, "spec_hash": "a"}'])
+def test_what_is_no_committed_certificate_is_told(tmp_path: Path, content: str) -> None:
+    (tmp_path / "some.json").write_text(content)
+    with pytest.raises(CommittedError, match="is no committed certificate: `cortexzoo regression some --write`"):
+        Committed.read("some", tmp_path)
+
+
+def test_a_missing_certificate_is_told_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(regression, "COMMITTED", tmp_path)
+    monkeypatch.setenv("CORTEXZOO_CACHE", str(tmp_path / "cache"))
+    assert main(["regression", "transformer"]) == 2
+    assert "transformer: has no committed certificate" in capsys.readouterr().err
+    assert not (tmp_path / "cache").exists()
+
+
+def test_an_unknown_experiment_is_told_with_the_nearest_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["regression", "cortexgpt-stabel"]) == 2
+    said = capsys.readouterr().err.strip()
+    assert said == "regression cortexgpt-stabel: no such shipped experiment: did you mean cortexgpt-stable?"
+
+
+def test_another_spec_is_a_change_also_with_the_same_verdicts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment = small()
+    now = Certificate((judgement("causality", "pass"),), {})
+    monkeypatch.setattr(regression_commands, "load_experiment", lambda _: experiment)
+    monkeypatch.setattr(regression_commands, "_announced", lambda *_: nullcontext())
+    monkeypatch.setattr(regression, "COMMITTED", tmp_path)
+    monkeypatch.setattr(regression, "check_all", lambda *_: iter([Checked(experiment, now)]))
+
+    Committed.of(experiment.hash(), now).write("cortexgpt-stable", tmp_path)
+    assert main(["regression", "cortexgpt-stable"]) == 0
+    said = capsys.readouterr().out
+    assert "1 verdicts as committed" in said and "--write" not in said and said.endswith("nothing changed\n")
+
+    Committed.of("0123456789abcdef", now).write("cortexgpt-stable", tmp_path)
+    assert main(["regression", "cortexgpt-stable"]) == 1
+    said = capsys.readouterr().out
+    assert f"of spec hash 0123456789abcdef, now it is {experiment.hash()}" in said
+    assert "1 verdicts as committed" in said and "cortexzoo regression cortexgpt-stable --write" in said
+    assert said.endswith("1 of 1 experiments changed\n")
+
+
+@pytest.mark.slow
+def test_the_command_commits_and_compares(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = SuiteSpec(name="few", properties={"causality": Check(), "better_than_counting": Check(expect="fail")})
+    experiment = small().model_copy(update={"suite": suite})
+    monkeypatch.setattr(regression_commands, "load_experiment", lambda _: experiment)
+    monkeypatch.setattr(regression, "COMMITTED", tmp_path)
+    monkeypatch.setenv("CORTEXZOO_CACHE", str(tmp_path / "cache"))
+
+    assert main(["regression", "cortexgpt-stable", "--write", "--jobs", "1"]) == 0
+    assert "12 steps to train, about 0.1 minutes" in capsys.readouterr().out
+    assert Committed.read("cortexgpt-stable", tmp_path).words["better_than_counting"] == Word("fail", 1)
+
+    run = find_trained(experiment, cache())
+    assert run is not None
+    again = [Checked(experiment, judge_all(subject_of(run), suite, {}))]
+    monkeypatch.setattr(regression, "check_all", lambda *_: iter(again))
+    assert main(["regression", "cortexgpt-stable"]) == 0
+    said = capsys.readouterr().out
+    assert "cortexgpt-stable: trained already" in said and "2 verdicts as committed" in said
+
+    words = {"causality": Word("fail", 1), "better_than_counting": Word("fail", 1)}
+    Committed("0123456789abcdef", words).write("cortexgpt-stable", tmp_path)
+    assert main(["regression", "cortexgpt-stable"]) == 1
+    said = capsys.readouterr().out
+    assert f"of spec hash 0123456789abcdef, now it is {experiment.hash()}" in said
+    (row,) = [line for line in said.splitlines() if line.startswith("causality")]
+    assert row.split()[1:7] == ["fail", "(version", "1)", "pass", "(version", "1)"]
+    assert "editing" in row

@@ -1,0 +1,58 @@
+"""Aim's pages: a port in use is told, nothing is left running, and the explorer shows curves grouped by variant."""
+
+import socket
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytest.importorskip("aim", reason="Aim is not available for this Python or system")
+
+from cortexzoo.harness.bench.generated_runs import experiment, generated_run
+from cortexzoo.harness.tracking.aim.link import metrics_link
+from cortexzoo.harness.tracking.aim.server import require_free, serving
+from cortexzoo.harness.tracking.aim.sink import AimError
+from cortexzoo.harness.tracking.aim.sync import sync
+from tests.browser import browser_page, installed
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+VARIANTS = ("cortexgpt-original", "cortexgpt-stable")
+
+
+def test_a_port_in_use_is_one_clear_line() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(AimError, match=f"--port {port}: cannot be used: Address already in use; choose another"):
+            require_free(port)
+    require_free(port)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(installed() is None, reason="no Chromium is installed")
+def test_the_explorer_shows_curves_grouped_by_variant(tmp_path: Path) -> None:
+    made = [generated_run(tmp_path, experiment(seed, name), steps=20) for name in VARIANTS for seed in range(2)]
+    for run in made:
+        sync(run)
+    metrics = ("train/loss", "train/gradient_norm")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with serving(tmp_path, port) as address, browser_page() as page:
+        page.open(metrics_link(address, [str(run.manifest["aim_run"]) for run in made], metrics))
+        end = time.monotonic() + 60
+        while page.evaluate("document.querySelectorAll('path.AggrLine').length") < 4 and time.monotonic() < end:
+            page.wait(1)
+        colours = page.evaluate(
+            "Array.from(document.querySelectorAll('path.AggrLine')).map(line => getComputedStyle(line).stroke)"
+        )
+        shown = page.evaluate("document.body.innerText")
+    assert len(colours) == len(VARIANTS) * len(metrics)
+    assert len(set(colours)) == len(VARIANTS)
+    assert all(f'"{name}"' in shown for name in (*VARIANTS, *metrics))
+    left = [
+        process.info for process in psutil.process_iter(["cmdline"]) if str(port) in (process.info["cmdline"] or [])
+    ]
+    assert left == []

@@ -1,0 +1,59 @@
+"""The starter file: loads as it is and with every value taken out of its comments."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from cortexzoo.specs import SpecError, load, shipped_names
+from cortexzoo.specs.base import NamedSpec
+from cortexzoo.specs.kinds import KINDS, Kind
+from cortexzoo.specs.loading.starter import starter_text
+
+
+def apart_from_the_head(spec: NamedSpec) -> NamedSpec:
+    return spec.model_copy(update={"name": "x", "description": "", "provenance": {}})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_says_what_its_parent_says(kind: Kind, tmp_path: Path) -> None:
+    for name in shipped_names(kind):
+        file = tmp_path / "mine.yaml"
+        text = starter_text(file, name, kind)
+        head, values = text.split('description: ""\n')
+        uncommented = re.sub(r"^# ", "", values, flags=re.M)
+        assert uncommented.strip()
+        for content in (text, head + uncommented, head.replace(f"extends: {name}\n", "") + uncommented):
+            file.write_text(content, encoding="utf-8")
+            loaded = load(file, kind)
+            assert loaded.name == "mine"
+            assert apart_from_the_head(loaded) == apart_from_the_head(load(name, kind))
+
+
+def test_it_explains_the_values() -> None:
+    assert "#     floor: 0.06 # Least share of a live source" in starter_text(
+        Path("a.yaml"), "cortexgpt-stable", "variant"
+    )
+
+
+def test_it_names_the_schema_for_editors(tmp_path: Path) -> None:
+    schema = starter_text(tmp_path / "a.yaml", "robust", None).splitlines()[0].partition("$schema=")[2]
+    assert Path(schema).is_absolute() and Path(schema).is_file()
+
+
+@pytest.mark.parametrize(
+    ("file", "parent", "line"),
+    [
+        ("My V.yaml", "robust",
+         "My V.yaml: the name 'My V' must be lower-case letters, digits, '-' and '.'; my-v.yaml would do"),
+        ("ä.yaml", "robust",
+         "ä.yaml: the name 'ä' must be lower-case letters, digits, '-' and '.'; my-spec.yaml would do"),
+        ("mine", "robust", "mine: a spec file ends in .yaml, as in mine.yaml"),
+        ("a.yaml", "robst", "robst: no spec of this name is shipped; did you mean robust?"),
+        ("a.yaml", "b.yaml", "--from b.yaml: the name of a shipped spec is needed, see `cortexzoo list`"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_started(file: str, parent: str, line: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        starter_text(Path(file), parent, None)
+    assert caught.value.lines == [line]

@@ -1,0 +1,122 @@
+"""The moments of a training step, and the policies that act on them.
+
+One optimiser step passes through these moments, in this order:
+
+    batch_ready → (forward) → loss_known → (backward) → gradients_ready → gradients_known → (optimiser) → step_taken
+                                  └───────────── refuse(reason) or roll_back(reason) ─────────────→ step_refused
+
+`phase_began` and `phase_ended` frame the run. With accumulation, forward and backward repeat for every micro-batch, and
+`loss_known` comes before the last backward. After a refusal no further policy is asked, and a refusal on one process is
+one on all. `step_taken` and `step_refused` reach all policies, which may add metrics until it is the recorder's turn.
+After a rollback every policy hears `rolled_back`. A policy is an object with its own state; the loop has no flag for
+any of them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from cortexzoo.zoo.models.interface import MemoryState
+
+if TYPE_CHECKING:
+    from cortexzoo.zoo.training.loop import Trainer
+
+
+@dataclass
+class Step:
+    """One optimiser step in the making. Policies read it, may set `refused`, and add to `metrics`."""
+
+    number: int
+    """1 for the first optimiser step; steps already taken = number - 1."""
+    tokens: Tensor | None = None
+    """This process's rows of every micro-batch: [accumulation, rows, T + 1]. `batch_ready` may replace them."""
+    scored: Tensor | None = None
+    """At which inputs the next token counts: [accumulation, rows, T], bool; None: at all."""
+    state: MemoryState | None = None
+    """After the forward: the memory that the step ended with."""
+    loss: float = float("nan")
+    gradient_norm: float = float("nan")
+    learning_rate: float = float("nan")
+    readings: dict[str, float] = field(default_factory=dict)
+    """The forward's readings, mean over micro-batches and processes."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    refused: str | None = None
+    """Why this step must not be taken; None: it may."""
+    rollback: bool = False
+    """Whether refusing is not enough: everything must return to the last recovery checkpoint."""
+
+    def refuse(self, reason: str) -> None:
+        """Keep the first reason: the step will not be taken, and `step_refused` follows."""
+        self.refused = self.refused or reason
+
+    def roll_back(self, reason: str) -> None:
+        """Refuse, and return to the last recovery checkpoint if the recipe keeps any."""
+        self.refuse(reason)
+        self.rollback = True
+
+
+class StepUndone(Exception):
+    """A policy took the step back, as if it had never been attempted: training ends, and repeats it when it goes on."""
+
+
+class Policy:
+    """Acts at moments of the step. Every method does nothing unless a policy needs that moment."""
+
+    name: str = "policy"
+
+    def phase_began(self, trainer: "Trainer") -> None:
+        """Everything is in place for the first step, or for the next one of a run that goes on."""
+
+    def batch_ready(self, trainer: "Trainer", step: Step) -> None:
+        """The batch is on the device, nothing has been computed; refusing here saves the forward pass."""
+
+    def loss_known(self, trainer: "Trainer", step: Step) -> None:
+        """Forward and loss are done; refusing here saves the backward pass."""
+
+    def gradients_ready(self, trainer: "Trainer", step: Step) -> None:
+        """Gradients are accumulated and synchronised; nobody has looked at them."""
+
+    def gradients_known(self, trainer: "Trainer", step: Step) -> None:
+        """Their norm is known too; they may be changed in place."""
+
+    def step_taken(self, trainer: "Trainer", step: Step) -> None:
+        """Weights, moments and schedule have moved."""
+
+    def step_refused(self, trainer: "Trainer", step: Step) -> None:
+        """The step was not taken: no weight, moment or schedule moved."""
+
+    def rolled_back(self, trainer: "Trainer", then: Mapping[str, Any]) -> None:
+        """Weights, moments, schedule, memory and random numbers are as they were at the recovery checkpoint.
+
+        `then` is what `recoverable` and `recoverable_tensors` gave at that moment.
+        """
+
+    def phase_ended(self, trainer: "Trainer", step: Step) -> None:
+        """The last step is over, or training was stopped."""
+
+    def close(self) -> None:
+        """Training has left the loop, also by an error: let go of what outlives it, such as the terminal."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must keep of this policy: JSON values only."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+
+    def recoverable(self) -> dict[str, Any]:
+        """The part of the state that belongs to the weights and returns with them: JSON values only."""
+        return {}
+
+    def recoverable_tensors(self) -> dict[str, Tensor]:
+        """As `recoverable`, for tensors, which nobody changes in place afterwards. No name is in both."""
+        return {}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint must keep besides, as tensors, not changed in place. Each process keeps its own."""
+        return {}
+
+    def load_tensors(self, trainer: "Trainer", tensors: Mapping[str, Tensor]) -> None:
+        """Take over what `tensors` gave, after `load_state_dict`."""

@@ -1,0 +1,47 @@
+"""When short-term memory moves into long-term memory."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from cortexzoo.specs.recipe import AtRandom, ConsolidationSpec, EveryInterval, Never
+from cortexzoo.zoo.training.policies.base import Policy, Step
+
+if TYPE_CHECKING:
+    from cortexzoo.zoo.training.loop import Trainer
+
+CONSOLIDATION_STREAM = 1
+"""Keeps these random numbers apart from every other use of the experiment's seed."""
+
+
+class Consolidation(Policy):
+    """Consolidates after a taken step that is due; a refused step's memory is dropped and nothing is consolidated.
+
+    Whether a step is due follows from (seed, step) alone, so it needs no state and is the same on every process. All
+    processes consolidate the memory of the whole batch, so long-term memory stays the same on every one.
+    """
+
+    name = "consolidation"
+
+    def __init__(self, spec: ConsolidationSpec, seed: int) -> None:
+        self.spec = spec
+        self.seed = seed
+
+    def step_taken(self, trainer: "Trainer", step: Step) -> None:
+        if self.is_due(step.number):
+            with torch.no_grad():
+                consolidated = trainer.model.consolidate(trainer.ranks.whole(trainer.model, trainer.memory))
+                trainer.memory = trainer.ranks.share(trainer.model, consolidated)
+            trainer.event("consolidation", trainer.memory.sizes())
+
+    def is_due(self, step: int) -> bool:
+        """Whether memory is consolidated after optimiser step `step`."""
+        match self.spec:
+            case EveryInterval(every=every):
+                return step % every == 0
+            case AtRandom(probability=probability):
+                draw = np.random.default_rng([self.seed, CONSOLIDATION_STREAM, step]).random()
+                return bool(draw < probability)
+            case Never():
+                return False

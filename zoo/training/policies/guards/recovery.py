@@ -1,0 +1,94 @@
+"""Recovery checkpoints: a state to return to when refusing a step is not enough."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from cortexzoo.specs.guards import RecoveryCheckpoints
+from cortexzoo.zoo.training.errors import TrainingStopped
+from cortexzoo.zoo.training.policies.base import Policy, Step
+from cortexzoo.zoo.training.state.recovery_point import RecoveryPoint, first_non_finite
+
+if TYPE_CHECKING:
+    from cortexzoo.zoo.training.loop import Trainer
+
+
+class Recovery(Policy):
+    """Keeps one recovery point, renewed every `every` taken steps, and returns to it when a policy asks for that.
+
+    Before a point is kept, after a refused step, and when the run ends, weights, moments and memory are looked through:
+    if one is not finite, that too is a reason to return. A rollback brings back everything but the place in the data,
+    so training goes on with the batch after the one that hurt. So many rollbacks within a window of steps end training.
+    """
+
+    name = "recovery"
+
+    def __init__(self, spec: RecoveryCheckpoints) -> None:
+        self.spec = spec
+        self.rollbacks = 0
+        self.point: RecoveryPoint | None = None
+        self._recent: list[int] = []
+        """Steps of the last rollbacks."""
+        self._loaded: Mapping[str, Any] | None = None
+
+    def phase_began(self, trainer: "Trainer") -> None:
+        if self.point is None:
+            self.point = RecoveryPoint.of(trainer)
+
+    def step_taken(self, trainer: "Trainer", step: Step) -> None:
+        assert self.point is not None
+        if trainer.taken - self.point.taken >= self.spec.every and self._is_whole(trainer, step):
+            self.point = RecoveryPoint.of(trainer)
+        self._report(step)
+
+    def step_refused(self, trainer: "Trainer", step: Step) -> None:
+        if trainer.ranks.any([step.rollback])[0]:
+            self._roll_back(trainer, step.number, step.refused or "asked for by another process")
+        else:
+            self._is_whole(trainer, step)
+        self._report(step)
+
+    def phase_ended(self, trainer: "Trainer", step: Step) -> None:
+        self._is_whole(trainer, step)
+
+    @property
+    def renewed_at(self) -> int:
+        """The step at which the point was taken; 0 for the start."""
+        return 0 if self.point is None else self.point.position
+
+    def state_dict(self) -> dict[str, Any]:
+        point = None if self.point is None else self.point.description()
+        return {"rollbacks": self.rollbacks, "recent": self._recent, "point": point}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.rollbacks, self._recent, self._loaded = state["rollbacks"], list(state["recent"]), state["point"]
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {} if self.point is None else self.point.tensors()
+
+    def load_tensors(self, trainer: "Trainer", tensors: Mapping[str, Tensor]) -> None:
+        if self._loaded is not None:
+            self.point = RecoveryPoint.from_parts(trainer, self._loaded, tensors)
+
+    def _is_whole(self, trainer: "Trainer", step: Step) -> bool:
+        """Whether everything is finite, on every process; if not, it is no more afterwards."""
+        found = first_non_finite(trainer)
+        if not trainer.ranks.any([found is not None])[0]:
+            return True
+        self._roll_back(trainer, step.number, f"{found or 'something on another process'} is not finite")
+        return False
+
+    def _roll_back(self, trainer: "Trainer", step: int, cause: str) -> None:
+        assert self.point is not None
+        undone = trainer.taken - self.point.taken
+        self.point.restore(trainer)
+        self.rollbacks += 1
+        self._recent = [at for at in self._recent if at > step - self.spec.storm_window] + [step]
+        trainer.event("rollback", {"cause": cause, "to_step": self.point.position, "undone": undone})
+        if len(self._recent) >= self.spec.storm_limit:
+            storm = f"{len(self._recent)} rollbacks within {self.spec.storm_window} steps, the last because {cause}"
+            trainer.fail(TrainingStopped(step, storm))
+
+    def _report(self, step: Step) -> None:
+        step.metrics["stability/spike_recoveries"] = self.rollbacks

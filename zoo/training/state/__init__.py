@@ -1,0 +1,1 @@
+"""The state of a training run: on disk, in memory, and the way back."""

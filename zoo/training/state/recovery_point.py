@@ -1,0 +1,126 @@
+"""The state of a training run at one moment, held in memory, to return to."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from cortexzoo.zoo.models.interface import MemoryState
+from cortexzoo.zoo.training.state import snapshot
+
+if TYPE_CHECKING:
+    from cortexzoo.zoo.training.loop import Trainer
+
+
+@dataclass(frozen=True)
+class RecoveryPoint:
+    """Copies of all that a step changes. The memory is a value and needs none."""
+
+    position: int
+    taken: int
+    weights: Mapping[str, Tensor]
+    moments: Mapping[str, Tensor]
+    memory: MemoryState
+    random_state: Mapping[str, Tensor]
+    policies: Mapping[str, Any]
+    """What the policies said is recoverable, of those that have any such state."""
+    policy_tensors: Mapping[str, Tensor]
+    """Their recoverable tensors, as `<policy>/<name>`."""
+
+    @classmethod
+    def of(cls, trainer: "Trainer") -> "RecoveryPoint":
+        """The trainer as it stands between two steps."""
+        return cls(
+            trainer.position,
+            trainer.taken,
+            _copies(trainer.model.state_dict()),
+            _copies(snapshot.optimizer_tensors(trainer)),
+            trainer.memory,
+            trainer.random_state(),
+            copy.deepcopy({policy.name: own for policy in trainer.policies if (own := policy.recoverable())}),
+            {
+                f"{policy.name}/{name}": tensor
+                for policy in trainer.policies
+                for name, tensor in policy.recoverable_tensors().items()
+            },
+        )
+
+    def restore(self, trainer: "Trainer") -> None:
+        """Bring everything back but the place in the data, and tell every policy."""
+        self.bring_back(trainer)
+        for policy in trainer.policies:
+            policy.rolled_back(trainer, {**self.policies.get(policy.name, {}), **self._tensors_of(policy.name)})
+
+    def bring_back(self, trainer: "Trainer") -> None:
+        """As `restore`, and tell nobody."""
+        trainer.model.load_state_dict(dict(self.weights))
+        snapshot.set_optimizer(trainer, _copies(self.moments))
+        trainer.memory, trainer.taken = self.memory, self.taken
+        snapshot.set_random_state(trainer.device, self.random_state)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by `<part>/<name>`, for a checkpoint."""
+        parts = {
+            "weights": self.weights,
+            "moments": self.moments,
+            "memory": self.memory.tensors(),
+            "random_state": self.random_state,
+            "policies": self.policy_tensors,
+        }
+        return {f"{part}/{name}": tensor for part, named in parts.items() for name, tensor in named.items()}
+
+    def description(self) -> dict[str, Any]:
+        """The rest, as JSON values."""
+        return {"position": self.position, "taken": self.taken, "policies": self.policies}
+
+    @classmethod
+    def from_parts(
+        cls, trainer: "Trainer", description: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> "RecoveryPoint":
+        """The point that `description` and `tensors` told of."""
+        parts: dict[str, dict[str, Tensor]] = {
+            "weights": {},
+            "moments": {},
+            "memory": {},
+            "random_state": {},
+            "policies": {},
+        }
+        for key, tensor in tensors.items():
+            part, name = key.split("/", 1)
+            parts[part][name] = tensor if part in ("random_state", "policies") else tensor.to(trainer.device)
+        memory = type(trainer.model.initial_state(1)).from_tensors(parts["memory"])
+        return cls(
+            description["position"],
+            description["taken"],
+            parts["weights"],
+            parts["moments"],
+            memory,
+            parts["random_state"],
+            description["policies"],
+            parts["policies"],
+        )
+
+    def _tensors_of(self, policy: str) -> dict[str, Tensor]:
+        prefix = f"{policy}/"
+        return {n.removeprefix(prefix): t for n, t in self.policy_tensors.items() if n.startswith(prefix)}
+
+
+def first_non_finite(trainer: "Trainer") -> str | None:
+    """Name of a weight, moment or memory tensor that holds NaN or infinity; None: there is none."""
+    named = {
+        **{f"weight {name}": tensor for name, tensor in trainer.model.state_dict().items()},
+        **{f"moment {name}": tensor for name, tensor in snapshot.optimizer_tensors(trainer).items()},
+        **{f"memory {name}": tensor for name, tensor in trainer.memory.tensors().items()},
+    }
+    floats = {name: tensor for name, tensor in named.items() if tensor.is_floating_point() and tensor.numel()}
+    if not floats:
+        return None
+    finite = torch.stack([tensor.isfinite().all().to(trainer.device) for tensor in floats.values()]).tolist()
+    return next((name for name, fine in zip(floats, finite, strict=True) if not fine), None)
+
+
+def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
