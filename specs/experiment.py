@@ -51,11 +51,11 @@ class ExperimentSpec(NamedSpec):
                 "and has none"
             )
         if isinstance(objective.in_chunk, InChunkDivergence):
-            without = "recipe.objective.in_chunk.kind must be none or samples"
+            needed = "recipe.objective.in_chunk.kind must be none or samples"
             if hybrid is None or from_scratch:
-                raise ValueError(f"{without}, got kl: {self.variant.name} has no frozen base to stay near")
+                raise ValueError(f"{needed}, got kl: {self.variant.name} has no frozen base to stay near")
             if data.vocabulary == "own":
-                raise ValueError(f"{without} with data.vocabulary own, got kl: no text can be written in its tokens")
+                raise ValueError(f"{needed} with data.vocabulary own, got kl: no text can be written in its tokens")
         if objective.recompute_activations and hybrid is None:
             raise ValueError(
                 f"recipe.objective.recompute_activations must be false, got true: {self.variant.name} is no hybrid, "

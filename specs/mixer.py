@@ -36,7 +36,7 @@ class ShortConvSpec(Spec):
         return self
 
 
-class PersistenceSpec(Spec):
+class DecaySpec(Spec):
     """How much of the memory each token leaves: sigmoid(W x + bias), with biases spread evenly over the heads.
 
     Bias 2 keeps .88 a token, 6 .9975, 12 .999994: after 35,000 tokens .81 of what was written is there only with 12.
@@ -71,7 +71,7 @@ class MixerSpec(Spec):
         description="With how many neighbours each channel of the memory's queries and keys is multiplied, so that "
         "only what agrees in several ways counts as found; 0: none, they stay as they are.",
     )
-    persistence: Annotated[PersistenceSpec, RECALL] = PersistenceSpec()
+    decay: Annotated[DecaySpec, RECALL] = DecaySpec()
     write_bias: Annotated[GateBias, RECALL] = Field(-1.0, description="Write strength at the start: sigmoid of this.")
     write_threshold: Annotated[float, Field(ge=0, lt=1), OURS] = Field(
         0.0, description="A write weaker than this share of the strongest is none at all."

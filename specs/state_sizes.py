@@ -74,8 +74,8 @@ def _hybrid(variant: HybridSpec, batch_size: int, tokens: int) -> Iterator[State
     inner = mixer.num_heads * mixer.head_dim
     fast_weights = rows * mixer.num_heads * mixer.memory_key_dim * mixer.head_dim * FLOAT
     yield StateSize("fast weights", fast_weights, fast_weights)
-    taps = rows * (mixer.conv.kernel_size - 1) * 3 * inner * FLOAT
-    yield StateSize("short convolution", taps, taps)
+    conv_state = rows * (mixer.conv.kernel_size - 1) * 3 * inner * FLOAT
+    yield StateSize("short convolution", conv_state, conv_state)
     seen = rows * 2 * inner * FLOAT
     most = mixer.window_size - 1
     yield StateSize("window", min(most, tokens) * seen, most * seen)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cortexzoo.harness.bench.generated_runs import experiment, generated_run, metrics_of
 from cortexzoo.harness.studies.comparison.comparing import compared
-from cortexzoo.harness.studies.comparison.contenders import entrants
+from cortexzoo.harness.studies.comparison.contenders import contenders
 
 NAMES = ("cortexgpt-stable", "cortexgpt-original")
 
@@ -29,7 +29,7 @@ def main() -> None:
             for name in NAMES
         ]
         began, cpu = time.perf_counter(), time.process_time()
-        sides = entrants([str(run.path) for run in made], None, ())
+        sides = contenders([str(run.path) for run in made], None, ())
         opened = time.perf_counter()
         comparison = compared(sides, [side.runs for side in sides], command=(), allow_different=False)
         read = time.perf_counter()

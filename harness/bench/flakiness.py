@@ -40,7 +40,7 @@ class Record:
     verdicts: Counter[Verdict] = field(default_factory=Counter)
     least_margin: float = math.inf
     cases: int = 0
-    surprises: list[Judgement] = field(default_factory=list)
+    unexpected: list[Judgement] = field(default_factory=list)
 
     def add(self, judgement: Judgement) -> None:
         """One more seed."""
@@ -48,8 +48,8 @@ class Record:
         self.cases += judgement.cases_tried
         if judgement.margin is not None:
             self.least_margin = min(self.least_margin, judgement.margin)
-        if judgement.surprise:
-            self.surprises.append(judgement)
+        if judgement.unexpected:
+            self.unexpected.append(judgement)
 
 
 def search_with_seeds(
@@ -79,7 +79,7 @@ def _as_json(records: dict[PropertyName, Record]) -> dict[str, Any]:
             "verdicts": dict(record.verdicts),
             "cases": record.cases,
             "least_margin": record.least_margin if math.isfinite(record.least_margin) else None,
-            "surprises": [{"seed": j.seed, "reason": j.reason, "case": dict(j.case)} for j in record.surprises],
+            "unexpected": [{"seed": j.seed, "reason": j.reason, "case": dict(j.case)} for j in record.unexpected],
         }
         for name, record in records.items()
     }
@@ -106,9 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         experiment = run.spec
     records = search_with_seeds(subject_of(run), experiment.suite, range(options.seeds), options.examples)
     Console(width=120).print(_table(records))
-    wrong = {name: record for name, record in records.items() if record.surprises}
+    wrong = {name: record for name, record in records.items() if record.unexpected}
     for name, record in wrong.items():
-        for judgement in record.surprises:
+        for judgement in record.unexpected:
             print(f"{name}, seed {judgement.seed}: {judgement.verdict}: {judgement.reason} {dict(judgement.case)}")
     print(f"{len(records) - len(wrong)} of {len(records)} properties are as expected with all {options.seeds} seeds")
     if options.json is not None:

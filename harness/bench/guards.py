@@ -126,11 +126,11 @@ def run(experiment: ExperimentSpec, bare: ExperimentSpec, rounds: int, folder: P
                 times[which].extend(clocks[which].seconds[1:])
     recorder.close()
     point = _recovery_point(guarded)
-    with_guards, without = median(times[0]), median(times[1])
+    with_guards, without_guards = median(times[0]), median(times[1])
     return Figures(
         1e3 * with_guards,
-        1e3 * without,
-        with_guards / without,
+        1e3 * without_guards,
+        with_guards / without_guards,
         1e3 * point,
         1e3 * median(probe.seconds),
         experiment.recipe.monitor.probe_every,

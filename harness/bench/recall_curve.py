@@ -56,9 +56,9 @@ def as_trained(model: Hybrid, _gap: tuple[int, int]) -> Predict:
 def without_fading(model: Hybrid, gap: tuple[int, int]) -> Predict:
     lasting = copy.deepcopy(model)
     for layer in lasting.sidecars:
-        persistence = lasting.sidecar(layer).memory.gates.persistence
-        torch.nn.init.zeros_(persistence.weight)
-        torch.nn.init.constant_(persistence.bias, OPEN)
+        decay = lasting.sidecar(layer).memory.gates.decay
+        torch.nn.init.zeros_(decay.weight)
+        torch.nn.init.constant_(decay.bias, OPEN)
     return as_trained(lasting, gap)
 
 

@@ -88,7 +88,7 @@ class Trial(Generic[SubjectT]):
         self.tried = 0
         self.judgement = Judgement(
             tested.name, info.clause, "error", check.expect, _bound(tested.name, check), info.direction, info.unit,
-            "no case was tried", foreseen=check.reason, version=info.version, seed=seed,
+            "no case was tried", expected_reason=check.reason, version=info.version, seed=seed,
         )  # fmt: skip
 
     def run(self, effort: Effort) -> None:
@@ -104,7 +104,7 @@ class Trial(Generic[SubjectT]):
                     return
                 if cut := first.is_over and tried < len(cases):
                     break
-            effort = replace(effort, examples=math.ceil(effort.examples / self.tested.dearness))
+            effort = replace(effort, examples=math.ceil(effort.examples / self.tested.cost))
             if self.tested.strategy is not None and effort.examples and self._may_go_on:
                 cut |= search(self.tested.strategy(self.subject), self.attempt, effort, clock)
         except DoesNotApply as excuse:

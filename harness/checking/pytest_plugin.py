@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 OPTION, PROFILE_OPTION = "--cortexzoo", "--cortexzoo-profile"
 
 
-class Surprise(Exception):
+class UnexpectedVerdict(Exception):
     """A verdict that is not the one which the suite expects. The message says all that a user needs."""
 
 
@@ -139,16 +139,22 @@ class PropertyItem(pytest.Item):
         assert isinstance(parent, ExperimentCollector)
         judgement = judge(REGISTRY[self.property_name], self.check, parent.subject, parent.effort)
         self.add_report_section("call", "cortexzoo", _numbers(judgement))
-        if judgement.surprise:
-            raise Surprise(f"{self.name} is {judgement.verdict} instead of {judgement.expected}: {_told(judgement)}")
+        if judgement.unexpected:
+            raise UnexpectedVerdict(
+                f"{self.name} is {judgement.verdict} instead of {judgement.expected}: {_told(judgement)}"
+            )
         if judgement.verdict == "skipped":
-            pytest.skip(judgement.foreseen or judgement.reason)
+            pytest.skip(judgement.expected_reason or judgement.reason)
         if judgement.verdict == "fail":
-            pytest.xfail(judgement.foreseen or judgement.reason)
+            pytest.xfail(judgement.expected_reason or judgement.reason)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *arguments: Any) -> Any:
         """A surprise in words; anything else as usual."""
-        return str(excinfo.value) if isinstance(excinfo.value, Surprise) else super().repr_failure(excinfo, *arguments)
+        return (
+            str(excinfo.value)
+            if isinstance(excinfo.value, UnexpectedVerdict)
+            else super().repr_failure(excinfo, *arguments)
+        )
 
     def reportinfo(self) -> tuple[Any, int | None, str]:
         """Where the test belongs."""

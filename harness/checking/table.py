@@ -40,7 +40,7 @@ def reasons(certificate: Certificate) -> Table:
 
 
 def _verdict(judgement: Judgement) -> Text:
-    if judgement.surprise:
+    if judgement.unexpected:
         return Text(f"{judgement.verdict} !", style="bold red")
     return Text(judgement.verdict, style=COLOUR[judgement.verdict])
 
@@ -48,8 +48,8 @@ def _verdict(judgement: Judgement) -> Text:
 def _reason(judgement: Judgement) -> Text:
     if judgement.verdict == "pass" and judgement.cases_tried > 1:
         return Text(f"{judgement.reason} ({judgement.cases_tried} cases)")
-    if judgement.foreseen and not judgement.surprise:
-        return Text(f"{judgement.reason}; foreseen: {judgement.foreseen}")
+    if judgement.expected_reason and not judgement.unexpected:
+        return Text(f"{judgement.reason}; foreseen: {judgement.expected_reason}")
     return Text(judgement.reason)
 
 

@@ -8,7 +8,7 @@ from cortexzoo.harness.checking.properties.base import Case
 from cortexzoo.harness.checking.schema import FORMAT
 from cortexzoo.specs.suite import PropertyName, Verdict
 
-Outcome = Literal["as expected", "surprise"]
+Outcome = Literal["as expected", "unexpected"]
 
 
 class OldCertificate(Exception):
@@ -31,7 +31,7 @@ class Judgement:
     margin: float | None = None
     case: Case = field(default_factory=dict)
     """The smallest failing case, or the one that came nearest to failing: enough to try exactly that again."""
-    foreseen: str = ""
+    expected_reason: str = ""
     """Why the suite expects another verdict than `pass`."""
     cases_tried: int = 0
     seconds: float = 0.0
@@ -41,7 +41,7 @@ class Judgement:
     """Of the search for cases."""
 
     @property
-    def surprise(self) -> bool:
+    def unexpected(self) -> bool:
         """The verdict is not the one that the suite expects."""
         return self.verdict != self.expected
 
@@ -55,14 +55,14 @@ class Certificate:
     """Experiment, spec hash, seed, checkpoint, versions, platform."""
 
     @property
-    def surprises(self) -> list[Judgement]:
+    def unexpected(self) -> list[Judgement]:
         """Every judgement whose verdict is not the expected one."""
-        return [judgement for judgement in self.judgements if judgement.surprise]
+        return [judgement for judgement in self.judgements if judgement.unexpected]
 
     @property
     def outcome(self) -> Outcome:
         """`as expected` when every verdict equals the suite's expectation."""
-        return "surprise" if self.surprises else "as expected"
+        return "unexpected" if self.unexpected else "as expected"
 
     def as_json(self) -> dict[str, Any]:
         """JSON values, judgements by property name."""
@@ -70,7 +70,7 @@ class Certificate:
         for judgement in self.judgements:
             entry = asdict(judgement)
             name = entry.pop("name")
-            properties[name] = {**entry, "surprise": judgement.surprise}
+            properties[name] = {**entry, "unexpected": judgement.unexpected}
         return {"format": FORMAT, "outcome": self.outcome, **self.circumstances, "properties": properties}
 
     @classmethod
@@ -85,18 +85,20 @@ class Certificate:
             )
         judgements = []
         for name, entry in content["properties"].items():
-            judgements.append(Judgement(name, **{key: v for key, v in entry.items() if key != "surprise"}))
+            judgements.append(Judgement(name, **{key: v for key, v in entry.items() if key != "unexpected"}))
         circumstances = {key: v for key, v in content.items() if key not in ("format", "outcome", "properties")}
         return cls(tuple(judgements), circumstances)
 
     def in_words(self) -> str:
         """The result as one or a few sentences."""
         held = sum(judgement.verdict == "pass" for judgement in self.judgements)
-        foreseen = [f"{j.name} ({j.verdict})" for j in self.judgements if j.verdict != "pass" and not j.surprise]
+        expected_reason = [
+            f"{j.name} ({j.verdict})" for j in self.judgements if j.verdict != "pass" and not j.unexpected
+        ]
         parts = [f"{held} of {len(self.judgements)} properties hold"]
-        if foreseen:
-            parts.append(f"the suite foresees that these do not: {', '.join(foreseen)}")
-        if not self.surprises:
+        if expected_reason:
+            parts.append(f"the suite foresees that these do not: {', '.join(expected_reason)}")
+        if not self.unexpected:
             return "; ".join(parts) + ". Every verdict is the expected one."
-        told = ", ".join(f"{j.name} is {j.verdict} instead of {j.expected}" for j in self.surprises)
+        told = ", ".join(f"{j.name} is {j.verdict} instead of {j.expected}" for j in self.unexpected)
         return "; ".join(parts) + f". Not as expected: {told}."

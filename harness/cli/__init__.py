@@ -20,7 +20,7 @@ from cortexzoo.harness.cli import (
     spec_commands,
     study_commands,
 )
-from cortexzoo.harness.cli.errors import COULD_NOT_GO_ON, FINE, INTERRUPTED, lines_and_code, tell
+from cortexzoo.harness.cli.errors import FAILED, INTERRUPTED, OK, lines_and_code, tell
 from cortexzoo.harness.cli.interrupts import noted_interrupts
 
 app = typer.Typer(
@@ -74,7 +74,7 @@ def _run(arguments: Sequence[str] | None, interrupted: Callable[[], bool]) -> in
         # The reader of our output has gone, which typer and rich turn into an exit with 1, our code for a verdict that
         # differs. Nothing may be flushed to it any more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return COULD_NOT_GO_ON
+        return FAILED
     except (KeyboardInterrupt, typer.Abort):
         tell(["interrupted"])
         return INTERRUPTED
@@ -87,7 +87,7 @@ def _run(arguments: Sequence[str] | None, interrupted: Callable[[], bool]) -> in
         if told is None:
             traceback.print_exc()
             tell(["This is a defect of cortexzoo, not of your input: please report it with the lines above."])
-            return COULD_NOT_GO_ON
+            return FAILED
         lines, code = told
         tell(lines)
-    return code if isinstance(code, int) else FINE
+    return code if isinstance(code, int) else OK

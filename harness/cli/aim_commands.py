@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cortexzoo.harness.cli.errors import BAD_INPUT, FINE, BadInput, tell
+from cortexzoo.harness.cli.errors import BAD_INPUT, OK, BadInput, tell
 from cortexzoo.harness.cli.run_commands import RUNS, RunsOption, say, standard_error, without_foreign_warnings
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def aim_sync(
                 left_out.append(f"{run.path}: {outcome}")
     say(f"Aim: {counts['written']} written, {counts['up to date']} up to date")
     tell(left_out)
-    raise typer.Exit(BAD_INPUT if left_out and targets else FINE)
+    raise typer.Exit(BAD_INPUT if left_out and targets else OK)
 
 
 def show_in_aim(comparison: "Comparison", port: int, *, show: bool) -> None:
@@ -66,7 +66,7 @@ def show_in_aim(comparison: "Comparison", port: int, *, show: bool) -> None:
     for run in found:
         sync(run)
     hashes = [str(run.manifest["aim_run"]) for run in found]
-    by = telling_apart([side.entrant for side in comparison.sides])
+    by = telling_apart([side.contender for side in comparison.sides])
     if not show:
         say(f"\nstart Aim with: {command(runs, port)}")
         say(f"and open: {metrics_link(f'http://{HOST}:{port}', hashes, by=by)}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cortexzoo.harness.checking.effort import PROFILES, ProfileName
-from cortexzoo.harness.cli.errors import FINE, UNEXPECTED_VERDICT, BadInput
+from cortexzoo.harness.cli.errors import OK, UNEXPECTED_VERDICT, BadInput
 from cortexzoo.harness.cli.options import JsonOption, Overrides, with_overrides
 from cortexzoo.harness.cli.output import print_table, write_json
 from cortexzoo.harness.cli.progress import checking_progress
@@ -131,7 +131,7 @@ def replay(
     ]
     print_table(("", "verdict", "observed", "bound", "unit", "reason"), rows)
     say("the verdict is the same" if again.same else f"the verdict was {again.then.verdict} and is {again.now.verdict}")
-    raise typer.Exit(FINE if again.same else UNEXPECTED_VERDICT)
+    raise typer.Exit(OK if again.same else UNEXPECTED_VERDICT)
 
 
 def parse_time(text: str) -> float:
@@ -207,4 +207,4 @@ def _check_module(request: "Request", runs: Path, json_file: Path | None) -> int
     if failed:
         say(f"next: cortexzoo replay {path} --property {failed[0].name}")
     write_json(json_file, to_json_value(certificate.as_json()))
-    return UNEXPECTED_VERDICT if certificate.surprises else FINE
+    return UNEXPECTED_VERDICT if certificate.unexpected else OK

@@ -21,7 +21,7 @@ from cortexzoo.harness.cli.run_commands import (
 
 if TYPE_CHECKING:
     from cortexzoo.harness.runs.run_folder import Run
-    from cortexzoo.harness.studies.comparison.contenders import Entrant
+    from cortexzoo.harness.studies.comparison.contenders import Contender
     from cortexzoo.harness.studies.comparison.result import Comparison
     from cortexzoo.harness.studies.sweep import Cell
 
@@ -68,7 +68,7 @@ def compare(
     """
     from cortexzoo.harness.runs.manifest import command_line
     from cortexzoo.harness.studies.comparison.comparing import compared, folder_of
-    from cortexzoo.harness.studies.comparison.contenders import entrants as take_part
+    from cortexzoo.harness.studies.comparison.contenders import contenders as take_part
     from cortexzoo.harness.studies.comparison.fairness import differences, require_equal
     from cortexzoo.harness.studies.comparison.report import write_report
     from cortexzoo.harness.tracking.aim.server import require_free
@@ -79,10 +79,10 @@ def compare(
     if show:
         require_free(port)
     short = [f"recipe.steps={steps}"] if steps is not None else []
-    entrants = take_part(targets, seeds, [*Overrides(recipe=recipe, data=data).changes(), *short, *(sets or ())])
-    require_equal(differences(entrants), allow_different)
-    made = _make(entrants, runs, jobs, check=check)
-    comparison = compared(entrants, made, command=command_line(), allow_different=allow_different)
+    contenders = take_part(targets, seeds, [*Overrides(recipe=recipe, data=data).changes(), *short, *(sets or ())])
+    require_equal(differences(contenders), allow_different)
+    made = _make(contenders, runs, jobs, check=check)
+    comparison = compared(contenders, made, command=command_line(), allow_different=allow_different)
     _print(comparison)
     folder = out or folder_of(comparison, runs)
     report = write_report(comparison, folder)
@@ -153,7 +153,7 @@ def _dry(cell: "Cell") -> tuple[str, ...]:
     return (*(value for _, value in cell.coordinates), " ".join(hashes))
 
 
-def _make(entrants: "Sequence[Entrant]", runs: Path, jobs: int, *, check: bool) -> "list[list[Run]]":
+def _make(contenders: "Sequence[Contender]", runs: Path, jobs: int, *, check: bool) -> "list[list[Run]]":
     """Train and check what is missing, with one display of how far it is."""
     from rich.status import Status
 
@@ -161,14 +161,14 @@ def _make(entrants: "Sequence[Entrant]", runs: Path, jobs: int, *, check: bool) 
     from cortexzoo.harness.studies.comparison.making import check_missing, missing, trained_runs, unchecked
     from cortexzoo.harness.studies.comparison.progress import StepsTaken
 
-    left = missing(entrants, runs)
+    left = missing(contenders, runs)
     if left:
         taken = StepsTaken(runs, left)
         say(f"{_to_train(len(left), taken.to_go_on)}, {jobs} at a time")
         with steps_progress("training", taken) as done:
-            made = trained_runs(entrants, runs, jobs, done)
+            made = trained_runs(contenders, runs, jobs, done)
     else:
-        made = trained_runs(entrants, runs, jobs, lambda _: None)
+        made = trained_runs(contenders, runs, jobs, lambda _: None)
     everything = [run for side in made for run in side]
     if check and (count := len(unchecked(everything))):
         with Status(f"checking {count} runs", console=standard_error()) as status:

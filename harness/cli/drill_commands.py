@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cortexzoo.harness.cli.errors import FINE, UNEXPECTED_VERDICT
+from cortexzoo.harness.cli.errors import OK, UNEXPECTED_VERDICT
 from cortexzoo.harness.cli.options import (
     JobsOption,
     JsonOption,
@@ -91,7 +91,7 @@ def drill(
         + (f"; not met: {', '.join(failed)}" if failed else "")
     )
     write_json(json_file, as_json(rows, control))
-    raise typer.Exit(UNEXPECTED_VERDICT if failed else FINE)
+    raise typer.Exit(UNEXPECTED_VERDICT if failed else OK)
 
 
 def _final(outcome: "Outcome") -> str:

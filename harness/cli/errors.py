@@ -8,10 +8,10 @@ from typer import TyperException
 
 from cortexzoo.specs import SpecError
 
-FINE = 0
+OK = 0
 UNEXPECTED_VERDICT = 1
 BAD_INPUT = 2
-COULD_NOT_GO_ON = 3
+FAILED = 3
 INTERRUPTED = 130
 
 
@@ -20,20 +20,20 @@ RUN_ERRORS = {
     "cortexzoo.harness.regression.regression.CommittedError": BAD_INPUT,
     "cortexzoo.harness.regression.replay.ReplayError": BAD_INPUT,
     "cortexzoo.harness.studies.comparison.contenders.Incomparable": BAD_INPUT,
-    "cortexzoo.harness.parallel.workers.ProcessLost": COULD_NOT_GO_ON,
+    "cortexzoo.harness.parallel.workers.ProcessLost": FAILED,
     "cortexzoo.harness.runs.prompt.PromptError": BAD_INPUT,
     "cortexzoo.harness.runs.run_folder.RunFolderError": BAD_INPUT,
-    "cortexzoo.harness.parallel.slurm.JobFailed": COULD_NOT_GO_ON,
+    "cortexzoo.harness.parallel.slurm.JobFailed": FAILED,
     "cortexzoo.harness.parallel.slurm.ScheduleError": BAD_INPUT,
-    "cortexzoo.harness.tracking.aim.sink.AimError": COULD_NOT_GO_ON,
-    "cortexzoo.harness.tracking.base.RunStopped": COULD_NOT_GO_ON,
-    "cortexzoo.harness.parallel.train_missing.StoppedEarly": COULD_NOT_GO_ON,
+    "cortexzoo.harness.tracking.aim.sink.AimError": FAILED,
+    "cortexzoo.harness.tracking.base.RunStopped": FAILED,
+    "cortexzoo.harness.parallel.train_missing.StoppedEarly": FAILED,
     "cortexzoo.zoo.data.errors.DataError": BAD_INPUT,
-    "cortexzoo.zoo.generation.NonFiniteLogits": COULD_NOT_GO_ON,
+    "cortexzoo.zoo.generation.NonFiniteLogits": FAILED,
     "cortexzoo.zoo.models.errors.BackboneError": BAD_INPUT,
-    "cortexzoo.zoo.training.errors.CheckpointError": COULD_NOT_GO_ON,
+    "cortexzoo.zoo.training.errors.CheckpointError": FAILED,
     "cortexzoo.zoo.training.errors.SetupError": BAD_INPUT,
-    "cortexzoo.zoo.training.errors.TrainingStopped": COULD_NOT_GO_ON,
+    "cortexzoo.zoo.training.errors.TrainingStopped": FAILED,
 }
 """The errors of a run by full name: importing them takes torch, which commands that only read specs do without."""
 
@@ -52,7 +52,7 @@ def lines_and_code(error: Exception) -> tuple[list[str], int] | None:
         message = " ".join(error.format_message().replace("Value error, ", "").split())
         return [f"{message} (--help shows how)"], BAD_INPUT
     if isinstance(error, OSError):
-        return [f"could not go on: {' '.join(str(error).split())}"], COULD_NOT_GO_ON
+        return [f"could not go on: {' '.join(str(error).split())}"], FAILED
     code = next(
         (code for kind in type(error).__mro__ if (code := RUN_ERRORS.get(f"{kind.__module__}.{kind.__name__}"))), None
     )

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cortexzoo.harness.cli.errors import FINE, UNEXPECTED_VERDICT, BadInput
+from cortexzoo.harness.cli.errors import OK, UNEXPECTED_VERDICT, BadInput
 from cortexzoo.harness.cli.options import JsonOption
 from cortexzoo.harness.cli.output import print_table, write_json
 from cortexzoo.harness.cli.run_commands import (
@@ -63,4 +63,4 @@ def mutants(
     survivors = len(result.survivors)
     say(f"mutation score: {len(rows) - survivors} of {len(rows)} caught ({1 - survivors / len(rows):.0%})")
     write_json(json_file, as_json(result))
-    raise typer.Exit(UNEXPECTED_VERDICT if survivors else FINE)
+    raise typer.Exit(UNEXPECTED_VERDICT if survivors else OK)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cortexzoo.harness.cli.errors import FINE, UNEXPECTED_VERDICT, BadInput
+from cortexzoo.harness.cli.errors import OK, UNEXPECTED_VERDICT, BadInput
 from cortexzoo.harness.cli.output import print_table
 from cortexzoo.harness.cli.progress import steps_progress
 from cortexzoo.harness.cli.run_commands import say, without_foreign_warnings
@@ -48,7 +48,7 @@ def regression(
         changed += _written(results[name]) if write else _compared(results[name], committed[name])
     if not write:
         say(f"{changed} of {len(experiments)} experiments changed" if changed else "nothing changed")
-    raise typer.Exit(UNEXPECTED_VERDICT if changed else FINE)
+    raise typer.Exit(UNEXPECTED_VERDICT if changed else OK)
 
 
 def _known(names: Sequence[str] | None) -> list[str]:
@@ -122,7 +122,7 @@ def _written(result: "Checked") -> bool:
         say(f"{name}: training gave up, nothing is written: {result.gave_up}")
         return True
     say(f"{name}: written to {result.committed.write(name, COMMITTED)}")
-    if surprises := result.certificate.surprises:
-        told = ", ".join(f"{j.name} is {j.verdict} instead of {j.expected}" for j in surprises)
+    if unexpected := result.certificate.unexpected:
+        told = ", ".join(f"{j.name} is {j.verdict} instead of {j.expected}" for j in unexpected)
         say(f"{name}: not as its suite expects: {told}")
-    return bool(surprises)
+    return bool(unexpected)

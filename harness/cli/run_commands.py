@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cortexzoo.harness.checking.effort import PROFILES, ProfileName
-from cortexzoo.harness.cli.errors import FINE, INTERRUPTED, UNEXPECTED_VERDICT, BadInput, lines_and_code, tell
+from cortexzoo.harness.cli.errors import INTERRUPTED, OK, UNEXPECTED_VERDICT, BadInput, lines_and_code, tell
 from cortexzoo.harness.cli.options import JsonOption, Overrides, SpecArgument, with_overrides
 from cortexzoo.harness.cli.output import write_json
 from cortexzoo.harness.cli.progress import checking_progress
@@ -83,7 +83,7 @@ def train(
 
 def trained(experiment: ExperimentSpec, runs: Path, *, aim: bool, faults: FaultsSpec | None = None) -> "Run":
     """Train and tell in words what came out. Ends the command when training was interrupted."""
-    from cortexzoo.harness.runs.interventions import Tampering
+    from cortexzoo.harness.runs.interventions import Interventions
     from cortexzoo.harness.runs.train import train_run
 
     def began(run: "Run") -> None:
@@ -96,7 +96,7 @@ def trained(experiment: ExperimentSpec, runs: Path, *, aim: bool, faults: Faults
         progress=True,
         warn=lambda line: tell([line]),
         began=began,
-        tampering=Tampering(faults),
+        interventions=Interventions(faults),
     )
     if faults is not None:
         struck = [event["detail"]["fault"] for event in run.events() if event["kind"] == "fault_injected"]
@@ -108,7 +108,7 @@ def _helped(
     experiment: ExperimentSpec, faults: FaultsSpec | None, resumed_from: str | None, allow_changes: bool
 ) -> int:
     """Train along with the first process, which says what there is to say."""
-    from cortexzoo.harness.runs.interventions import Tampering
+    from cortexzoo.harness.runs.interventions import Interventions
     from cortexzoo.harness.runs.resume import help_to_resume
     from cortexzoo.harness.runs.run_folder import RunFolderError
     from cortexzoo.harness.runs.train import help_to_train
@@ -116,14 +116,14 @@ def _helped(
 
     try:
         if resumed_from is None:
-            help_to_train(experiment, Tampering(faults))
+            help_to_train(experiment, Interventions(faults))
         else:
             help_to_resume(experiment, resumed_from, allow_changes)
     except (TrainingError, RunFolderError, SpecError) as error:
         told = lines_and_code(error)
         assert told is not None
         return told[1]
-    return FINE
+    return OK
 
 
 def _resume(experiment: ExperimentSpec, path: Path, checkpoint: str, *, aim: bool, allow_changes: bool) -> "Run":
@@ -189,7 +189,7 @@ def checked(
     say(f'next: cortexzoo generate {run.path} --prompt "The "')
     report = {"folder": str(run.path), **certificate.as_json(), "summary": run.summary}
     write_json(json_file, to_json_value(report))
-    return UNEXPECTED_VERDICT if certificate.surprises else FINE
+    return UNEXPECTED_VERDICT if certificate.unexpected else OK
 
 
 def _unchecked(run: "Run", json_file: Path | None) -> int:
@@ -197,7 +197,7 @@ def _unchecked(run: "Run", json_file: Path | None) -> int:
 
     say(f"next: cortexzoo check {run.path}")
     write_json(json_file, to_json_value({"folder": str(run.path), "summary": run.summary}))
-    return FINE
+    return OK
 
 
 def _doubts(experiment: ExperimentSpec) -> list[str]:

@@ -8,7 +8,7 @@ import typer
 
 from cortexzoo.harness.checking.schema import SCHEMA, certificate_is_fresh, write_schema
 from cortexzoo.harness.cli.cost_tables import print_costs, print_measured
-from cortexzoo.harness.cli.errors import BAD_INPUT, FINE, UNEXPECTED_VERDICT, BadInput, tell
+from cortexzoo.harness.cli.errors import BAD_INPUT, OK, UNEXPECTED_VERDICT, BadInput, tell
 from cortexzoo.harness.cli.options import JsonOption, KindArgument, KindOption, Overrides, SpecArgument, with_overrides
 from cortexzoo.harness.cli.output import console, print_table, write_json
 from cortexzoo.harness.runs.costs import Costs
@@ -96,7 +96,7 @@ def validate(
         columns = ("file", "kind", "name", "hash")
         print_table(columns, [[entry[column] for column in columns] for entry in good])
     write_json(json_file, report)
-    raise typer.Exit(FINE if len(good) == len(report) else BAD_INPUT)
+    raise typer.Exit(OK if len(good) == len(report) else BAD_INPUT)
 
 
 def schema(
@@ -123,7 +123,7 @@ def schema(
     else:
         stale = stale_schemas() + ([] if certificate_is_fresh() else [f"harness/schema/{SCHEMA.name}"])
         tell([f"{file} is stale: run `cortexzoo schema --write`" for file in stale])
-        raise typer.Exit(UNEXPECTED_VERDICT if stale else FINE)
+        raise typer.Exit(UNEXPECTED_VERDICT if stale else OK)
 
 
 def new(

@@ -9,7 +9,7 @@ import time
 import warnings
 from pathlib import Path
 
-from cortexzoo.harness.cli.errors import FINE, lines_and_code, tell
+from cortexzoo.harness.cli.errors import OK, lines_and_code, tell
 from cortexzoo.harness.parallel.slurm import ERROR
 from cortexzoo.harness.parallel.train_missing import train_or_go_on
 from cortexzoo.harness.runs.run_folder import finished_runs, stopped_runs, unfinished_runs
@@ -36,13 +36,13 @@ def main(arguments: list[str]) -> int:
                 continue
             train_or_go_on(experiment, runs)
     except TrainingStopped:
-        return FINE
+        return OK
     except Exception as problem:
         told = lines_and_code(problem)
         if told is None:
             raise
         return _failed(file, *told)
-    return FINE
+    return OK
 
 
 def _failed(file: Path, lines: list[str], code: int) -> int:

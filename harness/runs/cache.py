@@ -87,6 +87,6 @@ def work_ahead(experiment: ExperimentSpec) -> str:
     apart = ["its sleeps"] * (not isinstance(experiment.recipe.sleep, NoSleep)) + [
         "the recall at its end"
     ] * found.is_bound
-    without = f", without {' and '.join(apart)}" if apart else ""
+    excluded = f", without {' and '.join(apart)}" if apart else ""
     minutes = max(found.total / 60, 0.1)
-    return f"{experiment.name}: {found.steps} steps to train, {about} {minutes:.1f} minutes on one core{without}"
+    return f"{experiment.name}: {found.steps} steps to train, {about} {minutes:.1f} minutes on one core{excluded}"

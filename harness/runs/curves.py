@@ -176,10 +176,10 @@ def _learning_rate(axes: Axes, metrics: Metrics) -> None:
 
 def _smoothed(values: Sequence[float]) -> list[float]:
     """Centred running mean over a twentieth of the curve; it steps over what is not finite."""
-    reach = len(values) // 40
+    radius = len(values) // 40
     smooth = []
     for i in range(len(values)):
-        near = [value for value in values[max(0, i - reach) : i + reach + 1] if math.isfinite(value)]
+        near = [value for value in values[max(0, i - radius) : i + radius + 1] if math.isfinite(value)]
         smooth.append(sum(near) / len(near) if near else math.nan)
     return smooth
 

@@ -24,7 +24,7 @@ ALWAYS_ON = frozenset({"finite_gate", "batch_gate"})
 
 
 @dataclass(frozen=True)
-class Tampering:
+class Interventions:
     """Faults to inject, and whether the guards stay that no recipe can switch off.
 
     `NONE` changes nothing; a run with anything else stands for no experiment.
@@ -57,4 +57,4 @@ class Tampering:
         return {"faults": None if self.faults is None else self.faults.hash(), "guards": self.guards}
 
 
-NONE = Tampering()
+NONE = Interventions()

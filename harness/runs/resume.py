@@ -10,7 +10,7 @@ from cortexzoo.harness.runs.manifest import command_line, manifest
 from cortexzoo.harness.parallel.distributed import agree_on_folder, together_or_not
 from cortexzoo.harness.runs.run_folder import CHECKPOINTS, MANIFEST, SPEC, SUMMARY, VERDICT, Run, RunFolderError
 from cortexzoo.harness.runs.train import Warn, help_to_train, open_records, train_in, trainer_in
-from cortexzoo.harness.runs.interventions import NONE, Tampering
+from cortexzoo.harness.runs.interventions import NONE, Interventions
 from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS, RECORDS, cut_after
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.base import without_documentation
@@ -30,7 +30,7 @@ def resume_run(
     progress: bool,
     warn: Warn,
     began: Callable[[Run], None] = lambda _: None,
-    tampering: Tampering = NONE,
+    interventions: Interventions = NONE,
 ) -> Run:
     """Go on with the run in `path` from one of its checkpoints; one that has none yet starts again at step 0.
 
@@ -48,8 +48,8 @@ def resume_run(
         agree_on_folder(run.path)
         trainer = trainer_in(run.path, experiment, recorder, progress)
         with together_or_not():
-            tampering.apply(trainer)
-            tampering.record(run, recorder)
+            interventions.apply(trainer)
+            interventions.record(run, recorder)
             _load(trainer, run.path, checkpoint, changed=bool(changes))
             _cut_records(run, trainer.position)
             (run.path / SUMMARY).unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from cortexzoo.harness.parallel.distributed import agree_on_folder, part, togeth
 from cortexzoo.harness.checking.effort import PROFILES, Profile
 from cortexzoo.harness.runs.run_folder import CHECKPOINTS, CURVES, MANIFEST, REFUSED, SUMMARY, VERDICT, Run, RunFolderError
 from cortexzoo.harness.checking.subject import Subject
-from cortexzoo.harness.runs.interventions import NONE, Tampering
+from cortexzoo.harness.runs.interventions import NONE, Interventions
 from cortexzoo.harness.tracking.aim.sink import REPOSITORY, AimSink
 from cortexzoo.harness.tracking.base import CompositeRecorder, RunStopped, switched_off
 from cortexzoo.harness.tracking.jsonl import JsonlSink
@@ -40,7 +40,7 @@ def train_run(
     progress: bool,
     warn: Warn,
     began: Callable[[Run], None] = lambda _: None,
-    tampering: Tampering = NONE,
+    interventions: Interventions = NONE,
 ) -> Run:
     """Train `experiment` into a new folder under `runs`: records, checkpoints, summary, curves.
 
@@ -57,13 +57,13 @@ def train_run(
         agree_on_folder(run.path)
         trainer = trainer_in(run.path, experiment, recorder, progress)
         with together_or_not():
-            tampering.apply(trainer)
-            tampering.record(run, recorder)
+            interventions.apply(trainer)
+            interventions.record(run, recorder)
             content = manifest(
                 experiment, run_id=run.path.name, command=command_line(), data_sha256=trainer.objective.sha256
             )
-            if tampering != NONE:
-                content["tampered_with"] = tampering.as_json()
+            if interventions != NONE:
+                content["tampered_with"] = interventions.as_json()
             run.write_json(MANIFEST, content)
         agree_on_folder(run.path)
         undo.pop_all()
@@ -73,7 +73,7 @@ def train_run(
 
 def help_to_train(
     experiment: ExperimentSpec,
-    tampering: Tampering = NONE,
+    interventions: Interventions = NONE,
     prepare: Callable[[Trainer, Path], None] = lambda trainer, folder: None,
 ) -> None:
     """Train along in a process that is not the first: its rows of every batch, no records. Raises as `train_run`.
@@ -85,7 +85,7 @@ def help_to_train(
         return
     trainer = trainer_in(folder, experiment)
     with together_or_not():
-        tampering.apply(trainer)
+        interventions.apply(trainer)
         prepare(trainer, folder)
     if agree_on_folder(None) is not None:
         trainer.run()

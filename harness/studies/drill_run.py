@@ -119,26 +119,26 @@ def _in_own_process(experiment: str, faults: str | None, guards: bool, folder: P
 
 
 def _train(experiment: str, faults: str | None, guards: bool, folder: Path) -> tuple[End, str]:
-    from cortexzoo.harness.runs.interventions import Tampering
+    from cortexzoo.harness.runs.interventions import Interventions
     from cortexzoo.harness.runs.train import train_run
 
-    tampering = Tampering(None if faults is None else FaultsSpec.from_json(faults), guards)
+    interventions = Interventions(None if faults is None else FaultsSpec.from_json(faults), guards)
     spec = ExperimentSpec.from_json(experiment)
     return _lived(
         folder,
-        lambda: train_run(spec, folder, aim=False, progress=False, warn=lambda _: None, tampering=tampering),
+        lambda: train_run(spec, folder, aim=False, progress=False, warn=lambda _: None, interventions=interventions),
     )
 
 
 def _resume(experiment: str, guards: bool, folder: Path) -> tuple[End, str]:
-    from cortexzoo.harness.runs.interventions import Tampering
+    from cortexzoo.harness.runs.interventions import Interventions
     from cortexzoo.harness.runs.resume import resume_run
 
-    spec, tampering = ExperimentSpec.from_json(experiment), Tampering(guards=guards)
+    spec, interventions = ExperimentSpec.from_json(experiment), Interventions(guards=guards)
     path = _run_in(folder, spec).path
     return _lived(
         folder,
-        lambda: resume_run(path, spec, aim=False, progress=False, warn=lambda _: None, tampering=tampering),
+        lambda: resume_run(path, spec, aim=False, progress=False, warn=lambda _: None, interventions=interventions),
     )
 
 

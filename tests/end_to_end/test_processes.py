@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cortexzoo.harness.bench.kills import record
-from cortexzoo.harness.runs.interventions import Tampering
+from cortexzoo.harness.runs.interventions import Interventions
 from cortexzoo.harness.runs.run_folder import FAULTS, Run, RunFolderError
 from cortexzoo.harness.runs.train import train_run
 from cortexzoo.specs import load
@@ -71,7 +71,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_two_processes_train_one_run(whole: Run, tmp_path: Path) -> None:
     in_all = load(faults(tmp_path, POISONED.replace("rank: 1, ", "")), "faults")
     alone = train_run(
-        small(NO_DROPOUT), tmp_path / "alone", aim=False, progress=False, warn=pytest.fail, tampering=Tampering(in_all)
+        small(NO_DROPOUT),
+        tmp_path / "alone",
+        aim=False,
+        progress=False,
+        warn=pytest.fail,
+        interventions=Interventions(in_all),
     )
     assert whole.finished
     assert (whole.summary["steps_taken"], whole.summary["steps_refused"]) == (11, 1)

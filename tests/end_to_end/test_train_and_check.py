@@ -48,8 +48,8 @@ def run(runs: Path, trained: subprocess.CompletedProcess[str]) -> Run:
 
 def test_training_ends_with_a_verdict(trained: subprocess.CompletedProcess[str], run: Run) -> None:
     assert trained.returncode == 1, trained.stderr
-    assert run.certificate.outcome == "surprise"
-    assert [judgement.name for judgement in run.certificate.surprises] == ["better_than_counting"]
+    assert run.certificate.outcome == "unexpected"
+    assert [judgement.name for judgement in run.certificate.unexpected] == ["better_than_counting"]
     assert "Not as expected: better_than_counting" in trained.stdout
 
 
@@ -94,8 +94,8 @@ print(json.dumps({"loss": loss[None], "sources": sorted(shares), "summary": run[
     assert losses == pytest.approx([line["train/loss"] for line in run.metrics()])
     assert found["sources"] == ["current", "long_term", "short_term"]
     assert found["summary"]["verdicts"] == run.summary["verdicts"]
-    assert found["summary"]["verdict"] == "surprise"
-    assert found["tags"] == ["variant:cortexgpt-stable", "verdict:surprise"]
+    assert found["summary"]["verdict"] == "unexpected"
+    assert found["tags"] == ["variant:cortexgpt-stable", "verdict:unexpected"]
     assert found["parameters"]["spec_hash"] == run.spec.hash()
     assert found["parameters"]["hparams"]["recipe"]["steps"] == 12
 

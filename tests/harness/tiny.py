@@ -66,7 +66,7 @@ class Tiny(MemoryLanguageModel[TinyState]):
         return logits
 
     def forward(
-        self, tokens: Tensor, state: TinyState | None = None, without: Collection[str] = ()
+        self, tokens: Tensor, state: TinyState | None = None, disabled: Collection[str] = ()
     ) -> ModelOutput[TinyState]:
         state = self.initial_state(len(tokens)) if state is None else state
         x = self.embed(tokens, state)
@@ -215,9 +215,9 @@ class SharingWithNothing(Tiny):
     """Reports a share for long-term memory even while that is empty."""
 
     def forward(
-        self, tokens: Tensor, state: TinyState | None = None, without: Collection[str] = ()
+        self, tokens: Tensor, state: TinyState | None = None, disabled: Collection[str] = ()
     ) -> ModelOutput[TinyState]:
-        output = super().forward(tokens, state, without)
+        output = super().forward(tokens, state, disabled)
         return ModelOutput(
             output.logits, output.state, {**output.readings, "memory/gate_share/long_term": torch.tensor(1e-3)}
         )
@@ -227,7 +227,7 @@ class Gateless(Tiny):
     """Gives no readings."""
 
     def forward(
-        self, tokens: Tensor, state: TinyState | None = None, without: Collection[str] = ()
+        self, tokens: Tensor, state: TinyState | None = None, disabled: Collection[str] = ()
     ) -> ModelOutput[TinyState]:
         output = super().forward(tokens, state)
         return ModelOutput(output.logits, output.state)

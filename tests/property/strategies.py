@@ -19,7 +19,7 @@ from cortexzoo.specs.base import NAME_PATTERN, FilePath, FilePaths, NamedSpec, S
 from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.kinds import TYPES, Kind, adapter
 from cortexzoo.specs.loading.slots import Slot, field_slots, scalar_types
-from cortexzoo.specs.mixer import PersistenceSpec, ShortConvSpec
+from cortexzoo.specs.mixer import DecaySpec, ShortConvSpec
 from cortexzoo.specs.provenance import SOURCE_KINDS
 from cortexzoo.specs.task import MemoryTask
 
@@ -198,7 +198,7 @@ HYBRID_SIZES: dict[type[Spec], dict[str, st.SearchStrategy[Any]]] = {
     RotaryArchitecture: ARCHITECTURE_SIZES,
     GPT2Architecture: ARCHITECTURE_SIZES,
     ShortConvSpec: {"kernel_size": st.integers(4, 9), "key_lags": st.lists(st.integers(0, 3), min_size=1, max_size=3)},
-    PersistenceSpec: {"fastest_bias": st.floats(-20, 6), "slowest_bias": st.floats(6, 20)},
+    DecaySpec: {"fastest_bias": st.floats(-20, 6), "slowest_bias": st.floats(6, 20)},
 }
 """Sizes of bases and sidecars that fit one another, as for tasks."""
 

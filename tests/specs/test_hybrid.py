@@ -6,7 +6,7 @@ import pytest
 
 from cortexzoo.specs import load
 from cortexzoo.specs.hybrid import HybridSpec
-from cortexzoo.specs.mixer import PersistenceSpec
+from cortexzoo.specs.mixer import DecaySpec
 from cortexzoo.specs.parameters import base_parameter_count, parameter_count
 from tests.specs.conftest import Mistakes, Write
 
@@ -23,8 +23,8 @@ from tests.specs.conftest import Mistakes, Write
         ("mixer.key_products=17", "key_products must be at most head_dim / 2 = 16, got 17"),
         ("mixer.write_threshold=1", "mixer.write_threshold must be < 1, got 1"),
         ("mixer.write_bias=50", "mixer.write_bias must be <= 20, got 50"),
-        ("mixer.persistence.slowest_bias=21", "mixer.persistence.slowest_bias must be <= 20, got 21"),
-        ("mixer.persistence.slowest_bias=1", "fastest_bias must be at most slowest_bias = 1.0, got 12.0"),
+        ("mixer.decay.slowest_bias=21", "mixer.decay.slowest_bias must be <= 20, got 21"),
+        ("mixer.decay.slowest_bias=1", "fastest_bias must be at most slowest_bias = 1.0, got 12.0"),
         ("mixer.conv.key_lags=[4]", "key_lags must be below kernel_size = 4, got 4"),
         ("backbone.architecture.num_heads=5", "hidden_size must be a multiple of num_heads = 5"),
         ("backbone.architecture.num_kv_heads=3", "num_kv_heads must divide num_heads = 4, got 3"),
@@ -52,8 +52,8 @@ def test_a_base_of_ones_own_is_found_relative_to_the_file_that_names_it(write: W
 
 
 def test_one_head_is_the_slowest() -> None:
-    assert PersistenceSpec(fastest_bias=6.0, slowest_bias=12.0).biases(1) == [12.0]
-    assert PersistenceSpec(fastest_bias=6.0, slowest_bias=12.0).biases(4) == [12.0, 10.0, 8.0, 6.0]
+    assert DecaySpec(fastest_bias=6.0, slowest_bias=12.0).biases(1) == [12.0]
+    assert DecaySpec(fastest_bias=6.0, slowest_bias=12.0).biases(4) == [12.0, 10.0, 8.0, 6.0]
 
 
 def test_the_users_base_and_its_sidecars() -> None:

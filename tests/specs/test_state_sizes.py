@@ -14,7 +14,7 @@ PART = {
     "keys": "key-value cache",
     "values": "key-value cache",
     "fast_weights": "fast weights",
-    "taps": "short convolution",
+    "conv_state": "short convolution",
     "window_keys": "window",
     "window_values": "window",
     "base": "cache of the base",

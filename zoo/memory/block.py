@@ -50,19 +50,19 @@ class MemoryBlock(nn.Module):
         x: Float[Tensor, "batch time hidden"],
         short_term: ShortTermState,
         long_term: LongTermState | None,
-        without: Collection[str] = (),
+        disabled: Collection[str] = (),
     ) -> tuple[Float[Tensor, "batch time hidden"], ShortTermState, dict[str, Tensor]]:
         """Mixed output, the short-term memory after it, and readings.
 
         Sources named in `without` (`short_term`, `long_term`) are switched off: neither read nor written.
         """
         grouped, rows = self._group(x)
-        from_long = None if "long_term" in without else self._read_long_term(grouped, long_term)
+        from_long = None if "long_term" in disabled else self._read_long_term(grouped, long_term)
         live = torch.ones(grouped.shape[1], len(SOURCES), dtype=torch.bool, device=x.device)
         live[:, 2] = from_long is not None
         partial = self.gate.partial_logits(grouped, from_long)
         largest = None
-        if self.short_term is None or "short_term" in without:
+        if self.short_term is None or "short_term" in disabled:
             live[:, 1] = False
             shares = self.gate.shares(partial, live)
             mixed, state = mix(shares, grouped, None, from_long), short_term

@@ -51,9 +51,9 @@ class Base:
         missing = [] if layers else [f"decoder layers ({' or '.join(LAYER_PLACES)})"]
         norms = tuple(_first(layer, NORM_PLACES) for layer in layers)
         for what, places in (("a norm before attention", NORM_PLACES), ("attention", ATTENTION_PLACES)):
-            without = next((i for i, layer in enumerate(layers) if _first(layer, places) is None), None)
-            if without is not None:
-                missing.append(f"{what} in layer {without} ({' or '.join(places)})")
+            lacking = next((i for i, layer in enumerate(layers) if _first(layer, places) is None), None)
+            if lacking is not None:
+                missing.append(f"{what} in layer {lacking} ({' or '.join(places)})")
         if missing:
             raise BackboneError(
                 f"{name}: a {type(network).__name__} has no place for sidecars, it lacks {'; '.join(missing)}: "

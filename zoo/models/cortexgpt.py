@@ -91,7 +91,7 @@ class CortexGPT(MemoryLanguageModel[CortexGPTState]):
         return CortexGPTState(state.short_term if carried and fits else fresh.short_term, state.long_term)
 
     def forward(
-        self, tokens: Int[Tensor, "batch time"], state: CortexGPTState | None = None, without: Collection[str] = ()
+        self, tokens: Int[Tensor, "batch time"], state: CortexGPTState | None = None, disabled: Collection[str] = ()
     ) -> ModelOutput[CortexGPTState]:
         """Logits [B, T, V] and the memory after the last token."""
         state = self.initial_state(tokens.shape[0]) if state is None else state
@@ -101,7 +101,7 @@ class CortexGPT(MemoryLanguageModel[CortexGPTState]):
             x = x + decayed_sinusoid(state.position, tokens.shape[1], x, self.spec.position.decay)
         if self.spec.order == "columns_first":
             x = self._through_columns(x)
-        x, short_term, readings = self._through_memory(x, state, without)
+        x, short_term, readings = self._through_memory(x, state, disabled)
         if self.spec.order == "memory_first":
             x = self._through_columns(x)
         logits = self.vocabulary(self.final_norm(x))
@@ -133,9 +133,9 @@ class CortexGPT(MemoryLanguageModel[CortexGPTState]):
         return x + out if isinstance(self.spec.join, Residual) else out
 
     def _through_memory(
-        self, x: Float[Tensor, "batch time hidden"], state: CortexGPTState, without: Collection[str]
+        self, x: Float[Tensor, "batch time hidden"], state: CortexGPTState, disabled: Collection[str]
     ) -> tuple[Float[Tensor, "batch time hidden"], ShortTermState, dict[str, Tensor]]:
-        out, short_term, readings = self.memory(self.memory_norm(x), state.short_term, state.long_term, without)
+        out, short_term, readings = self.memory(self.memory_norm(x), state.short_term, state.long_term, disabled)
         if isinstance(self.spec.join, Residual):
             out = x + self.spec.join.memory_weight * out
         return out, short_term, readings

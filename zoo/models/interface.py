@@ -48,7 +48,7 @@ class MemoryLanguageModel(nn.Module, Generic[StateT]):
 
     vocab_size: int
     switches: tuple[str, ...] = ()
-    """Memories that a forward call can do without, by name: `model(tokens, state, without={"short_term"})`."""
+    """Memories that a forward call can do without, by name: `model(tokens, state, disabled={"short_term"})`."""
     state_carries_gradient = False
     """Whether the state keeps its history, so that gradients flow from one call to those before."""
     recompute_activations: bool | None = None
@@ -62,7 +62,7 @@ class MemoryLanguageModel(nn.Module, Generic[StateT]):
 
     @abstractmethod
     def forward(
-        self, tokens: Int[Tensor, "batch time"], state: StateT | None = None, without: Collection[str] = ()
+        self, tokens: Int[Tensor, "batch time"], state: StateT | None = None, disabled: Collection[str] = ()
     ) -> ModelOutput[StateT]:
         """Logits for every position. Without `state` the memory starts empty.
 
@@ -75,10 +75,10 @@ class MemoryLanguageModel(nn.Module, Generic[StateT]):
         tokens: Int[Tensor, "batch time"],
         scored: Bool[Tensor, "batch time"],
         state: StateT | None = None,
-        without: Collection[str] = (),
+        disabled: Collection[str] = (),
     ) -> ModelOutput[StateT]:
         """As `forward`, with `logits[scored]` alone, [places, V]: cheaper where a model can skip the rest."""
-        output: ModelOutput[StateT] = self(tokens, state, without)
+        output: ModelOutput[StateT] = self(tokens, state, disabled)
         return replace(output, logits=output.logits[scored])
 
     def read(self, tokens: Int[Tensor, "batch time"], state: StateT | None = None) -> ModelOutput[StateT]:
@@ -86,7 +86,7 @@ class MemoryLanguageModel(nn.Module, Generic[StateT]):
         output = self(tokens, state)
         return replace(output, logits=output.logits[:, -1:])
 
-    def reach(self, without: Collection[str] = ()) -> int | None:
+    def receptive_field(self, disabled: Collection[str] = ()) -> int | None:
         """How many tokens before its chunk a logit can depend on at most, without these memories; None: on all."""
         return None
 

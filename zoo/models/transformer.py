@@ -100,7 +100,7 @@ class Transformer(MemoryLanguageModel[TransformerState]):
         return TransformerState(empty, empty)
 
     def forward(
-        self, tokens: Int[Tensor, "batch time"], state: TransformerState | None = None, without: Collection[str] = ()
+        self, tokens: Int[Tensor, "batch time"], state: TransformerState | None = None, disabled: Collection[str] = ()
     ) -> ModelOutput[TransformerState]:
         """Logits [B, T, V] and the grown cache; in evaluation the largest attention logit of all layers.
 

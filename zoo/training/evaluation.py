@@ -21,14 +21,14 @@ def lm_loss(
     model: nn.Module,
     tokens: Int[Tensor, "batch time_and_target"],
     state: StateT | None = None,
-    without: Collection[str] = (),
+    disabled: Collection[str] = (),
     scored: Bool[Tensor, "batch time"] | None = None,
 ) -> tuple[Float[Tensor, ""], ModelOutput[StateT]]:
     """Mean cross-entropy of the next token, in nats and fp32 (fp64 for fp64 logits): token t + 1 is token t's target.
 
     Memories named in `without` are switched off. With `scored` only the inputs that it marks count.
     """
-    output = cast(ModelOutput[StateT], model(tokens[:, :-1], state, without))
+    output = cast(ModelOutput[StateT], model(tokens[:, :-1], state, disabled))
     return next_token_loss(output.logits, tokens, scored), output
 
 
@@ -101,7 +101,7 @@ def evaluate(
     batch_size: int,
     at_most: int | None = None,
     state: StateT | None = None,
-    without: Collection[str] = (),
+    disabled: Collection[str] = (),
     precision: Precision = "fp32",
 ) -> float:
     """Held-out loss of `model` in nats a byte, over contiguous validation windows (`at_most` of them, evenly spread).
@@ -114,7 +114,7 @@ def evaluate(
         cut_windows(data.validation, starts[first : first + batch_size], sequence_length)
         for first in range(0, len(starts), batch_size)
     ]
-    return measure(model, windows, state=state, without=without, precision=precision).loss
+    return measure(model, windows, state=state, disabled=disabled, precision=precision).loss
 
 
 def measure(
@@ -122,7 +122,7 @@ def measure(
     batches: Sequence[Int[Tensor, "_ time_and_target"]],
     *,
     state: StateT | None = None,
-    without: Collection[str] = (),
+    disabled: Collection[str] = (),
     precision: Precision = "fp32",
     scored: Sequence[Bool[Tensor, "_ time"]] | None = None,
 ) -> HeldOut:
@@ -136,10 +136,10 @@ def measure(
             counting = None if scored is None else scored[index].to(device)
             start = None if state is None else model.between_batches(state, len(tokens))
             if counting is None:
-                loss, output = lm_loss(model, tokens, start, without)
+                loss, output = lm_loss(model, tokens, start, disabled)
                 count = tokens[:, 1:].numel()
             else:
-                output = model.logits_at(tokens[:, :-1], counting, start, without)
+                output = model.logits_at(tokens[:, :-1], counting, start, disabled)
                 loss = mean_cross_entropy(output.logits, tokens[:, 1:][counting])
                 count = int(counting.sum())
             loss_sum += loss.item() * count

@@ -138,7 +138,7 @@ class Trainer:
 
     def is_over(self) -> bool:
         """Whether a stop was asked for or a policy gave up, on any process. Every process must ask."""
-        interrupted, terminated, failed = self.ranks.any(
+        interrupted, terminated, failed = self.ranks.any_rank(
             [self._stop == "interrupted", self._stop == "terminated", self._failure is not None]
         )
         if interrupted or terminated:
@@ -259,7 +259,7 @@ class Trainer:
 
     def _agree(self, step: Step) -> None:
         """A refusal on any process is one on all."""
-        if self.ranks.any([step.refused is not None])[0]:
+        if self.ranks.any_rank([step.refused is not None])[0]:
             step.refuse("refused by another process")
 
     def _tell(self, moment: Moment, step: Step) -> None:

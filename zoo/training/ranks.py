@@ -29,10 +29,10 @@ class Ranks:
 
     def mean(self, values: Mapping[str, float]) -> dict[str, float]:
         """Mean over processes. Every process must give the same names."""
-        sums = self.total(values)
+        sums = self.all_reduce_sum(values)
         return {name: value / self.count for name, value in sums.items()}
 
-    def total(self, values: Mapping[str, float]) -> dict[str, float]:
+    def all_reduce_sum(self, values: Mapping[str, float]) -> dict[str, float]:
         """Sum over processes. Every process must give the same names."""
         if self.count == 1 or not values:
             return dict(values)
@@ -42,16 +42,16 @@ class Ranks:
         together = dict(zip(names, summed, strict=True))
         return {name: together[name] for name in values}
 
-    def any(self, flags: Sequence[bool]) -> list[bool]:
+    def any_rank(self, flags: Sequence[bool]) -> list[bool]:
         """For each flag, whether it is raised on any process."""
-        raised = self.total({str(i): float(flag) for i, flag in enumerate(flags)})
+        raised = self.all_reduce_sum({str(i): float(flag) for i, flag in enumerate(flags)})
         return [value > 0 for value in raised.values()]
 
     def wait(self) -> None:
         """Go on when every process has come here."""
         self.accelerator.wait_for_everyone()
 
-    def whole(self, model: MemoryLanguageModel[StateT], state: StateT) -> StateT:
+    def gather(self, model: MemoryLanguageModel[StateT], state: StateT) -> StateT:
         """The memory of the whole batch, the same on every process.
 
         Tensors with a batch dimension are gathered; tensors without one (a shared ring, long-term memory) are taken
@@ -60,10 +60,10 @@ class Ranks:
         if self.count == 1:
             return state
         dimensions = batch_dimensions(model)
-        gathered = {name: self.gather(tensor, dimensions.get(name)) for name, tensor in state.tensors().items()}
+        gathered = {name: self.gather_tensor(tensor, dimensions.get(name)) for name, tensor in state.tensors().items()}
         return type(state).from_tensors(gathered)
 
-    def share(self, model: MemoryLanguageModel[StateT], state: StateT) -> StateT:
+    def scatter(self, model: MemoryLanguageModel[StateT], state: StateT) -> StateT:
         """This process's rows of a memory of the whole batch, which may have fewer rows than the recipe's."""
         if self.count == 1:
             return state
@@ -74,7 +74,7 @@ class Ranks:
         }
         return type(state).from_tensors(own)
 
-    def gather(self, tensor: Tensor, dimension: int | None) -> Tensor:
+    def gather_tensor(self, tensor: Tensor, dimension: int | None) -> Tensor:
         """The tensors of all processes, one after the other along `dimension`; None: the first process's."""
         if self.count == 1:
             return tensor

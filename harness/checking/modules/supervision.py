@@ -212,12 +212,12 @@ def _error(name: PropertyName, request: Request, reason: str, case: Mapping[str,
     bound = info.bound if check.bound is None else check.bound
     return Judgement(
         name, info.clause, "error", check.expect, bound, info.direction, info.unit, reason, case=dict(case),
-        foreseen=check.reason, version=info.version, seed=request.seed,
+        expected_reason=check.reason, version=info.version, seed=request.seed,
     )  # fmt: skip
 
 
 def _unoffered(judgement: Judgement) -> Judgement:
     """What a module does not offer is no surprise: the reason says how it could."""
     if judgement.verdict == "skipped":
-        return replace(judgement, expected="skipped", foreseen="")
+        return replace(judgement, expected="skipped", expected_reason="")
     return judgement

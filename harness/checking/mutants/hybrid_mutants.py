@@ -115,8 +115,8 @@ def _deaf_to(name: str) -> Make:
     """Sidecars without regard to a switch."""
 
     def make(original: Any) -> Any:
-        def defective(self: Sidecar, x: Tensor, state: SidecarState, without: Any = ()) -> Any:
-            return original(self, x, state, set(without) - {name})
+        def defective(self: Sidecar, x: Tensor, state: SidecarState, disabled: Any = ()) -> Any:
+            return original(self, x, state, set(disabled) - {name})
 
         return defective
 
@@ -166,8 +166,8 @@ HYBRID_MUTANTS = (
            rebound(block.unit, instead(lambda x: x))),
     Mutant("no-delta-rule", HYBRID, "gated linear attention: writes are added to what is stored under the key",
            rebound(chunk_gated_delta_rule, instead(_gated_linear_attention))),
-    Mutant("taps-not-carried", HYBRID, "the short convolution begins anew in every call",
-           replaced(Sidecar, "forward", _left_behind(taps=torch.zeros_like))),
+    Mutant("conv-state-not-carried", HYBRID, "the short convolution begins anew in every call",
+           replaced(Sidecar, "forward", _left_behind(conv_state=torch.zeros_like))),
     Mutant("window-not-carried", HYBRID, "window attention begins anew in every call",
            replaced(Sidecar, "forward", _left_behind(window_keys=_no_token, window_values=_no_token))),
     Mutant("fast-weights-not-carried", HYBRID, "the gated delta memory begins anew in every call",

@@ -55,8 +55,8 @@ def _ignoring(names: set[str]) -> Make:
     """Forward calls without regard to some switches."""
 
     def make(original: Any) -> Any:
-        def defective(self: CortexGPT, tokens: Tensor, state: Any = None, without: Any = ()) -> Any:
-            return original(self, tokens, state, set(without) - names)
+        def defective(self: CortexGPT, tokens: Tensor, state: Any = None, disabled: Any = ()) -> Any:
+            return original(self, tokens, state, set(disabled) - names)
 
         return defective
 
@@ -67,8 +67,8 @@ def _kept_state(change: Any) -> Make:
     """Forward calls whose state goes through `change(state, model, tokens, given state)`."""
 
     def make(original: Any) -> Any:
-        def defective(self: CortexGPT, tokens: Tensor, state: Any = None, without: Any = ()) -> Any:
-            output = original(self, tokens, state, without)
+        def defective(self: CortexGPT, tokens: Tensor, state: Any = None, disabled: Any = ()) -> Any:
+            output = original(self, tokens, state, disabled)
             given = self.initial_state(len(tokens)) if state is None else state
             return replace(output, state=change(output.state, self, tokens, given))
 

@@ -8,8 +8,8 @@ import torch
 
 from cortexzoo.harness.checking.mutants.base import Host, Mutant, after, instead, rebound, replaced
 from cortexzoo.zoo.training.sleep import phase
-from cortexzoo.zoo.training.sleep.optimizer import DreamUpdates
-from cortexzoo.zoo.training.sleep.phase import Night
+from cortexzoo.zoo.training.sleep.optimizer import SleepOptimizer
+from cortexzoo.zoo.training.sleep.phase import SleepPhase
 from cortexzoo.zoo.training.sleep.policy import Sleep
 from cortexzoo.zoo.training.sleep.score import objection
 from cortexzoo.zoo.training.state.undo import Weights
@@ -31,7 +31,7 @@ def _trainings_generator(_device: Any, _seed: int, _number: int) -> Iterator[tor
     yield torch.Generator().manual_seed(int(torch.randint(2**31, ())))
 
 
-def _memory_of_dreams(finished: bool, sleep: Night, *_: Any) -> bool:
+def _memory_of_dreams(finished: bool, sleep: SleepPhase, *_: Any) -> bool:
     """Training goes on with what the memory holds after a dream."""
     trainer = sleep.trainer
     tokens = torch.randint(trainer.model.vocab_size, (trainer.ranks.rows, 8), generator=torch.Generator())
@@ -40,18 +40,18 @@ def _memory_of_dreams(finished: bool, sleep: Night, *_: Any) -> bool:
     return finished
 
 
-def _counted_twice(taken: bool, updates: DreamUpdates, *_: Any) -> bool:
+def _counted_twice(taken: bool, updates: SleepOptimizer, *_: Any) -> bool:
     updates.taken += not taken
     return taken
 
 
 SLEEP_MUTANTS = (
     Mutant("dream-updates-skipped", HOST, "no update of a sleep is made, all are counted as taken",
-           replaced(DreamUpdates, "_take", instead(lambda self, gradients: None))),
+           replaced(SleepOptimizer, "_take", instead(lambda self, gradients: None))),
     Mutant("refused-dream-counts", HOST, "a refused update of a sleep is counted as taken",
-           replaced(DreamUpdates, "update", after(_counted_twice))),
+           replaced(SleepOptimizer, "update", after(_counted_twice))),
     Mutant("sleep-without-finite-gate", HOST, "a dream whose loss is NaN is trained on",
-           replaced(DreamUpdates, "_is_finite", instead(lambda self, value: True))),
+           replaced(SleepOptimizer, "_is_finite", instead(lambda self, value: True))),
     Mutant("sleep-return-forgets-a-weight", HOST, "a sleep that may not stay leaves one parameter as it made it",
            replaced(Weights, "restore", instead(_forgets_one))),
     Mutant("sleep-always-stays", HOST, "nobody asks what a sleep did",
@@ -59,7 +59,7 @@ SLEEP_MUTANTS = (
     Mutant("sleep-draws-from-training", HOST, "dreams are drawn from the generator that dropout draws from",
            replaced(phase, "own_random_numbers", instead(_trainings_generator))),
     Mutant("sleep-keeps-its-memory", HOST, "training goes on with the memory of a dream",
-           replaced(Night, "dream", after(_memory_of_dreams))),
+           replaced(SleepPhase, "dream", after(_memory_of_dreams))),
     Mutant("sleep-never-comes", HOST, "a sleep that is due is forgotten",
            replaced(Sleep, "_is_due", instead(lambda self, step: False))),
 )  # fmt: skip

@@ -66,8 +66,8 @@ def _keeps_memory(gate: FiniteGate, trainer: Trainer, step: Step) -> None:
         trainer.memory = step.state
 
 
-def _unshifted(model: nn.Module, tokens: Tensor, state: Any = None, without: Any = ()) -> Any:
-    output = model(tokens[:, :-1], state, without)
+def _unshifted(model: nn.Module, tokens: Tensor, state: Any = None, disabled: Any = ()) -> Any:
+    output = model(tokens[:, :-1], state, disabled)
     return nn.functional.cross_entropy(output.logits.flatten(0, 1), tokens[:, :-1].flatten()), output
 
 

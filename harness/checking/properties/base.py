@@ -41,7 +41,7 @@ class Property(Generic[SubjectT]):
     check: Callable[[SubjectT, Case], Finding]
     cases: Callable[[SubjectT], Iterable[Case]]
     strategy: Callable[[SubjectT], SearchStrategy[Case]] | None = None
-    dearness: int = 1
+    cost: int = 1
     """A search tries one case where it tries so many of other properties."""
 
 

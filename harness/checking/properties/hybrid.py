@@ -112,7 +112,7 @@ def state_norm_is_bounded(subject: Subject, case: Case) -> Finding:
     memories = {f"layer {layer}": model.sidecar(layer).memory for layer in model.sidecars}
     if case["gates"] == "open":
         for memory in memories.values():
-            memory.gates.persistence.bias.fill_(OPEN)
+            memory.gates.decay.bias.fill_(OPEN)
             memory.gates.write.bias.fill_(OPEN)
     state, start = model.initial_state(1), 0
     largest, where = 0.0, ""

@@ -45,7 +45,7 @@ def every_switch_counts(subject: Subject, case: Case) -> Finding:
         raise DoesNotApply("the variant has no memory to switch off")
     tokens, state = subject.sequences(ROWS, 33), _filled(subject, model)
     whole = model(tokens, state).logits
-    dead = [s for s in model.switches if torch.equal(whole, model(tokens, state, without={s}).logits)]
+    dead = [s for s in model.switches if torch.equal(whole, model(tokens, state, disabled={s}).logits)]
     if not dead:
         reason = f"switching off {' or '.join(model.switches)} changes the logits"
         return finding("every_switch_counts", 0, reason, case)
@@ -164,8 +164,8 @@ def memory_matters(subject: Subject, case: Case) -> Finding:
         pairs = zip(documents.tokens.split(recipe.batch_size), documents.mask.split(recipe.batch_size), strict=True)
         batches = list(pairs)
     losses = []
-    for without in ((), model.switches):
-        parts = [lm_loss(model, t, subject.start(model, len(t)), without, scored)[0] for t, scored in batches]
+    for disabled in ((), model.switches):
+        parts = [lm_loss(model, t, subject.start(model, len(t)), disabled, scored)[0] for t, scored in batches]
         losses.append(float(torch.stack(parts).double().mean()))
     asked = "answers" if subject.task else "held-out"
     reason = f"{asked} loss {losses[0]:.3f} with memory, {losses[1]:.3f} without"

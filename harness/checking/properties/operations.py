@@ -189,4 +189,4 @@ def _has_cap(variant: CortexGPTSpec) -> bool:
     return not (isinstance(store, CompressedStore) and store.capacity is None)
 
 
-OPERATIONS = (Property("any_order_works", any_order_works, any_order_cases, any_order_strategy, dearness=4),)
+OPERATIONS = (Property("any_order_works", any_order_works, any_order_cases, any_order_strategy, cost=4),)

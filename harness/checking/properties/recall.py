@@ -68,12 +68,12 @@ def gradients_reach_the_facts(subject: Subject, case: Case) -> Finding:
         loss.backward()
     calls = [torch.zeros_like(vectors) if vectors.grad is None else vectors.grad for vectors in embedded]
     gradient = torch.cat([call.reshape(ROWS, -1, call.shape[-1]) for call in calls], dim=1)
-    without = 0
+    unreached = 0
     for row in range(ROWS):
         start, facts = task.example("train", row, gap).placed[0]
-        without += not bool(gradient[row, start : start + len(facts)].any())
-    reason = f"{without} of {ROWS} documents have no gradient at their facts, {task.gap_tokens(gap)} tokens away"
-    return finding("gradients_reach_the_facts", without, reason, case)
+        unreached += not bool(gradient[row, start : start + len(facts)].any())
+    reason = f"{unreached} of {ROWS} documents have no gradient at their facts, {task.gap_tokens(gap)} tokens away"
+    return finding("gradients_reach_the_facts", unreached, reason, case)
 
 
 def recall_beats_controls(subject: Subject, case: Case) -> Finding:
@@ -93,16 +93,18 @@ def recall_beats_controls(subject: Subject, case: Case) -> Finding:
     return finding("recall_beats_controls", recalled - controls[best], reason, {**case, "gap": gap})
 
 
-def answered(model: Model, task: Task, gap: int, without: Collection[str] = ()) -> float:
+def answered(model: Model, task: Task, gap: int, disabled: Collection[str] = ()) -> float:
     """The share of whole answers that are right, over some documents that nothing was trained on."""
 
     def predict(tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
-        output = model(tokens, state, without)
+        output = model(tokens, state, disabled)
         return output.logits, output.state
 
     at_once = max(1, LOGITS_AT_ONCE // (DOCUMENTS * task.chunk_size * model.vocab_size))
-    size, reach = at_once * task.chunk_size, model.reach(without)
-    return recall_at(task, predict, gap, documents=DOCUMENTS, chunk_size=size, reach=reach).accuracy.exact
+    size, receptive_field = at_once * task.chunk_size, model.receptive_field(disabled)
+    return recall_at(
+        task, predict, gap, documents=DOCUMENTS, chunk_size=size, receptive_field=receptive_field
+    ).accuracy.exact
 
 
 class DriftLog(Log):

@@ -95,6 +95,6 @@ def save_and_load(subject: Runnable, case: Case) -> Finding:
 
 
 REPRODUCTION: tuple[Property[Runnable], ...] = (
-    Property("determinism", determinism, determinism_cases, determinism_strategy, dearness=4),
-    Property("save_and_load", save_and_load, save_and_load_cases, save_and_load_strategy, dearness=2),
+    Property("determinism", determinism, determinism_cases, determinism_strategy, cost=4),
+    Property("save_and_load", save_and_load, save_and_load_cases, save_and_load_strategy, cost=2),
 )

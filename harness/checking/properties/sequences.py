@@ -124,18 +124,18 @@ def own_token_counts(subject: Runnable, case: Case) -> Finding:
     model = subject.copy()
     single = subject.draw(1, length, seed)
     places = torch.arange(length)
-    without = torch.ones(length, dtype=torch.bool)
+    unread = torch.ones(length, dtype=torch.bool)
     for attempt in range(2):  # two different replacements: one may by chance be as good as the original
         edited = single.repeat(length, *[1] * (single.dim() - 1))
         edited[places, places] = subject.other(single, seed + attempt)[0]
         inputs = torch.cat([single, edited])
         output, _ = subject.run(model, inputs, subject.begin(model, length + 1))
         apart = (output[1:][places, places] != output[0]).flatten(1).any(dim=1)
-        without &= ~apart
-    dead = int(without.sum())
+        unread &= ~apart
+    dead = int(unread.sum())
     if not dead:
         return finding("own_token_counts", 0, "every token moves its own output", case)
-    first = int(without.nonzero()[0])
+    first = int(unread.nonzero()[0])
     reason = f"{dead} of {length} tokens do not move their own output, the first at place {first}"
     return finding("own_token_counts", dead, reason, {**case, "place": first})
 

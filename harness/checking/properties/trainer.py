@@ -234,7 +234,7 @@ def _equal(one: float, other: float | None) -> bool:
 
 
 TRAINER = (
-    Property("resume_is_exact", resume_is_exact, resume_cases, resume_strategy, dearness=5),
-    Property("refusals_leave_no_trace", refusals_leave_no_trace, refusal_cases, refusal_strategy, dearness=5),
+    Property("resume_is_exact", resume_is_exact, resume_cases, resume_strategy, cost=5),
+    Property("refusals_leave_no_trace", refusals_leave_no_trace, refusal_cases, refusal_strategy, cost=5),
     Property("loss_is_of_the_next_token", loss_is_of_the_next_token, loss_cases, loss_strategy),
 )

@@ -6,23 +6,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cortexzoo.harness.runs.run_folder import Run
-from cortexzoo.harness.studies.comparison.contenders import Entrant
+from cortexzoo.harness.studies.comparison.contenders import Contender
 from cortexzoo.harness.studies.comparison.fairness import differences, require_equal, text_differences
 from cortexzoo.harness.studies.comparison.reading import read
-from cortexzoo.harness.studies.comparison.result import Comparison, Side
+from cortexzoo.harness.studies.comparison.result import Comparison, ContenderResult
 
 FOLDER = "comparisons"
 
 
 def compared(
-    entrants: Sequence[Entrant], runs: Sequence[Sequence[Run]], *, command: Sequence[str], allow_different: bool
+    contenders: Sequence[Contender], runs: Sequence[Sequence[Run]], *, command: Sequence[str], allow_different: bool
 ) -> Comparison:
     """Read the runs of each entrant. Raises `Incomparable`, `RunFolderError` for a folder that is half written."""
     records = [[read(run) for run in side] for side in runs]
-    labels = [entrant.label for entrant in entrants]
-    unequal = [*differences(entrants), *text_differences(records, labels)]
+    labels = [contender.label for contender in contenders]
+    unequal = [*differences(contenders), *text_differences(records, labels)]
     require_equal(unequal, allow_different)
-    sides = [Side(e.label, e, tuple(found)) for e, found in zip(entrants, records, strict=True)]
+    sides = [ContenderResult(e.label, e, tuple(found)) for e, found in zip(contenders, records, strict=True)]
     return Comparison(tuple(sides), tuple(unequal), tuple(command))
 
 
@@ -33,10 +33,10 @@ def folder_of(comparison: Comparison, runs: Path) -> Path:
     return runs / FOLDER / f"{names[:100]}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
 
-def telling_apart(entrants: Sequence[Entrant]) -> tuple[str, ...]:
+def telling_apart(contenders: Sequence[Contender]) -> tuple[str, ...]:
     """The run parameters by which Aim tells the sides apart."""
-    variants = [entrant.experiment.variant.name for entrant in entrants]
+    variants = [contender.experiment.variant.name for contender in contenders]
     if len(set(variants)) == len(variants):
         return ("variant",)
-    with_recipes = {(entrant.experiment.variant.name, entrant.experiment.recipe.name) for entrant in entrants}
-    return ("variant", "recipe") if len(with_recipes) == len(entrants) else ("spec_hash",)
+    with_recipes = {(contender.experiment.variant.name, contender.experiment.recipe.name) for contender in contenders}
+    return ("variant", "recipe") if len(with_recipes) == len(contenders) else ("spec_hash",)

@@ -18,7 +18,7 @@ class Incomparable(Exception):
 
 
 @dataclass(frozen=True)
-class Entrant:
+class Contender:
     """One side of a comparison: an experiment with each of its seeds."""
 
     label: str
@@ -45,7 +45,7 @@ def is_run(target: str) -> bool:
     return os.sep in target or Path(target).is_dir()
 
 
-def entrants(targets: Sequence[str], seeds: int | None, overrides: Sequence[str]) -> list[Entrant]:
+def contenders(targets: Sequence[str], seeds: int | None, overrides: Sequence[str]) -> list[Contender]:
     """Everyone who takes part, in the order in which they were named; runs that differ in their seed only go together.
 
     Without `seeds` experiments take the seeds of the runs that were named beside them, or else one seed.
@@ -74,14 +74,14 @@ def entrants(targets: Sequence[str], seeds: int | None, overrides: Sequence[str]
     return [_entrant(label, *side) for label, side in zip(labels, sides.values(), strict=True)]
 
 
-def _entrant(label: str, experiments: list[ExperimentSpec], runs: list[Run]) -> Entrant:
+def _entrant(label: str, experiments: list[ExperimentSpec], runs: list[Run]) -> Contender:
     if runs:
         pairs = sorted(zip(experiments, runs, strict=True), key=lambda pair: pair[0].seed)
         experiments, runs = [spec for spec, _ in pairs], [run for _, run in pairs]
     seeds = [experiment.seed for experiment in experiments]
     if twice := [seed for seed in seeds if seeds.count(seed) > 1]:
         raise Incomparable(f"{label}: two of its runs have seed {twice[0]}: leave one out")
-    return Entrant(label, tuple(experiments), tuple(runs))
+    return Contender(label, tuple(experiments), tuple(runs))
 
 
 def _finished(target: str) -> Run:

@@ -15,7 +15,7 @@ from numpy import ndarray
 
 from cortexzoo.harness.runs.curves import STYLE, save
 from cortexzoo.harness.studies.comparison.reading import GATE_SHARE, Record
-from cortexzoo.harness.studies.comparison.result import Comparison, Side
+from cortexzoo.harness.studies.comparison.result import Comparison, ContenderResult
 from cortexzoo.specs.suite import PROPERTIES
 
 COLOURS = ("#2F5D8C", "#C8423B", "#55A868", "#DD8452", "#8172B3", "#8C8C8C")
@@ -140,7 +140,7 @@ def _gates(comparison: Comparison) -> Figure:
     return figure
 
 
-def _lines(axes: Axes, sides: Sequence[Side], metric: str, *, marker: str = "", window: int = 1) -> None:
+def _lines(axes: Axes, sides: Sequence[ContenderResult], metric: str, *, marker: str = "", window: int = 1) -> None:
     for side, colour in zip(sides, colours(len(sides)), strict=True):
         curve = mean_curve(side.records, metric, window)
         if curve is None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from cortexzoo.harness.studies.comparison.contenders import Entrant, Incomparable
+from cortexzoo.harness.studies.comparison.contenders import Contender, Incomparable
 from cortexzoo.harness.studies.comparison.differences import ABSENT, flattened
 from cortexzoo.harness.studies.comparison.reading import Record
 from cortexzoo.specs import ExperimentSpec
@@ -24,16 +24,16 @@ FACTS: dict[str, Callable[[ExperimentSpec], Any]] = {
 """By the word for it: what decides which text a run sees, in which order, and on which it is measured."""
 
 
-def differences(entrants: Sequence[Entrant]) -> list[str]:
+def differences(contenders: Sequence[Contender]) -> list[str]:
     """What is not equal, one phrase each, as in `steps differ (500 for a, 300 for b)`."""
-    found = _data_differences(entrants)
+    found = _data_differences(contenders)
     found += [
-        _phrase(name, {entrant.label: fact(entrant.experiment) for entrant in entrants})
+        _phrase(name, {contender.label: fact(contender.experiment) for contender in contenders})
         for name, fact in FACTS.items()
-        if len({str(fact(entrant.experiment)) for entrant in entrants}) > 1
+        if len({str(fact(contender.experiment)) for contender in contenders}) > 1
     ]
-    if len({entrant.seeds for entrant in entrants}) > 1:
-        seeds = {entrant.label: ", ".join(map(str, entrant.seeds)) for entrant in entrants}
+    if len({contender.seeds for contender in contenders}) > 1:
+        seeds = {contender.label: ", ".join(map(str, contender.seeds)) for contender in contenders}
         found.append(_phrase("seeds", seeds) + ", so the data come in another order")
     return found
 
@@ -60,9 +60,9 @@ def _stages(objective: ObjectiveSpec) -> str:
     return ", then ".join(f"gaps {list(stage.gaps)} in {stage.tokens_per_step} tokens" for stage in objective.stages)
 
 
-def _data_differences(entrants: Sequence[Entrant]) -> list[str]:
+def _data_differences(contenders: Sequence[Contender]) -> list[str]:
     """Of data of one family the values that differ, by path; of several families their names."""
-    data = {entrant.label: entrant.experiment.data for entrant in entrants}
+    data = {contender.label: contender.experiment.data for contender in contenders}
     if len({spec.family for spec in data.values()}) > 1:
         return [_phrase("data", {label: spec.name for label, spec in data.items()})]
     flat = {label: flattened(without_documentation(spec.model_dump(mode="json"))) for label, spec in data.items()}

@@ -7,16 +7,16 @@ from pathlib import Path
 from cortexzoo.harness.parallel.train_missing import train_missing
 from cortexzoo.harness.parallel.workers import in_processes
 from cortexzoo.harness.runs.run_folder import VERDICT, Run, finished_runs, stopped_runs
-from cortexzoo.harness.studies.comparison.contenders import Entrant
+from cortexzoo.harness.studies.comparison.contenders import Contender
 from cortexzoo.specs import ExperimentSpec
 
 Done = Callable[[str], None]
 """Hears in a few words of each thing that was missing and now is done."""
 
 
-def missing(entrants: Sequence[Entrant], runs: Path) -> list[ExperimentSpec]:
+def missing(contenders: Sequence[Contender], runs: Path) -> list[ExperimentSpec]:
     """The experiments for which no run has ended yet."""
-    return not_ended([e for entrant in entrants if not entrant.runs for e in entrant.experiments], runs)
+    return not_ended([e for contender in contenders if not contender.runs for e in contender.experiments], runs)
 
 
 def not_ended(experiments: Sequence[ExperimentSpec], runs: Path) -> list[ExperimentSpec]:
@@ -25,19 +25,19 @@ def not_ended(experiments: Sequence[ExperimentSpec], runs: Path) -> list[Experim
     return [experiment for experiment in wanted.values() if next(_ended(runs, experiment), None) is None]
 
 
-def trained_runs(entrants: Sequence[Entrant], runs: Path, jobs: int, done: Done) -> list[list[Run]]:
+def trained_runs(contenders: Sequence[Contender], runs: Path, jobs: int, done: Done) -> list[list[Run]]:
     """The run of each experiment of each entrant; those that never ended are trained, in a fresh process each.
 
     A run that gave up for numeric reasons is a result like every other. Raises what training raises before it begins.
     """
-    wanted = [e for entrant in entrants if not entrant.runs for e in entrant.experiments]
+    wanted = [e for contender in contenders if not contender.runs for e in contender.experiments]
     left = {experiment.hash() for experiment in not_ended(wanted, runs)}
     found: dict[str, Run] = {}
     for experiment, run in train_missing(wanted, runs, jobs=jobs, accept_stopped=True, fresh_processes=True):
         found[experiment.hash()] = run
         if experiment.hash() in left:
             done(f"{experiment.name}, seed {experiment.seed}")
-    return [list(entrant.runs) or [found[e.hash()] for e in entrant.experiments] for entrant in entrants]
+    return [list(contender.runs) or [found[e.hash()] for e in contender.experiments] for contender in contenders]
 
 
 def unchecked(runs: Sequence[Run]) -> list[Run]:

@@ -80,7 +80,7 @@ def as_html(comparison: Comparison, drawn: Mapping[str, Figure]) -> str:
             {"path": row.path, "values": [_shown(value) for value in row.values]} for row in comparison.differences
         ],
         command=" ".join(comparison.command),
-        steps=comparison.sides[0].entrant.experiment.recipe.steps,
+        steps=comparison.sides[0].contender.experiment.recipe.steps,
     )  # fmt: skip
 
 

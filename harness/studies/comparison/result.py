@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from cortexzoo.harness.checking.verdict import Judgement
-from cortexzoo.harness.studies.comparison.contenders import Entrant
+from cortexzoo.harness.studies.comparison.contenders import Contender
 from cortexzoo.harness.studies.comparison.differences import ABSENT, Difference, spec_differences
 from cortexzoo.harness.studies.comparison.measures import FINAL_LOSS, LOSS_RATIO, SPEED, Measure, Spread, measures
 from cortexzoo.harness.studies.comparison.reading import Record
@@ -15,11 +15,11 @@ from cortexzoo.specs.suite import PROPERTIES, PROPERTY_NAMES, Verdict
 
 
 @dataclass(frozen=True)
-class Side:
+class ContenderResult:
     """One entrant with its runs."""
 
     label: str
-    entrant: Entrant
+    contender: Contender
     records: tuple[Record, ...]
 
     def judgements(self, name: str) -> list[tuple[Record, Judgement]]:
@@ -43,7 +43,7 @@ class Cell:
 
     text: str
     """`pass`, or `2 pass, 1 fail` where seeds disagree."""
-    surprise: bool
+    unexpected: bool
     """One of them is not the expected verdict."""
 
 
@@ -51,7 +51,7 @@ class Cell:
 class Comparison:
     """Sides in the order in which they were named."""
 
-    sides: tuple[Side, ...]
+    sides: tuple[ContenderResult, ...]
     unequal: tuple[str, ...]
     """What is not equal between them and was allowed all the same."""
     command: tuple[str, ...]
@@ -69,7 +69,7 @@ class Comparison:
     @property
     def differences(self) -> list[Difference]:
         """The spec values that differ."""
-        return spec_differences([side.entrant.experiment for side in self.sides])
+        return spec_differences([side.contender.experiment for side in self.sides])
 
     @property
     def properties(self) -> list[str]:
@@ -78,7 +78,7 @@ class Comparison:
         return [name for name in PROPERTY_NAMES if name in tried]
 
     @property
-    def falsified(self) -> list[tuple[Side, Record, Judgement]]:
+    def falsified(self) -> list[tuple[ContenderResult, Record, Judgement]]:
         """Every property that did not hold, with the case that shows it; one that was skipped says nothing."""
         return [
             (side, record, judgement)
@@ -88,14 +88,14 @@ class Comparison:
             if judgement.verdict in ("fail", "error")
         ]
 
-    def cell(self, name: str, side: Side) -> Cell:
+    def cell(self, name: str, side: ContenderResult) -> Cell:
         """One cell of the verdict matrix."""
         found = [judgement for _, judgement in side.judgements(name)]
         counts = Counter(judgement.verdict for judgement in found)
         if not counts:
-            return Cell("–", surprise=False)
+            return Cell("–", unexpected=False)
         text = next(iter(counts)) if len(counts) == 1 else ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
-        return Cell(text, any(judgement.surprise for judgement in found))
+        return Cell(text, any(judgement.unexpected for judgement in found))
 
     def in_words(self) -> list[str]:
         """The answer in a few sentences: who is better by loss, who swings less, at what cost."""
@@ -137,7 +137,7 @@ class Comparison:
             },
         }
 
-    def _side_as_json(self, side: Side) -> dict[str, Any]:
+    def _side_as_json(self, side: ContenderResult) -> dict[str, Any]:
         spreads = {measure.name: measure.spread(side.records) for measure in self.measures}
         return {
             "measures": {name: None if spread is None else asdict(spread) for name, spread in spreads.items()},
@@ -163,7 +163,7 @@ RATIO_BOUND = PROPERTIES["bounded_loss_ratio"].bound
 ANSWERS = ((FINAL_LOSS, "Lowest held-out loss"), (LOSS_RATIO, "Smallest loss ratio"), (SPEED, "Fastest"))
 
 
-def _best_by(sides: Sequence[Side], measure: Measure, claim: str) -> str:
+def _best_by(sides: Sequence[ContenderResult], measure: Measure, claim: str) -> str:
     """`Lowest held-out loss: a, 1.910 ± 0.004 (b 2.430 ± 0.010).`"""
     found = [(side, spread) for side in sides if (spread := measure.spread(side.records)) is not None]
     if len(found) < 2:
@@ -179,7 +179,7 @@ def _best_by(sides: Sequence[Side], measure: Measure, claim: str) -> str:
     return f"{claim}: {first.label}, {measure.text(lowest)}{unit} ({others}){_caution(lowest, second)}{bounded}."
 
 
-def _all_are_bounded(sides: Sequence[Side]) -> bool:
+def _all_are_bounded(sides: Sequence[ContenderResult]) -> bool:
     """Of every run, not of means: one seed that exploded hides in a mean."""
     ratios = [LOSS_RATIO.of(record) for side in sides for record in side.records]
     return all(ratio is not None and ratio < RATIO_BOUND for ratio in ratios)

@@ -31,7 +31,7 @@ def verdict_rows(comparison: Comparison) -> Rows:
     for name in comparison.properties:
         cells = [comparison.cell(name, side) for side in comparison.sides]
         marked = [
-            Text(f"{cell.text} !", style="bold red") if cell.surprise else Text(cell.text, COLOUR.get(cell.text, ""))
+            Text(f"{cell.text} !", style="bold red") if cell.unexpected else Text(cell.text, COLOUR.get(cell.text, ""))
             for cell in cells
         ]
         rows.append((name, *marked))

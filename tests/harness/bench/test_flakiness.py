@@ -29,8 +29,8 @@ def test_what_only_some_seeds_meet_is_told_with_seed_and_case(
     content = json.loads(report.read_text())
     verdicts = content["finite_gradients"]["verdicts"]
     assert set(verdicts) == {"pass", "fail"} and sum(verdicts.values()) == 4
-    surprises = content["finite_gradients"]["surprises"]
-    assert len(surprises) == verdicts["fail"]
-    assert all(f"finite_gradients, seed {surprise['seed']}: fail: " in told for surprise in surprises)
+    unexpected = content["finite_gradients"]["unexpected"]
+    assert len(unexpected) == verdicts["fail"]
+    assert all(f"finite_gradients, seed {unexpected['seed']}: fail: " in told for unexpected in unexpected)
     assert content["repeatability"]["verdicts"] == {"pass": 4}
     assert "1 of 3 properties are as expected with all 4 seeds" in told, "padding is skipped and expected to pass"

@@ -34,7 +34,7 @@ def model() -> Hybrid:
     hybrid = tiny_hybrid()
     for layer in hybrid.sidecars:
         gates = hybrid.sidecar(layer).memory.gates
-        torch.nn.init.constant_(gates.persistence.bias, 1.0)
+        torch.nn.init.constant_(gates.decay.bias, 1.0)
         torch.nn.init.constant_(gates.write.bias, 3.0)
     return hybrid
 

@@ -41,7 +41,7 @@ def test_a_search_adds_to_the_listed_cases(dearness_of: str) -> None:
     subject = tiny.subject()
     listed = len(list(entry.cases(subject)))
     tried = judge(entry, Check(), subject, Effort(8)).cases_tried
-    assert listed < tried <= listed + math.ceil(8 / entry.dearness)
+    assert listed < tried <= listed + math.ceil(8 / entry.cost)
 
 
 def test_what_only_a_search_meets_is_shrunk_and_can_be_tried_again() -> None:

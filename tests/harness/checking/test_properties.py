@@ -86,7 +86,7 @@ def test_a_broken_model_fails_at_the_smallest_case(
 ) -> None:
     judgement = judged(name, tiny.subject(broken()))
     assert judgement.verdict == "fail", judgement.reason
-    assert judgement.surprise
+    assert judgement.unexpected
     assert {key: judgement.case[key] for key in case} == case
     assert judgement.margin is not None and judgement.margin < 0
 
@@ -192,7 +192,7 @@ def test_without_validation_counting_is_skipped() -> None:
 def test_a_crash_inside_a_check_is_an_error_and_no_failure(name: PropertyName) -> None:
     judgement = judged(name, tiny.subject(tiny.Crashing()))
     assert judgement.verdict == "error"
-    assert judgement.surprise
+    assert judgement.unexpected
     assert "ValueError: one token is too short (tiny.py:" in judgement.reason
     assert "second line" not in judgement.reason
     assert judgement.case["length"] == 1

@@ -80,10 +80,10 @@ def test_the_suites_bound_replaces_the_propertys() -> None:
     assert judgement.margin == pytest.approx(0.09)
 
 
-@pytest.mark.parametrize(("expect", "surprise"), [("pass", True), ("fail", False), ("skipped", True)])
-def test_what_is_not_expected_is_a_surprise(expect: str, surprise: bool) -> None:
+@pytest.mark.parametrize(("expect", "unexpected"), [("pass", True), ("fail", False), ("skipped", True)])
+def test_what_is_not_expected_is_a_surprise(expect: str, unexpected: bool) -> None:
     check = Check.model_validate({"expect": expect})
-    assert judge(fixed("causality", 1.0), check, tiny.subject()).surprise is surprise
+    assert judge(fixed("causality", 1.0), check, tiny.subject()).unexpected is unexpected
 
 
 def test_a_property_without_cases_is_an_error() -> None:
@@ -106,7 +106,7 @@ def test_what_does_not_apply_is_skipped_with_its_reason() -> None:
         raise DoesNotApply("no gate here")
 
     judgement = judge(replace(fixed("causality", 0.0), check=check), Check(expect="skipped"), tiny.subject())
-    assert (judgement.verdict, judgement.reason, judgement.surprise) == ("skipped", "no gate here", False)
+    assert (judgement.verdict, judgement.reason, judgement.unexpected) == ("skipped", "no gate here", False)
 
 
 def judgement(name: PropertyName = "causality", verdict: str = "pass", expected: str = "pass") -> Judgement:
@@ -117,7 +117,7 @@ def test_a_certificate_reads_back_equal() -> None:
     certificate = Certificate((judgement(), judgement("gate_balance", "fail")), {"seed": 3, "versions": {"torch": "2"}})
     written = json.dumps(to_json_value(certificate.as_json()), allow_nan=False)
     assert Certificate.from_json(from_json_value(json.loads(written))) == certificate
-    assert json.loads(written)["properties"]["gate_balance"]["surprise"] is True
+    assert json.loads(written)["properties"]["gate_balance"]["unexpected"] is True
 
 
 def test_the_outcome_in_words() -> None:
@@ -128,7 +128,7 @@ def test_the_outcome_in_words() -> None:
         "Every verdict is the expected one."
     )
     ill = Certificate((judgement(), judgement("gate_balance", "error")), {})
-    assert ill.outcome == "surprise"
+    assert ill.outcome == "unexpected"
     assert ill.in_words() == "1 of 2 properties hold. Not as expected: gate_balance is error instead of pass."
 
 

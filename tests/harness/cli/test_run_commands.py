@@ -58,7 +58,7 @@ def test_train_prints_the_run_the_result_and_the_table(tmp_path: Path, capsys: p
     assert "Not as expected: better_than_counting is fail instead of pass." in output.out
     assert f"cortexzoo generate {run.path}" in output.out
     content = json.loads(report.read_text())
-    assert content["outcome"] == "surprise"
+    assert content["outcome"] == "unexpected"
     assert content["folder"] == str(run.path)
     assert content["summary"]["bigram_loss"] == run.summary["bigram_loss"]
     assert content["properties"]["causality"]["verdict"] == "pass"

@@ -225,7 +225,7 @@ def test_a_defect_is_told_apart_from_bad_input(run: Run, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(spec_commands, "load_with_origins", broken)
     code, _, err = run("show", "transformer")
-    assert code == errors.COULD_NOT_GO_ON
+    assert code == errors.FAILED
     assert "Traceback" in err and "defect of cortexzoo" in err
 
 
@@ -243,7 +243,7 @@ def test_a_full_disk_is_no_defect(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(spec_commands, "print_table", full)
     code, _, err = run("list")
-    assert (code, err) == (errors.COULD_NOT_GO_ON, "could not go on: [Errno 28] No space left on device\n")
+    assert (code, err) == (errors.FAILED, "could not go on: [Errno 28] No space left on device\n")
 
 
 def test_a_reader_that_leaves_early_is_no_defect() -> None:
@@ -253,7 +253,7 @@ def test_a_reader_that_leaves_early_is_no_defect() -> None:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == b""
-    assert process.returncode == errors.COULD_NOT_GO_ON
+    assert process.returncode == errors.FAILED
 
 
 @pytest.mark.parametrize("name", shipped_names("experiment"))

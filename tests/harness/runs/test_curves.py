@@ -74,8 +74,8 @@ def test_held_out_recall_has_a_line_for_each_gap(tmp_path: Path, monkeypatch: py
     metrics = [{**line, **asked.get(line["step"], {})} for line in recorded(10)]
     draw_curves(tmp_path / "curves.png", metrics, {}, title="tiny", bound=1.5)
     draw_curves(tmp_path / "curves.png", recorded(10), {}, title="tiny", bound=1.5)
-    with_recall, without = ({axes.get_title(loc="left"): axes for axes in figure.axes} for figure in drawn)
+    with_recall, disabled = ({axes.get_title(loc="left"): axes for axes in figure.axes} for figure in drawn)
     lines = with_recall["Held-out recall by gap"].get_lines()
     assert [line.get_label() for line in lines] == ["4", "16"]
     assert [list(line.get_ydata()) for line in lines] == [[0.5, 0.75], [0.25]]
-    assert "Held-out recall by gap" not in without
+    assert "Held-out recall by gap" not in disabled

@@ -20,7 +20,7 @@ from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS
 from cortexzoo.specs import ExperimentSpec
 from tests.harness.trained import small
 from cortexzoo.zoo.training.loop import Trainer
-from cortexzoo.zoo.training.sleep.phase import Night
+from cortexzoo.zoo.training.sleep.phase import SleepPhase
 
 TOUCHY = (
     "recipe.spikes={kind: robust, deviations: 2.0, gradient_deviations: 2.0, min_history: 3, rebaseline_after: 2}",
@@ -52,7 +52,7 @@ def killed(runs: Path, moment: str, step: int) -> Run:
     """A run that died, by SIGKILL, when step `step` came to `moment`."""
 
     def die() -> None:
-        owner: Any = Night if moment == "_dream_loss" else Trainer
+        owner: Any = SleepPhase if moment == "_dream_loss" else Trainer
         original: Callable[..., None] = getattr(owner, moment)
 
         def deadly(dying: Any, *arguments: Any) -> Any:
@@ -123,14 +123,14 @@ def test_killed_and_resumed_equals_never_killed(finished: Run, tmp_path: Path, m
 def test_a_run_that_was_stopped_in_mid_sleep_goes_on(
     finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dream_loss = Night._dream_loss
+    dream_loss = SleepPhase._dream_loss
 
-    def stopping(night: Night, *arguments: Any) -> Any:
+    def stopping(night: SleepPhase, *arguments: Any) -> Any:
         if night.number == 2:
             night.trainer.stop("terminated")
         return dream_loss(night, *arguments)
 
-    monkeypatch.setattr(Night, "_dream_loss", stopping)
+    monkeypatch.setattr(SleepPhase, "_dream_loss", stopping)
     run = train(tmp_path, small(*TOUCHY))
     assert run.summary["stopped"] == "terminated"
     assert [event["detail"]["number"] for event in run.events() if event["kind"] == "sleep"] == [1]

@@ -84,7 +84,7 @@ def test_the_certificate_is_written_and_reads_back(run: Run) -> None:
     assert verdicts["every_parameter_learns"] == verdicts["finite_gradients"] == "pass"
     assert verdicts["better_than_counting"] == "fail"
     assert run.summary["verdicts"] == verdicts
-    assert run.summary["verdict"] == certificate.outcome == "surprise"
+    assert run.summary["verdict"] == certificate.outcome == "unexpected"
     content = json.loads((run.path / VERDICT).read_text())
     assert content["spec_hash"] == run.spec.hash()
     assert content["versions"] == run.manifest["versions"]

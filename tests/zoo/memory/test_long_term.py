@@ -51,8 +51,8 @@ def test_every_parameter_of_the_ring_gets_a_gradient() -> None:
     memory = LongTermRing(RawRing(code_size=4, top_k=2), WIDTH)
     state = memory.consolidate(ring_with([1.0, 2.0, 3.0]), memory.empty(torch.zeros(())))
     memory.read(torch.randn(6, WIDTH), state).square().sum().backward()
-    without = [name for name, p in memory.named_parameters() if p.grad is None or p.grad.abs().max() == 0]
-    assert without == []
+    disabled = [name for name, p in memory.named_parameters() if p.grad is None or p.grad.abs().max() == 0]
+    assert disabled == []
 
 
 def test_the_original_store_copies_what_was_read_three_times_and_copies_it_again() -> None:

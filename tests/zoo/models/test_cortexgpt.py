@@ -210,7 +210,7 @@ def test_a_memory_that_is_switched_off_is_neither_read_nor_written() -> None:
     state = warmed(model, 2, 10)
     tokens = torch.randint(VOCAB, (2, 5), generator=torch.Generator().manual_seed(9))
     assert model.switches == ("short_term", "long_term")
-    logits = {name: model(tokens, state, without={name}) for name in model.switches}
+    logits = {name: model(tokens, state, disabled={name}) for name in model.switches}
     assert not torch.equal(logits["short_term"].logits, logits["long_term"].logits)
     assert not torch.equal(logits["short_term"].logits, model(tokens, state).logits)
     assert torch.equal(logits["short_term"].state.short_term.keys, state.short_term.keys)

@@ -38,7 +38,7 @@ def test_the_loss_starts_from_the_given_memory() -> None:
 def test_a_memory_can_be_switched_off() -> None:
     model, data = tiny_model(dropout=0.0), tiny_data()
     on, off = (
-        evaluate(model, data, sequence_length=8, batch_size=4, without=without) for without in ((), {"short_term"})
+        evaluate(model, data, sequence_length=8, batch_size=4, disabled=disabled) for disabled in ((), {"short_term"})
     )
     with torch.no_grad():
         model.short.weight.zero_()

@@ -62,13 +62,13 @@ class TinyModel(MemoryLanguageModel[TinyState]):
         return TinyState(like.new_zeros(batch_size, HIDDEN), like.new_zeros(0, HIDDEN))
 
     def forward(
-        self, tokens: Int[Tensor, "batch time"], state: TinyState | None = None, without: Collection[str] = ()
+        self, tokens: Int[Tensor, "batch time"], state: TinyState | None = None, disabled: Collection[str] = ()
     ) -> ModelOutput[TinyState]:
         state = state or self.initial_state(len(tokens))
         x = self.embedding(tokens)
         sums = state.sums[:, None] + x.detach().cumsum(dim=1)
         h = self.dropout(x)
-        if "short_term" not in without:
+        if "short_term" not in disabled:
             h = h + self.short(sums.tanh())
         if len(state.store):
             h = h + self.long(state.store.mean(dim=0))

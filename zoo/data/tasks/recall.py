@@ -46,7 +46,7 @@ def recall_at(
     split: Split = "validation",
     chunk_size: int | None = None,
     device: torch.device | str = "cpu",
-    reach: int | None = None,
+    receptive_field: int | None = None,
 ) -> Recall:
     """Recall at one gap, in the memory of a chunk however long the gap.
 
@@ -60,7 +60,7 @@ def recall_at(
     for first in range(0, count, batch_size):
         state: StateT | None = None
         last_piece = None
-        for piece in task.stream(split, range(first, min(first + batch_size, count)), gap, chunk_size, reach):
+        for piece in task.stream(split, range(first, min(first + batch_size, count)), gap, chunk_size, receptive_field):
             tally = tally or AnswerTally(count, piece.num_answers)
             logits, state = predict(piece.inputs.to(device), state)
             tally.add(logits, piece.tokens.to(device), piece.answers.to(device), first)

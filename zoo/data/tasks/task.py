@@ -95,17 +95,17 @@ class Task(ABC):
         end = self.length(gap) - self._chunks(self._questions) * self.chunk_size
         return end - gap * self.chunk_size, end
 
-    def require_beyond(self, reach: int, gaps: Sequence[int]) -> None:
+    def require_beyond(self, receptive_field: int, gaps: Sequence[int]) -> None:
         """Raise `DataError` if one of `gaps` leaves facts within the `reach` tokens that a model sees without memory.
 
         The reach of a window is its size times the number of layers that have one.
         """
-        short = [gap for gap in gaps if self.gap_tokens(gap) < reach]
+        short = [gap for gap in gaps if self.gap_tokens(gap) < receptive_field]
         if short:
             unit = self.gap_tokens(1)
             raise DataError(
-                f"task {self.name}: a gap of {self._told(short[0])} lies within the {reach} tokens that the "
-                f"model sees without memory: take gaps of {ceil(reach / unit)} or more"
+                f"task {self.name}: a gap of {self._told(short[0])} lies within the {receptive_field} tokens that the "
+                f"model sees without memory: take gaps of {ceil(receptive_field / unit)} or more"
             )
 
     def example(self, split: Split, index: int, gap: int) -> Document:
@@ -138,7 +138,7 @@ class Task(ABC):
         indices: Sequence[int],
         gap: int,
         chunk_size: int | None = None,
-        reach: int | None = None,
+        receptive_field: int | None = None,
     ) -> Iterator[Batch]:
         """Some documents chunk by chunk, in the memory of a chunk however long the gap.
 
@@ -147,9 +147,9 @@ class Task(ABC):
         size, length = chunk_size or self.chunk_size, self.length(gap)
         documents = [self.example(split, index, gap) for index in indices]
         first = 0
-        if reach is not None and not self._is_bridged(gap):
+        if receptive_field is not None and not self._is_bridged(gap):
             asked = length - self._chunks(self._questions) * self.chunk_size
-            first = max(0, (asked - reach) // self.chunk_size * self.chunk_size)
+            first = max(0, (asked - receptive_field) // self.chunk_size * self.chunk_size)
         return (batch_of(documents, begin, min(begin + size, length)) for begin in range(first, length, size))
 
     def _told(self, gap: int) -> str:

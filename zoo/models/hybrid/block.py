@@ -53,50 +53,54 @@ class Sidecar(nn.Module):
         spec, like = self.spec, self.output.weight
         like = like.new_zeros(0, dtype=wide_dtype(like))
         fast_weights = like.new_zeros(batch_size, spec.num_heads, spec.memory_key_dim, spec.head_dim)
-        taps = like.new_zeros(batch_size, spec.conv.kernel_size - 1, 3 * spec.num_heads * spec.head_dim)
+        conv_state = like.new_zeros(batch_size, spec.conv.kernel_size - 1, 3 * spec.num_heads * spec.head_dim)
         held = like.new_zeros(batch_size, 0, spec.num_heads, spec.head_dim)
-        return SidecarState(fast_weights, taps, held, held)
+        return SidecarState(fast_weights, conv_state, held, held)
 
     def forward(
-        self, x: Float[Tensor, "batch time hidden"], state: SidecarState, without: Collection[str] = ()
+        self, x: Float[Tensor, "batch time hidden"], state: SidecarState, disabled: Collection[str] = ()
     ) -> tuple[Float[Tensor, "batch time hidden"], SidecarState, dict[str, Tensor]]:
         """What to add to the layer's output, the memory afterwards, and readings of it.
 
         Without "window" or "fast_weights" that part gives zeros and its memory stays as it is.
         """
         with full_precision(x.device):
-            out, after, readings = self._forward(widened(x, self.output.weight), state, without)
+            out, after, readings = self._forward(widened(x, self.output.weight), state, disabled)
         return out.to(x.dtype), after, readings
 
     def _forward(
-        self, x: Float[Tensor, "batch time hidden"], state: SidecarState, without: Collection[str]
+        self, x: Float[Tensor, "batch time hidden"], state: SidecarState, disabled: Collection[str]
     ) -> tuple[Float[Tensor, "batch time hidden"], SidecarState, dict[str, Tensor]]:
-        q, k, v, taps = self.queries_keys_values(x, state.taps)
+        q, k, v, conv_state = self.queries_keys_values(x, state.conv_state)
         attention = memory = torch.zeros_like(v)
         window, fast_weights = state.window, state.fast_weights
         readings: dict[str, Tensor] = {}
-        if WINDOW not in without:
+        if WINDOW not in disabled:
             sharp = q * self.sharpness.to(q.dtype).exp().unsqueeze(-1)
             attention, carried = sliding_window_attention(
                 sharp, k, v, self.spec.window_size, 1.0, window, output_final_state=True
             )
             assert carried is not None
             window = carried
-        if FAST_WEIGHTS not in without:
+        if FAST_WEIGHTS not in disabled:
             asked, stored = (products(part, self.spec.key_products) for part in (q, k))
             memory, fast_weights, readings = self.memory(asked, stored, v, x, fast_weights)
         mixed, gate = self.mix(attention, memory)
         readings["memory/gate_mean"] = gate.detach().mean()
-        return wide_linear(self.output, mixed), SidecarState(fast_weights, taps, window.keys, window.values), readings
+        return (
+            wide_linear(self.output, mixed),
+            SidecarState(fast_weights, conv_state, window.keys, window.values),
+            readings,
+        )
 
     def queries_keys_values(
-        self, x: Float[Tensor, "batch time hidden"], taps: Float[Tensor, "batch lags channels"]
+        self, x: Float[Tensor, "batch time hidden"], conv_state: Float[Tensor, "batch lags channels"]
     ) -> tuple[Tensor, Tensor, Tensor, Float[Tensor, "batch lags channels"]]:
         """Convolved q and k of unit length and v, each [batch, time, heads, head_dim]; and the conv's last inputs."""
         projected = torch.cat([wide_linear(linear, x) for linear in (self.query, self.key, self.value)], dim=-1)
-        convolved, taps = self.conv(projected, taps)
+        convolved, conv_state = self.conv(projected, conv_state)
         q, k, v = convolved.unflatten(-1, (3, self.spec.num_heads, -1)).unbind(2)
-        return unit(q), unit(k), v, taps
+        return unit(q), unit(k), v, conv_state
 
     def mix(
         self,

@@ -26,9 +26,9 @@ def sidecar_token_loop(
 def _step(
     sidecar: Sidecar, x: Float[Tensor, "batch hidden"], state: SidecarState
 ) -> tuple[Float[Tensor, "batch hidden"], SidecarState]:
-    spec, weights = sidecar.spec, sidecar.conv.taps
+    spec, weights = sidecar.spec, sidecar.conv.weight
     projected = torch.cat([x @ w.weight.T for w in (sidecar.query, sidecar.key, sidecar.value)], dim=-1)
-    newest_first = torch.stack([projected, *reversed(state.taps.unbind(1))], dim=1)  # [B, kernel, channels]
+    newest_first = torch.stack([projected, *reversed(state.conv_state.unbind(1))], dim=1)  # [B, kernel, channels]
     q, k, v = F.silu((newest_first * weights.T).sum(1)).chunk(3, dim=-1)
     q, k, v = (part.unflatten(-1, (1, spec.num_heads, spec.head_dim)) for part in (q, k, v))  # [B, 1, H, K]
     q = q / (q.square().sum(-1, keepdim=True) + UNIT_EPS).sqrt()
@@ -39,7 +39,7 @@ def _step(
         sharp, k, v, spec.window_size, 1.0, state.window, output_final_state=True
     )
     gates = sidecar.memory.gates
-    log_decay = F.logsigmoid(F.linear(x, gates.persistence.weight, gates.persistence.bias))
+    log_decay = F.logsigmoid(F.linear(x, gates.decay.weight, gates.decay.bias))
     wanted = F.linear(x, gates.write.weight, gates.write.bias).sigmoid()
     least = spec.write_threshold
     beta = gates.strongest_write * torch.where(wanted > least, (wanted - least) / (1 - least), 0)
@@ -58,5 +58,7 @@ def _step(
     both = torch.cat([attention, memory], dim=-1).flatten(1)
     share = F.linear(both, sidecar.gate.weight, sidecar.gate.bias).sigmoid()[:, None, :, None]
     mixed = share * attention + (1 - share) * memory
-    taps = newest_first[:, : spec.conv.kernel_size - 1].flip(1)
-    return mixed.flatten(1) @ sidecar.output.weight.T, SidecarState(fast_weights, taps, window.keys, window.values)
+    conv_state = newest_first[:, : spec.conv.kernel_size - 1].flip(1)
+    return mixed.flatten(1) @ sidecar.output.weight.T, SidecarState(
+        fast_weights, conv_state, window.keys, window.values
+    )

@@ -24,20 +24,20 @@ class Gates(nn.Module):
 
     def __init__(self, spec: MixerSpec, hidden_size: int) -> None:
         super().__init__()
-        self.persistence = nn.Linear(hidden_size, spec.num_heads)
+        self.decay = nn.Linear(hidden_size, spec.num_heads)
         self.write = nn.Linear(hidden_size, spec.num_heads)
         self.strongest_write = 2.0 if spec.negative_eigenvalues else 1.0
         self.write_threshold = spec.write_threshold
         with torch.no_grad():
-            self.persistence.weight.zero_()
-            self.persistence.bias.copy_(torch.tensor(spec.persistence.biases(spec.num_heads)))
+            self.decay.weight.zero_()
+            self.decay.bias.copy_(torch.tensor(spec.decay.biases(spec.num_heads)))
             self.write.bias.fill_(spec.write_bias)
 
     def forward(
         self, x: Float[Tensor, "batch time hidden"]
     ) -> tuple[Float[Tensor, "batch time heads"], Float[Tensor, "batch time heads"]]:
         """log_decay and beta."""
-        log_decay = F.logsigmoid(wide_linear(self.persistence, x))
+        log_decay = F.logsigmoid(wide_linear(self.decay, x))
         beta = wide_linear(self.write, x).sigmoid()
         if self.write_threshold > 0:
             beta = (beta - self.write_threshold).relu() / (1 - self.write_threshold)
@@ -74,7 +74,7 @@ class DeltaMemory(nn.Module):
         )
         assert after is not None
         readings = {
-            "memory/persistence": log_decay.detach().exp().mean(),
+            "memory/decay": log_decay.detach().exp().mean(),
             "memory/write_strength": beta.detach().mean(),
             "memory/state_norm": after.detach().flatten(1).norm(dim=1).mean(),
         }

@@ -71,11 +71,11 @@ class Hybrid(MemoryLanguageModel[HybridState]):
         sidecars = {int(layer): self.sidecar(layer).initial_state(batch_size) for layer in self.sidecars}
         return HybridState(sidecars, (), 0)
 
-    def reach(self, without: Collection[str] = ()) -> int | None:
+    def receptive_field(self, disabled: Collection[str] = ()) -> int | None:
         """Each sidecar looks back by its window and convolution, into a chunk that the base has seen from its start."""
-        if FAST_WEIGHTS not in without:
+        if FAST_WEIGHTS not in disabled:
             return None
-        if WINDOW in without:
+        if WINDOW in disabled:
             return 0
         size, mixer = self.spec.chunk_size, self.spec.mixer
         back = mixer.window_size - 1 + mixer.conv.kernel_size - 1
@@ -95,26 +95,26 @@ class Hybrid(MemoryLanguageModel[HybridState]):
         return sidecar
 
     def forward(
-        self, tokens: Int[Tensor, "batch time"], state: HybridState | None = None, without: Collection[str] = ()
+        self, tokens: Int[Tensor, "batch time"], state: HybridState | None = None, disabled: Collection[str] = ()
     ) -> ModelOutput[HybridState]:
         """Logits [B, T, V] and the state, which keeps its history: gradients flow through it until it is detached."""
-        return self.advance(tokens, state, without)
+        return self.advance(tokens, state, disabled)
 
     def advance(
         self,
         tokens: Int[Tensor, "batch time"],
         state: HybridState | None = None,
-        without: Collection[str] = (),
+        disabled: Collection[str] = (),
         score: Score = "all",
     ) -> ModelOutput[HybridState]:
         """As `forward`; with `score="last"` logits [B, 1, V] of the last token alone, for texts of any length."""
         state = self.initial_state(tokens.shape[0]) if state is None else state
-        self._check(tokens, state, without)
+        self._check(tokens, state, disabled)
         batch, time = tokens.shape
         logits: list[Tensor] = []
         readings = _Readings()
         for piece in self._pieces(tokens, state.position):
-            scored, state, measured = self._through(tokens[:, piece.places], piece, state, without, score)
+            scored, state, measured = self._through(tokens[:, piece.places], piece, state, disabled, score)
             logits = [*logits, scored] if score == "all" else [scored[:, -1:]]
             readings.add(measured, piece.tokens)
         if not logits:
@@ -126,17 +126,17 @@ class Hybrid(MemoryLanguageModel[HybridState]):
         tokens: Int[Tensor, "batch time"],
         scored: Bool[Tensor, "batch time"],
         state: HybridState | None = None,
-        without: Collection[str] = (),
+        disabled: Collection[str] = (),
     ) -> ModelOutput[HybridState]:
         state = self.initial_state(tokens.shape[0]) if state is None else state
-        self._check(tokens, state, without)
+        self._check(tokens, state, disabled)
         batch, time = tokens.shape
         logits, order = [self._like.new_zeros(0, self.vocab_size)], [tokens.new_zeros(0)]
         places = torch.arange(batch * time, device=tokens.device).reshape(batch, time)
         readings = _Readings()
         for piece in self._pieces(tokens, state.position):
             chosen = scored[:, piece.places]
-            part, state, measured = self._through(tokens[:, piece.places], piece, state, without, chosen)
+            part, state, measured = self._through(tokens[:, piece.places], piece, state, disabled, chosen)
             readings.add(measured, piece.tokens)
             logits.append(part)
             order.append(places[:, piece.places][chosen])
@@ -148,10 +148,10 @@ class Hybrid(MemoryLanguageModel[HybridState]):
         return self.advance(tokens, state, score="last")
 
     def _through(
-        self, tokens: Tensor, piece: Piece, state: HybridState, without: Collection[str], score: Score | Tensor
+        self, tokens: Tensor, piece: Piece, state: HybridState, disabled: Collection[str], score: Score | Tensor
     ) -> tuple[Tensor, HybridState, dict[str, Tensor]]:
         def run() -> tuple[Tensor, HybridState, dict[str, Tensor]]:
-            return self._run_piece(tokens, piece, state, without, score)
+            return self._run_piece(tokens, piece, state, disabled, score)
 
         if not (self.recompute_activations and torch.is_grad_enabled()):
             return run()
@@ -162,7 +162,7 @@ class Hybrid(MemoryLanguageModel[HybridState]):
         return result
 
     def _run_piece(
-        self, tokens: Tensor, piece: Piece, state: HybridState, without: Collection[str], score: Score | Tensor
+        self, tokens: Tensor, piece: Piece, state: HybridState, disabled: Collection[str], score: Score | Tensor
     ) -> tuple[Tensor, HybridState, dict[str, Tensor]]:
         batch = tokens.shape[0]
         rows = (batch * piece.chunks, piece.length)
@@ -172,7 +172,7 @@ class Hybrid(MemoryLanguageModel[HybridState]):
         def edit(layer: int, normed: Tensor, hidden: Tensor) -> Tensor:
             """The sidecar reads the chunks of a row in sequence; the base has them as rows of its own."""
             in_sequence = normed.reshape(batch, piece.tokens, -1)
-            out, after[layer], measured = self.sidecar(layer)(in_sequence, state.sidecars[layer], without)
+            out, after[layer], measured = self.sidecar(layer)(in_sequence, state.sidecars[layer], disabled)
             added: Tensor = hidden + out.reshape(hidden.shape).to(hidden.dtype)
             measured["memory/output_share"] = _share(out, added)
             readings.update({f"{name}/layer_{layer}": value for name, value in measured.items()})
@@ -205,13 +205,13 @@ class Hybrid(MemoryLanguageModel[HybridState]):
             yield piece
             start, begun = start + piece.tokens, 0
 
-    def _check(self, tokens: Tensor, state: HybridState, without: Collection[str]) -> None:
+    def _check(self, tokens: Tensor, state: HybridState, disabled: Collection[str]) -> None:
         if state.batch_size != tokens.shape[0]:
             raise ValueError(
                 f"the memory state belongs to a batch of {state.batch_size}, but this batch has {tokens.shape[0]} "
                 "rows: start from initial_state(batch_size) or keep the batch size"
             )
-        if unknown := sorted(set(without) - set(self.switches)):
+        if unknown := sorted(set(disabled) - set(self.switches)):
             raise ValueError(f"{unknown[0]} is no memory of this model, it has {', '.join(self.switches)}")
         if tuple(state.sidecars) != self.spec.sidecar_layers:
             raise ValueError(

@@ -16,9 +16,9 @@ class Session:
     Memory used does not grow with the text, since `read` scores its last token alone.
     """
 
-    def __init__(self, model: Hybrid, batch_size: int = 1, without: Collection[str] = ()) -> None:
+    def __init__(self, model: Hybrid, batch_size: int = 1, disabled: Collection[str] = ()) -> None:
         self.model = model
-        self.without = frozenset(without)
+        self.disabled = frozenset(disabled)
         self.state = model.initial_state(batch_size)
 
     @property
@@ -34,7 +34,7 @@ class Session:
     def feed(self, tokens: Int[Tensor, "batch time"]) -> Float[Tensor, "batch time vocab"]:
         """Logits after every token. Raises `ValueError` when the number of rows is not that of the session."""
         self._check(tokens)
-        output = self.model.advance(tokens, self.state, self.without)
+        output = self.model.advance(tokens, self.state, self.disabled)
         self.state = output.state
         return output.logits
 
@@ -44,7 +44,7 @@ class Session:
         self._check(tokens)
         if tokens.shape[1] == 0:
             raise ValueError("read needs at least one token, got none")
-        output = self.model.advance(tokens, self.state, self.without, score="last")
+        output = self.model.advance(tokens, self.state, self.disabled, score="last")
         self.state = output.state
         return output.logits[:, -1]
 

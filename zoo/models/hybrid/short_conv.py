@@ -18,24 +18,24 @@ class ShortConv(nn.Module):
     def __init__(self, spec: MixerSpec) -> None:
         super().__init__()
         conv, inner = spec.conv, spec.num_heads * spec.head_dim
-        taps = torch.randn(3 * inner, conv.kernel_size) * conv.noise
-        taps[2 * inner :, 0] += 1
+        weight = torch.randn(3 * inner, conv.kernel_size) * conv.noise
+        weight[2 * inner :, 0] += 1
         run = spec.head_dim if conv.lags_over == "heads" else 1
         for channel in range(inner):
             lag = conv.key_lags[channel // run % len(conv.key_lags)]
-            taps[inner + channel, lag] += 1
-            taps[channel, max(lag - 1, 0)] += 1
-        self.taps = nn.Parameter(taps)  # [channels, lags]: lag 0 is the token itself
+            weight[inner + channel, lag] += 1
+            weight[channel, max(lag - 1, 0)] += 1
+        self.weight = nn.Parameter(weight)  # [channels, lags]: lag 0 is the token itself
 
     def forward(
         self, x: Float[Tensor, "batch time channels"], carried: Float[Tensor, "batch lags channels"]
     ) -> tuple[Float[Tensor, "batch time channels"], Float[Tensor, "batch lags channels"]]:
         """Filtered x, and its last kernel_size - 1 tokens."""
         time, lags = x.shape[1], carried.shape[1]
-        near, taps = torch.cat([carried.to(x.dtype), x], dim=1), self.taps.to(x.dtype)
+        near, weight = torch.cat([carried.to(x.dtype), x], dim=1), self.weight.to(x.dtype)
         filtered = sum(
-            (near[:, lags - lag : lags - lag + time] * taps[:, lag] for lag in range(1, lags + 1)),
-            start=near[:, lags:] * taps[:, 0],
+            (near[:, lags - lag : lags - lag + time] * weight[:, lag] for lag in range(1, lags + 1)),
+            start=near[:, lags:] * weight[:, 0],
         )
         # A copy, so that the carried tokens do not keep the whole call alive.
         return F.silu(filtered), near[:, time:].clone()

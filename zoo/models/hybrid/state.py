@@ -18,7 +18,7 @@ class SidecarState:
 
     fast_weights: Float[Tensor, "batch heads key_dim value_dim"]
     """The gated delta memory S, in float32 or wider."""
-    taps: Float[Tensor, "batch lags channels"]
+    conv_state: Float[Tensor, "batch lags channels"]
     """The last inputs of the short convolution: queries, keys and values beside each other."""
     window_keys: Float[Tensor, "batch held heads head_dim"]
     window_values: Float[Tensor, "batch held heads head_dim"]
@@ -43,7 +43,7 @@ class HybridState(MemoryState):
 
     @property
     def batch_size(self) -> int:
-        return next(iter(self.sidecars.values())).taps.shape[0]
+        return next(iter(self.sidecars.values())).conv_state.shape[0]
 
     def tensors(self) -> dict[str, Tensor]:
         """`sidecar.<layer>.<field>`, `base.<layer>.keys`, `base.<layer>.values`, and the position as a scalar."""

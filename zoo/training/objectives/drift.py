@@ -67,13 +67,13 @@ class Drift(Policy):
         metrics |= {f"drift/{name}": value for name, value in found.items() if value is not None}
         trainer.event("drift", {"epoch": self.curriculum.epoch, **found})
 
-    def _measure(self, trainer: "Trainer", without: tuple[str, ...]) -> tuple[float, float]:
+    def _measure(self, trainer: "Trainer", disabled: tuple[str, ...]) -> tuple[float, float]:
         """Nats a token, and nats of divergence a token."""
         model = trainer.model
         losses, divergent = 0.0, 0.0
         with undisturbed(model), autocast(trainer.device, trainer.precision):
             for rows in self.texts.to(model_device(model)).split(ROWS):
-                logits = model(rows[:, :-1], None, without).logits
+                logits = model(rows[:, :-1], None, disabled).logits
                 losses += next_token_loss(logits, rows).item() * len(rows)
                 divergent += divergence(model, rows[:, :-1], logits).item() * len(rows)
         return losses / len(self.texts), divergent / len(self.texts)

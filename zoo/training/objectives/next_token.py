@@ -63,10 +63,10 @@ class NextTokenObjective(Objective):
 
     def held_out(self, trainer: "Trainer") -> HeldOutScore:
         ranks = trainer.ranks
-        memory = ranks.whole(trainer.model, trainer.memory)
+        memory = ranks.gather(trainer.model, trainer.memory)
         own = self._held_out[ranks.rank :: ranks.count]
         measured = measure(trainer.model, own, state=memory, precision=trainer.precision)
-        sums = ranks.total({"loss": measured.loss_sum, "targets": float(measured.targets)})
+        sums = ranks.all_reduce_sum({"loss": measured.loss_sum, "targets": float(measured.targets)})
         return HeldOutScore(sums["loss"] / sums["targets"], gate_shares=gate_shares(measured))
 
     def references(self) -> dict[str, Any]:

@@ -131,8 +131,8 @@ class RecallObjective(Objective):
             controls["recall_base"] = frozenset(model.switches)
         name, gaps = self.task.name, self.task.spec.gaps
         found: dict[str, Any] = {"chance": dict(chance_levels([self.task]))}
-        for control, without in controls.items():
-            asked = ask(model, self.task, gaps, trainer, self.task.spec.evaluation_documents, without)
+        for control, disabled in controls.items():
+            asked = ask(model, self.task, gaps, trainer, self.task.spec.evaluation_documents, disabled)
             found[control] = {name: {gap: result.accuracy.exact for gap, result in asked.items()}}
         return found if self._drift is None else {**found, **self._drift.measured(trainer)}
 

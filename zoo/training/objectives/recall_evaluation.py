@@ -25,7 +25,7 @@ def ask(
     gaps: Sequence[int],
     trainer: "Trainer",
     documents: int,
-    without: Collection[str] = (),
+    disabled: Collection[str] = (),
 ) -> dict[int, Recall]:
     """Recall at each gap, over validation documents; model and generators are left as they were."""
     tokens = min(TOKENS_AT_ONCE, LOGITS_AT_ONCE // model.vocab_size)
@@ -33,7 +33,7 @@ def ask(
     together = max(1, tokens // (rows * task.chunk_size))
 
     def predict(tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
-        output = model(tokens, model.initial_state(len(tokens)) if state is None else state, without)
+        output = model(tokens, model.initial_state(len(tokens)) if state is None else state, disabled)
         return output.logits, output.state
 
     with undisturbed(model), autocast(trainer.device, trainer.precision):
@@ -46,7 +46,7 @@ def ask(
                 batch_size=rows,
                 chunk_size=together * task.chunk_size,
                 device=model_device(model),
-                reach=model.reach(without),
+                receptive_field=model.receptive_field(disabled),
             )
             for gap in gaps
         }

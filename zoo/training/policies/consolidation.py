@@ -31,8 +31,8 @@ class Consolidation(Policy):
     def step_taken(self, trainer: "Trainer", step: Step) -> None:
         if self.is_due(step.number):
             with torch.no_grad():
-                consolidated = trainer.model.consolidate(trainer.ranks.whole(trainer.model, trainer.memory))
-                trainer.memory = trainer.ranks.share(trainer.model, consolidated)
+                consolidated = trainer.model.consolidate(trainer.ranks.gather(trainer.model, trainer.memory))
+                trainer.memory = trainer.ranks.scatter(trainer.model, consolidated)
             trainer.event("consolidation", trainer.memory.sizes())
 
     def is_due(self, step: int) -> bool:

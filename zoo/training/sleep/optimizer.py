@@ -11,7 +11,7 @@ Agree = Callable[[bool], bool]
 """Whether a flag is raised on any process."""
 
 
-class DreamUpdates:
+class SleepOptimizer:
     """Takes an update, or refuses it and leaves no trace; counts both.
 
     The optimiser is fresh, with PyTorch's defaults but for the rate: the sleep leaves training's moments alone. An

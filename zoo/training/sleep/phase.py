@@ -15,7 +15,7 @@ from cortexzoo.zoo.models.interface import MemoryState
 from cortexzoo.zoo.training.evaluation import autocast, lm_loss, undisturbed
 from cortexzoo.zoo.training.sleep.anchors import divergence, elastic_penalty, fisher_information
 from cortexzoo.zoo.training.sleep.dreams import Dream, draw
-from cortexzoo.zoo.training.sleep.optimizer import DreamUpdates
+from cortexzoo.zoo.training.sleep.optimizer import SleepOptimizer
 from cortexzoo.zoo.training.sleep.reservoir import Reservoir
 from cortexzoo.zoo.training.state.undo import Weights
 
@@ -26,7 +26,7 @@ SLEEP_STREAM = 3
 """Keeps these random numbers apart from every other use of the experiment's seed."""
 
 
-class Night:
+class SleepPhase:
     """The `number`th sleep of a run.
 
     Its random numbers follow from (the experiment's seed, `number`); torch's generators are put back. Every process
@@ -40,8 +40,10 @@ class Night:
         self.reservoir = reservoir
         self.before = before
         self.region = autocast(trainer.device, trainer.precision)
-        self.updates = DreamUpdates(trainer.trainable, spec.learning_rate, spec.clip, lambda flag: _any(trainer, flag))
-        self._memory = trainer.ranks.whole(trainer.model, trainer.memory)
+        self.updates = SleepOptimizer(
+            trainer.trainable, spec.learning_rate, spec.clip, lambda flag: _any(trainer, flag)
+        )
+        self._memory = trainer.ranks.gather(trainer.model, trainer.memory)
 
     def dream(self, tell: Callable[[int, int], None]) -> bool:
         """Make every update; False: a stop was asked for before the last. `tell` hears of (done, all).
@@ -104,4 +106,4 @@ def own_random_numbers(device: torch.device, seed: int, number: int) -> Iterator
 
 
 def _any(trainer: "Trainer", flag: bool) -> bool:
-    return trainer.ranks.any([flag])[0]
+    return trainer.ranks.any_rank([flag])[0]

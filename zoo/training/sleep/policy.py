@@ -13,7 +13,7 @@ from torch import Tensor
 from cortexzoo.specs.sleep import Dreaming
 from cortexzoo.zoo.training.policies.base import Policy, Step, StepUndone
 from cortexzoo.zoo.training.policies.measuring.telemetry import SLEEP_SECONDS
-from cortexzoo.zoo.training.sleep.phase import Night
+from cortexzoo.zoo.training.sleep.phase import SleepPhase
 from cortexzoo.zoo.training.sleep.reservoir import Example, Reservoir
 from cortexzoo.zoo.training.sleep.score import Score, objection
 from cortexzoo.zoo.training.state.undo import StepBefore, Weights
@@ -148,7 +148,7 @@ class Sleep(Policy):
         self.reference = self.reference or before
         weights = Weights.of(trainer.model)
         try:
-            night = Night(trainer, self.spec, self.sleeps + 1, self.reservoir, weights)
+            night = SleepPhase(trainer, self.spec, self.sleeps + 1, self.reservoir, weights)
             finished = night.dream(self.tell)
         except BaseException:
             weights.restore(trainer.model)
@@ -172,7 +172,7 @@ class Sleep(Policy):
         """Offer the step's examples, those of all processes, to the reservoir."""
         assert step.tokens is not None
         scored = torch.ones_like(step.tokens[..., 1:], dtype=torch.bool) if step.scored is None else step.scored
-        tokens, scored = (trainer.ranks.gather(part, 1).flatten(0, 1).cpu() for part in (step.tokens, scored))
+        tokens, scored = (trainer.ranks.gather_tensor(part, 1).flatten(0, 1).cpu() for part in (step.tokens, scored))
         random = np.random.default_rng([self.seed, RESERVOIR_STREAM, step.number])
         examples = (Example(row.clone(), counted.clone()) for row, counted in zip(tokens, scored, strict=True))
         self.reservoir = self.reservoir.offered(examples, random)

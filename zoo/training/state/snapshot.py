@@ -196,6 +196,6 @@ def _together(ranks: "Ranks", folder: Path, done: str, action: Callable[[], T]) 
         failure = error
     except OSError as error:
         failure = CheckpointError(f"{folder}: cannot be {done}: {error.strerror or error}")
-    if ranks.any([failure is not None])[0]:
+    if ranks.any_rank([failure is not None])[0]:
         raise failure or CheckpointError(f"{folder}: the part of another process cannot be {done}")
     return result

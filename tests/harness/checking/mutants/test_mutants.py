@@ -107,7 +107,7 @@ CAUGHT_BY: dict[str, PropertyName] = {
     "write-strength-up-to-3": "state_norm_is_bounded",
     "keys-not-normalised": "state_norm_is_bounded",
     "no-delta-rule": "state_norm_is_bounded",
-    "taps-not-carried": "chunk_invariance",
+    "conv-state-not-carried": "chunk_invariance",
     "window-not-carried": "chunk_invariance",
     "fast-weights-not-carried": "chunk_invariance",
     "fast-weights-reset-at-borders": "recall_beats_controls",

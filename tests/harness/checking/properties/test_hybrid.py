@@ -16,7 +16,7 @@ def test_the_bound_is_the_recursion_over_all_tokens_of_all_calls(negative_eigenv
     state, expected = sidecar.initial_state(1), torch.zeros(1, 2, dtype=torch.float64)
     with torch.no_grad(), bounded_norms({"it": sidecar.memory}) as bounds:
         for piece in x.split([1, 22, 17], dim=1):
-            _, _, values, _ = sidecar.queries_keys_values(piece, state.taps)
+            _, _, values, _ = sidecar.queries_keys_values(piece, state.conv_state)
             log_decay, beta = sidecar.memory.gates(piece)
             for decay, strength, value in zip(log_decay[0].double(), beta[0].double(), values[0].double(), strict=True):
                 kept, size = decay.exp(), value.norm(dim=-1)
@@ -34,5 +34,5 @@ def test_the_base_alone_is_the_model_without_its_memories() -> None:
     for length in (1, CHUNK, 2 * CHUNK + 3):
         tokens = some_tokens(2, length)
         alone = base_logits(model.base, tokens, CHUNK)
-        assert torch.equal(alone, model(tokens, without=model.switches).logits)
+        assert torch.equal(alone, model(tokens, disabled=model.switches).logits)
         assert not torch.equal(alone, model(tokens).logits)

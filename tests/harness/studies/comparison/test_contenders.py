@@ -6,12 +6,12 @@ import pytest
 
 from cortexzoo.harness.bench.generated_runs import experiment, generated_run
 from cortexzoo.harness.runs.run_folder import SUMMARY, RunFolderError
-from cortexzoo.harness.studies.comparison.contenders import Incomparable, entrants, is_run
+from cortexzoo.harness.studies.comparison.contenders import Incomparable, contenders, is_run
 from cortexzoo.specs import dump_yaml
 
 
 def test_names_take_the_seeds_that_are_asked_for() -> None:
-    sides = entrants(["cortexgpt-original", "cortexgpt-stable"], 3, ["recipe.steps=7"])
+    sides = contenders(["cortexgpt-original", "cortexgpt-stable"], 3, ["recipe.steps=7"])
     assert [side.label for side in sides] == ["cortexgpt-original", "cortexgpt-stable"]
     assert all(side.seeds == (0, 1, 2) and not side.runs for side in sides)
     assert {each.recipe.steps for side in sides for each in side.experiments} == {7}
@@ -19,7 +19,7 @@ def test_names_take_the_seeds_that_are_asked_for() -> None:
 
 def test_runs_that_differ_in_their_seed_only_go_together(tmp_path: Path) -> None:
     made = [generated_run(tmp_path, experiment(seed), steps=1) for seed in (2, 1)]
-    sides = entrants([str(made[0].path), "cortexgpt-original", str(made[1].path)], None, ())
+    sides = contenders([str(made[0].path), "cortexgpt-original", str(made[1].path)], None, ())
     assert [(side.label, side.seeds) for side in sides] == [
         ("cortexgpt-stable", (1, 2)),
         ("cortexgpt-original", (1, 2)),
@@ -30,7 +30,7 @@ def test_runs_that_differ_in_their_seed_only_go_together(tmp_path: Path) -> None
 def test_labels_tell_them_apart(tmp_path: Path) -> None:
     mine = tmp_path / "mine.yaml"
     mine.write_text(dump_yaml(experiment()).replace("learning_rate: 0.005", "learning_rate: 0.004"))
-    assert [side.label for side in entrants(["cortexgpt-stable", str(mine)], None, ())] == [
+    assert [side.label for side in contenders(["cortexgpt-stable", str(mine)], None, ())] == [
         "cortexgpt-stable 1",
         "cortexgpt-stable 2",
     ]
@@ -61,13 +61,13 @@ def test_what_cannot_be_compared(
     if "AGAIN" in targets:
         named.append("cortexgpt-original")
     with pytest.raises(Incomparable, match=message):
-        entrants(named, seeds, overrides)
+        contenders(named, seeds, overrides)
 
 
 def test_a_run_that_has_not_ended_is_named_with_what_would_do(tmp_path: Path) -> None:
     run = generated_run(tmp_path, experiment(), steps=1, finished=False)
     with pytest.raises(RunFolderError, match=f"its training has not ended: go on with .* --resume {run.path}"):
-        entrants([str(run.path), "cortexgpt-original"], None, ())
+        contenders([str(run.path), "cortexgpt-original"], None, ())
     run.write_json(SUMMARY, {"status": "interrupted"})
     with pytest.raises(RunFolderError, match="its training was interrupted: go on with"):
-        entrants([str(run.path), "cortexgpt-original"], None, ())
+        contenders([str(run.path), "cortexgpt-original"], None, ())

@@ -4,19 +4,19 @@ from dataclasses import replace
 
 import pytest
 
-from cortexzoo.harness.studies.comparison.contenders import Entrant, Incomparable
+from cortexzoo.harness.studies.comparison.contenders import Contender, Incomparable
 from cortexzoo.harness.studies.comparison.fairness import differences, require_equal
 from cortexzoo.specs import load_experiment
 
 
-def entrant(label: str, *changes: str, seeds: tuple[int, ...] = (0,)) -> Entrant:
+def contender(label: str, *changes: str, seeds: tuple[int, ...] = (0,)) -> Contender:
     experiments = tuple(load_experiment("cortexgpt-stable", [*changes, f"seed={seed}"]) for seed in seeds)
-    return Entrant(label, experiments, ())
+    return Contender(label, experiments, ())
 
 
 def test_other_models_recipes_and_suites_are_fair() -> None:
-    other = Entrant("b", (load_experiment("cortexgpt-original"),), ())
-    assert differences([entrant("a"), other]) == []
+    other = Contender("b", (load_experiment("cortexgpt-original"),), ())
+    assert differences([contender("a"), other]) == []
 
 
 @pytest.mark.parametrize(
@@ -30,18 +30,18 @@ def test_other_models_recipes_and_suites_are_fair() -> None:
     ],
 )
 def test_each_difference_is_said(change: str, said: str) -> None:
-    (found,) = differences([entrant("a"), entrant("b", change)])
+    (found,) = differences([contender("a"), contender("b", change)])
     assert said in found
 
 
 def test_data_of_another_family_are_told_by_name() -> None:
-    other = Entrant("b", (load_experiment("cortex-v2-hybrid"),), ())
-    assert "data differ (pydoc-topics for a, kv-tokens-far for b)" in differences([entrant("a"), other])
+    other = Contender("b", (load_experiment("cortex-v2-hybrid"),), ())
+    assert "data differ (pydoc-topics for a, kv-tokens-far for b)" in differences([contender("a"), other])
 
 
 def test_other_gaps_are_other_documents() -> None:
     mixed, staged = (
-        Entrant(label, (load_experiment("cortex-v2-hybrid", [f"recipe.objective.stages={stages}"]),), ())
+        Contender(label, (load_experiment("cortex-v2-hybrid", [f"recipe.objective.stages={stages}"]),), ())
         for label, stages in (
             ("a", "[{gaps: [0, 1]}]"),
             ("b", "[{gaps: [0, 1], tokens_per_step: 512}, {gaps: [4], samples_per_gap: 7}]"),
@@ -53,11 +53,11 @@ def test_other_gaps_are_other_documents() -> None:
 
 
 def test_the_name_of_the_data_is_no_difference() -> None:
-    assert differences([entrant("a"), entrant("b", "data.name=other")]) == []
+    assert differences([contender("a"), contender("b", "data.name=other")]) == []
 
 
 def test_other_seeds_are_another_order_of_the_data() -> None:
-    (found,) = differences([entrant("a", seeds=(0, 1)), entrant("b", seeds=(0, 2))])
+    (found,) = differences([contender("a", seeds=(0, 1)), contender("b", seeds=(0, 2))])
     assert found == "seeds differ (0, 1 for a, 0, 2 for b), so the data come in another order"
 
 

@@ -10,7 +10,7 @@ from cortexzoo.harness.bench.generated_runs import experiment, generated_run
 from cortexzoo.harness.checking.verdict import Certificate, Judgement
 from cortexzoo.harness.runs.run_folder import MANIFEST, VERDICT
 from cortexzoo.harness.studies.comparison.comparing import compared, folder_of, telling_apart
-from cortexzoo.harness.studies.comparison.contenders import Incomparable, entrants
+from cortexzoo.harness.studies.comparison.contenders import Incomparable, contenders
 from cortexzoo.harness.studies.comparison.reading import Record
 from cortexzoo.harness.studies.comparison.report import write_report
 from cortexzoo.harness.studies.comparison.result import Comparison
@@ -34,7 +34,7 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     passed = replace(failed, verdict="pass", observed=0.0, margin=0.0)
     for run, judgement in zip(made, (failed, passed, passed, passed), strict=True):
         run.write_json(VERDICT, Certificate((judgement,), {}).as_json())
-    sides = entrants([str(run.path) for run in made], None, ())
+    sides = contenders([str(run.path) for run in made], None, ())
     return compared(sides, [side.runs for side in sides], command=("cortexzoo", "compare"), allow_different=False)
 
 
@@ -89,7 +89,7 @@ def test_a_text_that_changed_between_runs_is_noticed(tmp_path: Path) -> None:
         generated_run(tmp_path, experiment(0, name), steps=2) for name in ("cortexgpt-original", "cortexgpt-stable")
     ]
     made[0].write_json(MANIFEST, {**made[0].manifest, "data_sha256": "1" * 64})
-    sides = entrants([str(run.path) for run in made], None, ())
+    sides = contenders([str(run.path) for run in made], None, ())
     with pytest.raises(Incomparable, match="texts differ"):
         compared(sides, [side.runs for side in sides], command=(), allow_different=False)
     allowed = compared(sides, [side.runs for side in sides], command=(), allow_different=True)
@@ -145,7 +145,7 @@ def test_what_was_skipped_neither_holds_nor_fails(comparison: Comparison) -> Non
 
 
 def test_how_aim_tells_sides_apart(comparison: Comparison) -> None:
-    first, second = (side.entrant for side in comparison.sides)
+    first, second = (side.contender for side in comparison.sides)
     assert telling_apart([first, second]) == ("variant",)
     other_recipe = replace(second, experiments=(load_experiment("cortexgpt-stable", ["recipe=phase-1"]),))
     assert telling_apart([second, other_recipe]) == ("variant", "recipe")

@@ -52,7 +52,7 @@ def test_a_later_outcome_replaces_the_one_before(runs: Path) -> None:
     first = AimSink(runs, experiment="tiny")
     first.metrics(1, {"train/loss": 1.0})
     first.close()
-    for verdict in ("surprise", "as expected"):
+    for verdict in ("unexpected", "as expected"):
         again = AimSink(runs, experiment="tiny", run_hash=first.run_hash)
         again.outcome({"verdict": verdict, "margins": {"causality": 0.0}}, report="All is well.")
         again.close()

@@ -33,12 +33,12 @@ def test_the_gap_and_the_questions_never_tell(name: str, split: str, index: int,
     task = task_of(name, f"chunk_size={chunk_size}")
     document = task.example(split, index, gap)
     tokens = document.tokens
-    reach = gap * chunk_size
-    task.require_beyond(reach, [gap])
+    receptive_field = gap * chunk_size
+    task.require_beyond(receptive_field, [gap])
     for (start, answer), distance in zip(answers_of(document), document.distances, strict=True):
         # Logits at start - 1 see `reach` tokens: their own and those before it.
-        assert distance > reach
-        assert solved(task, tokens[start - reach : start].tolist()) is None
+        assert distance > receptive_field
+        assert solved(task, tokens[start - receptive_field : start].tolist()) is None
         evidence = start - distance
         assert evidence // chunk_size + gap < start // chunk_size, "whole chunks lie between"
         assert not set(document.noise.tokens) & set(answer)

@@ -16,8 +16,8 @@ VOCAB = 256
 class LastSeen:
     """Predicts what followed the token's last occurrence within the `reach` tokens before it."""
 
-    def __init__(self, reach: int | None = None) -> None:
-        self.reach = reach
+    def __init__(self, receptive_field: int | None = None) -> None:
+        self.receptive_field = receptive_field
         self.chunks: list[int] = []
 
     def __call__(self, tokens: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -28,7 +28,7 @@ class LastSeen:
         for row, history in enumerate(seen.tolist()):
             for place in range(tokens.shape[1]):
                 end = len(history) - tokens.shape[1] + place
-                first = 0 if self.reach is None else max(0, end + 1 - self.reach)
+                first = 0 if self.receptive_field is None else max(0, end + 1 - self.receptive_field)
                 for earlier in range(end - 1, first - 1, -1):
                     if history[earlier] == history[end]:
                         predicted[row, place] = history[earlier + 1]
@@ -41,7 +41,7 @@ def test_memory_recalls_and_its_controls_do_not(name: str) -> None:
     task = task_of(name)
     remembering = recall_by_gap([task], LastSeen(), [0, 1, 3], documents=10, batch_size=4)
     assert remembering == {name: {0: 1.0, 1: 1.0, 3: 1.0}}
-    forgetting = recall_by_gap([task], LastSeen(reach=task.chunk_size), [1, 3], documents=20)
+    forgetting = recall_by_gap([task], LastSeen(receptive_field=task.chunk_size), [1, 3], documents=20)
     assert max(forgetting[name].values()) <= 4 * chance_levels([task])[name]
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cortexzoo.specs.mixer import MixerSpec, PersistenceSpec, ShortConvSpec
+from cortexzoo.specs.mixer import DecaySpec, MixerSpec, ShortConvSpec
 from cortexzoo.zoo.models.hybrid.block import Sidecar, products, unit
 from cortexzoo.zoo.models.hybrid.block_token_loop import sidecar_token_loop
 from cortexzoo.zoo.models.hybrid.delta_memory import Gates
@@ -111,7 +111,7 @@ def check_finite(lengths: range, dtype: torch.dtype, bias: float) -> None:
         start = sidecar.initial_state(1).map(lambda tensor: tensor.requires_grad_())
         out, state, readings = sidecar(x, start)
         (out.float().sum() + state.fast_weights.sum()).backward()
-        carried = [start.fast_weights.grad, start.taps.grad]
+        carried = [start.fast_weights.grad, start.conv_state.grad]
         gradients = [x.grad, *carried, *(parameter.grad for parameter in sidecar.parameters())]
         finite = [out, state.fast_weights, *readings.values(), *(g for g in gradients if g is not None)]
         assert len(finite) == 2 + len(readings) + len(gradients)
@@ -160,18 +160,18 @@ def test_at_the_start_a_token_is_stored_under_the_one_before_it_and_nothing_is_a
     sidecar = Sidecar(MixerSpec(num_heads=2, head_dim=4, conv=conv), 12)
     assert torch.equal(sidecar.query.weight, sidecar.key.weight)
     x = inputs(10, dtype=torch.float32)
-    q, k, v, _ = sidecar.queries_keys_values(x, sidecar.initial_state(2).taps)
+    q, k, v, _ = sidecar.queries_keys_values(x, sidecar.initial_state(2).conv_state)
     assert torch.equal(k[:, 1:, 0], q[:, :-1, 0])
     assert torch.equal(k[:, 1:, 1], q[:, :-1, 1])
     bare = Sidecar(MixerSpec(num_heads=2, head_dim=4, conv=ShortConvSpec(noise=0.0)), 12)
-    bare.load_state_dict({**sidecar.state_dict(), "conv.taps": bare.conv.taps})
-    assert torch.equal(k[:, 3:, 1], bare.queries_keys_values(x, bare.initial_state(2).taps)[0][:, :-3, 1])
+    bare.load_state_dict({**sidecar.state_dict(), "conv.weight": bare.conv.weight})
+    assert torch.equal(k[:, 3:, 1], bare.queries_keys_values(x, bare.initial_state(2).conv_state)[0][:, :-3, 1])
     assert torch.equal(v.flatten(2), torch.nn.functional.silu(sidecar.value(x)))
     assert not sidecar(x, sidecar.initial_state(2))[0].any()
 
 
 def test_biases_of_persistence_spread_from_slow_to_fast_heads() -> None:
-    mixer = MixerSpec(num_heads=3, persistence=PersistenceSpec(fastest_bias=6.0, slowest_bias=12.0))
+    mixer = MixerSpec(num_heads=3, decay=DecaySpec(fastest_bias=6.0, slowest_bias=12.0))
     log_decay, beta = Sidecar(mixer, 8).memory.gates(inputs(5, hidden=8, dtype=torch.float32))
     assert torch.allclose(log_decay.exp()[0, 0], torch.tensor([12.0, 9.0, 6.0]).sigmoid())
     assert beta.min() > 0 and beta.max() < 1
@@ -188,9 +188,9 @@ def test_a_write_below_the_threshold_is_none_at_all_and_the_strongest_stays() ->
 
 def test_channels_take_turns_with_the_lags_where_asked() -> None:
     conv = ShortConvSpec(noise=0.0, key_lags=(1, 2, 0), lags_over="channels")
-    taps = Sidecar(MixerSpec(num_heads=2, head_dim=4, conv=conv), 12).conv.taps.detach()
-    assert taps.sum(1).eq(1).all()
-    q, k, v = (part.argmax(1).tolist() for part in taps.chunk(3))
+    conv_state = Sidecar(MixerSpec(num_heads=2, head_dim=4, conv=conv), 12).conv.weight.detach()
+    assert conv_state.sum(1).eq(1).all()
+    q, k, v = (part.argmax(1).tolist() for part in conv_state.chunk(3))
     assert (q, k, v) == ([0, 1, 0, 0, 1, 0, 0, 1], [1, 2, 0, 1, 2, 0, 1, 2], [0] * 8)
 
 
@@ -215,9 +215,9 @@ def test_what_is_switched_off_is_neither_read_nor_written(off: str, kept: str) -
     out, after, _ = sidecar(x, warm, {off})
     assert torch.equal(getattr(after, kept), getattr(warm, kept))
     assert not torch.allclose(out, sidecar(x, warm)[0])
-    emptied = SidecarState(warm.fast_weights * 0, warm.taps, warm.window_keys * 0, warm.window_values * 0)
+    emptied = SidecarState(warm.fast_weights * 0, warm.conv_state, warm.window_keys * 0, warm.window_values * 0)
     from_empty = emptied if off == "window" else SidecarState(
-        emptied.fast_weights, warm.taps, warm.window_keys, warm.window_values
+        emptied.fast_weights, warm.conv_state, warm.window_keys, warm.window_values
     )  # fmt: skip
     if off == "fast_weights":
         assert torch.equal(sidecar(x, from_empty, {off})[0], out)

@@ -62,21 +62,21 @@ def test_nothing_matters_from_beyond_the_reach(window_size: int, layers: tuple[i
     model = Hybrid(spec, random_backbone(architecture)).double()
     for layer in model.sidecars:
         torch.nn.init.normal_(model.sidecar(layer).output.weight, std=2.0)
-        torch.nn.init.normal_(model.sidecar(layer).conv.taps, std=0.5)
+        torch.nn.init.normal_(model.sidecar(layer).conv.weight, std=0.5)
     kept: list[torch.Tensor] = []
     embedding = model.base.network.get_input_embeddings()
     embedding.register_forward_hook(lambda _module, _inputs, output: kept.append(output.requires_grad_()))
     tokens = some_tokens(1, 20 * (1 + 8))
-    model(tokens, without={"fast_weights"}).logits[:, -20:].square().sum().backward()
+    model(tokens, disabled={"fast_weights"}).logits[:, -20:].square().sum().backward()
     (vectors,) = kept
     assert vectors.grad is not None
     touched = vectors.grad.reshape(tokens.shape[1], -1).abs().sum(-1).nonzero()
     looked_back = tokens.shape[1] - 20 - int(touched[0])
-    reach = model.reach({"fast_weights"})
-    assert reach is not None
-    assert 0 < looked_back <= reach <= 8 * 20
-    assert model.reach({"fast_weights", "window"}) == 0
-    assert model.reach() is None
+    receptive_field = model.receptive_field({"fast_weights"})
+    assert receptive_field is not None
+    assert 0 < looked_back <= receptive_field <= 8 * 20
+    assert model.receptive_field({"fast_weights", "window"}) == 0
+    assert model.receptive_field() is None
 
 
 @pytest.mark.parametrize("architecture", LAYOUTS, ids=layout)
@@ -121,7 +121,7 @@ def test_the_base_sees_one_chunk_and_the_sidecars_see_across() -> None:
     both = {"fast_weights", "window"}
     carried = [model(t).logits[:, second] for t in (tokens, edited)]
     assert not torch.equal(*carried)
-    base_alone = [model(t, without=both).logits[:, second] for t in (tokens, edited)]
+    base_alone = [model(t, disabled=both).logits[:, second] for t in (tokens, edited)]
     # The short convolution still hands the last tokens on, and an edit of the first one is beyond its reach.
     assert torch.equal(*base_alone)
 
@@ -130,7 +130,7 @@ def test_the_base_sees_one_chunk_and_the_sidecars_see_across() -> None:
 def test_every_switch_changes_the_output(switch: str) -> None:
     model = tiny_hybrid()
     tokens = some_tokens(1, 3 * CHUNK)
-    assert not torch.allclose(model(tokens, without={switch}).logits, model(tokens).logits)
+    assert not torch.allclose(model(tokens, disabled={switch}).logits, model(tokens).logits)
 
 
 def test_later_tokens_change_nothing_before_them_and_rows_nothing_beside_them() -> None:
@@ -217,13 +217,13 @@ def test_the_two_gates_of_the_memory_have_a_rate_of_their_own() -> None:
     optimizer = build_optimizer(model, AdamWSpec(rate_factors=RateFactors(memory_gates=5.0)))
     factors = {id(p): group["rate_factor"] for group in optimizer.param_groups for p in group["params"]}
     faster = {name for name, p in model.named_parameters() if factors[id(p)] == 5.0}
-    parts = [f"{gate}.{part}" for gate in ("persistence", "write") for part in ("weight", "bias")]
+    parts = [f"{gate}.{part}" for gate in ("decay", "write") for part in ("weight", "bias")]
     assert faster == {f"sidecars.{layer}.memory.gates.{part}" for layer in (0, 1) for part in parts}
 
 
 def test_readings_name_each_layer_and_are_never_nan() -> None:
     model = tiny_hybrid()
-    wanted = {"gate_mean", "output_share", "persistence", "state_norm", "write_strength"}
+    wanted = {"gate_mean", "output_share", "decay", "state_norm", "write_strength"}
     for length in (1, CHUNK - 1, CHUNK, 2 * CHUNK + 3):
         readings = model(some_tokens(1, length)).readings
         shares = {source: readings.pop(f"memory/gate_share/{source}") for source in ("window", "fast_weights")}
@@ -233,8 +233,8 @@ def test_readings_name_each_layer_and_are_never_nan() -> None:
         )
         assert set(readings) == {f"memory/{name}/layer_{layer}" for name in wanted for layer in (0, 1)}
         assert all(reading.isfinite() and not reading.requires_grad for reading in readings.values())
-    persistence = model(some_tokens(1, 9)).readings["memory/persistence/layer_0"]
-    assert torch.isclose(persistence, torch.tensor([6.0, 12.0]).sigmoid().mean())
+    decay = model(some_tokens(1, 9)).readings["memory/decay/layer_0"]
+    assert torch.isclose(decay, torch.tensor([6.0, 12.0]).sigmoid().mean())
     silent = tiny_hybrid(awake=False)(some_tokens(1, 9)).readings
     assert silent["memory/output_share/layer_0"] == 0
 
@@ -261,7 +261,7 @@ def test_wrong_states_are_refused_in_one_line() -> None:
     with pytest.raises(ValueError, match="belongs to a batch of 1, but this batch has 2 rows"):
         model(some_tokens(2, 3), model.initial_state(1))
     with pytest.raises(ValueError, match="wings is no memory of this model, it has fast_weights, window"):
-        model(some_tokens(2, 3), without={"wings"})
+        model(some_tokens(2, 3), disabled={"wings"})
     with pytest.raises(ValueError, match=r"lacks position, sidecar\.0\.fast_weights"):
         HybridState.from_tensors({})
     state = model(some_tokens(2, 3)).state

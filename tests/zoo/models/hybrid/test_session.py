@@ -31,9 +31,9 @@ def test_reading_gives_the_last_logits_and_forgetting_starts_anew() -> None:
 
 def test_a_session_without_its_memories_is_the_base() -> None:
     model = tiny_hybrid()
-    session = Session(model, without=("fast_weights", "window"))
+    session = Session(model, disabled=("fast_weights", "window"))
     tokens = some_tokens(1, CHUNK)
-    assert torch.equal(session.feed(tokens), model(tokens, without={"fast_weights", "window"}).logits)
+    assert torch.equal(session.feed(tokens), model(tokens, disabled={"fast_weights", "window"}).logits)
 
 
 def test_another_number_of_rows_is_refused_until_everything_is_forgotten() -> None:

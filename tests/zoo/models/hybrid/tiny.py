@@ -5,7 +5,7 @@ from torch import Tensor
 
 from cortexzoo.specs.backbone import ArchitectureSpec, FolderBackbone, Qwen2Architecture
 from cortexzoo.specs.hybrid import HybridSpec
-from cortexzoo.specs.mixer import MixerSpec, PersistenceSpec
+from cortexzoo.specs.mixer import DecaySpec, MixerSpec
 from cortexzoo.zoo.models.backbones import random_backbone
 from cortexzoo.zoo.models.hybrid.block import Sidecar
 from cortexzoo.zoo.models.hybrid.model import Hybrid
@@ -40,8 +40,8 @@ def awake_sidecar(mixer: MixerSpec = MIXER, hidden_size: int = 12) -> Sidecar:
 
 def biased_mixer(bias: float) -> MixerSpec:
     """All three gates start at `bias`."""
-    persistence = PersistenceSpec(fastest_bias=bias, slowest_bias=bias)
-    return MixerSpec(num_heads=1, head_dim=4, window_size=6, persistence=persistence, write_bias=bias, gate_bias=bias)
+    decay = DecaySpec(fastest_bias=bias, slowest_bias=bias)
+    return MixerSpec(num_heads=1, head_dim=4, window_size=6, decay=decay, write_bias=bias, gate_bias=bias)
 
 
 def some_tokens(rows: int, length: int, seed: int = 0) -> Tensor:

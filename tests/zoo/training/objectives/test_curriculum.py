@@ -79,11 +79,11 @@ def test_the_last_stage_lasts_and_its_epochs_are_counted() -> None:
 
 
 def test_a_refused_step_has_its_place_in_the_order() -> None:
-    with_refusal, without = (curriculum(Stage(gaps=(1, 2, 3), samples_per_gap=100)) for _ in range(2))
+    with_refusal, disabled = (curriculum(Stage(gaps=(1, 2, 3), samples_per_gap=100)) for _ in range(2))
     take(with_refusal, range(1, 3))
     with_refusal.step_refused(trainer(), Step(3))
-    take(without, range(1, 4))
-    assert take(with_refusal, range(4, 12)) == take(without, range(4, 12))
+    take(disabled, range(1, 4))
+    assert take(with_refusal, range(4, 12)) == take(disabled, range(4, 12))
 
 
 def test_a_curriculum_goes_on_where_its_state_says() -> None:

@@ -204,22 +204,22 @@ ASKED = {
 
 @pytest.mark.parametrize("values", ASKED.values(), ids=ASKED)
 @pytest.mark.parametrize("without", [{"fast_weights"}, {"fast_weights", "window"}], ids=["window", "base"])
-def test_controls_need_no_more_than_their_reach(without: set[str], values: dict[str, Any]) -> None:
+def test_controls_need_no_more_than_their_reach(disabled: set[str], values: dict[str, Any]) -> None:
     """What a control is not given cannot have mattered: the same loss as over the whole document."""
     model, task = tiny_hybrid(), build_task(tiny_task(**values))
     read: list[int] = []
 
     def predict(tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
         read.append(tokens.shape[1])
-        output = model(tokens, state, without)
+        output = model(tokens, state, disabled)
         return output.logits, output.state
 
-    reach, gap = model.reach(without), max(6, task.spec.gaps[-1])
-    assert reach is not None
+    receptive_field, gap = model.receptive_field(disabled), max(6, task.spec.gaps[-1])
+    assert receptive_field is not None
     whole = recall_at(task, predict, gap, documents=4)
     assert sum(read) == task.length(gap)
     read.clear()
-    near = recall_at(task, predict, gap, documents=4, reach=reach)
+    near = recall_at(task, predict, gap, documents=4, receptive_field=receptive_field)
     assert near.loss == pytest.approx(whole.loss, rel=1e-6)
     assert near.accuracy == whole.accuracy
     bridged = task.spec.gap_unit == "tokens"
@@ -315,8 +315,8 @@ def test_a_refused_step_has_its_gap_and_its_documents() -> None:
         result = tiny_trainer(notebook=book, policies=(*policies, look)).run()
         assert result.steps_taken == 8 - len(policies)
         book.events.append((0, "seen", dict(seen)))
-    (without, with_refusal) = (book.events[-1][2] for book in books)
-    assert all(torch.equal(without[number], with_refusal[number]) for number in without)
+    (disabled, with_refusal) = (book.events[-1][2] for book in books)
+    assert all(torch.equal(disabled[number], with_refusal[number]) for number in disabled)
     assert books[0].column("curriculum/gap") == books[1].column("curriculum/gap")
 
 

@@ -4,15 +4,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cortexzoo.zoo.training.sleep.optimizer import DreamUpdates
+from cortexzoo.zoo.training.sleep.optimizer import SleepOptimizer
 
 
 def parameters() -> list[nn.Parameter]:
     return [nn.Parameter(torch.tensor([3.0, -4.0])), nn.Parameter(torch.tensor(1.0))]
 
 
-def updates(over: list[nn.Parameter], clip: float = 1.0) -> DreamUpdates:
-    return DreamUpdates(over, 0.1, clip, lambda flag: flag)
+def updates(over: list[nn.Parameter], clip: float = 1.0) -> SleepOptimizer:
+    return SleepOptimizer(over, 0.1, clip, lambda flag: flag)
 
 
 def test_an_update_is_that_of_adamw_on_the_clipped_gradient() -> None:
@@ -73,7 +73,7 @@ def test_what_is_not_finite_leaves_no_trace(poisoned: object) -> None:
 
 def test_a_refusal_elsewhere_is_one_here() -> None:
     over = parameters()
-    asleep = DreamUpdates(over, 0.1, 1.0, lambda flag: True)
+    asleep = SleepOptimizer(over, 0.1, 1.0, lambda flag: True)
     assert not asleep.update(over[0].sum())
     assert torch.equal(over[0], parameters()[0]) and asleep.refused == 1
 
@@ -85,7 +85,7 @@ def test_an_update_without_a_dream_is_refused_everywhere() -> None:
         told.append(flag)
         return flag
 
-    asleep = DreamUpdates(parameters(), 0.1, 1.0, agree)
+    asleep = SleepOptimizer(parameters(), 0.1, 1.0, agree)
     asleep.refuse()
     assert (told, asleep.taken, asleep.refused) == ([True], 0, 1)
 

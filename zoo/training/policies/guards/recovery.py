@@ -43,7 +43,7 @@ class Recovery(Policy):
         self._report(step)
 
     def step_refused(self, trainer: "Trainer", step: Step) -> None:
-        if trainer.ranks.any([step.rollback])[0]:
+        if trainer.ranks.any_rank([step.rollback])[0]:
             self._roll_back(trainer, step.number, step.refused or "asked for by another process")
         else:
             self._is_whole(trainer, step)
@@ -74,7 +74,7 @@ class Recovery(Policy):
     def _is_whole(self, trainer: "Trainer", step: Step) -> bool:
         """Whether everything is finite, on every process; if not, it is no more afterwards."""
         found = first_non_finite(trainer)
-        if not trainer.ranks.any([found is not None])[0]:
+        if not trainer.ranks.any_rank([found is not None])[0]:
             return True
         self._roll_back(trainer, step.number, f"{found or 'something on another process'} is not finite")
         return False

@@ -60,7 +60,7 @@ class Probe(Policy):
 
     def _probe(self, trainer: "Trainer", step: Step) -> None:
         if step.number % self.every == 0:
-            memory = trainer.ranks.whole(trainer.model, trainer.memory)
+            memory = trainer.ranks.gather(trainer.model, trainer.memory)
             held_out = measure(
                 trainer.model,
                 [self.examples.tokens],
