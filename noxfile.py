@@ -5,6 +5,7 @@ from anywhere else (pipx, uvx) each makes its own. `--force-venv-backend virtual
 """
 
 import os
+import re
 import sys
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -13,6 +14,9 @@ import nox
 
 ROOT = Path(__file__).parent
 PACKAGES = ("specs", "zoo", "harness")
+CONSTRAINTS = ROOT / "constraints.txt"
+PER_PLATFORM = re.compile(r"(torch|triton|nvidia-.*|cuda-.*)==")
+"""Not constrained: each platform has builds of torch of its own, those for CUDA with gigabytes of libraries."""
 BENCHMARKS = ROOT / "harness" / "bench"
 NEED_RUNS = ("recall_curve",)
 """Benchmarks of trained runs, which must be named."""
@@ -33,7 +37,7 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 def install(session: nox.Session) -> None:
     """Install the project with its tools, unless the session runs inside an environment that has them."""
     if session.venv_backend != "none":
-        session.install("-e", ".[dev]")
+        session.install("-e", ".[dev]", "-c", str(CONSTRAINTS))
 
 
 @nox.session
@@ -41,6 +45,27 @@ def tests(session: nox.Session) -> None:
     """The test suite with coverage; arguments go to pytest."""
     install(session)
     session.run("python", "-m", "pytest", "--cov", "--cov-report=term", *session.posargs)
+
+
+@nox.session(venv_backend="virtualenv")
+def newest(session: nox.Session) -> None:
+    """The test suite with the newest releases; deprecation warnings become a table; arguments go to pytest."""
+    if session.venv_backend != "none":
+        session.install("--upgrade", "--upgrade-strategy", "eager", "-e", ".[dev]")
+    session.run("python", "-m", "pytest", "-p", "tests.deprecations", *session.posargs)
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Write constraints.txt: the newest release of everything but torch, for every platform and Python."""
+    install(session)
+    command = ["uv", "pip", "compile", "pyproject.toml", "--extra=dev", "--universal", "--python-version=3.11"]
+    quiet = ["--quiet", "--no-annotate", "--no-header", "--no-emit-index-url"]
+    pins = str(session.run(*command, *quiet, silent=True)).splitlines()
+    CONSTRAINTS.write_text(
+        "# What the tests run with; made by `nox -s lock`.\n"
+        + "".join(f"{pin}\n" for pin in pins if not PER_PLATFORM.match(pin))
+    )
 
 
 @nox.session

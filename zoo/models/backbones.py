@@ -3,7 +3,9 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
+from importlib.metadata import version
 from importlib.util import find_spec
+from inspect import signature
 from io import StringIO
 from pathlib import Path
 from typing import Any, cast
@@ -89,7 +91,19 @@ def random_backbone(architecture: ArchitectureSpec, seed: int = 0) -> Base:
 def _base_of(network: nn.Module, name: str, *, learns: bool = False) -> Base:
     from transformers import DynamicCache
 
-    return Base.of(network, name, DynamicCache, learns=learns)
+    return Base.of(network, name, DynamicCache, _cache_name(network), learns=learns)
+
+
+def _cache_name(network: nn.Module) -> str:
+    """The argument that takes keys and values: transformers 5.24 renamed it, and takes the old name until 5.40."""
+    arguments = signature(type(network).forward).parameters
+    for name in ("cache", "past_key_values"):
+        if name in arguments:
+            return name
+    raise BackboneError(
+        f"{type(network).__name__}.forward of transformers {version('transformers')} takes neither cache nor "
+        "past_key_values: install a release that cortexzoo was tested with: pip install -c constraints.txt transformers"
+    )
 
 
 def _scratch(spec: ScratchBackbone) -> Base:

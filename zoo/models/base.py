@@ -35,6 +35,8 @@ class Base:
     layers: tuple[nn.Module, ...]
     norms: tuple[nn.Module, ...]
     new_cache: Callable[[], Any]
+    cache_name: str
+    """The argument of `network` that takes what `new_cache` gives."""
     name: str
     sha256: str
     """Hex digest of all weights as float32: the same for one base in every dtype that holds its values.
@@ -44,7 +46,9 @@ class Base:
     """Its weights take gradients."""
 
     @classmethod
-    def of(cls, network: nn.Module, name: str, new_cache: Callable[[], Any], *, learns: bool = False) -> "Base":
+    def of(
+        cls, network: nn.Module, name: str, new_cache: Callable[[], Any], cache_name: str, *, learns: bool = False
+    ) -> "Base":
         """Freeze `network` unless it `learns`. Raises `BackboneError` naming what sidecars need and it has not."""
         place = next((place for place in LAYER_PLACES if _part(network, place) is not None), None)
         layers = () if place is None else tuple(_part(network, place))
@@ -60,7 +64,7 @@ class Base:
                 "use a base of the Llama, Mistral, Qwen2, Qwen3 or GPT-2 layout"
             )
         network.eval().requires_grad_(learns)
-        return cls(network, layers, norms, new_cache, name, "" if learns else content_hash(network), learns)
+        return cls(network, layers, norms, new_cache, cache_name, name, "" if learns else content_hash(network), learns)
 
     def run(
         self,
@@ -90,10 +94,10 @@ class Base:
                 _choose(hooks, self.network, scored)
             output = self.network(
                 input_ids=tokens,
-                past_key_values=past,
                 use_cache=past is not None,
                 logits_to_keep=1 if last_logits_only else 0,
                 return_dict=True,
+                **{self.cache_name: past},
             )
         if not keep_cache:
             return output.logits, ()

@@ -113,11 +113,32 @@ def test_a_folder_that_is_damaged_is_told_in_one_line(folder: Path) -> None:
 
 def test_a_layout_without_the_needed_parts_is_refused_by_their_names() -> None:
     with pytest.raises(BackboneError, match=r"it lacks decoder layers \(model.layers or transformer.h\): use a base"):
-        Base.of(nn.Linear(1, 1), "mine", dict)
+        Base.of(nn.Linear(1, 1), "mine", dict, "cache")
     network, network.transformer = nn.Module(), nn.Module()
     network.transformer.h = nn.ModuleList([nn.Identity()])
     with pytest.raises(BackboneError, match=r"lacks a norm before attention in layer 0 .*; attention in layer 0 \("):
-        Base.of(network, "mine", dict)
+        Base.of(network, "mine", dict, "cache")
+
+
+@pytest.mark.parametrize("architecture", [SMALL, GPT2Architecture()], ids=["rotary", "gpt2"])
+def test_the_cache_goes_in_under_the_name_that_the_installed_transformers_knows(
+    architecture: Qwen2Architecture | GPT2Architecture,
+) -> None:
+    """Warnings are errors here: the old name fails where the new one is known, an unknown one everywhere."""
+    base = random_backbone(architecture)
+    with torch.no_grad():
+        whole, _ = base.run(torch.arange(8)[None], (), lambda _layer, _normed, output: output, (), keep_cache=False)
+        _, cache = base.run(torch.arange(5)[None], (), lambda _layer, _normed, output: output, (), keep_cache=True)
+        rest, _ = base.run(torch.arange(5, 8)[None], cache, lambda _layer, _normed, output: output, (), keep_cache=True)
+    torch.testing.assert_close(rest, whole[:, 5:])
+
+
+def test_a_transformers_that_knows_neither_name_of_the_cache_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import Qwen2ForCausalLM
+
+    monkeypatch.setattr(Qwen2ForCausalLM, "forward", lambda self, input_ids, states=None: None)
+    with pytest.raises(BackboneError, match=r"Qwen2ForCausalLM.forward of transformers .* neither cache nor past_key"):
+        random_backbone(SMALL)
 
 
 def test_a_random_base_follows_from_its_seed() -> None:
@@ -135,8 +156,9 @@ LOAD = {
 def test_what_is_loaded_first_leaves_the_meta_device_as_it_is(load: str, tmp_path: Path) -> None:
     """In a process of its own: torch notes once what creates tensors; transformers replaces some of it meanwhile."""
     program = f"""
-import sys, torch, specs
+import sys, torch
 from cortexzoo.harness.checking.modules.hugging_face import Pretrained, load_pretrained
+from cortexzoo import specs
 from cortexzoo.specs.backbone import FolderBackbone, Qwen2Architecture
 from cortexzoo.zoo.build import build_model
 from cortexzoo.zoo.models.backbones import load_backbone, random_backbone
@@ -145,7 +167,7 @@ folder = sys.argv[1]
 random_backbone(shape).network.save_pretrained(folder)
 {load}
 with torch.device("meta"):
-    model = build_model(cortexzoo.specs.load("cortexgpt-stable", "variant"))
+    model = build_model(specs.load("cortexgpt-stable", "variant"))
 assert all(parameter.is_meta for parameter in model.parameters())
 """
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False)

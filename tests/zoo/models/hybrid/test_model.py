@@ -276,7 +276,9 @@ def test_weights_of_another_base_are_refused() -> None:
     other.load_state_dict(model.state_dict())
     with torch.no_grad():
         next(other.base.network.parameters()).add_(1)
-    changed = Hybrid(model.spec, type(model.base).of(other.base.network, "changed", other.base.new_cache))
+    changed = Hybrid(
+        model.spec, type(model.base).of(other.base.network, "changed", other.base.new_cache, other.base.cache_name)
+    )
     with pytest.raises(CheckpointError, match=r"trained on a base with the sum \w{16}…, but changed has"):
         changed.load_state_dict(model.state_dict())
 
