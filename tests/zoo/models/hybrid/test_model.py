@@ -262,7 +262,7 @@ def test_wrong_states_are_refused_in_one_line() -> None:
         model(some_tokens(2, 3), model.initial_state(1))
     with pytest.raises(ValueError, match="wings is no memory of this model, it has fast_weights, window"):
         model(some_tokens(2, 3), disabled={"wings"})
-    with pytest.raises(ValueError, match=r"lacks position, sidecar\.0\.fast_weights"):
+    with pytest.raises(ValueError, match=r"lacks position, sidecar\.0\.conv_state, sidecar\.0\.fast_weights"):
         HybridState.from_tensors({})
     state = model(some_tokens(2, 3)).state
     tensors = {name: tensor for name, tensor in state.tensors().items() if name != "base.1.values"}
