@@ -126,3 +126,10 @@ def bench(session: nox.Session) -> None:
         session.skip("harness/bench holds no benchmark")
     for name in names:
         session.run("python", "-m", f"cortexzoo.harness.bench.{name}")
+
+
+@nox.session
+def gpu(session: nox.Session) -> None:
+    """Everything that a GPU can show, in a few minutes; writes `docs/gpu.md`. Needs a card."""
+    install(session)
+    session.run("python", "-m", "cortexzoo.harness.bench.gpu", "--page", "docs/gpu.md", *session.posargs)

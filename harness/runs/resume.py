@@ -5,19 +5,19 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from cortexzoo.harness.studies.comparison.differences import flattened
-from cortexzoo.harness.runs.manifest import command_line, manifest
 from cortexzoo.harness.parallel.distributed import agree_on_folder, together_or_not
+from cortexzoo.harness.runs.interventions import NONE, Interventions
+from cortexzoo.harness.runs.manifest import command_line, manifest
 from cortexzoo.harness.runs.run_folder import CHECKPOINTS, MANIFEST, SPEC, SUMMARY, VERDICT, Run, RunFolderError
 from cortexzoo.harness.runs.train import Warn, help_to_train, open_records, train_in, trainer_in
-from cortexzoo.harness.runs.interventions import NONE, Interventions
+from cortexzoo.harness.studies.comparison.differences import flattened
 from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS, RECORDS, cut_after
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.base import without_documentation
 from cortexzoo.zoo import checkpoints
 from cortexzoo.zoo.training.errors import CheckpointError
-from cortexzoo.zoo.training.policies.checkpointing import OLDER
 from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.policies.checkpointing import OLDER
 
 
 def resume_run(

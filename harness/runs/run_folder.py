@@ -15,9 +15,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from cortexzoo.harness.checking.verdict import Certificate, OldCertificate
 from cortexzoo.harness.tracking.base import RunStopped
 from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS, from_json_value, read_lines, to_json_value
-from cortexzoo.harness.checking.verdict import Certificate, OldCertificate
 from cortexzoo.specs import ExperimentSpec, SpecError, dump_yaml, load_experiment
 from cortexzoo.specs.base import NamedSpec
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState

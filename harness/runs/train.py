@@ -8,19 +8,28 @@ from typing import Any
 
 import torch
 
-from cortexzoo.harness.tracking.aim.sync import open_sink
-from cortexzoo.harness.checking.judge import Watch, bound_of, judge_all
-from cortexzoo.harness.runs.manifest import circumstances, command_line, manifest
-from cortexzoo.harness.runs.curves import draw_curves
-from cortexzoo.harness.parallel.distributed import agree_on_folder, part, together_or_not
 from cortexzoo.harness.checking.effort import PROFILES, Profile
-from cortexzoo.harness.runs.run_folder import CHECKPOINTS, CURVES, MANIFEST, REFUSED, SUMMARY, VERDICT, Run, RunFolderError
+from cortexzoo.harness.checking.judge import Watch, bound_of, judge_all
 from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.checking.verdict import Certificate
+from cortexzoo.harness.parallel.distributed import agree_on_folder, part, together_or_not
+from cortexzoo.harness.runs.curves import draw_curves
 from cortexzoo.harness.runs.interventions import NONE, Interventions
+from cortexzoo.harness.runs.manifest import circumstances, command_line, manifest
+from cortexzoo.harness.runs.run_folder import (
+    CHECKPOINTS,
+    CURVES,
+    MANIFEST,
+    REFUSED,
+    SUMMARY,
+    VERDICT,
+    Run,
+    RunFolderError,
+)
 from cortexzoo.harness.tracking.aim.sink import REPOSITORY, AimSink
+from cortexzoo.harness.tracking.aim.sync import open_sink
 from cortexzoo.harness.tracking.base import CompositeRecorder, RunStopped, switched_off
 from cortexzoo.harness.tracking.jsonl import JsonlSink
-from cortexzoo.harness.checking.verdict import Certificate
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.parameters import parameter_count
 from cortexzoo.specs.suite import PropertyName

@@ -18,9 +18,9 @@ from cortexzoo.harness.runs.train import check_run, train_run
 from cortexzoo.harness.tracking.base import RunStopped
 from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS
 from cortexzoo.specs import ExperimentSpec
-from tests.harness.trained import small
 from cortexzoo.zoo.training.loop import Trainer
 from cortexzoo.zoo.training.sleep.phase import SleepPhase
+from tests.harness.trained import small
 
 TOUCHY = (
     "recipe.spikes={kind: robust, deviations: 2.0, gradient_deviations: 2.0, min_history: 3, rebaseline_after: 2}",

@@ -16,9 +16,9 @@ from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS, JsonlSink
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.parameters import parameter_count
 from cortexzoo.specs.suite import PROPERTY_NAMES
-from tests.harness.trained import small, train_small
 from cortexzoo.zoo.data.errors import DataError
 from cortexzoo.zoo.training.errors import CheckpointError
+from tests.harness.trained import small, train_small
 
 
 @pytest.fixture(scope="module")
