@@ -123,7 +123,7 @@ def naive_window(*inputs: Tensor) -> Tensor:
 
 def without_kernel(*inputs: Tensor) -> Tensor:
     """Our own chunked form also where fla-core's kernel would be taken."""
-    kernel, gated_delta._fla_kernel = gated_delta._fla_kernel, lambda: None  # type: ignore[assignment]
+    kernel, gated_delta._fla_kernel = gated_delta._fla_kernel, lambda device: None  # type: ignore[assignment]
     try:
         return ours(*inputs)
     finally:
@@ -132,7 +132,7 @@ def without_kernel(*inputs: Tensor) -> Tensor:
 
 def ops() -> Iterator[Row]:
     """Outputs and gradients against the naive twins in float64; times beside fla-core."""
-    has_kernel = gated_delta._fla_kernel() is not None
+    has_kernel = gated_delta._fla_kernel(torch.device("cuda", 0)) is not None
     forms: list[tuple[str, Callable[..., Tensor], torch.dtype]] = [
         ("chunked", without_kernel, torch.float32),
         ("chunked", without_kernel, torch.bfloat16),

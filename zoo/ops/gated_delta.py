@@ -1,7 +1,8 @@
 """The gated delta rule, chunkwise and one token at a time."""
 
+import warnings
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -53,13 +54,13 @@ def chunk_gated_delta_rule(
     beta |v|^2 a token, in [0, 2] its norm by at most beta |v|; beyond, it may explode. Neither is checked, since
     reading values would wait for the device. q and k are not normalised here. Inside, everything is float32 or wider,
     autocast or not; the output has v's dtype, the state the wider one. On CUDA, half precision goes to the kernels of
-    fla-core where that is installed; its chunk size is its own.
+    fla-core where that is installed and works on the card; its chunk size is its own.
 
     Raises ValueError if shapes or dtypes do not fit together, or if chunk_size < 1.
     """
     check_gated_delta_inputs(q, k, v, g, beta, initial_state, chunk_size)
     scale = k.shape[-1] ** -0.5 if scale is None else scale
-    kernel = _fla_kernel() if _suits_fla(q, k, v) else None
+    kernel = _fla_kernel(q.device) if _suits_fla(q, k, v) else None
     if kernel is not None:
         state = None if initial_state is None else initial_state.float()
         out, final_state = kernel(
@@ -195,11 +196,25 @@ def _suits_fla(q: Tensor, k: Tensor, v: Tensor) -> bool:
     return q.is_cuda and one_half_dtype and q.shape[1] > 0 and q.shape[-1] <= 256
 
 
-@lru_cache(maxsize=1)
-def _fla_kernel() -> Callable[..., tuple[Tensor, Tensor]] | None:
-    """fla-core's chunk kernel, or None where it is not installed. Imported late: it needs Triton."""
+@cache
+def _fla_kernel(device: torch.device) -> Callable[..., tuple[Tensor, Tensor]] | None:
+    """fla-core's chunk kernel, or None, with a warning, where it is not installed or does not work.
+
+    It refuses some pairs of Triton version and card only in its backward pass, so both passes are tried once a device.
+    Imported late: it needs Triton.
+    """
     if find_spec("fla") is None or find_spec("triton") is None:
         return None
-    from fla.ops.gated_delta_rule import chunk_gated_delta_rule as kernel
+    try:
+        from fla.ops.gated_delta_rule import chunk_gated_delta_rule as kernel
 
+        with torch.enable_grad():
+            ones = torch.ones(1, 2, 1, 16, device=device, dtype=torch.bfloat16, requires_grad=True)
+            gate = torch.zeros(1, 2, 1, device=device)
+            out, _ = kernel(ones, ones, ones, gate, gate, scale=1.0, initial_state=None, output_final_state=True)
+            torch.autograd.grad(out.sum(), ones)
+    except Exception as error:  # whatever it raises, our own form works
+        reason = " ".join(str(error).split()) or type(error).__name__
+        warnings.warn(f"fla-core's kernel is not used on {device}: {reason}", RuntimeWarning, stacklevel=3)
+        return None
     return kernel  # type: ignore[no-any-return]

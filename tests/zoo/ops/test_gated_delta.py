@@ -353,7 +353,7 @@ def test_fla_core_gets_half_precision_on_cuda(
     out, state = chunk_gated_delta_rule(*inputs[:5], initial_state=inputs[5])
     assert out.equal(expected)
     assert state is None
-    (call,) = kernel_calls
+    _probe, call = kernel_calls
     assert call["g"].dtype == call["initial_state"].dtype == torch.float32
     assert float(call["g"].min()) >= -40
     assert call["scale"] == 0.5
@@ -364,10 +364,36 @@ def test_fla_core_is_left_alone_on_a_cpu(kernel_calls: list[dict[str, Any]]) -> 
     assert kernel_calls == []
 
 
+def test_a_kernel_without_a_backward_pass_is_not_used(
+    kernel_calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fla-core refuses some versions of Triton on some cards, and only when gradients are asked for."""
+
+    class Refuses(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, out: Tensor) -> Tensor:
+            return out.clone()
+
+        @staticmethod
+        def backward(ctx: Any, *_: Tensor) -> Tensor:
+            raise RuntimeError("this version of Triton\nis wrong here")
+
+    module = sys.modules["fla.ops.gated_delta_rule"]
+    kernel = module.chunk_gated_delta_rule
+    refusing = lambda *inputs, **options: (Refuses.apply(kernel(*inputs, **options)[0]), None)  # noqa: E731
+    monkeypatch.setattr(module, "chunk_gated_delta_rule", refusing)
+    inputs = GatedDeltaCase(1, 9, 2, 4, 4, 32, "cut", 0).inputs(torch.bfloat16)
+    expected = chunk_gated_delta_rule(*inputs[:5])[0]
+    monkeypatch.setattr(gated_delta, "_suits_fla", lambda q, k, v: True)
+    with pytest.warns(RuntimeWarning, match="not used on cpu: this version of Triton is wrong here"):
+        assert chunk_gated_delta_rule(*inputs[:5])[0].equal(expected)
+    assert chunk_gated_delta_rule(*inputs[:5])[0].equal(expected), "and it warns once"
+
+
 def test_without_fla_core_there_is_no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gated_delta, "find_spec", lambda name: None)
     gated_delta._fla_kernel.cache_clear()
-    assert gated_delta._fla_kernel() is None
+    assert gated_delta._fla_kernel(torch.device("cpu")) is None
     gated_delta._fla_kernel.cache_clear()
 
 
