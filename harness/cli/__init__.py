@@ -18,6 +18,7 @@ from cortexzoo.harness.cli import (
     regression_commands,
     run_commands,
     spec_commands,
+    stream_command,
     study_commands,
 )
 from cortexzoo.harness.cli.errors import FAILED, INTERRUPTED, OK, lines_and_code, tell
@@ -49,6 +50,7 @@ app.command("train")(run_commands.train)
 app.command("check")(check_commands.check)
 app.command("replay")(check_commands.replay)
 app.command("generate")(generate_command.generate)
+app.command("stream")(stream_command.stream)
 app.command("mutants")(mutant_commands.mutants)
 app.command("regression")(regression_commands.regression)
 app.command("drill")(drill_commands.drill)

@@ -23,6 +23,7 @@ RUN_ERRORS = {
     "cortexzoo.harness.parallel.workers.ProcessLost": FAILED,
     "cortexzoo.harness.runs.prompt.PromptError": BAD_INPUT,
     "cortexzoo.harness.runs.run_folder.RunFolderError": BAD_INPUT,
+    "cortexzoo.harness.runs.streaming.SessionError": BAD_INPUT,
     "cortexzoo.harness.parallel.slurm.JobFailed": FAILED,
     "cortexzoo.harness.parallel.slurm.ScheduleError": BAD_INPUT,
     "cortexzoo.harness.tracking.aim.sink.AimError": FAILED,

@@ -48,14 +48,16 @@ class Writing:
                 tokenizer = load_tokenizer(variant.backbone)
         return cls(tokenizer, variant.vocab_size)
 
-    def pieces(self, file: Path | None, prompt: str | None) -> Iterator[Int[Tensor, "1 time"]]:
-        """The file's tokens and then the prompt's, at most `PIECE` at once. Raises `PromptError`.
+    def pieces(
+        self, file: Path | None, prompt: str | None, named: str = "--prompt-file"
+    ) -> Iterator[Int[Tensor, "1 time"]]:
+        """Tokens of the file, then of the prompt, `PIECE` at once. Raises `PromptError`, with the file `named`.
 
         Bytes are read as they are needed; a tokenizer is given the whole file, so that it finds the same tokens however
         the file is read.
         """
         if file is not None:
-            yield from _tensors(self._of_file(file))
+            yield from _tensors(self._of_file(file, named))
         if prompt is not None:
             yield from _tensors(self._checked(self._encoded("--prompt", os.fsencode(prompt)), "--prompt"))
 
@@ -65,8 +67,8 @@ class Writing:
             return (os.fsencode(prompt) + bytes(tokens)).decode(errors="replace")
         return prompt + str(self.tokenizer.decode(tokens))
 
-    def _of_file(self, file: Path) -> Iterator[int]:
-        name, empty = f"--prompt-file {file}", True
+    def _of_file(self, file: Path, named: str) -> Iterator[int]:
+        name, empty = f"{named} {file}", True
         try:
             with file.open("rb") as opened:
                 blocks = iter(lambda: opened.read(PIECE if self.tokenizer is None else -1), b"")
