@@ -1,5 +1,7 @@
 """`python -m cortexzoo`: the command line."""
 
+import sys
+
 from cortexzoo.harness.cli import main
 
-main()
+sys.exit(main())
