@@ -130,7 +130,7 @@ class CheckpointReader:
         """The tensors of `<name>.safetensors`, shared ones under each of their names. Raises `CheckpointError`."""
         file = f"{name}.safetensors"
         try:
-            tensors = load_tensors(self._verified(file))
+            tensors = load_tensors(self.verified(file))
         except SafetensorError as error:
             raise CheckpointError(f"{self.folder / file}: is no safetensors file: {error}") from None
         if f"{name}.{SHARED}" in self.sums:
@@ -140,10 +140,11 @@ class CheckpointReader:
 
     def json(self, name: str) -> dict[str, Any]:
         """The object in `<name>.json`. Raises `CheckpointError`."""
-        parsed: dict[str, Any] = self._parse(f"{name}.json", self._verified(f"{name}.json"))
+        parsed: dict[str, Any] = self._parse(f"{name}.json", self.verified(f"{name}.json"))
         return parsed
 
-    def _verified(self, file: str) -> bytes:
+    def verified(self, file: str) -> bytes:
+        """The content of one file that has its sum. Raises `CheckpointError`."""
         if file not in self.sums:
             raise CheckpointError(f"{self.folder}: holds no {file}")
         content = self._read(file)

@@ -12,6 +12,7 @@ from cortexzoo.harness.cli import (
     check_commands,
     compare_commands,
     drill_commands,
+    export_command,
     generate_command,
     monitor_commands,
     mutant_commands,
@@ -50,6 +51,7 @@ app.command("train")(run_commands.train)
 app.command("check")(check_commands.check)
 app.command("replay")(check_commands.replay)
 app.command("generate")(generate_command.generate)
+app.command("export")(export_command.export)
 app.command("stream")(stream_command.stream)
 app.command("mutants")(mutant_commands.mutants)
 app.command("regression")(regression_commands.regression)
