@@ -4,6 +4,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 import typer
 
@@ -24,6 +25,7 @@ from cortexzoo.harness.cli import (
 )
 from cortexzoo.harness.cli.errors import FAILED, INTERRUPTED, OK, lines_and_code, tell
 from cortexzoo.harness.cli.interrupts import noted_interrupts
+from cortexzoo.harness.tracking.deadlines import leave
 
 app = typer.Typer(
     name="cortexzoo",
@@ -68,6 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code: 0 fine, 1 a verdict differs, 2 bad input, 3 could not go on."""
     with noted_interrupts() as interrupted:
         return _run(arguments, interrupted)
+
+
+def program() -> NoReturn:
+    """Run the command line, and end the process with its exit code."""
+    leave(main())
 
 
 def _run(arguments: Sequence[str] | None, interrupted: Callable[[], bool]) -> int:

@@ -28,7 +28,8 @@ from cortexzoo.harness.runs.run_folder import (
 )
 from cortexzoo.harness.tracking.aim.sink import REPOSITORY, AimSink
 from cortexzoo.harness.tracking.aim.sync import open_sink
-from cortexzoo.harness.tracking.base import CompositeRecorder, RunStopped, switched_off
+from cortexzoo.harness.tracking.base import CompositeRecorder, RunStopped, guarded
+from cortexzoo.harness.tracking.deadlines import OPENING
 from cortexzoo.harness.tracking.jsonl import JsonlSink
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.parameters import parameter_count
@@ -244,9 +245,10 @@ def _tell_aim(run: Run, summary: Mapping[str, Any], *, warn: Warn, report: str =
     runs, run_hash = run.path.parent.parent, run.manifest.get("aim_run")
     if run_hash is None or not (runs / REPOSITORY).is_dir():
         return
-    try:
+
+    def write() -> None:
         sink = AimSink(runs, experiment=str(summary["experiment"]), run_hash=run_hash)
         sink.outcome(summary, report=report, picture=run.path / CURVES)
         sink.close()
-    except Exception as problem:
-        warn(switched_off(AimSink.name, problem))
+
+    guarded(AimSink.name, OPENING, write, warn)

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
+from cortexzoo.harness.tracking.deadlines import CLOSING, OPENING, DeadlineMissed, call_within
+
 
 class RunStopped(Exception):
     """The run could not go on: the disk is full, or its records cannot be written. Ends with exit code 3."""
@@ -24,6 +26,10 @@ class Sink(Protocol):
 
 
 SinkT = TypeVar("SinkT", bound=Sink)
+T = TypeVar("T")
+_failures: list[object] = []
+"""What failed sinks raised. An exception keeps its frames: were they collected, finalisers of a sink could run in the
+middle of training, and wait for ever."""
 
 
 class CompositeRecorder:
@@ -41,12 +47,9 @@ class CompositeRecorder:
 
     def attach(self, name: str, opening: Callable[[], SinkT]) -> SinkT | None:
         """Open one more sink; None when that failed, which costs one line through `warn`."""
-        try:
-            sink = opening()
-        except Exception as problem:
-            self._warn(switched_off(name, problem))
-            return None
-        self.working.append(sink)
+        sink = guarded(name, OPENING, opening, self._warn)
+        if sink is not None:
+            self.working.append(sink)
         return sink
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
@@ -58,7 +61,8 @@ class CompositeRecorder:
         self._tell(lambda sink: sink.event(step, kind, detail))
 
     def close(self) -> None:
-        self._tell(lambda sink: sink.close())
+        """Close every sink, each within `CLOSING` seconds."""
+        self._tell(lambda sink: call_within(CLOSING, f"closing {sink.name}", sink.close))
         self._truth.close()
 
     def _tell(self, message: Callable[[Sink], None]) -> None:
@@ -67,12 +71,24 @@ class CompositeRecorder:
                 message(sink)
             except Exception as problem:
                 self.working.remove(sink)
+                _failures.extend((sink, problem))
                 self._warn(switched_off(sink.name, problem))
 
 
+def guarded(name: str, seconds: float, action: Callable[[], T], warn: Callable[[str], None]) -> T | None:
+    """What `action` of the sink `name` returns; None when it raised or took too long, which costs one line."""
+    try:
+        return call_within(seconds, f"tracking with {name}", action)
+    except Exception as problem:
+        _failures.append(problem)
+        warn(switched_off(name, problem))
+        return None
+
+
 def switched_off(name: str, problem: BaseException) -> str:
-    """The one line that tells of a sink that failed."""
-    return f"tracking with {name} is switched off, training goes on: {in_one_line(problem)}"
+    """The one line about a sink that failed."""
+    reason = str(problem) if isinstance(problem, DeadlineMissed) else in_one_line(problem)
+    return f"{name} tracking disabled after an error; training continues: {reason}"
 
 
 def in_one_line(problem: BaseException) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 class RaisingSink:
     """Takes everything until its step, and raises for the metrics of that step."""
 
-    name = "a tracker with a fault"
+    name = "faulty"
 
     def __init__(self, step: int) -> None:
         self.step = step

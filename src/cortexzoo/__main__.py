@@ -1,7 +1,5 @@
 """`python -m cortexzoo`: the command line."""
 
-import sys
+from cortexzoo.harness.cli import program
 
-from cortexzoo.harness.cli import main
-
-sys.exit(main())
+program()

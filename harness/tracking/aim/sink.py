@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
+from cortexzoo.harness.tracking.aim.exit import bound_exit
 from cortexzoo.harness.tracking.windows import Windows
 
 REPOSITORY = ".aim"
@@ -164,6 +165,7 @@ def import_aim() -> Any:
         warnings.simplefilter("ignore")
         import aim
         import aim.sdk.index_manager
+    bound_exit(aim)
     logging.getLogger("aim").setLevel(logging.ERROR)
     return aim
 
@@ -228,11 +230,13 @@ def _retried(action: Callable[[], T]) -> T:
     """Aim's index is locked exclusively and refuses at once while another process, its server too, holds it."""
     from aim.sdk import index_manager
 
-    busy = (NotIndexed, index_manager.aimrocks.errors.RocksIOError)  # type: ignore[attr-defined]
+    failed = index_manager.aimrocks.errors.RocksIOError  # type: ignore[attr-defined]
     for _ in range(_RETRIES):
         try:
             return action()
-        except busy:
+        except (NotIndexed, failed) as problem:
+            if isinstance(problem, failed) and "lock" not in str(problem).lower():
+                raise  # such as a full disk
             time.sleep(random.SystemRandom().uniform(0.05, 0.5))
     return action()
 

@@ -165,7 +165,7 @@ def test_a_tracker_that_breaks_does_not_stop_training(tmp_path: Path, monkeypatc
     monkeypatch.setattr("cortexzoo.harness.tracking.aim.sync.AimSink", Breaking)
     run = train_run(small(), tmp_path, aim=True, progress=False, warn=warnings.append)
     assert run.finished and len(run.metrics()) == 12
-    assert warnings == ["tracking with Aim is switched off, training goes on: RuntimeError: database is locked"]
+    assert warnings == ["Aim tracking disabled after an error; training continues: RuntimeError: database is locked"]
     assert "aim_run" not in run.manifest
 
 

@@ -53,7 +53,7 @@ def test_a_sink_that_raises_warns_once_and_is_switched_off() -> None:
     recorder.close()
     assert len(broken.told) == 1
     assert len(sound.told) == len(truth.told) == 4
-    assert warnings == ["tracking with memory is switched off, training goes on: OSError: disk"]
+    assert warnings == ["memory tracking disabled after an error; training continues: OSError: disk"]
 
 
 def test_a_sink_that_cannot_be_opened_warns_once() -> None:
@@ -66,7 +66,7 @@ def test_a_sink_that_cannot_be_opened_warns_once() -> None:
     assert recorder.attach("Aim", opening) is None
     recorder.metrics(1, {})
     assert warnings == [
-        "tracking with Aim is switched off, training goes on: ModuleNotFoundError: No module named 'aim'"
+        "Aim tracking disabled after an error; training continues: ModuleNotFoundError: No module named 'aim'"
     ]
 
 

@@ -16,7 +16,6 @@ def test_it_is_switched_off_at_its_step_and_nothing_is_lost(tmp_path: Path) -> N
         assert bool(recorder.working) == (step < 3)
     recorder.close()
     assert told == [
-        "tracking with a tracker with a fault is switched off, training goes on: "
-        "ConnectionError: the tracker is gone since step 3"
+        "faulty tracking disabled after an error; training continues: ConnectionError: the tracker is gone since step 3"
     ]
     assert [line["step"] for line in read_lines(tmp_path / METRICS)] == [1, 2, 3, 4, 5]
