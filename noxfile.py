@@ -133,3 +133,14 @@ def gpu(session: nox.Session) -> None:
     """Everything that a GPU can show, in a few minutes; writes `docs/gpu.md`. Needs a card."""
     install(session)
     session.run("python", "-m", "cortexzoo.harness.bench.gpu", "--page", "docs/gpu.md", *session.posargs)
+
+
+@nox.session
+def integrations(session: nox.Session) -> None:
+    """The guards inside the training loops of other libraries, with the real ones."""
+    install(session)
+    if session.venv_backend != "none":
+        session.install("lightning")
+    session.run(
+        "python", "-m", "pytest", "tests/harness/integrations", "tests/zoo/training/test_own_loop.py", *session.posargs
+    )

@@ -1,0 +1,1 @@
+"""Guards inside the training loops of other libraries."""
