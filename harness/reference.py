@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, get_args, get_origin
 
 from cortexzoo.specs.base import NamedSpec, Spec
-from cortexzoo.specs.kinds import KINDS, TYPES, Kind
+from cortexzoo.specs.kinds import KINDS, Kind, spec_type
 from cortexzoo.specs.loading.slots import Slot, field_slots, scalar_types
 
 DOCUMENTED_ONCE = frozenset({"name", "description", "provenance"})
@@ -32,7 +32,7 @@ def spec_reference() -> str:
     seen: set[type[Spec]] = set()
     for kind in KINDS:
         lines += ["", f"## {kind}", ""]
-        for spec_class in _classes(Slot.of_type(TYPES[kind]), seen):
+        for spec_class in _classes(Slot.of_type(spec_type(kind)), seen):
             lines += _section(spec_class, kind)
     return "\n".join(lines) + "\n"
 
@@ -40,13 +40,13 @@ def spec_reference() -> str:
 def command_reference() -> str:
     """Every command with its arguments and options, as `--help` has them."""
     import typer.cli
-    import typer.main
+    from typer.core import TyperGroup
 
-    from cortexzoo.harness.cli import app
+    from cortexzoo.harness.cli.commands import COMMANDS, loaded
 
-    command = typer.main.get_command(app)
-    context = typer.Context(command, info_name="cortexzoo")
-    text = typer.cli.get_docs_for_click(obj=command, ctx=context, name="cortexzoo", title="Commands")
+    group = TyperGroup(name="cortexzoo", commands={name: loaded(name) for name in COMMANDS})
+    context = typer.Context(group, info_name="cortexzoo")
+    text = typer.cli.get_docs_for_click(obj=group, ctx=context, name="cortexzoo", title="Commands")
     return text.strip() + "\n"
 
 
@@ -58,7 +58,7 @@ def _classes(slot: Slot, seen: set[type[Spec]]) -> Iterator[type[Spec]]:
         yield spec_class
         for name, inner in field_slots(spec_class).items():
             # The parts of an experiment are kinds of their own.
-            if name not in DOCUMENTED_ONCE and not (spec_class is TYPES["experiment"] and name in KINDS):
+            if name not in DOCUMENTED_ONCE and not (spec_class is spec_type("experiment") and name in KINDS):
                 yield from _classes(_innermost(inner), seen)
 
 

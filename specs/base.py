@@ -38,19 +38,17 @@ class Neutral:
     value: float
 
 
-class SpecError(Exception):
-    """A mistake in a spec, its file or its overrides. `lines` holds one self-contained message for each mistake."""
-
-    def __init__(self, lines: list[str]) -> None:
-        super().__init__("\n".join(lines))
-        self.lines = lines
-
-
 class Spec(BaseModel):
     """A frozen description. Unknown keys are refused, values never coerced; equal content, equal hash."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, validate_default=True, allow_inf_nan=False, protected_namespaces=()
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        validate_default=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
+        defer_build=True,
     )
 
     def canonical_json(self) -> str:

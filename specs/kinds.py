@@ -1,17 +1,10 @@
 """The kinds of spec file, the type of each, and the folder of the library that holds it."""
 
 from functools import cache
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, assert_never, get_args
 
-from pydantic import TypeAdapter
-
-from cortexzoo.specs.data import DataSpec
-from cortexzoo.specs.experiment import ExperimentSpec
-from cortexzoo.specs.fault import FaultsSpec
-from cortexzoo.specs.matrix import MatrixSpec
-from cortexzoo.specs.recipe import RecipeSpec
-from cortexzoo.specs.suite import SuiteSpec
-from cortexzoo.specs.variant import VariantSpec
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 Kind = Literal["variant", "recipe", "data", "suite", "faults", "matrix", "experiment"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -29,18 +22,44 @@ FOLDERS: dict[Kind, str] = {
     "experiment": "experiments",
 }
 
-TYPES: dict[Kind, Any] = {
-    "variant": VariantSpec,
-    "recipe": RecipeSpec,
-    "data": DataSpec,
-    "suite": SuiteSpec,
-    "faults": FaultsSpec,
-    "matrix": MatrixSpec,
-    "experiment": ExperimentSpec,
-}
+
+def spec_type(kind: Kind) -> Any:
+    """The class, or the tagged union of classes, of a kind. Imports that kind alone, and with it what it is made of."""
+    match kind:
+        case "variant":
+            from cortexzoo.specs.variant import VariantSpec
+
+            return VariantSpec
+        case "recipe":
+            from cortexzoo.specs.recipe import RecipeSpec
+
+            return RecipeSpec
+        case "data":
+            from cortexzoo.specs.data import DataSpec
+
+            return DataSpec
+        case "suite":
+            from cortexzoo.specs.suite import SuiteSpec
+
+            return SuiteSpec
+        case "faults":
+            from cortexzoo.specs.fault import FaultsSpec
+
+            return FaultsSpec
+        case "matrix":
+            from cortexzoo.specs.matrix import MatrixSpec
+
+            return MatrixSpec
+        case "experiment":
+            from cortexzoo.specs.experiment import ExperimentSpec
+
+            return ExperimentSpec
+    assert_never(kind)
 
 
 @cache
-def adapter(kind: Kind) -> TypeAdapter[Any]:
+def adapter(kind: Kind) -> "TypeAdapter[Any]":
     """The validator of a kind."""
-    return TypeAdapter(TYPES[kind])
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(spec_type(kind))

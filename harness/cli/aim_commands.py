@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cortexzoo.harness.cli.errors import BAD_INPUT, OK, BadInput, tell
-from cortexzoo.harness.cli.run_commands import RUNS, RunsOption, say, standard_error, without_foreign_warnings
+from cortexzoo.harness.cli.options import RUNS, RunsOption
+from cortexzoo.harness.cli.output import say, standard_error, without_foreign_warnings
 
 if TYPE_CHECKING:
     from cortexzoo.harness.studies.comparison.result import Comparison

@@ -8,20 +8,18 @@ import typer
 
 from cortexzoo.harness.checking.effort import PROFILES, ProfileName
 from cortexzoo.harness.cli.errors import OK, UNEXPECTED_VERDICT, BadInput
-from cortexzoo.harness.cli.options import JsonOption, Overrides, with_overrides
-from cortexzoo.harness.cli.output import print_table, write_json
-from cortexzoo.harness.cli.progress import checking_progress
-from cortexzoo.harness.cli.run_commands import (
+from cortexzoo.harness.cli.options import (
     RUNS,
     AimOption,
+    JsonOption,
+    Overrides,
     RunsOption,
-    checked,
     require_checkpoint,
-    require_folder_of,
-    say,
-    trained,
-    without_foreign_warnings,
+    with_overrides,
 )
+from cortexzoo.harness.cli.output import print_table, require_folder_of, say, without_foreign_warnings, write_json
+from cortexzoo.harness.cli.progress import checking_progress
+from cortexzoo.harness.cli.run_commands import checked, trained
 from cortexzoo.harness.cli.verdicts import tell_verdicts
 from cortexzoo.specs import SuiteSpec, load, load_experiment
 

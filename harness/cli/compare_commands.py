@@ -8,15 +8,24 @@ import typer
 
 from cortexzoo.harness.cli.aim_commands import AIM_PORT, show_in_aim
 from cortexzoo.harness.cli.errors import BadInput
-from cortexzoo.harness.cli.options import DataOption, JobsOption, JsonOption, Overrides, RecipeOption, SetOption
-from cortexzoo.harness.cli.output import console, print_table, write_json
-from cortexzoo.harness.cli.run_commands import (
+from cortexzoo.harness.cli.options import (
     RUNS,
+    DataOption,
+    JobsOption,
+    JsonOption,
+    Overrides,
+    RecipeOption,
     RunsOption,
+    SetOption,
+)
+from cortexzoo.harness.cli.output import (
+    console,
+    print_table,
     require_folder_of,
     say,
     standard_error,
     without_foreign_warnings,
+    write_json,
 )
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ def print_measured(experiment: "ExperimentSpec") -> dict[str, Any]:
     """Train a few steps and say how long all of them would take."""
     from rich.status import Status
 
-    from cortexzoo.harness.cli.run_commands import standard_error, without_foreign_warnings
+    from cortexzoo.harness.cli.output import standard_error, without_foreign_warnings
     from cortexzoo.harness.runs.calibration import calibrate
 
     without_foreign_warnings()

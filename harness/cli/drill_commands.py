@@ -6,16 +6,17 @@ import typer
 
 from cortexzoo.harness.cli.errors import OK, UNEXPECTED_VERDICT
 from cortexzoo.harness.cli.options import (
+    RUNS,
     JobsOption,
     JsonOption,
     Overrides,
     RecipeOption,
+    RunsOption,
     SeedOption,
     SetOption,
     SpecArgument,
 )
-from cortexzoo.harness.cli.output import print_table, write_json
-from cortexzoo.harness.cli.run_commands import RUNS, RunsOption, require_folder_of, say, without_foreign_warnings
+from cortexzoo.harness.cli.output import print_table, require_folder_of, say, without_foreign_warnings, write_json
 from cortexzoo.specs import load
 
 if TYPE_CHECKING:

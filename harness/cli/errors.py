@@ -6,8 +6,6 @@ from contextlib import contextmanager
 
 from typer import TyperException
 
-from cortexzoo.specs import SpecError
-
 OK = 0
 UNEXPECTED_VERDICT = 1
 BAD_INPUT = 2
@@ -29,6 +27,7 @@ RUN_ERRORS = {
     "cortexzoo.harness.tracking.aim.sink.AimError": FAILED,
     "cortexzoo.harness.tracking.base.RunStopped": FAILED,
     "cortexzoo.harness.parallel.train_missing.StoppedEarly": FAILED,
+    "cortexzoo.specs.errors.SpecError": BAD_INPUT,
     "cortexzoo.zoo.data.errors.DataError": BAD_INPUT,
     "cortexzoo.zoo.generation.NonFiniteLogits": FAILED,
     "cortexzoo.zoo.models.errors.BackboneError": BAD_INPUT,
@@ -45,8 +44,6 @@ class BadInput(Exception):
 
 def lines_and_code(error: Exception) -> tuple[list[str], int] | None:
     """What to print for an error and which code to end with. None: it is a defect of this program."""
-    if isinstance(error, SpecError):
-        return error.lines, BAD_INPUT
     if isinstance(error, BadInput):
         return [str(error)], BAD_INPUT
     if isinstance(error, TyperException):
@@ -57,7 +54,7 @@ def lines_and_code(error: Exception) -> tuple[list[str], int] | None:
     code = next(
         (code for kind in type(error).__mro__ if (code := RUN_ERRORS.get(f"{kind.__module__}.{kind.__name__}"))), None
     )
-    return None if code is None else ([str(error)], code)
+    return None if code is None else (str(error).splitlines() or [""], code)
 
 
 @contextmanager

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from cortexzoo.harness.cli.errors import BadInput
-from cortexzoo.harness.cli.run_commands import require_checkpoint, without_foreign_warnings
+from cortexzoo.harness.cli.options import require_checkpoint
+from cortexzoo.harness.cli.output import without_foreign_warnings
 
 
 def export(

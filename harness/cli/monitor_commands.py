@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from cortexzoo.harness.cli.errors import BadInput
-from cortexzoo.harness.cli.run_commands import say, without_foreign_warnings
+from cortexzoo.harness.cli.output import say, without_foreign_warnings
 
 
 def monitor(

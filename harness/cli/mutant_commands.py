@@ -6,15 +6,14 @@ from typing import Annotated
 import typer
 
 from cortexzoo.harness.cli.errors import OK, UNEXPECTED_VERDICT, BadInput
-from cortexzoo.harness.cli.options import JsonOption
-from cortexzoo.harness.cli.output import print_table, write_json
-from cortexzoo.harness.cli.run_commands import (
-    RUNS,
-    RunsOption,
+from cortexzoo.harness.cli.options import RUNS, JsonOption, RunsOption
+from cortexzoo.harness.cli.output import (
+    print_table,
     require_folder_of,
     say,
     standard_error,
     without_foreign_warnings,
+    write_json,
 )
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from cortexzoo.harness.cli.errors import BadInput
 from cortexzoo.specs.kinds import KINDS, Kind
 
 SpecArgument = Annotated[
@@ -31,6 +32,10 @@ JsonOption = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Also write what the table shows as JSON.")
 ]
 JobsOption = Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Runs at the same time, a thread each.")]
+
+RUNS = Path("runs")
+RunsOption = Annotated[Path, typer.Option("--runs", metavar="DIR", help="The folder that holds all runs.")]
+AimOption = Annotated[bool, typer.Option("--aim/--no-aim", help="Also track with Aim, in the folder of all runs.")]
 
 
 @dataclass(frozen=True)
@@ -71,3 +76,8 @@ def with_overrides(command: Callable[..., None]) -> Callable[..., None]:
     expanded.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     expanded.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return expanded
+
+
+def require_checkpoint(name: str) -> None:
+    if name not in ("best", "last"):
+        raise BadInput(f"--checkpoint: must be best or last, got {name!r}")

@@ -2,27 +2,33 @@
 
 import json
 import sys
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Any
 
 from cortexzoo.harness.cli.errors import BadInput
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
 
 PIPE_WIDTH = 500
 """A pipe has no width: nothing is wrapped, so that `grep` finds whole rows."""
 
 
-def console() -> Console:
+def console() -> "Console":
     """Standard output, as it is now."""
+    from rich.console import Console
+
     return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
+def print_table(columns: Sequence[str], rows: "Iterable[Sequence[str | Text]]") -> None:
     """A table without borders, as wide as its content; plain text is printed as it is, markup included."""
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -42,3 +48,26 @@ def write_json(file: Path | None, content: Any) -> None:
         file.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     except OSError as error:
         raise BadInput(f"--json {file}: cannot be written: {error.strerror or error}") from error
+
+
+def require_folder_of(file: Path | None) -> None:
+    """Before minutes of training, not after."""
+    if file is not None and not file.parent.is_dir():
+        raise BadInput(f"--json {file}: there is no folder {file.parent}")
+
+
+def without_foreign_warnings() -> None:
+    """Warnings of libraries are for developers; what a user must know is printed as a line of its own."""
+    warnings.simplefilter("ignore")
+
+
+def standard_error() -> "Console":
+    """Where progress goes."""
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def say(line: str) -> None:
+    """Print one line to standard output at once."""
+    print(line, flush=True)

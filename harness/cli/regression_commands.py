@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cortexzoo.harness.cli.errors import OK, UNEXPECTED_VERDICT, BadInput
-from cortexzoo.harness.cli.output import print_table
+from cortexzoo.harness.cli.output import print_table, say, without_foreign_warnings
 from cortexzoo.harness.cli.progress import steps_progress
-from cortexzoo.harness.cli.run_commands import say, without_foreign_warnings
 from cortexzoo.specs import ExperimentSpec, load_experiment, shipped_names
 
 if TYPE_CHECKING:

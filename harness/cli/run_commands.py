@@ -1,6 +1,5 @@
 """Commands that train, check and use a model. Everything heavy is imported inside them."""
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,8 +7,16 @@ import typer
 
 from cortexzoo.harness.checking.effort import PROFILES, ProfileName
 from cortexzoo.harness.cli.errors import INTERRUPTED, OK, UNEXPECTED_VERDICT, BadInput, lines_and_code, tell
-from cortexzoo.harness.cli.options import JsonOption, Overrides, SpecArgument, with_overrides
-from cortexzoo.harness.cli.output import write_json
+from cortexzoo.harness.cli.options import (
+    RUNS,
+    AimOption,
+    JsonOption,
+    Overrides,
+    RunsOption,
+    SpecArgument,
+    with_overrides,
+)
+from cortexzoo.harness.cli.output import require_folder_of, say, without_foreign_warnings, write_json
 from cortexzoo.harness.cli.progress import checking_progress
 from cortexzoo.harness.cli.verdicts import tell_verdicts
 from cortexzoo.harness.parallel.distributed import is_first, process_count
@@ -20,12 +27,8 @@ from cortexzoo.specs.task import TaskSpec
 if TYPE_CHECKING:
     from cortexzoo.harness.runs.run_folder import Run
 
-RUNS = Path("runs")
 LAST, OLDER = "last", "step-"
 TERMINATED = 143
-
-RunsOption = Annotated[Path, typer.Option("--runs", metavar="DIR", help="The folder that holds all runs.")]
-AimOption = Annotated[bool, typer.Option("--aim/--no-aim", help="Also track with Aim, in the folder of all runs.")]
 
 
 @with_overrides
@@ -253,29 +256,3 @@ def _recalled(summary: dict[str, Any]) -> str:
     if summary.get("perplexity") is not None:
         text = f"; plain text: perplexity {summary['perplexity']:.2f}, the base's {summary['base_perplexity']:.2f}"
     return f"answers right by gap: {recalled}; at most {', '.join([*beside, chance])}{text}"
-
-
-def require_checkpoint(name: str) -> None:
-    if name not in ("best", "last"):
-        raise BadInput(f"--checkpoint: must be best or last, got {name!r}")
-
-
-def require_folder_of(file: Path | None) -> None:
-    """Before minutes of training, not after."""
-    if file is not None and not file.parent.is_dir():
-        raise BadInput(f"--json {file}: there is no folder {file.parent}")
-
-
-def without_foreign_warnings() -> None:
-    """Warnings of libraries are for developers; what a user must know is printed as a line of its own."""
-    warnings.simplefilter("ignore")
-
-
-def standard_error() -> Any:
-    from rich.console import Console
-
-    return Console(stderr=True)
-
-
-def say(line: str) -> None:
-    print(line, flush=True)

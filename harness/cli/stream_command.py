@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cortexzoo.harness.cli.errors import BadInput
-from cortexzoo.harness.cli.options import JsonOption
-from cortexzoo.harness.cli.output import print_table, write_json
-from cortexzoo.harness.cli.run_commands import require_checkpoint, without_foreign_warnings
+from cortexzoo.harness.cli.options import JsonOption, require_checkpoint
+from cortexzoo.harness.cli.output import print_table, without_foreign_warnings, write_json
 
 if TYPE_CHECKING:
     from cortexzoo.harness.runs.streaming import Reading

@@ -8,9 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cortexzoo.harness.cli.errors import BadInput
-from cortexzoo.harness.cli.options import JobsOption, JsonOption, Overrides, RecipeOption, SetOption, SpecArgument
-from cortexzoo.harness.cli.output import print_table, write_json
-from cortexzoo.harness.cli.run_commands import RUNS, RunsOption, require_folder_of, say, without_foreign_warnings
+from cortexzoo.harness.cli.options import (
+    RUNS,
+    JobsOption,
+    JsonOption,
+    Overrides,
+    RecipeOption,
+    RunsOption,
+    SetOption,
+    SpecArgument,
+)
+from cortexzoo.harness.cli.output import print_table, require_folder_of, say, without_foreign_warnings, write_json
 
 if TYPE_CHECKING:
     from cortexzoo.harness.studies.frontier import Curve

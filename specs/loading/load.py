@@ -3,26 +3,25 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 from cortexzoo.specs.base import NamedSpec
-from cortexzoo.specs.data import DataSpec
-from cortexzoo.specs.experiment import ExperimentSpec
-from cortexzoo.specs.fault import FaultsSpec
-from cortexzoo.specs.kinds import TYPES, Kind
+from cortexzoo.specs.kinds import Kind, spec_type
 from cortexzoo.specs.loading.file_paths import with_absolute_paths
 from cortexzoo.specs.loading.origins import ValueOrigin, origins
 from cortexzoo.specs.loading.problems import Problems, Refused
 from cortexzoo.specs.loading.resolving import Resolver
-from cortexzoo.specs.loading.shipped import shipped_names
 from cortexzoo.specs.loading.slots import Slot
 from cortexzoo.specs.loading.validation import validate
-from cortexzoo.specs.matrix import MatrixSpec
-from cortexzoo.specs.recipe import RecipeSpec
-from cortexzoo.specs.suite import SuiteSpec
-from cortexzoo.specs.variant import VariantSpec
 
-__all__ = ["LoadedSpec", "load", "load_experiment", "load_with_origins", "shipped_names"]
+if TYPE_CHECKING:
+    from cortexzoo.specs.data import DataSpec
+    from cortexzoo.specs.experiment import ExperimentSpec
+    from cortexzoo.specs.fault import FaultsSpec
+    from cortexzoo.specs.matrix import MatrixSpec
+    from cortexzoo.specs.recipe import RecipeSpec
+    from cortexzoo.specs.suite import SuiteSpec
+    from cortexzoo.specs.variant import VariantSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ def load_with_origins(path_or_name: str | Path, kind: Kind | None = None, overri
     except Refused as refused:
         problems.add_refusal(refused)
         raise problems.as_error() from refused
-    slot = Slot.of_type(TYPES[document.kind])
+    slot = Slot.of_type(spec_type(document.kind))
     root = with_absolute_paths(document.root, slot)
     spec = validate(root, document.kind, problems)
     if spec is None or problems:
@@ -52,19 +51,19 @@ def load_with_origins(path_or_name: str | Path, kind: Kind | None = None, overri
 
 
 @overload
-def load(path_or_name: str | Path, kind: Literal["variant"], overrides: Sequence[str] = ()) -> VariantSpec: ...
+def load(path_or_name: str | Path, kind: Literal["variant"], overrides: Sequence[str] = ()) -> "VariantSpec": ...
 @overload
-def load(path_or_name: str | Path, kind: Literal["recipe"], overrides: Sequence[str] = ()) -> RecipeSpec: ...
+def load(path_or_name: str | Path, kind: Literal["recipe"], overrides: Sequence[str] = ()) -> "RecipeSpec": ...
 @overload
-def load(path_or_name: str | Path, kind: Literal["data"], overrides: Sequence[str] = ()) -> DataSpec: ...
+def load(path_or_name: str | Path, kind: Literal["data"], overrides: Sequence[str] = ()) -> "DataSpec": ...
 @overload
-def load(path_or_name: str | Path, kind: Literal["suite"], overrides: Sequence[str] = ()) -> SuiteSpec: ...
+def load(path_or_name: str | Path, kind: Literal["suite"], overrides: Sequence[str] = ()) -> "SuiteSpec": ...
 @overload
-def load(path_or_name: str | Path, kind: Literal["faults"], overrides: Sequence[str] = ()) -> FaultsSpec: ...
+def load(path_or_name: str | Path, kind: Literal["faults"], overrides: Sequence[str] = ()) -> "FaultsSpec": ...
 @overload
-def load(path_or_name: str | Path, kind: Literal["matrix"], overrides: Sequence[str] = ()) -> MatrixSpec: ...
+def load(path_or_name: str | Path, kind: Literal["matrix"], overrides: Sequence[str] = ()) -> "MatrixSpec": ...
 @overload
-def load(path_or_name: str | Path, kind: Literal["experiment"], overrides: Sequence[str] = ()) -> ExperimentSpec: ...
+def load(path_or_name: str | Path, kind: Literal["experiment"], overrides: Sequence[str] = ()) -> "ExperimentSpec": ...
 @overload
 def load(path_or_name: str | Path, kind: Kind | None = None, overrides: Sequence[str] = ()) -> NamedSpec: ...
 def load(path_or_name: str | Path, kind: Kind | None = None, overrides: Sequence[str] = ()) -> NamedSpec:
@@ -77,6 +76,11 @@ def load(path_or_name: str | Path, kind: Kind | None = None, overrides: Sequence
     return load_with_origins(path_or_name, kind, overrides).spec
 
 
-def load_experiment(path_or_name: str | Path, overrides: Sequence[str] = ()) -> ExperimentSpec:
+def load_experiment(path_or_name: str | Path, overrides: Sequence[str] = ()) -> "ExperimentSpec":
     """The experiment of a file or of the shipped library. Raises `SpecError` as `load` does."""
     return load(path_or_name, "experiment", overrides)
+
+
+def identity(loaded: LoadedSpec) -> dict[str, str]:
+    """Kind, name and hash."""
+    return {"kind": loaded.kind, "name": loaded.spec.name, "hash": loaded.spec.hash()}

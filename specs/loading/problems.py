@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cortexzoo.specs.base import SpecError
+from cortexzoo.specs.errors import SpecError
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cortexzoo.specs.kinds import KINDS, PARTS, TYPES, Kind
+from cortexzoo.specs.kinds import KINDS, PARTS, Kind, spec_type
 from cortexzoo.specs.loading.merging import merge, with_default_tags
 from cortexzoo.specs.loading.nodes import Node
 from cortexzoo.specs.loading.overrides import in_order, override_tree, parse_overrides
@@ -51,7 +51,7 @@ class Resolver:
 
     def override(self, document: Document, texts: Sequence[str]) -> Document:
         """The document with `--set`s laid over it."""
-        slot = Slot.of_type(TYPES[document.kind])
+        slot = Slot.of_type(spec_type(document.kind))
         root = document.root
         for override in in_order(parse_overrides(texts, self._problems), document.kind):
             try:
@@ -106,7 +106,7 @@ class Resolver:
 
     def _resolved(self, node: Node, kind: Kind, chain: tuple[SpecFile, ...]) -> Node:
         """`node` over what it extends. A part written inside an experiment has no chain and keeps its parent's name."""
-        slot = Slot.of_type(TYPES[kind])
+        slot = Slot.of_type(spec_type(kind))
         entries = self._with_parts(node) if kind == "experiment" else dict(node.entries())
         extends = entries.pop("extends", None)
         node = replace(node, content=entries)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cortexzoo.specs.kinds import FOLDERS, KINDS, Kind
 from cortexzoo.specs.loading.spec_files import SpecFile
+from cortexzoo.specs.loading.yaml_nodes import top_level_text
 
 LIBRARY = Path(__file__).parents[1] / "library"
 ENDINGS = (".yaml", ".yml")
@@ -23,6 +24,12 @@ def shipped_kinds(name: str) -> list[Kind]:
 def shipped_file(kind: Kind, name: str) -> SpecFile:
     """The file of a shipped spec; it need not exist."""
     return SpecFile(LIBRARY / FOLDERS[kind] / f"{name}.yaml", f"library/{FOLDERS[kind]}/{name}.yaml")
+
+
+def shipped_description(kind: Kind, name: str) -> str:
+    """What a shipped spec is for. Reads the file up to its description and validates nothing."""
+    file = shipped_file(kind, name)
+    return top_level_text(file.path.read_text(encoding="utf-8"), file.text, "description")
 
 
 def is_path(reference: str) -> bool:

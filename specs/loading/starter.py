@@ -4,7 +4,8 @@ import os
 import re
 from pathlib import Path
 
-from cortexzoo.specs.base import NAME_PATTERN, SpecError
+from cortexzoo.specs.base import NAME_PATTERN
+from cortexzoo.specs.errors import SpecError
 from cortexzoo.specs.experiment import ExperimentSpec
 from cortexzoo.specs.kinds import PARTS, Kind
 from cortexzoo.specs.loading.dumping import mapping_text, spec_mapping

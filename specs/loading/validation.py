@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from cortexzoo.specs.base import NamedSpec
-from cortexzoo.specs.kinds import PARTS, TYPES, Kind, adapter
+from cortexzoo.specs.kinds import PARTS, Kind, adapter, spec_type
 from cortexzoo.specs.loading.nodes import Node
 from cortexzoo.specs.loading.problems import Place, Problems, did_you_mean, nearest
 from cortexzoo.specs.loading.slots import Slot
@@ -62,7 +62,7 @@ class _Spot:
 
     @classmethod
     def find(cls, loc: Sequence[int | str], root: Node, kind: Kind) -> "_Spot":
-        spot = cls((), Slot.of_type(TYPES[kind]), root, (), None)
+        spot = cls((), Slot.of_type(spec_type(kind)), root, (), None)
         steps = list(loc)
         while steps:
             step = steps.pop(0)

@@ -52,6 +52,26 @@ def read_yaml(text: str, source: SpecText, problems: Problems) -> Node:
     return _Reader(source, problems).document(_events(text, source))
 
 
+def top_level_text(text: str, source: SpecText, key: str) -> str:
+    """The scalar under `key` of the outermost mapping, or an empty text; what follows it is not read.
+
+    Raises `Refused` when the text before it is no YAML.
+    """
+    depth, found_key, is_key = 0, "", True
+    for event in _events(text, source):
+        if isinstance(event, MappingEndEvent | SequenceEndEvent):
+            depth -= 1
+        if depth == 1 and isinstance(event, ScalarEvent):
+            if not is_key and found_key == key:
+                return str(event.value)
+            found_key, is_key = str(event.value), not is_key
+        elif depth == 1 and isinstance(event, MappingEndEvent | SequenceEndEvent | AliasEvent):
+            is_key = not is_key
+        if isinstance(event, MappingStartEvent | SequenceStartEvent):
+            depth += 1
+    return ""
+
+
 def _events(text: str, source: SpecText) -> Iterator[Any]:
     for number, line in enumerate(text.split("\n"), start=1):
         indent = len(line) - len(line.lstrip(" "))

@@ -17,7 +17,7 @@ from torch.nn.functional import logsigmoid, normalize
 from cortexzoo.specs.backbone import BaseTrainingSpec, GPT2Architecture, RotaryArchitecture
 from cortexzoo.specs.base import NAME_PATTERN, FilePath, FilePaths, NamedSpec, Spec, SpecReferences
 from cortexzoo.specs.hybrid import HybridSpec
-from cortexzoo.specs.kinds import TYPES, Kind, adapter
+from cortexzoo.specs.kinds import Kind, adapter, spec_type
 from cortexzoo.specs.loading.slots import Slot, field_slots, scalar_types
 from cortexzoo.specs.mixer import DecaySpec, ShortConvSpec
 from cortexzoo.specs.provenance import SOURCE_KINDS
@@ -214,7 +214,7 @@ json_values = st.recursive(
 
 @cache
 def _content_of(kind: Kind) -> st.SearchStrategy[Any]:
-    return _spec_content(Slot.of_type(TYPES[kind]))
+    return _spec_content(Slot.of_type(spec_type(kind)))
 
 
 def _spec_content(slot: Slot) -> st.SearchStrategy[Any]:

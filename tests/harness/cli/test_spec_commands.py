@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cortexzoo.harness.cli import errors, main, spec_commands
+from cortexzoo.harness.cli import errors, list_command, main, show_command
 from cortexzoo.specs import load, shipped_names
 from cortexzoo.specs.kinds import KINDS
 from cortexzoo.specs.loading.shipped import LIBRARY
@@ -199,10 +199,10 @@ def test_validate_names_every_mistake_of_every_file(run: Run) -> None:
 
 def test_new_writes_a_file_that_loads_and_never_overwrites(run: Run) -> None:
     code, out, _ = run("new", "mine.yaml", "--from", "robust")
-    assert (code, out) == (0, "mine.yaml written; `cortexzoo show mine.yaml` shows what it says\n")
+    assert (code, out) == (0, "mine.yaml written; `cortexzoo show mine.yaml` shows its values\n")
     assert load("mine.yaml", "recipe").optimizer == load("robust", "recipe").optimizer
     before = Path("mine.yaml").read_bytes()
-    assert run("new", "mine.yaml", "--from", "phase-1") == (2, "", "mine.yaml exists already; it is left as it was\n")
+    assert run("new", "mine.yaml", "--from", "phase-1") == (2, "", "mine.yaml exists already; nothing was written\n")
     assert Path("mine.yaml").read_bytes() == before
     assert run("new", "v.yaml", "--from", "transformer", "--kind", "variant")[0] == 0
     assert load("v.yaml").name == "v"
@@ -223,10 +223,10 @@ def test_a_defect_is_told_apart_from_bad_input(run: Run, monkeypatch: pytest.Mon
     def broken(*_: object) -> None:
         raise KeyError("lost")
 
-    monkeypatch.setattr(spec_commands, "load_with_origins", broken)
+    monkeypatch.setattr(show_command, "load_with_origins", broken)
     code, _, err = run("show", "transformer")
     assert code == errors.FAILED
-    assert "Traceback" in err and "defect of cortexzoo" in err
+    assert "Traceback" in err and "bug in cortexzoo" in err
 
 
 @pytest.mark.parametrize(("name", "code"), errors.RUN_ERRORS.items())
@@ -241,7 +241,7 @@ def test_a_full_disk_is_no_defect(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(spec_commands, "print_table", full)
+    monkeypatch.setattr(list_command, "print_table", full)
     code, _, err = run("list")
     assert (code, err) == (errors.FAILED, "could not go on: [Errno 28] No space left on device\n")
 

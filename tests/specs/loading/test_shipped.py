@@ -75,9 +75,11 @@ def numeric_fields(spec_class: type, seen: set[type]) -> Iterator[tuple[str, Slo
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_default_number_has_a_source(kind: Kind) -> None:
-    from cortexzoo.specs.kinds import TYPES
+    from cortexzoo.specs.kinds import spec_type
 
-    fields = [entry for each in Slot.of_type(TYPES[kind]).classes().values() for entry in numeric_fields(each, set())]
+    fields = [
+        entry for each in Slot.of_type(spec_type(kind)).classes().values() for entry in numeric_fields(each, set())
+    ]
     assert [name for name, slot in fields if not isinstance(slot.source, Source)] == []
 
 

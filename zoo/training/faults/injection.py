@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cortexzoo.specs.base import SpecError
+from cortexzoo.specs.errors import SpecError
 from cortexzoo.specs.fault import (
     BadBatch,
     BitFlip,

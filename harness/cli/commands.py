@@ -1,0 +1,71 @@
+"""The commands by name. One module is imported when its command runs, none for the list of commands."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a command is defined, and the first line of its help."""
+
+    module: str
+    """In `cortexzoo.harness.cli`."""
+    function: str
+    summary: str
+
+    def load(self) -> Callable[..., Any]:
+        """The function that runs the command. Imports its module."""
+        command: Callable[..., Any] = getattr(import_module(f"cortexzoo.harness.cli.{self.module}"), self.function)
+        return command
+
+
+COMMANDS = {
+    "list": Entry("list_command", "list_specs", "List the shipped specs."),
+    "show": Entry("show_command", "show", "Show every value of a spec and where it comes from."),
+    "validate": Entry("validate_command", "validate", "Check spec files and report every mistake with its place."),
+    "schema": Entry("schema_command", "schema", "Print the JSON Schema of a kind of spec, for editors."),
+    "new": Entry("new_command", "new", "Write a spec file of your own that extends a shipped one."),
+    "train": Entry("run_commands", "train", "Train an experiment, draw its curves and check its properties."),
+    "check": Entry("check_commands", "check", "Check the properties of a run, an experiment or a module of your own."),
+    "replay": Entry("check_commands", "replay", "Repeat the case that a certificate names for a property."),
+    "generate": Entry("generate_command", "generate", "Continue a text with a trained model."),
+    "export": Entry("export_command", "export", "Write a trained model as a folder to share."),
+    "stream": Entry("stream_command", "stream", "Read a text of any length through a trained model's memory."),
+    "mutants": Entry("mutant_commands", "mutants", "Plant known defects and show which property catches each."),
+    "regression": Entry("regression_commands", "regression", "Compare the shipped verdicts with the committed ones."),
+    "drill": Entry("drill_commands", "drill", "Inject each fault into a short run and judge the response."),
+    "frontier": Entry("study_commands", "frontier", "Find the learning rate at which training becomes unstable."),
+    "ablate": Entry("study_commands", "ablate", "Switch off each ingredient in turn and measure what it is worth."),
+    "compare": Entry("compare_commands", "compare", "Compare experiments or runs, and write a report."),
+    "sweep": Entry("compare_commands", "sweep", "Train every combination of a matrix and show one table."),
+    "monitor": Entry("monitor_commands", "monitor", "Follow runs while they train."),
+    "aim-sync": Entry("aim_commands", "aim_sync", "Copy runs into Aim from their folders."),
+}
+
+
+def loaded(name: str) -> TyperCommand:
+    """One command with its arguments and options."""
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    single.command(name)(COMMANDS[name].load())
+    command = get_command(single)
+    assert isinstance(command, TyperCommand)
+    return command
+
+
+class LazyGroup(TyperGroup):
+    """Lists commands by name and summary; the one that is called is imported."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = {name: TyperCommand(name, help=entry.summary) for name, entry in COMMANDS.items()}
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """As of any group; `None` where no command is complete yet, as while a shell completes one."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, loaded(name) if name in COMMANDS else command, rest

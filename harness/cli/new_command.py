@@ -1,0 +1,33 @@
+"""The command that writes a new spec file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cortexzoo.harness.cli.errors import BadInput
+from cortexzoo.harness.cli.options import KindOption
+from cortexzoo.harness.cli.output import console
+from cortexzoo.specs.loading.starter import starter_text
+
+
+def new(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; its stem becomes the spec's name.")],
+    source: Annotated[str, typer.Option("--from", metavar="NAME", help="The shipped spec that it extends.")],
+    kind: KindOption = None,
+) -> None:
+    """Write a spec file of your own that extends a shipped one.
+
+    Its values are written as comments, with the kinds that could replace each.
+
+    Example: cortexzoo new my-recipe.yaml --from robust
+    """
+    text = starter_text(file, source, kind)
+    try:
+        with file.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    except FileExistsError as error:
+        raise BadInput(f"{file} exists already; nothing was written") from error
+    except OSError as error:
+        raise BadInput(f"{file}: cannot be written: {error.strerror or error}") from error
+    console().print(f"{file} written; `cortexzoo show {file}` shows its values", markup=False)

@@ -1,0 +1,82 @@
+"""The command that shows one spec, value by value."""
+
+import json
+from typing import Annotated, Any, cast
+
+import typer
+
+from cortexzoo.harness.cli.cost_tables import print_costs, print_measured
+from cortexzoo.harness.cli.errors import BadInput
+from cortexzoo.harness.cli.options import JsonOption, KindOption, Overrides, SpecArgument, with_overrides
+from cortexzoo.harness.cli.output import console, print_table, write_json
+from cortexzoo.harness.runs.costs import Costs
+from cortexzoo.specs.experiment import ExperimentSpec
+from cortexzoo.specs.loading.load import LoadedSpec, identity, load_with_origins
+from cortexzoo.specs.loading.origins import ValueOrigin
+from cortexzoo.specs.parameters import parameter_count
+from cortexzoo.specs.recipe import RecipeSpec
+from cortexzoo.specs.variant import VariantSpec
+
+
+@with_overrides
+def show(
+    spec: SpecArgument,
+    kind: KindOption = None,
+    *,
+    given: Overrides,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Train a few steps, keep nothing, and estimate how long all of them take.")
+    ] = False,
+    json_file: JsonOption = None,
+) -> None:
+    """Show every value of a spec and where it comes from.
+
+    A value comes from a line of a file, an override, or a default with its source. For an experiment or a variant the
+    cost of training is shown too: parameters, memories, operations and bytes.
+
+    Example: cortexzoo show cortexgpt-stable --set recipe.steps=100
+    """
+    loaded = load_with_origins(spec, kind, given.changes())
+    if measure and not isinstance(loaded.spec, ExperimentSpec):
+        raise BadInput(f"--measure: only an experiment can be trained, got the {loaded.kind} {loaded.spec.name}")
+    out = console()
+    out.print(_headline(loaded), markup=False)
+    if loaded.spec.description:
+        out.print(loaded.spec.description, markup=False)
+    out.print()
+    rows = [(path, _as_yaml(origin.value), str(origin)) for path, origin in loaded.origins.items()]
+    print_table(("path", "value", "comes from"), rows)
+    content = {**identity(loaded), "values": {p: _as_json(o) for p, o in loaded.origins.items()}}
+    if (costs := _costs(loaded)) is not None:
+        print_costs(costs)
+        content["costs"] = costs.as_json()
+    if measure and isinstance(loaded.spec, ExperimentSpec):
+        content["measured"] = print_measured(loaded.spec)
+    write_json(json_file, content)
+
+
+def _costs(loaded: LoadedSpec) -> Costs | None:
+    """Of an experiment with its recipe, of a variant with the batches of a recipe with every default."""
+    if isinstance(loaded.spec, ExperimentSpec):
+        return Costs.of(loaded.spec.variant, loaded.spec.recipe)
+    if loaded.kind == "variant":
+        return Costs.of(cast(VariantSpec, loaded.spec), RecipeSpec(name="default"))
+    return None
+
+
+def _headline(loaded: LoadedSpec) -> str:
+    parts = [f"{loaded.kind} {loaded.spec.name}", f"hash {loaded.spec.hash()}"]
+    if isinstance(loaded.spec, ExperimentSpec):
+        parts.append(f"{parameter_count(loaded.spec.variant):,} parameters")
+    elif loaded.kind == "variant":
+        parts.append(f"{parameter_count(cast(VariantSpec, loaded.spec)):,} parameters")
+    return " · ".join(parts)
+
+
+def _as_yaml(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _as_json(origin: ValueOrigin) -> dict[str, Any]:
+    source = {"kind": origin.source.kind, "where": origin.source.where} if origin.source else None
+    return {"value": origin.value, "written": str(origin.place) if origin.place else None, "source": source}
