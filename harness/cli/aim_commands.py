@@ -18,30 +18,32 @@ AIM_PORT = 43800
 
 def aim_sync(
     targets: Annotated[
-        list[Path] | None, typer.Argument(metavar="[RUN…]", help="Run folders; none: all of --runs.")
+        list[Path] | None, typer.Argument(metavar="[RUN…]", help="Run folders; default: all in --runs.")
     ] = None,
     runs: RunsOption = RUNS,
 ) -> None:
-    """Bring runs into Aim from their folders, which hold the truth: an Aim repository can be deleted at any time.
+    """Copy runs into Aim from their folders.
 
-    A run that Aim already has as it stands is left alone; one that changed since is written anew.
+    The folders are the source of truth: an Aim repository can be deleted at any time. A run that is up to date in Aim
+    is skipped; one that has changed is written again.
 
     Example: cortexzoo aim-sync --runs runs
     """
     from rich.status import Status
 
+    from cortexzoo.harness.runs.find import run_path
     from cortexzoo.harness.runs.run_folder import Run
     from cortexzoo.harness.tracking.aim.sync import all_runs, sync_all
 
     without_foreign_warnings()
-    wanted = [Run.open(target) for target in targets] if targets else all_runs(runs)
+    wanted = [Run.open(run_path(target, runs)) for target in targets] if targets else all_runs(runs)
     if not wanted:
-        raise BadInput(f"--runs {runs}: holds no run")
+        raise BadInput(f"--runs {runs}: contains no run")
     counts = {"written": 0, "up to date": 0}
     left_out: list[str] = []
-    with Status("bringing runs into Aim", console=standard_error()) as status:
+    with Status("copying runs into Aim", console=standard_error()) as status:
         for run, outcome in sync_all(wanted):
-            status.update(f"bringing runs into Aim: {sum(counts.values())} of {len(wanted)}")
+            status.update(f"copying runs into Aim: {sum(counts.values())} of {len(wanted)}")
             if outcome in counts:
                 counts[outcome] += 1
             else:
@@ -52,7 +54,7 @@ def aim_sync(
 
 
 def show_in_aim(comparison: "Comparison", port: int, *, show: bool) -> None:
-    """Bring the runs into Aim; print the link, or serve it until Ctrl-C."""
+    """Copy the runs into Aim; print the link, or serve it until Ctrl-C."""
     from cortexzoo.harness.runs.run_folder import Run
     from cortexzoo.harness.studies.comparison.comparing import telling_apart
     from cortexzoo.harness.tracking.aim.link import metrics_link
@@ -62,7 +64,7 @@ def show_in_aim(comparison: "Comparison", port: int, *, show: bool) -> None:
     found = [Run(record.path) for record in comparison.records]
     repositories = {run.path.resolve().parent.parent for run in found}
     if len(repositories) > 1:
-        raise BadInput("the runs lie in several folders of runs: Aim shows one repository at a time")
+        raise BadInput("the runs are in several folders; Aim shows one repository at a time")
     (runs,) = repositories
     for run in found:
         sync(run)
@@ -76,7 +78,7 @@ def show_in_aim(comparison: "Comparison", port: int, *, show: bool) -> None:
         link = metrics_link(address, hashes, by=by)
         say(f"\nAim is open until Ctrl-C: {link}")
         if not _opened(link):
-            tell(["no browser was found here: open the link above yourself"])
+            tell(["no browser found: open the link above"])
         _wait_for_ctrl_c()
 
 

@@ -1,4 +1,4 @@
-"""Commands that try properties: on a run, an experiment or a user's own module, and one case again."""
+"""Commands that check properties: of a run, an experiment or a user's own module, and of one case again."""
 
 import re
 from pathlib import Path
@@ -28,54 +28,60 @@ if TYPE_CHECKING:
 
 BARE_SUITE = "bare-module"
 MODULE_BUDGET: dict[ProfileName, str] = {"dev": "20s", "ci": "60s", "deep": "10m"}
-"""The time that a module may take in all, also for its listed cases: it may be of any size."""
+"""The time limit for a module, listed cases included: it may be of any size."""
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
 @with_overrides
 def check(
     target: Annotated[
-        str | None, typer.Argument(metavar="[RUN|NAME|FILE]", help="A run folder, or an experiment.")
+        str | None, typer.Argument(metavar="[RUN|NAME|FILE]", help="A run folder, `latest`, or an experiment.")
     ] = None,
     module: Annotated[
         str | None,
-        typer.Option("--module", metavar="FILE.py:FACTORY", help="Instead: a function that returns an nn.Module."),
+        typer.Option("--module", metavar="FILE.py:FACTORY", help="Check what this function returns: an nn.Module."),
     ] = None,
     hf: Annotated[
         str | None,
-        typer.Option("--hf", metavar="NAME|FOLDER", help="Instead: a causal LM of Hugging Face that is on this disk."),
+        typer.Option("--hf", metavar="NAME|FOLDER", help="Check a causal LM of Hugging Face on this disk."),
     ] = None,
     *,
     given: Overrides,
     runs: RunsOption = RUNS,
     aim: AimOption = True,
     checkpoint: Annotated[
-        str, typer.Option("--checkpoint", metavar="best|last", help="Which of the run's checkpoints.")
+        str, typer.Option("--checkpoint", metavar="best|last", help="Which checkpoint of the run.")
     ] = "best",
     profile: Annotated[
         ProfileName | None, typer.Option("--profile", help="How thoroughly to search: dev (seconds), ci, deep.")
     ] = None,
     budget: Annotated[
-        str | None, typer.Option("--budget", metavar="TIME", help="End the search after this time, as in 60s, 30m.")
+        str | None, typer.Option("--budget", metavar="TIME", help="Time limit of the search, as in 60s or 30m.")
     ] = None,
     vocab_size: Annotated[
-        int | None, typer.Option("--vocab-size", min=1, help="With --module or --hf: it takes token ids below N.")
+        int | None, typer.Option("--vocab-size", min=1, help="With --module or --hf: the input is token ids below N.")
     ] = None,
-    width: Annotated[int | None, typer.Option("--width", min=1, help="With --module: it takes vectors of N.")] = None,
+    width: Annotated[
+        int | None, typer.Option("--width", min=1, help="With --module: the input is vectors of N numbers.")
+    ] = None,
     max_length: Annotated[
-        int, typer.Option("--max-length", min=1, help="With --module or --hf: gradients are looked at up to here.")
+        int,
+        typer.Option(
+            "--max-length", min=1, help="With --module or --hf: the longest sequence whose gradients are checked."
+        ),
     ] = 300,
     json_file: JsonOption = None,
 ) -> None:
-    """Try the properties: on a run, or on an experiment's newest finished run (trained first if there is none).
+    """Check the properties of a run, an experiment or a module of your own.
 
-    With --module they are tried on a module of your own, named by its file and a function without arguments that
-    makes it. It runs in a process of its own: one that hangs or crashes ends a row of the table, nothing else.
+    Of an experiment, the newest finished run is checked; without one it is trained first. With --module, a module of
+    your own is checked, given by its file and a function without arguments that returns it. It runs in a separate
+    process: a hang or a crash costs one row of the table.
 
-    Profiles: dev tries the listed cases and a few more; ci (with --module the default) many, always the same; deep
-    thousands of others each time, for as long as --budget says (10m).
+    Profiles: dev runs the listed cases and a few more; ci (the default with --module) runs many, always the same; deep
+    runs thousands, different ones each time, within --budget (10m).
 
-    Ends with 0 when every verdict is the one that the suite expects, with 1 when one is not.
+    Exit code 0: all verdicts as expected; 1: at least one is not.
 
     Example: cortexzoo check cortexgpt-stable
     Example: cortexzoo check cortexgpt-stable --profile deep --budget 30m
@@ -85,18 +91,18 @@ def check(
     without_foreign_warnings()
     require_folder_of(json_file)
     if module is not None and hf is not None:
-        raise BadInput("--module and --hf: each names what is checked: give one of them")
+        raise BadInput("--module and --hf cannot be combined")
     if module is not None or hf is not None:
         named = f"--module {module}" if hf is None else f"--hf {hf}"
         others = {"a run or experiment": target, "--variant": given.variant, "--recipe": given.recipe}
         others |= {"--data": given.data, "--set": next(iter(given.sets or ()), None)}
         if wrong := [name for name, value in others.items() if value]:
-            raise BadInput(f"{named}: stands alone: leave {wrong[0]} out")
+            raise BadInput(f"{named} cannot be combined with {wrong[0]}")
         if vocab_size is not None and width is not None:
-            raise BadInput("--vocab-size and --width: a module takes token ids or vectors: give one of them")
+            raise BadInput("--vocab-size and --width cannot be combined: the input is token ids or vectors")
         seconds = parse_time(budget or MODULE_BUDGET[profile or "ci"])
         if hf is not None and width is not None:
-            raise BadInput(f"{named}: takes token ids: leave --width out")
+            raise BadInput(f"{named} cannot be combined with --width: the input is token ids")
         request = _request(module, hf, given.suite, given.seed, seconds, vocab_size, width, max_length, profile or "ci")
         raise typer.Exit(_check_module(request, runs, json_file))
     if target is None:
@@ -108,19 +114,22 @@ def check(
 
 
 def replay(
-    certificate: Annotated[Path, typer.Argument(metavar="VERDICT.json", help="A certificate, or its folder.")],
-    name: Annotated[str, typer.Option("--property", metavar="NAME", help="The property whose case is tried again.")],
+    certificate: Annotated[
+        Path, typer.Argument(metavar="VERDICT.json|RUN", help="A certificate, its folder, or `latest`.")
+    ],
+    name: Annotated[str, typer.Option("--property", metavar="NAME", help="The property whose case is repeated.")],
 ) -> None:
-    """Try exactly the case again that a certificate names for a property, and print the numbers then and now.
+    """Repeat the case that a certificate names for a property.
 
-    Ends with 0 when the verdict is the same, with 1 when it is not.
+    Prints the numbers of the certificate beside those of now. Exit code 0: the same verdict; 1: another.
 
     Example: cortexzoo replay runs/cortexgpt-original/20250101-120000-000-abcd/verdict.json --property causality
     """
     from cortexzoo.harness.regression.replay import replay_case
+    from cortexzoo.harness.runs.find import run_path
 
     without_foreign_warnings()
-    again = replay_case(certificate, name)
+    again = replay_case(run_path(certificate, RUNS), name)
     say(f"{again.then.name}: {again.then.clause}")
     say("case: " + (", ".join(f"{key} {value}" for key, value in again.then.case.items()) or "the only one"))
     rows = [
@@ -128,7 +137,7 @@ def replay(
         for when, j in (("then", again.then), ("now", again.now))
     ]
     print_table(("", "verdict", "observed", "bound", "unit", "reason"), rows)
-    say("the verdict is the same" if again.same else f"the verdict was {again.then.verdict} and is {again.now.verdict}")
+    say("same verdict" if again.same else f"the verdict was {again.then.verdict} and is now {again.now.verdict}")
     raise typer.Exit(OK if again.same else UNEXPECTED_VERDICT)
 
 
@@ -142,14 +151,17 @@ def parse_time(text: str) -> float:
 
 
 def _run_of(target: str, changes: list[str], runs: Path, *, aim: bool) -> Any:
-    """The run that is meant, trained first if need be."""
+    """The run of a folder, or the newest finished run of an experiment, trained first if there is none."""
+    from cortexzoo.harness.runs.find import is_latest, run_path
     from cortexzoo.harness.runs.run_folder import Run, finished_runs
     from cortexzoo.harness.studies.comparison.contenders import is_run
 
-    if is_run(target):
+    if is_latest(target) or is_run(target):
         if changes:
-            raise BadInput(f"{target}: a run is checked as it was trained: leave out {changes[0]}, or train again")
-        return Run.open(target)
+            raise BadInput(
+                f"{target}: a run is checked with the spec of its training: remove {changes[0]}, or train again"
+            )
+        return Run.open(run_path(target, runs))
     experiment = load_experiment(target, changes)
     found = next(finished_runs(runs, experiment), None)
     if found is None:
@@ -176,7 +188,7 @@ def _request(
     wanted = load(suite or BARE_SUITE, "suite")
     assert isinstance(wanted, SuiteSpec)
     if foreign := [name for name in wanted.properties if name not in BARE]:
-        raise BadInput(f"--suite {suite}: {foreign[0]} asks for a trained model, which a bare module is not")
+        raise BadInput(f"--suite {suite}: {foreign[0]} needs a trained model; --module and --hf check an untrained one")
     if seed is not None and not seed.isdigit():
         raise BadInput(f"--seed: must be a whole number, at least 0, got {seed!r}")
     effort = PROFILES[profile].effort()

@@ -27,11 +27,12 @@ class Entry:
 
 COMMANDS = {
     "list": Entry("list_command", "list_specs", "List the shipped specs."),
-    "show": Entry("show_command", "show", "Show every value of a spec and where it comes from."),
+    "show": Entry("show_command", "show", "Show every value of a spec and where it comes from, or a run."),
     "validate": Entry("validate_command", "validate", "Check spec files and report every mistake with its place."),
     "schema": Entry("schema_command", "schema", "Print the JSON Schema of a kind of spec, for editors."),
     "new": Entry("new_command", "new", "Write a spec file of your own that extends a shipped one."),
-    "train": Entry("run_commands", "train", "Train an experiment, draw its curves and check its properties."),
+    "train": Entry("train_command", "train", "Train an experiment, draw its curves and check its properties."),
+    "runs": Entry("runs_command", "runs", "List runs with their status and verdict."),
     "check": Entry("check_commands", "check", "Check the properties of a run, an experiment or a module of your own."),
     "replay": Entry("check_commands", "replay", "Repeat the case that a certificate names for a property."),
     "generate": Entry("generate_command", "generate", "Continue a text with a trained model."),

@@ -1,4 +1,4 @@
-"""Commands that set runs side by side, in the terminal and in a report. Everything heavy is imported inside them."""
+"""Commands that compare runs, in the terminal and in a report. Everything heavy is imported inside them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 def compare(
     targets: Annotated[
-        list[str], typer.Argument(metavar="NAME|FILE|RUN…", help="At least two: experiments, or finished runs.")
+        list[str], typer.Argument(metavar="NAME|FILE|RUN…", help="Two or more experiments or finished runs.")
     ],
     seeds: Annotated[
         int | None, typer.Option("--seeds", metavar="N", min=1, help="Seeds 0 … N − 1 of every experiment.")
@@ -51,30 +51,34 @@ def compare(
     jobs: JobsOption = 2,
     runs: RunsOption = RUNS,
     check: Annotated[
-        bool, typer.Option("--check/--no-check", help="Try the suite's properties on runs without a verdict.")
+        bool, typer.Option("--check/--no-check", help="Check the properties of runs without a verdict.")
     ] = True,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Where report and pictures go; else RUNS/comparisons/….")
+        Path | None, typer.Option("--out", metavar="DIR", help="The folder of the report; default: RUNS/comparisons/….")
     ] = None,
     allow_different: Annotated[
-        bool, typer.Option("--allow-different", help="Compare although data, steps or seeds are not equal.")
+        bool, typer.Option("--allow-different", help="Compare even if data, steps or seeds differ.")
     ] = False,
     print_link: Annotated[
-        bool, typer.Option("--print-link", help="Bring the runs into Aim and print the link that shows them.")
+        bool, typer.Option("--print-link", help="Copy the runs into Aim and print a link to them.")
     ] = False,
     show: Annotated[
-        bool, typer.Option("--open", help="Bring the runs into Aim, start its server on this machine and open it.")
+        bool, typer.Option("--open", help="Copy the runs into Aim, start its server here and open it.")
     ] = False,
-    port: Annotated[int, typer.Option("--port", metavar="N", min=1, max=65535, help="Of Aim's server.")] = AIM_PORT,
+    port: Annotated[
+        int, typer.Option("--port", metavar="N", min=1, max=65535, help="The port of Aim's server.")
+    ] = AIM_PORT,
     json_file: JsonOption = None,
 ) -> None:
-    """Say which variant is stabler, at what cost, and why: train what is missing, set all side by side, write a report.
+    """Compare experiments or runs, and write a report.
 
-    Every side sees the same text in the same order for the same number of steps. Runs that have ended are used as they
-    are and one that was cut short goes on, so a comparison that was interrupted goes on where it stopped.
+    Missing runs are trained on the same text in the same order for the same number of steps. Finished runs are reused
+    and unfinished ones resumed, so an interrupted comparison continues. The report shows which is more stable, at what
+    cost, and which spec values differ.
 
     Example: cortexzoo compare cortexgpt-original cortexgpt-stable --seeds 3
     """
+    from cortexzoo.harness.runs.find import is_latest, run_path
     from cortexzoo.harness.runs.manifest import command_line
     from cortexzoo.harness.studies.comparison.comparing import compared, folder_of
     from cortexzoo.harness.studies.comparison.contenders import contenders as take_part
@@ -88,7 +92,8 @@ def compare(
     if show:
         require_free(port)
     short = [f"recipe.steps={steps}"] if steps is not None else []
-    contenders = take_part(targets, seeds, [*Overrides(recipe=recipe, data=data).changes(), *short, *(sets or ())])
+    named = [str(run_path(target, runs)) if is_latest(target) else target for target in targets]
+    contenders = take_part(named, seeds, [*Overrides(recipe=recipe, data=data).changes(), *short, *(sets or ())])
     require_equal(differences(contenders), allow_different)
     made = _make(contenders, runs, jobs, check=check)
     comparison = compared(contenders, made, command=command_line(), allow_different=allow_different)
@@ -111,14 +116,17 @@ def sweep(
     ] = None,
     job: Annotated[
         list[str] | None,
-        typer.Option("--job", metavar="KEY=VALUE", help="With --executor: for submitit, as slurm_partition=gpu."),
+        typer.Option(
+            "--job", metavar="KEY=VALUE", help="With --executor: an option of submitit, as in slurm_partition=gpu."
+        ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show which runs there would be, and train none.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the runs without training them.")] = False,
     json_file: JsonOption = None,
 ) -> None:
-    """Train every combination of a matrix of variants, recipes, seeds and further values, and show them in one table.
+    """Train every combination of a matrix and show one table.
 
-    Finished runs in --runs are used and unfinished ones go on, so that a sweep that was interrupted goes on.
+    A matrix lists variants, recipes, seeds and other values. Finished runs in --runs are reused and unfinished ones
+    resumed, so an interrupted sweep continues.
 
     Example: cortexzoo sweep variants-and-recipes --dry-run
     """
@@ -136,7 +144,7 @@ def sweep(
     axes = [path for path, _ in cells[0].coordinates]
     experiments = [experiment for cell in cells for experiment in cell.experiments]
     if job and executor is None:
-        raise BadInput(f"--job {job[0]}: only goes with --executor")
+        raise BadInput(f"--job {job[0]}: requires --executor")
     scheduler = None if executor is None else Scheduler(executor, dict(option(text) for text in job or ()))
     left = not_ended(experiments, runs)
     taken = StepsTaken(runs, left)
@@ -163,7 +171,7 @@ def _dry(cell: "Cell") -> tuple[str, ...]:
 
 
 def _make(contenders: "Sequence[Contender]", runs: Path, jobs: int, *, check: bool) -> "list[list[Run]]":
-    """Train and check what is missing, with one display of how far it is."""
+    """Train and check what is missing, with one progress display."""
     from rich.status import Status
 
     from cortexzoo.harness.cli.progress import steps_progress

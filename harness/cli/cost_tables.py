@@ -32,7 +32,7 @@ def print_costs(costs: Costs) -> None:
 
 
 def print_measured(experiment: "ExperimentSpec") -> dict[str, Any]:
-    """Train a few steps and say how long all of them would take."""
+    """Train a few steps and print how long all of them would take."""
     from rich.status import Status
 
     from cortexzoo.harness.cli.output import standard_error, without_foreign_warnings
@@ -47,7 +47,7 @@ def print_measured(experiment: "ExperimentSpec") -> dict[str, Any]:
     console().print(
         f"expected duration: {most}{duration(found.total)} on {found.device} with {threads} "
         f"({found.steps} steps of {found.step:.3g} s, {found.validations} validations of {found.validation:.3g} s, "
-        f"{found.timed} steps timed); {further}checkpoints and the check of the properties come on top",
+        f"{found.timed} steps timed); {further}checkpoints and the property check are not included",
         markup=False,
     )
     return found.as_json()

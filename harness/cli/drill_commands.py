@@ -29,7 +29,7 @@ def drill(
     seed: SeedOption = None,
     sets: SetOption = None,
     faults: Annotated[
-        str, typer.Option("--faults", metavar="NAME|FILE", help="Which faults there are; see `cortexzoo list faults`.")
+        str, typer.Option("--faults", metavar="NAME|FILE", help="The faults to inject; see `cortexzoo list faults`.")
     ] = "every-fault",
     only: Annotated[
         list[str] | None, typer.Option("--only", metavar="FAULT", help="Only the fault of this name. Repeatable.")
@@ -42,9 +42,10 @@ def drill(
     jobs: JobsOption = 2,
     json_file: JsonOption = None,
 ) -> None:
-    """Let every fault strike a short run of its own, and say whether each was met as it declares.
+    """Inject each fault into a short run and judge the response.
 
-    Ends with 0 when every one was, with 1 when one was not. With --guards off each must do the harm that it declares.
+    Exit code 0: every response was the expected one; 1: at least one was not. With --guards off each fault must do the
+    expected harm instead.
 
     Example: cortexzoo drill cortexgpt-stable --recipe robust
     """
@@ -64,9 +65,9 @@ def drill(
             done(len(outcomes), len(wanted) + 1)
     control = outcomes[CONTROL]
     rows = judged(wanted, outcomes, experiment, guards=guarded)
-    declared = "declared" if guarded else "must harm"
+    declared = "expected" if guarded else "must harm"
     print_table(
-        ("fault", declared, "what was done", "steps lost", "final loss", "against control", "finite", "verdict"),
+        ("fault", declared, "response", "steps lost", "final loss", "against control", "finite", "verdict"),
         [
             (CONTROL, "", control.acted, str(control.steps_lost), _final(control), "", _yes(control.finite), ""),
             *(
@@ -87,9 +88,9 @@ def drill(
     failed = [row.name for row in rows if row.verdict == "not met"]
     skipped = sum(row.verdict == "skipped" for row in rows)
     say(
-        f"\n{len(rows) - len(failed) - skipped} of {len(rows)} faults met as declared"
-        + (f", {skipped} could not strike" if skipped else "")
-        + (f"; not met: {', '.join(failed)}" if failed else "")
+        f"\n{len(rows) - len(failed) - skipped} of {len(rows)} faults handled as expected"
+        + (f", {skipped} not applicable" if skipped else "")
+        + (f"; not as expected: {', '.join(failed)}" if failed else "")
     )
     write_json(json_file, as_json(rows, control))
     raise typer.Exit(UNEXPECTED_VERDICT if failed else OK)

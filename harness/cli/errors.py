@@ -1,4 +1,4 @@
-"""Exit codes, and how a mistake or a failure is told: one line each on standard error, never a traceback."""
+"""Exit codes, and errors as lines on standard error instead of tracebacks."""
 
 import sys
 from collections.abc import Iterator
@@ -35,22 +35,22 @@ RUN_ERRORS = {
     "cortexzoo.zoo.training.errors.SetupError": BAD_INPUT,
     "cortexzoo.zoo.training.errors.TrainingStopped": FAILED,
 }
-"""The errors of a run by full name: importing them takes torch, which commands that only read specs do without."""
+"""Exit codes by the full name of the error: importing some of them would import torch."""
 
 
 class BadInput(Exception):
-    """Something the user gave cannot be used. The message is one line that says what is wrong and what would do."""
+    """The user's input cannot be used. The message is one line with the mistake and the fix."""
 
 
 def lines_and_code(error: Exception) -> tuple[list[str], int] | None:
-    """What to print for an error and which code to end with. None: it is a defect of this program."""
+    """The lines and the exit code for an error. None: it is a bug in this program."""
     if isinstance(error, BadInput):
         return [str(error)], BAD_INPUT
     if isinstance(error, TyperException):
         message = " ".join(error.format_message().replace("Value error, ", "").split())
-        return [f"{message} (--help shows how)"], BAD_INPUT
+        return [f"{message} (see --help)"], BAD_INPUT
     if isinstance(error, OSError):
-        return [f"could not go on: {' '.join(str(error).split())}"], FAILED
+        return [f"error: {' '.join(str(error).split())}"], FAILED
     code = next(
         (code for kind in type(error).__mro__ if (code := RUN_ERRORS.get(f"{kind.__module__}.{kind.__name__}"))), None
     )
@@ -59,7 +59,7 @@ def lines_and_code(error: Exception) -> tuple[list[str], int] | None:
 
 @contextmanager
 def told_in_lines() -> Iterator[None]:
-    """For programs beside the command line: what is no defect of theirs ends them with its lines and exit code."""
+    """For programs beside the command line: an expected error ends them with its lines and exit code."""
     try:
         yield
     except Exception as error:

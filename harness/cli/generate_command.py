@@ -7,33 +7,38 @@ from typing import Annotated
 import typer
 
 from cortexzoo.harness.cli.errors import BadInput
-from cortexzoo.harness.cli.options import require_checkpoint
+from cortexzoo.harness.cli.options import RUNS, RunArgument, require_checkpoint
 from cortexzoo.harness.cli.output import without_foreign_warnings
 
 
 def generate(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder.")],
+    run: RunArgument,
     prompt: Annotated[
-        str | None, typer.Option("--prompt", metavar="TEXT", help="What the text begins with, after the file's.")
+        str | None, typer.Option("--prompt", metavar="TEXT", help="The text to continue; follows the file's text.")
     ] = None,
     prompt_file: Annotated[
         Path | None, typer.Option("--prompt-file", metavar="FILE", help="A text of any length to read first.")
     ] = None,
-    tokens: Annotated[int, typer.Option("--tokens", metavar="N", min=1, help="New tokens (bytes, mostly).")] = 200,
-    temperature: Annotated[float, typer.Option("--temperature", min=0, help="0: always the likeliest.")] = 0.8,
-    top_k: Annotated[int | None, typer.Option("--top-k", min=1, help="Choose among so many likeliest.")] = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of the random numbers.")] = 0,
-    checkpoint: Annotated[str, typer.Option("--checkpoint", metavar="best|last", help="Which of the run's.")] = "best",
+    tokens: Annotated[
+        int, typer.Option("--tokens", metavar="N", min=1, help="Number of new tokens (mostly bytes).")
+    ] = 200,
+    temperature: Annotated[float, typer.Option("--temperature", min=0, help="0: always the most likely token.")] = 0.8,
+    top_k: Annotated[int | None, typer.Option("--top-k", min=1, help="Sample from the N most likely tokens.")] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of the random numbers.")] = 0,
+    checkpoint: Annotated[
+        str, typer.Option("--checkpoint", metavar="best|last", help="Which checkpoint of the run.")
+    ] = "best",
 ) -> None:
-    """Continue a text with a trained model and the long-term memory that it was trained with.
+    """Continue a text with a trained model.
 
-    A file is read in pieces, so that a model whose memory does not grow needs no more for a long one. Printed is what
-    follows it: the prompt and its continuation.
+    The model starts with the long-term memory of its training. A file is read in pieces, so memory use does not depend
+    on its length unless the model's own memory grows. The output is the prompt and its continuation, without the file.
 
     Example: cortexzoo generate runs/cortexgpt-stable/20250101-120000-000-abcd --prompt "The class "
     """
     import torch
 
+    from cortexzoo.harness.runs.find import run_path
     from cortexzoo.harness.runs.prompt import Writing
     from cortexzoo.harness.runs.run_folder import Run
     from cortexzoo.zoo.generation import generate as generate_tokens
@@ -43,10 +48,10 @@ def generate(
     require_checkpoint(checkpoint)
     if prompt is None and prompt_file is None:
         raise BadInput("--prompt TEXT or --prompt-file FILE: at least one of them is required")
-    opened = Run.open(run)
+    opened = Run.open(run_path(run, RUNS))
     writing = Writing.of(opened.spec)
     pieces = writing.pieces(prompt_file, prompt)
-    first = next(pieces)  # what cannot be read is told before the model is loaded
+    first = next(pieces)  # an unreadable file is reported before the model is loaded
     model, state = opened.load_model(checkpoint)
     with torch.no_grad():
         start = model.between_batches(state, 1)

@@ -1,4 +1,4 @@
-"""Whether Ctrl-C came: an import that it cuts short may raise anything."""
+"""Whether Ctrl-C was pressed: an interrupted import may raise any exception."""
 
 import signal
 import threading
@@ -9,9 +9,9 @@ from types import FrameType
 
 @contextmanager
 def noted_interrupts() -> Iterator[Callable[[], bool]]:
-    """Yield a function that says whether SIGINT has raised `KeyboardInterrupt` in this block.
+    """Yield a function that returns whether SIGINT has raised `KeyboardInterrupt` in this block.
 
-    The handler that was there before is put back. Outside the main thread Python allows none: the answer is no.
+    The previous handler is restored at the end. Outside the main thread Python allows no handler: always false.
     """
     came = threading.Event()
     if threading.current_thread() is not threading.main_thread():

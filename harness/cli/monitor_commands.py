@@ -7,36 +7,40 @@ from typing import Annotated, Literal
 import typer
 
 from cortexzoo.harness.cli.errors import BadInput
+from cortexzoo.harness.cli.options import RUNS
 from cortexzoo.harness.cli.output import say, without_foreign_warnings
 
 
 def monitor(
-    targets: Annotated[list[Path], typer.Argument(metavar="RUN|DIR…", help="Runs, or folders that hold runs.")],
+    targets: Annotated[list[Path], typer.Argument(metavar="RUN|DIR…", help="Runs, `latest`, or folders of runs.")],
     snapshot: Annotated[
-        Path | None, typer.Option("--snapshot", metavar="FILE.svg", help="Draw once, into a picture, and end.")
+        Path | None, typer.Option("--snapshot", metavar="FILE.svg", help="Draw one picture into this file and exit.")
     ] = None,
     source: Annotated[
         Literal["jsonl", "aim"], typer.Option("--source", help="Read the run folders, or Aim's repository.")
     ] = "jsonl",
     size: Annotated[
-        str | None, typer.Option("--size", metavar="WxH", help="Characters of the picture; else as the runs need.")
+        str | None, typer.Option("--size", metavar="WxH", help="Size of the picture in characters; default: as needed.")
     ] = None,
 ) -> None:
-    """Follow runs while they train: losses, gradients, gates, memories and events, side by side. `q` ends it.
+    """Follow runs while they train.
 
-    It only reads, so training is not disturbed; it works on finished runs too, and over ssh. With --source aim it shows
-    what Aim was told, also of runs whose folders are gone.
+    Shows losses, gradients, gates, memories and events side by side; `q` quits. It only reads files, so training is not
+    disturbed; it also works on finished runs and over ssh. With --source aim it reads Aim's repository, which may have
+    runs whose folders are deleted.
 
     Example: cortexzoo monitor runs
     """
     from cortexzoo.harness.monitor.choosing import aim_sources, folder_sources
     from cortexzoo.harness.monitor.dashboard import Dashboard
     from cortexzoo.harness.monitor.run_view import RunView
+    from cortexzoo.harness.runs.find import run_path
 
     without_foreign_warnings()
-    found, left_out = aim_sources(targets) if source == "aim" else folder_sources(targets)
+    named = [run_path(target, RUNS) for target in targets]
+    found, left_out = aim_sources(named) if source == "aim" else folder_sources(named)
     if left_out:
-        say(f"the last {len(found)} runs are shown, {left_out} are not: name run folders to choose")
+        say(f"showing the last {len(found)} runs, not {left_out} earlier ones: give run folders to choose")
     board = Dashboard([RunView(each) for each in found], snapshot=snapshot is not None)
     if snapshot is None:
         if not sys.stdout.isatty():

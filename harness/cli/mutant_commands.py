@@ -1,4 +1,4 @@
-"""The command that seeds defects and counts which are caught."""
+"""The command that plants defects and counts which are caught."""
 
 import difflib
 from typing import Annotated
@@ -21,13 +21,13 @@ def mutants(
     only: Annotated[
         list[str] | None, typer.Option("--only", metavar="NAME", help="Only this mutant, or host. Repeatable.")
     ] = None,
-    jobs: Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Processes, a thread each.")] = 2,
+    jobs: Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Number of processes, one thread each.")] = 2,
     runs: RunsOption = RUNS,
     json_file: JsonOption = None,
 ) -> None:
-    """Seed every defect of the library in a healthy subject, and show which property catches which.
+    """Plant known defects and show which property catches each.
 
-    Ends with 0 when every mutant is caught, with 1 when one survives.
+    Each mutant is a healthy model with one defect. Exit code 0: every mutant is caught; 1: one survives.
 
     Example: cortexzoo mutants --only mask-after-exp
     """
@@ -56,9 +56,9 @@ def mutants(
     print_table(("host", "mutant", "defect", "caught by"), rows)
     for host, healthy in result.healthy.items():
         if told := ", ".join(f"{j.name} ({j.verdict})" for j in healthy.judgements if j.verdict in ("fail", "error")):
-            say(f"the healthy {host} does not hold: {told}")
+            say(f"the healthy {host} fails: {told}")
     if not only and result.idle:
-        say(f"catch nothing: {', '.join(result.idle)}")
+        say(f"properties that catch nothing: {', '.join(result.idle)}")
     survivors = len(result.survivors)
     say(f"mutation score: {len(rows) - survivors} of {len(rows)} caught ({1 - survivors / len(rows):.0%})")
     write_json(json_file, as_json(result))

@@ -17,30 +17,33 @@ SpecArgument = Annotated[
 ]
 KindArgument = Annotated[Kind | None, typer.Argument(metavar="[KIND]", help=f"One of {', '.join(KINDS)}.")]
 KindOption = Annotated[
-    Kind | None, typer.Option("--kind", help="What is meant by a name that several kinds share; else the experiment.")
+    Kind | None, typer.Option("--kind", help="The kind, where several kinds share the name; default: experiment.")
 ]
 VariantOption = Annotated[str | None, typer.Option("--variant", metavar="NAME|FILE", help="Use this variant.")]
 RecipeOption = Annotated[str | None, typer.Option("--recipe", metavar="NAME|FILE", help="Use this recipe.")]
 DataOption = Annotated[str | None, typer.Option("--data", metavar="NAME|FILE", help="Use this data.")]
-SuiteOption = Annotated[str | None, typer.Option("--suite", metavar="NAME|FILE", help="Hold it to this suite.")]
+SuiteOption = Annotated[str | None, typer.Option("--suite", metavar="NAME|FILE", help="Check against this suite.")]
 SeedOption = Annotated[str | None, typer.Option("--seed", metavar="N", help="Short for --set seed=N.")]
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run folder, or `latest`: the newest run in runs/ (or DIR/latest).")
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="PATH=VALUE", help="Change one value, as in --set recipe.steps=100. Repeatable."),
 ]
-JsonOption = Annotated[
-    Path | None, typer.Option("--json", metavar="FILE", help="Also write what the table shows as JSON.")
+JsonOption = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON.")]
+JobsOption = Annotated[
+    int, typer.Option("--jobs", metavar="N", min=1, help="Number of runs at a time, one thread each.")
 ]
-JobsOption = Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Runs at the same time, a thread each.")]
 
 RUNS = Path("runs")
-RunsOption = Annotated[Path, typer.Option("--runs", metavar="DIR", help="The folder that holds all runs.")]
+RunsOption = Annotated[Path, typer.Option("--runs", metavar="DIR", help="The folder of all runs.")]
 AimOption = Annotated[bool, typer.Option("--aim/--no-aim", help="Also track with Aim, in the folder of all runs.")]
 
 
 @dataclass(frozen=True)
 class Overrides:
-    """What a command line says in place of a spec's values: the options of a command that is `with_overrides`."""
+    """The overrides of a spec's values on a command line: the options of a command that is `with_overrides`."""
 
     variant: VariantOption = None
     recipe: RecipeOption = None
@@ -56,7 +59,7 @@ class Overrides:
 
 
 def with_overrides(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with every option of `Overrides` where its signature names one parameter `given: Overrides`."""
+    """The command with every option of `Overrides` in place of its parameter `given: Overrides`."""
     signature, hints = inspect.signature(command), get_type_hints(Overrides, include_extras=True)
     options = [
         inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hints[field.name])

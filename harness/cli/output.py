@@ -41,7 +41,7 @@ def print_table(columns: Sequence[str], rows: "Iterable[Sequence[str | Text]]") 
 
 
 def write_json(file: Path | None, content: Any) -> None:
-    """Write what a table shows as JSON, if the user named a file for it. Raises `BadInput`."""
+    """Write the result as JSON, if the user named a file for it. Raises `BadInput`."""
     if file is None:
         return
     try:
@@ -51,13 +51,13 @@ def write_json(file: Path | None, content: Any) -> None:
 
 
 def require_folder_of(file: Path | None) -> None:
-    """Before minutes of training, not after."""
+    """Refuse a missing folder before minutes of training. Raises `BadInput`."""
     if file is not None and not file.parent.is_dir():
-        raise BadInput(f"--json {file}: there is no folder {file.parent}")
+        raise BadInput(f"--json {file}: no such folder: {file.parent}")
 
 
 def without_foreign_warnings() -> None:
-    """Warnings of libraries are for developers; what a user must know is printed as a line of its own."""
+    """Hide the warnings of libraries, which are for developers; those for users are printed as lines."""
     warnings.simplefilter("ignore")
 
 

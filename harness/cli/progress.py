@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from cortexzoo.harness.studies.comparison.progress import StepsTaken
 
 EVERY = 1.0
-"""Seconds between two looks."""
+"""Seconds between two updates."""
 
 
 class Checking:
-    """How far a check is: to be told of each property, and of each case, before it is tried."""
+    """Progress of a check; receives each property and each case before it runs."""
 
     def __init__(self, progress: "Progress", properties: int) -> None:
         self._progress, self._cases = progress, 0

@@ -1,4 +1,4 @@
-"""The command that holds the shipped experiments to their committed verdicts."""
+"""The command that compares the verdicts of the shipped experiments with the committed ones."""
 
 import difflib
 from collections.abc import Iterator, Sequence
@@ -19,17 +19,16 @@ if TYPE_CHECKING:
 
 def regression(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME…]", help="Shipped experiments; all when none is named.")
+        list[str] | None, typer.Argument(metavar="[NAME…]", help="Shipped experiments; default: all.")
     ] = None,
-    jobs: Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Processes, a thread each.")] = 2,
-    write: Annotated[
-        bool, typer.Option("--write", help="Commit the verdicts of now: after a change that was meant.")
-    ] = False,
+    jobs: Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Number of processes, one thread each.")] = 2,
+    write: Annotated[bool, typer.Option("--write", help="Write the new verdicts, after an intended change.")] = False,
 ) -> None:
-    """Train and check the shipped experiments, and compare the verdicts with the committed ones.
+    """Compare the shipped verdicts with the committed ones.
 
-    Trainings are kept in the cache folder and used again as long as the spec and the code of the zoo are the same.
-    Specs and verdicts are compared, never numbers or times. Ends with 0 when nothing changed, with 1 when one did.
+    Trains and checks the shipped experiments. A training is kept in the cache folder and reused as long as its spec and
+    the code of the zoo are unchanged. Only specs and verdicts are compared, not numbers or times. Exit code 0: nothing
+    changed; 1: something did.
 
     Example: cortexzoo regression cortexgpt-stable
     """
@@ -62,7 +61,7 @@ def _known(names: Sequence[str] | None) -> list[str]:
 
 @contextmanager
 def _announced(experiments: Sequence[ExperimentSpec], folder: Path, jobs: int) -> Iterator[None]:
-    """Say what must be trained and how long that takes, then show how far it is."""
+    """Print what must be trained and how long that takes, then show progress."""
     from cortexzoo.harness.runs.cache import find_trained, training_of, work_ahead
     from cortexzoo.harness.runs.run_folder import unfinished_runs
     from cortexzoo.harness.studies.comparison.progress import StepsTaken
@@ -74,7 +73,7 @@ def _announced(experiments: Sequence[ExperimentSpec], folder: Path, jobs: int) -
         else:
             say(work_ahead(experiment))
             if begun := next(unfinished_runs(folder, training_of(experiment)), None):
-                say(f"{experiment.name}: goes on with a training that was cut off ({begun.path})")
+                say(f"{experiment.name}: resumes an interrupted training ({begun.path})")
             else:
                 missing.append(experiment)
     say(f"then the properties, about a minute each; {min(jobs, len(experiments))} at a time")
@@ -86,16 +85,16 @@ def _announced(experiments: Sequence[ExperimentSpec], folder: Path, jobs: int) -
 
 
 def _compared(result: "Checked", then: "Committed") -> bool:
-    """Print what changed of one experiment; whether anything did."""
+    """Print the changes of one experiment; return whether there are any."""
     from cortexzoo.harness.regression.regression import changes
 
     name = result.experiment.name
     if result.certificate is None:
-        say(f"{name}: training gave up: {result.gave_up}")
+        say(f"{name}: training stopped: {result.gave_up}")
         return True
     if is_another := then.spec_hash != result.experiment.hash():
         say(
-            f"{name}: the spec is another one: its certificate is of spec hash {then.spec_hash}, now it is "
+            f"{name}: the spec has changed: its certificate has spec hash {then.spec_hash}, the spec now "
             f"{result.experiment.hash()}"
         )
     found = changes(then, result.certificate)
@@ -108,20 +107,20 @@ def _compared(result: "Checked", then: "Committed") -> bool:
     else:
         say(f"{name}: {len(then.words)} verdicts as committed")
     if changed := is_another or bool(found):
-        say(f"if that was meant: cortexzoo regression {name} --write")
+        say(f"if this is intended: cortexzoo regression {name} --write")
     return changed
 
 
 def _written(result: "Checked") -> bool:
-    """Commit the verdicts of one experiment; whether they are not what its suite expects."""
+    """Write the verdicts of one experiment; return whether any is unexpected."""
     name = result.experiment.name
     from cortexzoo.harness.regression.regression import COMMITTED
 
     if result.certificate is None:
-        say(f"{name}: training gave up, nothing is written: {result.gave_up}")
+        say(f"{name}: training stopped, nothing is written: {result.gave_up}")
         return True
     say(f"{name}: written to {result.committed.write(name, COMMITTED)}")
     if unexpected := result.certificate.unexpected:
         told = ", ".join(f"{j.name} is {j.verdict} instead of {j.expected}" for j in unexpected)
-        say(f"{name}: not as its suite expects: {told}")
+        say(f"{name}: unexpected: {told}")
     return bool(unexpected)

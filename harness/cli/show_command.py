@@ -1,13 +1,14 @@
 """The command that shows one spec, value by value."""
 
 import json
+from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
 
 from cortexzoo.harness.cli.cost_tables import print_costs, print_measured
 from cortexzoo.harness.cli.errors import BadInput
-from cortexzoo.harness.cli.options import JsonOption, KindOption, Overrides, SpecArgument, with_overrides
+from cortexzoo.harness.cli.options import RUNS, JsonOption, KindOption, Overrides, SpecArgument, with_overrides
 from cortexzoo.harness.cli.output import console, print_table, write_json
 from cortexzoo.harness.runs.costs import Costs
 from cortexzoo.specs.experiment import ExperimentSpec
@@ -29,13 +30,22 @@ def show(
     ] = False,
     json_file: JsonOption = None,
 ) -> None:
-    """Show every value of a spec and where it comes from.
+    """Show every value of a spec and where it comes from, or a run.
 
     A value comes from a line of a file, an override, or a default with its source. For an experiment or a variant the
-    cost of training is shown too: parameters, memories, operations and bytes.
+    cost of training is shown too: parameters, memories, operations and bytes. Of a run, its state, result and verdict
+    are shown; its spec is a file in its folder.
 
     Example: cortexzoo show cortexgpt-stable --set recipe.steps=100
+    Example: cortexzoo show latest
     """
+    if (run := _run(spec)) is not None:
+        if given.changes() or kind is not None or measure:
+            raise BadInput(f"{spec} is a run: only --json can be combined with it")
+        from cortexzoo.harness.cli.run_table import show_run
+
+        show_run(run, json_file)
+        return
     loaded = load_with_origins(spec, kind, given.changes())
     if measure and not isinstance(loaded.spec, ExperimentSpec):
         raise BadInput(f"--measure: only an experiment can be trained, got the {loaded.kind} {loaded.spec.name}")
@@ -53,6 +63,15 @@ def show(
     if measure and isinstance(loaded.spec, ExperimentSpec):
         content["measured"] = print_measured(loaded.spec)
     write_json(json_file, content)
+
+
+def _run(target: str) -> Path | None:
+    """The folder, where the target names a run."""
+    if Path(target).name != "latest" and not (Path(target) / "spec.yaml").is_file():
+        return None
+    from cortexzoo.harness.runs.find import run_path
+
+    return run_path(target, RUNS)
 
 
 def _costs(loaded: LoadedSpec) -> Costs | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cortexzoo.harness.cli.errors import BadInput
-from cortexzoo.harness.cli.options import JsonOption, require_checkpoint
+from cortexzoo.harness.cli.options import RUNS, JsonOption, RunArgument, require_checkpoint
 from cortexzoo.harness.cli.output import print_table, without_foreign_warnings, write_json
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ COLUMNS = ("tokens", "nats a token", "tokens a second", "resident MB", "memory n
 
 
 def stream(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder.")],
+    run: RunArgument,
     file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The text to read, of any length.")] = None,
     tokens: Annotated[
         int | None, typer.Option("--tokens", metavar="N", min=1, help="Read N random tokens instead of a file.")
@@ -26,21 +26,24 @@ def stream(
         typer.Option("--session", metavar="DIR", help="Start from the session saved here, if any, and save it here."),
     ] = None,
     every: Annotated[int, typer.Option("--every", metavar="N", min=1, help="Report after every N tokens.")] = 100_000,
-    checkpoint: Annotated[str, typer.Option("--checkpoint", metavar="best|last", help="Which of the run's.")] = "best",
-    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of the random tokens.")] = 0,
+    checkpoint: Annotated[
+        str, typer.Option("--checkpoint", metavar="best|last", help="Which checkpoint of the run.")
+    ] = "best",
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of the random tokens.")] = 0,
     json_file: JsonOption = None,
 ) -> None:
-    """Read a text of any length through a trained model's memory, a piece at a time.
+    """Read a text of any length through a trained model's memory.
 
-    Reports the loss so far, throughput, resident memory and the norm of the memory. With --session the memory outlives
-    the process: a text read in two sittings gives the same bits as in one, where the first ends with a whole piece of
-    4096 tokens.
+    Reports the loss so far, throughput, resident memory and the norm of the memory. With --session the memory is saved
+    and loaded, so a text can be read in several calls. The result is the same bit for bit where each call but the last
+    ends with a whole piece of 4096 tokens.
 
     Example: cortexzoo stream runs/cortex-v2-hybrid/20250101-120000-000-abcd --tokens 1000000
     """
     from rich.console import Console
     from rich.status import Status
 
+    from cortexzoo.harness.runs.find import run_path
     from cortexzoo.harness.runs.prompt import Writing
     from cortexzoo.harness.runs.run_folder import Run
     from cortexzoo.harness.runs.streaming import SESSION, Stream, drawn_tokens, readings
@@ -49,7 +52,7 @@ def stream(
     require_checkpoint(checkpoint)
     if (file is None) == (tokens is None):
         raise BadInput("FILE or --tokens N: exactly one of them is required")
-    opened = Run.open(run)
+    opened = Run.open(run_path(run, RUNS))
     if file is not None:
         pieces = Writing.of(opened.spec).pieces(file, None, "FILE")
     else:

@@ -27,7 +27,7 @@ SeedsOption = Annotated[int, typer.Option("--seeds", metavar="N", min=1, help="S
 
 
 def frontier(
-    specs: Annotated[list[str], typer.Argument(metavar="NAME|FILE…", help="Experiments: their variants are compared.")],
+    specs: Annotated[list[str], typer.Argument(metavar="NAME|FILE…", help="Experiments whose variants are compared.")],
     recipes: Annotated[
         str, typer.Option("--recipes", metavar="A,B…", help="Recipes, separated by commas.")
     ] = "robust,phase-1,original",
@@ -38,12 +38,13 @@ def frontier(
     sets: SetOption = None,
     runs: RunsOption = RUNS,
     jobs: JobsOption = 2,
-    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Where the picture goes.")] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="The file of the picture.")] = None,
     json_file: JsonOption = None,
 ) -> None:
-    """Raise the learning rate step by step: how far each variant stays stable, and learns, with each recipe.
+    """Find the learning rate at which training becomes unstable.
 
-    Finished runs in --runs are used, so that a sweep that was interrupted goes on.
+    Trains each variant with each recipe over a grid of learning rates. Finished runs in --runs are reused, so an
+    interrupted sweep continues.
 
     Example: cortexzoo frontier cortexgpt-stable cortexgpt-original --seeds 1 --set recipe.steps=150
     """
@@ -55,7 +56,7 @@ def frontier(
     without_foreign_warnings()
     require_folder_of(json_file)
     picture = plot or runs / "frontier.png"
-    _refuse_sets(sets, ("recipe", "seed", "recipe.optimizer.learning_rate"), "frontier chooses it")
+    _refuse_sets(sets, ("recipe", "seed", "recipe.optimizer.learning_rate"), "frontier sets it")
     grid = experiments(specs, _names(recipes, "--recipes"), parse_rates(rates), seeds, sets or ())
     with runs_progress("frontier") as done:
         curves = sweep(grid, runs, jobs, done)
@@ -66,8 +67,8 @@ def frontier(
         start, end = parts.start, parts.end
         say(
             f"\nfrom {start.variant} with {start.recipe} ({start.best.final_loss:.3f}) to {end.variant} with "
-            f"{end.recipe} ({end.best.final_loss:.3f}), each at its best rate: the model gives {parts.model:.3f} nats, "
-            f"the recipe {parts.recipe:.3f}"
+            f"{end.recipe} ({end.best.final_loss:.3f}), each at its best rate: {parts.model:.3f} nats from the model, "
+            f"{parts.recipe:.3f} from the recipe"
         )
     steps = next(iter(grid.values())).recipe.steps
     picture.parent.mkdir(parents=True, exist_ok=True)
@@ -83,15 +84,16 @@ def ablate(
     seeds: SeedsOption = 3,
     sets: SetOption = None,
     only: Annotated[
-        list[str] | None, typer.Option("--only", metavar="PATH", help="Only ingredients at or below this. Repeatable.")
+        list[str] | None,
+        typer.Option("--only", metavar="PATH", help="Only ingredients at or below this path. Repeatable."),
     ] = None,
     runs: RunsOption = RUNS,
     jobs: JobsOption = 2,
     json_file: JsonOption = None,
 ) -> None:
-    """Switch off each ingredient of an experiment in turn, and show what it was worth.
+    """Switch off each ingredient in turn and measure what it is worth.
 
-    Which ingredients there are follows from the spec: whatever has a neutral kind or value.
+    An ingredient is whatever in the spec has a neutral kind or value.
 
     Example: cortexzoo ablate cortexgpt-stable --seeds 1 --set recipe.steps=150 --only recipe
     """
@@ -101,12 +103,12 @@ def ablate(
 
     without_foreign_warnings()
     require_folder_of(json_file)
-    _refuse_sets(sets, ("seed",), "ablate chooses it")
+    _refuse_sets(sets, ("seed",), "ablate sets it")
     with runs_progress("ablate") as done:
         worths = train_all(spec, Overrides(recipe=recipe, sets=sets).changes(), seeds, runs, jobs, only or (), done)
     whole, *others = worths
     print_table(
-        ("without", "held-out loss", "worth", "loss ratio", "smallest gate share", "gave up"),
+        ("without", "held-out loss", "worth", "loss ratio", "smallest gate share", "stopped"),
         [
             (
                 worth.label,
@@ -152,7 +154,7 @@ def _refuse_sets(sets: Sequence[str] | None, reserved: Sequence[str], why: str) 
     for text in sets or ():
         path = text.partition("=")[0].strip()
         if path in reserved:
-            raise BadInput(f"--set {text}: leave {path} out, {why}")
+            raise BadInput(f"--set {text}: remove it: {why}")
 
 
 def _print_points(curves: "Sequence[Curve]") -> None:
@@ -169,7 +171,7 @@ def _print_points(curves: "Sequence[Curve]") -> None:
         for curve in curves
         for point in curve.points
     ]
-    print_table(("variant", "recipe", "rate", "final loss", "loss ratio", "spikes", "gave up"), rows)
+    print_table(("variant", "recipe", "rate", "final loss", "loss ratio", "spikes", "stopped"), rows)
 
 
 def _print_frontiers(curves: "Sequence[Curve]") -> None:

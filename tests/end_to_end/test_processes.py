@@ -63,7 +63,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
     done = together(folder, "--runs", str(folder / "runs"), "--inject", faults(folder, POISONED))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("run folder:") == 1
-    assert "1 faults struck: one" in done.stdout
+    assert "1 faults injected: one" in done.stdout
     assert "next: cortexzoo check" in done.stdout
     return the_run(folder / "runs")
 
@@ -94,7 +94,7 @@ def test_killed_and_resumed_by_two_processes_equals_never_killed(whole: Run, tmp
         _ = run.summary
     resumed = together(tmp_path, "--resume", str(run.path))
     assert resumed.returncode == 0, resumed.stderr
-    assert "goes on at step 4" in resumed.stdout
+    assert "resuming at step 4" in resumed.stdout
     assert record(the_run(tmp_path / "runs")) == record(whole)
     assert "last/memory.rank-1" in record(whole)
 

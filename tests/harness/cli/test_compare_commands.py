@@ -81,9 +81,9 @@ def test_what_is_missing_is_trained_and_checked_once(tmp_path: Path, capsys: pyt
             "not compared: steps differ (3 for transformer, 500 for cortex",
         ),
         (["compare", "RUN", "OTHER", "--seeds", "2"], "leave --seeds out"),
-        (["compare", "RUN", "OTHER", "--json", "RUNS/none/x.json"], "there is no folder"),
+        (["compare", "RUN", "OTHER", "--json", "RUNS/none/x.json"], "no such folder"),
         (["compare", "OTHER", "HALF"], "manifest.json: not there"),
-        (["aim-sync", "--runs", "RUNS/none"], "holds no run"),
+        (["aim-sync", "--runs", "RUNS/none"], "contains no run"),
         (["aim-sync", "RUNS/none"], "none: no such run folder"),
         (["monitor", "RUNS/none"], "none: no such run folder"),
         (["monitor", "RUNS"], "monitor needs a terminal: --snapshot FILE.svg draws a picture without one"),
@@ -92,7 +92,7 @@ def test_what_is_missing_is_trained_and_checked_once(tmp_path: Path, capsys: pyt
             "--size: must be WIDTHxHEIGHT, at least 44x20, got",
         ),
         (["sweep", "no-such-matrix"], "no matrix called 'no-such-matrix' is shipped"),
-        (["sweep", "variants-and-recipes", "--job", "mem_gb=1"], "--job mem_gb=1: only goes with --executor"),
+        (["sweep", "variants-and-recipes", "--job", "mem_gb=1"], "--job mem_gb=1: requires --executor"),
         (
             ["sweep", "variants-and-recipes", "--executor", "local", "--job", "mem_gb"],
             "--job mem_gb: must be KEY=VALUE, as in slurm_partition=gpu",
@@ -160,7 +160,7 @@ def test_without_a_browser_the_link_is_left_to_the_reader(
     assert main(["compare", *paths(runs), "--runs", str(runs), "--no-check", "--open"]) == 0
     output = capsys.readouterr()
     assert "Aim is open until Ctrl-C: http://here/metrics?" in output.out
-    assert output.err == "no browser was found here: open the link above yourself\n"
+    assert output.err == "no browser found: open the link above\n"
 
 
 def test_a_sweep_shows_what_it_would_train(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

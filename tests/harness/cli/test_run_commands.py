@@ -129,11 +129,11 @@ def test_generate_reads_a_file_before_the_prompt(run: Run, tmp_path: Path, capsy
         (["check", "RUNS/nothing/here"], "nothing/here: no such run folder"),
         (["check", "RUNS"], "RUNS: not a run folder: it has no spec.yaml"),
         (["check", "no-such-name"], "no-such-name"),
-        (["check", "RUN", "--seed", "1"], "a run is checked as it was trained: leave out seed=1"),
+        (["check", "RUN", "--seed", "1"], "a run is checked with the spec of its training: remove seed=1"),
         (["check", "RUN", "--budget", "soon"], "--budget: must be a time above 0, as in 60s, 2m or 1h, got 'soon'"),
         (["check", "RUN", "--profile", "fast"], "'fast' is not one of"),
         (["check", "RUN", "--checkpoint", "worst"], "--checkpoint: must be best or last, got 'worst'"),
-        (["check", "RUN", "--json", "RUNS/none/x.json"], "there is no folder"),
+        (["check", "RUN", "--json", "RUNS/none/x.json"], "no such folder"),
         (["generate", "RUNS/nothing", "--prompt", "a"], "nothing: no such run folder"),
         (["generate", "RUN", "--prompt", ""], "--prompt: must hold at least one byte, got none"),
         (["generate", "RUN"], "--prompt TEXT or --prompt-file FILE: at least one of them is required"),
@@ -215,29 +215,82 @@ def test_ctrl_c_ends_with_130_after_saving(
     monkeypatch.setattr(JsonlSink, "metrics", interrupting)
     assert train(tmp_path) == 130
     run = only_run(tmp_path)
-    line = f"interrupted after step 5: it is saved; go on with the same command and --resume {run.path}"
+    line = f"interrupted after step 5, saved; continue with: cortexzoo train --resume {run.path}"
     assert one_line(capsys) == line
     assert main(["generate", str(run.path), "--prompt", "a", "--checkpoint", "last"]) == 0
 
 
-def test_a_killed_run_goes_on_and_a_finished_one_does_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_killed_run_resumes_and_a_finished_one_does_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = train_small(tmp_path / "runs")
     (run.path / "summary.json").unlink()
     whole = run.metrics()
     assert train(tmp_path / "runs", "--no-check", "--resume", str(run.path)) == 0
-    assert f"goes on at step 12: {run.path}" in capsys.readouterr().out
+    assert f"resuming at step 12: {run.path}" in capsys.readouterr().out
     assert run.metrics() == whole
     assert train(tmp_path / "runs", "--no-check", "--resume", str(run.path)) == 2
     assert one_line(capsys) == f"{run.path}: has taken all its 12 steps, nothing is left to do"
+
+
+def test_resume_alone_takes_the_spec_of_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = train_small(tmp_path / "runs")
+    (run.path / "summary.json").unlink()
+    alone = ["train", "--no-aim", "--no-check", "--runs", str(tmp_path / "runs"), "--resume"]
+    assert main([*alone, "latest"]) == 0
+    assert f"resuming at step 12: {run.path}" in capsys.readouterr().out
+    assert run.summary["spec_hash"] == run.spec.hash()
+    assert main([*alone, str(run.path), "--set", "recipe.steps=14"]) == 2
+    assert "was trained with another spec: recipe.steps (12, now 14)" in one_line(capsys)
+    assert main([*alone, "latest", "--set", "recipe.steps=14", "--allow-changes"]) == 0
+    assert run.summary["steps_taken"] == 14
+
+
+def test_latest_is_the_newest_run(run: Run, runs: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for name in (f"{runs}/latest", f"{run.path.parent}/latest"):
+        assert main(["generate", name, "--prompt", "a", "--tokens", "1"]) == 0
+    capsys.readouterr()
+    assert main(["generate", f"{tmp_path}/latest", "--prompt", "a"]) == 2
+    assert one_line(capsys) == f"{tmp_path}/latest: there is no run in {tmp_path}"
+
+
+def test_runs_are_listed_and_shown(run: Run, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def listed(*arguments: str) -> list[dict[str, Any]]:
+        file = tmp_path / "runs.json"
+        assert main(["runs", "--runs", str(runs), "--json", str(file), *arguments]) == 0
+        rows: list[dict[str, Any]] = json.loads(file.read_text())
+        return rows
+
+    assert [(row["path"], row["status"], row["steps"]) for row in listed("cortexgpt-stable")] == [
+        (str(run.path), "finished", 12)
+    ]
+    assert listed("transformer") == listed("--status", "unfinished") == []
+    assert main(["check", f"{runs}/latest"]) == 1
+    assert [row["outcome"] for row in listed("--verdict", "unexpected")] == ["unexpected"]
+    assert listed("--verdict", "as-expected") == []
+    capsys.readouterr()
+    assert main(["show", f"{runs}/latest"]) == 0
+    output = capsys.readouterr().out
+    assert re.search(r"^status +finished$", output, re.MULTILINE)
+    assert "best, last" in output and "better_than_counting" in output
+    assert main(["show", str(run.path), "--seed", "1"]) == 2
+    assert one_line(capsys) == f"{run.path} is a run: only --json can be combined with it"
+    assert main(["runs", "--runs", f"{runs}/none"]) == 2
+
+
+def test_train_needs_something_to_train(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train"]) == 2
+    assert one_line(capsys) == "train needs an experiment (see `cortexzoo list experiment`) or --resume RUN"
 
 
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
         (["--resume", "nowhere"], "nowhere: no such run folder"),
-        (["--allow-changes"], "--allow-changes: only goes with --resume RUN"),
-        (["--checkpoint", "step-00000004"], "--checkpoint: only goes with --resume RUN"),
-        (["--resume", "a/b/c", "--checkpoint", "best"], "--checkpoint: a run goes on from last or step-N, got 'best'"),
+        (["--allow-changes"], "--allow-changes requires --resume RUN"),
+        (["--checkpoint", "step-00000004"], "--checkpoint requires --resume RUN"),
+        (
+            ["--resume", "a/b/c", "--checkpoint", "best"],
+            "--checkpoint: must be last or step-N with --resume, got 'best'",
+        ),
     ],
 )
 def test_a_resume_that_cannot_be_is_one_line(

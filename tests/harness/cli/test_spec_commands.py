@@ -91,7 +91,7 @@ def test_bad_input_is_one_line_and_code_2(run: Run, arguments: list[str], said: 
 def test_wrong_usage_is_one_line_and_code_2(run: Run, arguments: list[str], said: str) -> None:
     code, _, err = run(*arguments)
     assert (code, err.count("\n")) == (2, 1)
-    assert said in err and err.endswith(" (--help shows how)\n")
+    assert said in err and err.endswith(" (see --help)\n")
 
 
 def test_list(run: Run) -> None:
@@ -243,7 +243,7 @@ def test_a_full_disk_is_no_defect(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(list_command, "print_table", full)
     code, _, err = run("list")
-    assert (code, err) == (errors.FAILED, "could not go on: [Errno 28] No space left on device\n")
+    assert (code, err) == (errors.FAILED, "error: [Errno 28] No space left on device\n")
 
 
 def test_a_reader_that_leaves_early_is_no_defect() -> None:

@@ -49,14 +49,14 @@ def test_drill_prints_a_verdict_for_each_fault(tmp_path: Path, capsys: pytest.Ca
     command = ["drill", "cortexgpt-stable", "--runs", str(tmp_path), "--json", str(tmp_path / "drill.json")]
     assert main([*command, "--only", "nan-loss", "--only", "nan-weight", "--only", "killed-in-save"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split()[:2] == ["fault", "declared"]
+    assert lines[0].split()[:2] == ["fault", "expected"]
     assert lines[1].split()[:3] == ["no", "fault", "nothing"]
     assert " ".join(lines[2].split()) == "nan-loss skip refused 1: loss is nan 1 2.000 +0.0 % yes met"
     assert "back to step 60: weight" in lines[3] and " 8 " in lines[3]
     assert "same bits" in lines[4]
-    assert lines[-1] == "3 of 3 faults met as declared"
+    assert lines[-1] == "3 of 3 faults handled as expected"
     assert main(command) == 1
-    assert capsys.readouterr().out.endswith("23 of 24 faults met as declared; not met: full-disk\n")
+    assert capsys.readouterr().out.endswith("23 of 24 faults handled as expected; not as expected: full-disk\n")
     content = json.loads((tmp_path / "drill.json").read_text())["faults"]
     assert (content["full-disk"]["verdict"], content["nan-loss"]["verdict"]) == ("not met", "met")
     assert set(content) == set(load("every-fault", "faults").faults)
@@ -77,13 +77,16 @@ def test_drill_prints_a_verdict_for_each_fault(tmp_path: Path, capsys: pytest.Ca
         (["frontier", "cortexgpt-stable", "--rates", "1e-3..1e-4"], "--rates: must be LOW..HIGH:COUNT"),
         (["frontier", "cortexgpt-stable", "--recipes", ","], "--recipes: must name at least one"),
         (["frontier", "cortexgpt-stable", "phase-1"], "no experiment called 'phase-1' is shipped"),
-        (["frontier", "cortexgpt-stable", "--set", "seed=3"], "--set seed=3: leave seed out, frontier chooses it"),
-        (["ablate", "cortexgpt-stable", "--set", "seed=3"], "--set seed=3: leave seed out, ablate chooses it"),
+        (["frontier", "cortexgpt-stable", "--set", "seed=3"], "--set seed=3: remove it: frontier sets it"),
+        (["ablate", "cortexgpt-stable", "--set", "seed=3"], "--set seed=3: remove it: ablate sets it"),
         (["ablate", "cortexgpt-stable", "--only", "recipe.cliping"], "--only recipe.cliping: no ingredient"),
         (["train", "cortexgpt-stable", "--inject", "none-such"], "no faults called 'none-such' is shipped"),
         (["train", "cortexgpt-stable", "--inject", "FILE"], "kind must be skip, rollback"),
         (["train", "cortexgpt-stable", "--inject", "nan-gradient", "--set", "recipe.steps=9"], "at most recipe.steps"),
-        (["train", "cortexgpt-stable", "--inject", "nan-gradient", "--resume", "RUNS"], "leave --resume out"),
+        (
+            ["train", "cortexgpt-stable", "--inject", "nan-gradient", "--resume", "RUNS"],
+            "cannot be combined with --resume",
+        ),
     ],
 )
 def test_mistakes_are_told_before_anything_runs(
@@ -119,7 +122,7 @@ def test_frontier_prints_points_frontiers_and_shares(
     assert "not finite" in output and "gave up at step 9" in output
     row = ["n", "new", "2.000", "0.001", "0.001", "0.001", "2.000"]
     assert row in [line.split() for line in output.splitlines()]
-    assert "from o with old (3.000) to n with new (2.000), each at its best rate: the model gives 0.700" in output
+    assert "from o with old (3.000) to n with new (2.000), each at its best rate: 0.700 nats from the model, " in output
     assert (tmp_path / "frontier.png").is_file()
     assert json.loads(report.read_text())["curves"][0]["points"][1]["final_loss"] == "Infinity"
 
@@ -160,7 +163,7 @@ def test_injected_faults_are_told_recorded_and_keep_the_run_from_standing_for_it
     )
     command = ["train", "cortexgpt-stable", *CHANGES, "--runs", str(tmp_path / "runs"), "--no-aim", "--no-check"]
     assert main([*command, "--inject", str(file)]) == 0
-    assert "2 faults struck: nan-gradient, spike; what came of them: " in capsys.readouterr().out
+    assert "2 faults injected: nan-gradient, spike; consequences: " in capsys.readouterr().out
     (folder,) = (tmp_path / "runs" / "cortexgpt-stable").iterdir()
     run = Run.open(folder)
     told = [(event["step"], event["detail"]["fault"]) for event in run.events() if event["kind"] == "fault_injected"]

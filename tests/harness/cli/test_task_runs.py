@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cortexzoo.harness.cli import main
-from cortexzoo.harness.cli.run_commands import _result
+from cortexzoo.harness.cli.training_words import result
 from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.harness.tracking.jsonl import RECORDS, read_lines
 
@@ -55,7 +55,7 @@ def test_a_run_tells_its_documents_and_what_was_recalled(tmp_path: Path, capsys:
     shares = run.summary["recall"]["kv-tokens-far"]
     assert f"answers right by gap: {shares['1']:.1%} at 1, {shares['2']:.1%} at 2; at most memory off" in output.out
     assert "base alone" not in output.out, "there is no frozen base"
-    assert "bptt_chunks is 1: no answer teaches" in output.err
+    assert "bptt_chunks is 1: no gradient reaches" in output.err
 
 
 def test_every_document_is_in_the_records(run: Run) -> None:
@@ -84,7 +84,7 @@ def test_a_resumed_run_records_the_same_documents(tmp_path: Path, capsys: pytest
     assert train(tmp_path, *keep, "--resume", str(run.path), "--checkpoint", "step-00000002") == 0
     assert recorded() == before
     assert json.loads((run.path / "summary.json").read_text())["recall"] == recall
-    assert "goes on at step 2" in capsys.readouterr().out
+    assert "resuming at step 2" in capsys.readouterr().out
 
 
 def test_the_result_in_words_names_every_control() -> None:
@@ -99,9 +99,9 @@ def test_the_result_in_words_names_every_control() -> None:
         "perplexity": 4.5,
         "base_perplexity": 4.25,
     }
-    assert _result(summary) == (
+    assert result(summary) == (
         "answers right by gap: 100.0% at 1, 98.5% at 550; at most memory off 3.0%, base alone 1.0%, chance 0.016; "
         "plain text: perplexity 4.50, the base's 4.25 (1,000 tokens a second, 9 s in all)"
     )
-    assert _result({**summary, "recall": None, "best_validation_loss": 2.0}).startswith("held out: 2.000 nats a token")
-    assert _result({**summary, "recall": None}) == "the held-out loss was never measured"
+    assert result({**summary, "recall": None, "best_validation_loss": 2.0}).startswith("held out: 2.000 nats a token")
+    assert result({**summary, "recall": None}) == "the validation loss was never measured"

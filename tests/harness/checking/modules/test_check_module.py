@@ -181,8 +181,8 @@ def test_what_cannot_be_replayed_is_told_in_one_line(
         (["--module", "none.py:make"], "there is no file none.py"),
         (["--module", f"{ILL}:Linear", "--budget", "soon"], "--budget: must be a time above 0"),
         (["--module", f"{ILL}:Linear", "--suite", "transformer"], "asks for a trained model"),
-        (["--module", f"{ILL}:Linear", "--set", "seed=1"], "stands alone: leave --set out"),
-        (["--module", f"{ILL}:Linear", "--vocab-size", "4", "--width", "4"], "give one of them"),
+        (["--module", f"{ILL}:Linear", "--set", "seed=1"], "cannot be combined with --set"),
+        (["--module", f"{ILL}:Linear", "--vocab-size", "4", "--width", "4"], "cannot be combined"),
         (["--module", f"{ILL}:Linear", "--vocab-size", "4"], "took no token ids of shape [2, 3]"),
     ],
 )

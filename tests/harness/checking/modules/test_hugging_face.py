@@ -69,9 +69,9 @@ def test_what_is_no_model_is_told_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--hf", "x", "--module", "y.py:make"], "give one of them"),
-        (["--hf", "x", "--width", "4"], "takes token ids: leave --width out"),
-        (["--hf", "x", "--recipe", "robust"], "--hf x: stands alone: leave --recipe out"),
+        (["--hf", "x", "--module", "y.py:make"], "cannot be combined"),
+        (["--hf", "x", "--width", "4"], "cannot be combined with --width: the input is token ids"),
+        (["--hf", "x", "--recipe", "robust"], "--hf x cannot be combined with --recipe"),
     ],
 )
 def test_bad_input_is_one_line(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,63 @@
+"""What `train` prints before and after training."""
+
+from typing import Any
+
+from cortexzoo.specs import ExperimentSpec
+from cortexzoo.specs.objective import Recall
+from cortexzoo.specs.task import TaskSpec
+
+
+def intention(experiment: ExperimentSpec) -> str:
+    """One line: size, steps, recipe and seed."""
+    from cortexzoo.specs.parameters import parameter_count
+
+    recipe = experiment.recipe
+    size = f"{parameter_count(experiment.variant):,} parameters"
+    rows = recipe.batch_size * recipe.accumulation
+    if isinstance(recipe.objective, Recall) and isinstance(experiment.data, TaskSpec):
+        longest = max(gap for stage in recipe.objective.stages for gap in stage.gaps)
+        unit = experiment.data.gap_unit[:-1] if longest == 1 else experiment.data.gap_unit
+        work = f"{recipe.steps} steps of up to {rows} documents with gaps up to {longest} {unit}"
+    else:
+        work = f"{recipe.steps} steps of {rows} × {recipe.sequence_length} bytes"
+    return f"{experiment.name}: {size}, {work}, recipe {recipe.name}, seed {experiment.seed}"
+
+
+def doubts(experiment: ExperimentSpec) -> list[str]:
+    """Warnings about values that are valid but probably unintended."""
+    objective = experiment.recipe.objective
+    if isinstance(objective, Recall) and objective.bptt_chunks == 1:
+        return ["recipe.objective.bptt_chunks is 1: no gradient reaches the writes of earlier chunks"]
+    return []
+
+
+def result(summary: dict[str, Any]) -> str:
+    """The held-out loss in words, against what counting reaches; of a task, what was recalled over which gap."""
+    loss, bigram, unigram = (summary.get(key) for key in ("best_validation_loss", "bigram_loss", "unigram_loss"))
+    speed = f"{summary['tokens_per_second']:,.0f} tokens a second, {summary['seconds']:.0f} s in all"
+    if summary.get("recall"):
+        return f"{_recalled(summary)} ({speed})"
+    if loss is None:
+        return "the validation loss was never measured"
+    if bigram is None or unigram is None:
+        return f"held out: {loss:.3f} nats a token ({speed})"
+    standing = (
+        "below both" if loss < min(bigram, unigram) else "above bigram counts" if loss < unigram else "above both"
+    )
+    return (
+        f"held out: {loss:.3f} nats a byte; counting bigrams reaches {bigram:.3f}, counting bytes {unigram:.3f}: "
+        f"{standing} ({speed})"
+    )
+
+
+def _recalled(summary: dict[str, Any]) -> str:
+    """Right answers by gap, beside those of the controls."""
+    (task, by_gap), *_ = summary["recall"].items()
+    recalled = ", ".join(f"{share:.1%} at {gap}" for gap, share in by_gap.items())
+    controls = {"memory off": summary["recall_memory_off"], "base alone": summary["recall_base"]}
+    beside = [f"{name} {max(found[task].values()):.1%}" for name, found in controls.items() if found]
+    chance = f"chance {summary['chance'][task]:.2g}"
+    text = ""
+    if summary.get("perplexity") is not None:
+        text = f"; plain text: perplexity {summary['perplexity']:.2f}, the base's {summary['base_perplexity']:.2f}"
+    return f"answers right by gap: {recalled}; at most {', '.join([*beside, chance])}{text}"

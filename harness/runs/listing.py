@@ -1,0 +1,77 @@
+"""What a list of runs shows of each, read from its folder."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from cortexzoo.harness.runs.run_folder import LOCK, SUMMARY, VERDICT, Run, RunFolderError
+
+Status = Literal["finished", "stopped", "interrupted", "running", "unfinished", "damaged"]
+"""stopped: training raised an error; interrupted: by Ctrl-C or SIGTERM; unfinished: killed before it could report."""
+Outcome = Literal["as expected", "unexpected", "unchecked"]
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One run in a list."""
+
+    path: Path
+    experiment: str
+    status: Status
+    seed: int | None
+    steps: int | None
+    validation_loss: float | None
+    """Nats a token, the best of the run."""
+    outcome: Outcome
+    properties: str
+    """`33 of 35`, or an empty text for a run without a certificate."""
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values."""
+        return {**vars(self), "path": str(self.path)}
+
+
+def row_of(run: Run) -> RunRow:
+    """Reads summary and verdict. A file that cannot be read makes the run `damaged`."""
+    status: Status
+    summary: Mapping[str, Any] = {}
+    try:
+        if (run.path / SUMMARY).is_file():
+            summary = run.summary
+            status = _ended(summary)
+        else:
+            status = "running" if (run.path / LOCK).exists() and run.is_held() else "unfinished"
+        outcome, properties = _verdict(run)
+    except RunFolderError:
+        status, outcome, properties = "damaged", "unchecked", ""
+    return RunRow(
+        run.path,
+        run.path.parent.name,
+        status,
+        summary.get("seed"),
+        summary.get("steps_taken", summary.get("gave_up_at")),
+        summary.get("best_validation_loss"),
+        outcome,
+        properties,
+    )
+
+
+def _ended(summary: Mapping[str, Any]) -> Status:
+    match summary.get("status"):
+        case "finished":
+            return "finished"
+        case "failed":
+            return "stopped"
+        case _:
+            return "interrupted"
+
+
+def _verdict(run: Run) -> tuple[Outcome, str]:
+    if not (run.path / VERDICT).is_file():
+        return "unchecked", ""
+    content = run.read_json(VERDICT)
+    properties = content.get("properties", {})
+    passed = sum(entry.get("verdict") == "pass" for entry in properties.values())
+    outcome: Outcome = "as expected" if content.get("outcome") == "as expected" else "unexpected"
+    return outcome, f"{passed} of {len(properties)}"

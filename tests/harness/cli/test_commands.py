@@ -1,0 +1,50 @@
+"""The list of commands, and what every command line offers: version, short help, completion, exit codes."""
+
+import inspect
+import os
+import subprocess
+import sys
+
+import pytest
+
+from cortexzoo import __version__
+from cortexzoo.harness.cli import main
+from cortexzoo.harness.cli.commands import COMMANDS, loaded
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_summary_is_the_first_line_of_the_help(name: str) -> None:
+    help_text = inspect.cleandoc(COMMANDS[name].load().__doc__ or "")
+    assert help_text.split("\n")[0] == COMMANDS[name].summary
+    assert loaded(name).name == name
+    assert "Example: cortexzoo " in help_text
+
+
+def test_version_and_short_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"cortexzoo {__version__}\n"
+    assert main(["-h"]) == 0
+    short = capsys.readouterr().out
+    assert main(["--help"]) == 0
+    assert capsys.readouterr().out == short
+    assert all(name in short for name in COMMANDS)
+    assert main(["train", "-h"]) == 0
+    assert "--resume" in capsys.readouterr().out
+
+
+def run_module(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "cortexzoo", *arguments]
+    return subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, check=False)
+
+
+def test_as_a_module_it_ends_with_the_exit_code() -> None:
+    ended = run_module("show", "robst")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "robst: no spec of this name is shipped; did you mean robust?\n"
+
+
+@pytest.mark.parametrize(("words", "completed"), [("cortexzoo tr", ["train"]), ("cortexzoo train --res", ["--resume"])])
+def test_a_shell_completes_commands_and_options(words: str, completed: list[str]) -> None:
+    position = str(len(words.split()) - 1)
+    ended = run_module(_CORTEXZOO_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=position)
+    assert (ended.returncode, ended.stdout.split(), ended.stderr) == (0, completed, "")
