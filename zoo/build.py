@@ -17,7 +17,7 @@ from cortexzoo.zoo.models.cortexgpt import CortexGPT
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.interface import MemoryLanguageModel
 from cortexzoo.zoo.models.transformer import Transformer
-from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.recorder import Recorder
 
 
@@ -46,7 +46,7 @@ def build_trainer(
     folder: Path | None = None,
     refused_batches: Path | None = None,
     progress: bool = False,
-) -> Trainer:
+) -> TrainingLoop:
     """A trainer for a fresh model of `experiment`; checkpoints go below `folder`, or nowhere.
 
     The first refused batches go into `refused_batches`, or nowhere.
@@ -55,7 +55,7 @@ def build_trainer(
     """
     data = load_data(experiment)
     model = build_model(experiment.variant, experiment.seed)
-    return Trainer(
+    return TrainingLoop(
         model,
         experiment,
         data,

@@ -19,7 +19,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from cortexzoo.zoo.training.errors import CheckpointError
+from cortexzoo.zoo.errors import CheckpointError
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -97,6 +97,28 @@ def prune(parent: Path, prefix: str, keep: int) -> None:
         # Out of sight first: what is half removed must not pass for a checkpoint.
         path.rename(partial_folder(path))
         shutil.rmtree(partial_folder(path), ignore_errors=True)
+
+
+class Storage:
+    """How a checkpoint gets onto the disk; another object in its place can fail where a disk would."""
+
+    def begin(self, folder: Path) -> None:
+        """As the function of that name."""
+        begin(folder)
+
+    def write_files(
+        self, folder: Path, tensors: Mapping[str, TensorFile], texts: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        """As the function of that name."""
+        write_files(folder, tensors, texts)
+
+    def publish(self, folder: Path, keep: Path | None = None) -> None:
+        """As the function of that name."""
+        publish(folder, keep)
+
+    def abandon(self, folder: Path) -> None:
+        """As the function of that name."""
+        abandon(folder)
 
 
 def exists(folder: Path) -> bool:

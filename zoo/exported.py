@@ -6,8 +6,8 @@ from typing import Any
 from cortexzoo.specs import SpecError, load
 from cortexzoo.zoo.build import build_model
 from cortexzoo.zoo.checkpoints import CheckpointReader, set_weights
+from cortexzoo.zoo.errors import CheckpointError
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState
-from cortexzoo.zoo.training.errors import CheckpointError
 from cortexzoo.zoo.training.state.snapshot import load_memory
 
 VARIANT = "variant.yaml"

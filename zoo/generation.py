@@ -7,11 +7,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from cortexzoo.zoo.errors import NonFiniteLogits
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState
-
-
-class NonFiniteLogits(ValueError):
-    """Nothing can be chosen: the model's logits are not finite. -inf for some tokens is: they are never chosen."""
 
 
 @torch.no_grad()

@@ -22,8 +22,10 @@ from cortexzoo.harness.runs.run_folder import CHECKPOINTS
 from cortexzoo.harness.tracking.jsonl import JsonlSink
 from cortexzoo.specs import ExperimentSpec, load_experiment
 from cortexzoo.zoo.build import build_trainer
-from cortexzoo.zoo.training.loop import Trainer
-from cortexzoo.zoo.training.policies.base import Policy, Step
+from cortexzoo.zoo.training.loop import TrainingLoop
+from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer, find_policy
+from cortexzoo.zoo.training.policies.guards.recovery import Recovery
+from cortexzoo.zoo.training.policies.measuring.probe import Probe
 
 BLOCK = 10
 """Steps of one turn."""
@@ -109,7 +111,8 @@ def run(experiment: ExperimentSpec, bare: ExperimentSpec, rounds: int, folder: P
     recorder = JsonlSink(folder)
     guarded = build_trainer(experiment, recorder=recorder, folder=folder / CHECKPOINTS, refused_batches=folder / "no")
     plain = build_trainer(bare)
-    built_in = guarded.built_in.probe
+    built_in = find_policy(guarded.policies, Probe)
+    assert built_in is not None
     probe = TimedProbe(built_in, clocks[0])
     guarded.policies = [probe if p is built_in else p for p in guarded.policies if p.name not in LEFT_OUT]
     plain.policies = [policy for policy in plain.policies if policy.name in KEPT_WHEN_BARE]
@@ -137,11 +140,11 @@ def run(experiment: ExperimentSpec, bare: ExperimentSpec, rounds: int, folder: P
     )
 
 
-def _recovery_point(trainer: Trainer) -> float:
+def _recovery_point(trainer: TrainingLoop) -> float:
     """Seconds a step for making and checking recovery points, spread over their interval."""
     from cortexzoo.zoo.training.state.recovery_point import RecoveryPoint, first_non_finite
 
-    recovery = trainer.built_in.recovery
+    recovery = find_policy(trainer.policies, Recovery)
     if recovery is None:
         return 0.0
     seconds = []

@@ -27,7 +27,7 @@ from cortexzoo.harness.runs.run_folder import CHECKPOINTS, SPEC, Run
 from cortexzoo.harness.runs.train import train_run
 from cortexzoo.specs import ExperimentSpec, load_experiment
 from cortexzoo.zoo.checkpoints import CheckpointReader
-from cortexzoo.zoo.training.policies.measuring.telemetry import WALL_CLOCK_METRICS
+from cortexzoo.zoo.training.recorder import WALL_CLOCK_METRICS
 
 EXPERIMENT = (
     "recipe=phase-1",

@@ -28,12 +28,12 @@ RUN_ERRORS = {
     "cortexzoo.harness.tracking.base.RunStopped": FAILED,
     "cortexzoo.harness.parallel.train_missing.StoppedEarly": FAILED,
     "cortexzoo.specs.errors.SpecError": BAD_INPUT,
-    "cortexzoo.zoo.data.errors.DataError": BAD_INPUT,
-    "cortexzoo.zoo.generation.NonFiniteLogits": FAILED,
-    "cortexzoo.zoo.models.errors.BackboneError": BAD_INPUT,
-    "cortexzoo.zoo.training.errors.CheckpointError": FAILED,
-    "cortexzoo.zoo.training.errors.SetupError": BAD_INPUT,
-    "cortexzoo.zoo.training.errors.TrainingStopped": FAILED,
+    "cortexzoo.zoo.errors.DataError": BAD_INPUT,
+    "cortexzoo.zoo.errors.NonFiniteLogits": FAILED,
+    "cortexzoo.zoo.errors.BackboneError": BAD_INPUT,
+    "cortexzoo.zoo.errors.CheckpointError": FAILED,
+    "cortexzoo.zoo.errors.SetupError": BAD_INPUT,
+    "cortexzoo.zoo.errors.TrainingStopped": FAILED,
 }
 """Exit codes by the full name of the error: importing some of them would import torch."""
 

@@ -111,7 +111,7 @@ def _helped(
     from cortexzoo.harness.runs.resume import help_to_resume
     from cortexzoo.harness.runs.run_folder import RunFolderError
     from cortexzoo.harness.runs.train import help_to_train
-    from cortexzoo.zoo.training.errors import TrainingError
+    from cortexzoo.zoo.errors import TrainingError
 
     try:
         if resumed_from is None:

@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
     """Ends with 0 when the experiment has a run that ended, by itself or by giving up for numeric reasons."""
     import torch
 
-    from cortexzoo.zoo.training.errors import TrainingStopped
+    from cortexzoo.zoo.errors import TrainingStopped
 
     warnings.simplefilter("ignore")
     file, runs, threads = Path(arguments[0]), Path(arguments[1]), int(arguments[2])

@@ -55,7 +55,7 @@ def train_missing(
 
 
 def _train(experiment: str, runs: Path, accept_stopped: bool) -> Path:
-    from cortexzoo.zoo.training.errors import TrainingStopped
+    from cortexzoo.zoo.errors import TrainingStopped
 
     spec = ExperimentSpec.from_json(experiment)
     begun: list[Run] = []

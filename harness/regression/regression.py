@@ -125,7 +125,7 @@ def _check(spec: str, folder: Path) -> tuple[dict[str, Any] | None, str]:
     from cortexzoo.harness.checking.judge import judge_all
     from cortexzoo.harness.runs.cache import cached_training
     from cortexzoo.harness.runs.train import subject_of
-    from cortexzoo.zoo.training.errors import TrainingStopped
+    from cortexzoo.zoo.errors import TrainingStopped
 
     warnings.simplefilter("ignore")
     experiment = ExperimentSpec.from_json(spec)

@@ -14,7 +14,7 @@ from cortexzoo.specs.objective import Recall
 from cortexzoo.specs.recipe import AtRandom, EveryInterval, RecipeSpec
 from cortexzoo.specs.task import TaskSpec
 from cortexzoo.zoo.build import build_trainer
-from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.signals import signals_left_alone
 
 WARM = 2
@@ -109,7 +109,7 @@ def _longest_steps(experiment: ExperimentSpec) -> ExperimentSpec:
     )
 
 
-def _fill_halfway(trainer: Trainer, recipe: RecipeSpec) -> None:
+def _fill_halfway(trainer: TrainingLoop, recipe: RecipeSpec) -> None:
     """Consolidate half as often as the run will: reading a long-term memory costs more the more it holds."""
     model, rows = trainer.model, trainer.ranks.rows
     tokens = torch.randint(

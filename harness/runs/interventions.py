@@ -10,7 +10,7 @@ from cortexzoo.harness.tracking.raising import RaisingSink
 from cortexzoo.specs import FaultsSpec
 from cortexzoo.specs.fault import TrackerError
 from cortexzoo.zoo.training.faults.injection import inject
-from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.loop import TrainingLoop
 
 GUARDS_OFF = (
     "recipe.clipping={kind: none}",
@@ -33,7 +33,7 @@ class Interventions:
     faults: FaultsSpec | None = None
     guards: bool = True
 
-    def apply(self, trainer: Trainer) -> None:
+    def apply(self, trainer: TrainingLoop) -> None:
         """Change `trainer` before it runs, on every process.
 
         Raises `SpecError` when a fault would strike after the last step, or a process that there is not.

@@ -15,8 +15,8 @@ from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS, RECORDS, cut_after
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.base import without_documentation
 from cortexzoo.zoo import checkpoints
-from cortexzoo.zoo.training.errors import CheckpointError
-from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.errors import CheckpointError
+from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.policies.checkpointing import OLDER
 
 
@@ -67,7 +67,7 @@ def resume_run(
 def help_to_resume(experiment: ExperimentSpec, checkpoint: str, allow_changes: bool) -> None:
     """Go on along with the first process, in a process that is not the first. Raises as `resume_run`."""
 
-    def prepare(trainer: Trainer, folder: Path) -> None:
+    def prepare(trainer: TrainingLoop, folder: Path) -> None:
         _load(trainer, folder, checkpoint, changed=allow_changes)
 
     help_to_train(experiment, prepare=prepare)
@@ -102,7 +102,7 @@ def in_words(changes: Mapping[str, tuple[Any, Any]]) -> str:
     return ", ".join(f"{key} ({old}, now {new})" for key, (old, new) in changes.items())
 
 
-def _load(trainer: Trainer, run: Path, checkpoint: str, changed: bool) -> None:
+def _load(trainer: TrainingLoop, run: Path, checkpoint: str, changed: bool) -> None:
     """Every process must call it. Raises `RunFolderError`."""
     folder = run / CHECKPOINTS / checkpoint
     if checkpoint == "last" and not folder.exists() and not checkpoints.exists(folder):
@@ -131,7 +131,9 @@ def _cut_records(run: Run, step: int) -> None:
         raise RunFolderError(str(problem)) from problem
 
 
-def _continued(content: Mapping[str, Any], run: Run, experiment: ExperimentSpec, trainer: Trainer) -> dict[str, Any]:
+def _continued(
+    content: Mapping[str, Any], run: Run, experiment: ExperimentSpec, trainer: TrainingLoop
+) -> dict[str, Any]:
     """The manifest of a run that goes on: the circumstances of now, and every step from which it was resumed."""
     command = content.get("command", command_line())
     fresh = manifest(experiment, run_id=run.path.name, command=command, data_sha256=trainer.objective.sha256)

@@ -157,7 +157,7 @@ class Run:
 
         from cortexzoo.zoo.build import build_model
         from cortexzoo.zoo.checkpoints import exists, load_weights
-        from cortexzoo.zoo.training.errors import CheckpointError
+        from cortexzoo.zoo.errors import CheckpointError
         from cortexzoo.zoo.training.state.snapshot import load_memory
 
         folder = self.path / CHECKPOINTS / checkpoint

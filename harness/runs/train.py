@@ -36,8 +36,8 @@ from cortexzoo.specs.parameters import parameter_count
 from cortexzoo.specs.suite import PropertyName
 from cortexzoo.zoo.build import build_trainer, load_data
 from cortexzoo.zoo.data.task_data import TaskData
-from cortexzoo.zoo.training.errors import TrainingError, TrainingStopped
-from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.errors import TrainingError, TrainingStopped
+from cortexzoo.zoo.training.loop import TrainingLoop
 
 Warn = Callable[[str], None]
 
@@ -84,7 +84,7 @@ def train_run(
 def help_to_train(
     experiment: ExperimentSpec,
     interventions: Interventions = NONE,
-    prepare: Callable[[Trainer, Path], None] = lambda trainer, folder: None,
+    prepare: Callable[[TrainingLoop, Path], None] = lambda trainer, folder: None,
 ) -> None:
     """Train along in a process that is not the first: its rows of every batch, no records. Raises as `train_run`.
 
@@ -111,7 +111,7 @@ def open_records(run: Run, warn: Warn, undo: ExitStack) -> CompositeRecorder:
 
 def trainer_in(
     folder: Path, experiment: ExperimentSpec, recorder: CompositeRecorder | None = None, progress: bool = False
-) -> Trainer:
+) -> TrainingLoop:
     """A trainer that keeps checkpoints and refused batches in a run's folder. Every process must call it.
 
     Raises `DataError`, `SetupError`, `BackboneError`.
@@ -128,7 +128,7 @@ def trainer_in(
 def train_in(
     run: Run,
     experiment: ExperimentSpec,
-    trainer: Trainer,
+    trainer: TrainingLoop,
     recorder: CompositeRecorder,
     content: Mapping[str, Any],
     *,
@@ -219,7 +219,7 @@ def subject_of(run: Run, checkpoint: str = "best") -> Subject:
     return Subject(run.spec, model, state, text, run.metrics(), run.summary, task)
 
 
-def _trained(run: Run, experiment: ExperimentSpec, trainer: Trainer) -> dict[str, Any]:
+def _trained(run: Run, experiment: ExperimentSpec, trainer: TrainingLoop) -> dict[str, Any]:
     """Train, and write the summary however training ends."""
     fixed = {
         "experiment": experiment.name,

@@ -17,7 +17,7 @@ from cortexzoo.harness.tracking.base import RunStopped, in_one_line
 from cortexzoo.harness.tracking.jsonl import from_json_value, to_json_value
 from cortexzoo.specs import ExperimentSpec, FaultsSpec
 from cortexzoo.specs.fault import FullDisk, Kill, TruncatedCheckpoint
-from cortexzoo.zoo.training.errors import CheckpointError, TrainingError
+from cortexzoo.zoo.errors import CheckpointError, TrainingError
 from cortexzoo.zoo.training.faults.base import MISSED
 
 OUTCOME = "outcome.json"

@@ -18,10 +18,10 @@ from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.objective import Recall, Stage
 from cortexzoo.specs.sleep import AcceptAlways, AcceptHeldOut, Dreaming, GeneratedSleep, NoiseSleep, ReplaySleep
 from cortexzoo.zoo.build import build_trainer
-from cortexzoo.zoo.data.errors import DataError
+from cortexzoo.zoo.errors import DataError
 from cortexzoo.zoo.models.hybrid.model import Hybrid
-from cortexzoo.zoo.training.loop import Trainer
-from cortexzoo.zoo.training.policies.base import Step
+from cortexzoo.zoo.training.loop import TrainingLoop
+from cortexzoo.zoo.training.policies.base import Step, find_policy
 from cortexzoo.zoo.training.sleep.policy import Sleep
 from cortexzoo.zoo.training.sleep.score import Score
 
@@ -80,7 +80,7 @@ def follow(
     `DataError`.
     """
     trainer = sleeper(run, kind, gated, setting)
-    sleep = trainer.built_in.sleep
+    sleep = find_policy(trainer.policies, Sleep)
     assert sleep is not None
     frozen = {name: tensor.clone() for name, tensor in _frozen(trainer)}
     standing = sleep.score(trainer)
@@ -99,7 +99,7 @@ def follow(
     return track
 
 
-def sleeper(run: Run, kind: str, gated: bool, setting: Setting) -> Trainer:
+def sleeper(run: Run, kind: str, gated: bool, setting: Setting) -> TrainingLoop:
     """A trainer with the run's weights and memory, whose reservoir has seen training examples and that never trains.
 
     Raises `DataError` where gaps are asked for and the run's data has none, or they are out of reach.
@@ -107,7 +107,7 @@ def sleeper(run: Run, kind: str, gated: bool, setting: Setting) -> Trainer:
     spec: Dreaming = KINDS[kind](**setting.changes, acceptance=AcceptHeldOut() if gated else AcceptAlways())
     trainer = build_trainer(_with_sleep(run.spec, spec, setting))
     trainer.load(run.path / CHECKPOINTS / setting.checkpoint, changed=True)
-    sleep = trainer.built_in.sleep
+    sleep = find_policy(trainer.policies, Sleep)
     assert sleep is not None
     sleep.load_state_dict(Sleep(spec, run.spec.seed, sleep.score).state_dict())
     first = trainer.position + 1
@@ -192,7 +192,7 @@ def draw(tracks: Sequence[Track], path: Path) -> None:
         figure.savefig(path, dpi=90)
 
 
-def _frozen(trainer: Trainer) -> list[tuple[str, Tensor]]:
+def _frozen(trainer: TrainingLoop) -> list[tuple[str, Tensor]]:
     """What no sleep may change: weights that are not trained, and a base that is not."""
     weights = [(name, weight.detach()) for name, weight in trainer.model.named_parameters() if not weight.requires_grad]
     if isinstance(trainer.model, Hybrid) and trainer.model.has_frozen_base:

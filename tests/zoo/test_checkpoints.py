@@ -10,8 +10,8 @@ import torch
 
 from cortexzoo.zoo import checkpoints
 from cortexzoo.zoo.checkpoints import CheckpointReader, load_weights
-from cortexzoo.zoo.training.errors import CheckpointError
-from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.errors import CheckpointError
+from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.state import snapshot
 from tests.zoo.training.tiny import same_tensors, tiny_data, tiny_model, tiny_spec, weights
 
@@ -26,8 +26,8 @@ def saved(tmp_path: Path) -> Path:
     return tmp_path / "last"
 
 
-def trainer(seed: int = 0, **recipe: object) -> Trainer:
-    made = Trainer(tiny_model(), tiny_spec(seed, **recipe), tiny_data())
+def trainer(seed: int = 0, **recipe: object) -> TrainingLoop:
+    made = TrainingLoop(tiny_model(), tiny_spec(seed, **recipe), tiny_data())
     made.run()
     return made
 
@@ -73,7 +73,7 @@ def test_a_damaged_file_is_named_and_nothing_is_loaded(saved: Path, file: str, d
     content = bytearray((saved / file).read_bytes())
     content[-1] ^= 1
     (saved / file).write_bytes(content if damage == "flip" else content[:-1])
-    fresh = Trainer(tiny_model(seed=3), tiny_spec(steps=7), tiny_data())
+    fresh = TrainingLoop(tiny_model(seed=3), tiny_spec(steps=7), tiny_data())
     before = weights(fresh.model)
     with pytest.raises(
         CheckpointError, match=rf"last/{file}: is damaged: its sha256 is .+, manifest\.json says"
@@ -114,8 +114,8 @@ def test_weights_of_another_model_are_refused(saved: Path) -> None:
 
 def test_a_checkpoint_of_another_run_is_refused(saved: Path) -> None:
     for other, key in (
-        (Trainer(tiny_model(), tiny_spec(seed=1, steps=7), tiny_data()), "experiment"),
-        (Trainer(tiny_model(), tiny_spec(steps=7), tiny_data(1999)), "data"),
+        (TrainingLoop(tiny_model(), tiny_spec(seed=1, steps=7), tiny_data()), "experiment"),
+        (TrainingLoop(tiny_model(), tiny_spec(steps=7), tiny_data(1999)), "data"),
     ):
         with pytest.raises(CheckpointError, match=f"belongs to another run: {key} must be"):
             other.load(saved)
@@ -124,14 +124,14 @@ def test_a_checkpoint_of_another_run_is_refused(saved: Path) -> None:
 def test_a_folder_that_is_no_checkpoint_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(CheckpointError, match="exists and is no checkpoint, it will not be replaced"):
-        Trainer(tiny_model(), tiny_spec(), tiny_data()).save(tmp_path)
+        TrainingLoop(tiny_model(), tiny_spec(), tiny_data()).save(tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
 def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match=r"last: cannot be written: (Not a directory|File exists)"):
-        Trainer(tiny_model(), tiny_spec(), tiny_data()).save(tmp_path / "file" / "last")
+        TrainingLoop(tiny_model(), tiny_spec(), tiny_data()).save(tmp_path / "file" / "last")
 
 
 @pytest.mark.parametrize("failing", range(WRITES))
@@ -163,7 +163,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(
 
 def test_a_real_limit_on_file_size_is_one_clear_line(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource")
-    unsaved = Trainer(tiny_model(), tiny_spec(), tiny_data())
+    unsaved = TrainingLoop(tiny_model(), tiny_spec(), tiny_data())
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (3000, before[1]))
     try:

@@ -5,7 +5,8 @@ import torch
 
 from cortexzoo.specs.variant import CortexGPTSpec, TransformerSpec
 from cortexzoo.zoo.build import build_model
-from cortexzoo.zoo.generation import NonFiniteLogits, generate, read_all_but_the_last
+from cortexzoo.zoo.errors import NonFiniteLogits
+from cortexzoo.zoo.generation import generate, read_all_but_the_last
 from cortexzoo.zoo.models.interface import ModelOutput
 from tests.tolerances import SIDECAR_SPLIT
 from tests.zoo.models.hybrid.tiny import CHUNK, relative_error, some_tokens, tiny_hybrid

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from cortexzoo.specs.data import JsonLines, PydocTopics, TextFiles, TextSource
-from cortexzoo.zoo.data.errors import DataError
+from cortexzoo.zoo.errors import DataError
 
 GLOB_CHARACTERS = frozenset("*?[")
 

@@ -11,12 +11,12 @@ import numpy as np
 from cortexzoo.specs.base import without_documentation
 from cortexzoo.specs.data import TextSource
 from cortexzoo.specs.task import TaskSpec
-from cortexzoo.zoo.data.errors import DataError
 from cortexzoo.zoo.data.sources import read_source
 from cortexzoo.zoo.data.tasks.build import build_task
 from cortexzoo.zoo.data.tasks.document import Ints
 from cortexzoo.zoo.data.tasks.task import Task
 from cortexzoo.zoo.data.tasks.vocabulary import Tokenizer
+from cortexzoo.zoo.errors import DataError
 
 SUMMED_DOCUMENTS = 4
 HELD_OUT_DOCUMENTS = 32

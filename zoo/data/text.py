@@ -8,10 +8,10 @@ from typing import Self
 import numpy as np
 
 from cortexzoo.specs.data import DataSpec, TextSpec
-from cortexzoo.zoo.data.errors import DataError
 from cortexzoo.zoo.data.order import ByteArray, TrainingOrder, validation_starts
 from cortexzoo.zoo.data.reference import ReferenceLosses, reference_losses
 from cortexzoo.zoo.data.sources import read_source
+from cortexzoo.zoo.errors import DataError
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,8 @@ from cortexzoo.specs.backbone import (
     ScratchBackbone,
     TrainedBackbone,
 )
+from cortexzoo.zoo.errors import BackboneError
 from cortexzoo.zoo.models.base import Base
-from cortexzoo.zoo.models.errors import BackboneError
 from cortexzoo.zoo.models.meta_device import note_what_creates_tensors
 from cortexzoo.zoo.models.network import hub_is_reachable
 from cortexzoo.zoo.models.trained_base import trained_weights

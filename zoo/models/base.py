@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from cortexzoo.zoo.models.errors import BackboneError
+from cortexzoo.zoo.errors import BackboneError
 
 LAYER_PLACES = ("model.layers", "transformer.h")
 NORM_PLACES = ("input_layernorm", "ln_1")

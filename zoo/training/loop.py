@@ -14,16 +14,17 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from cortexzoo.specs.experiment import ExperimentSpec
+from cortexzoo.zoo.checkpoints import Storage
 from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.data.text import TextData
+from cortexzoo.zoo.errors import TrainingError, TrainingStopped
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState
-from cortexzoo.zoo.training.errors import TrainingError, TrainingStopped
 from cortexzoo.zoo.training.evaluation import autocast, read_out
 from cortexzoo.zoo.training.objectives.base import TrainingPass
 from cortexzoo.zoo.training.objectives.build import build_objective
 from cortexzoo.zoo.training.optimizer import build_optimizer, set_rate
 from cortexzoo.zoo.training.policies.base import Policy, Step, StepUndone
-from cortexzoo.zoo.training.policies.build import Policies
+from cortexzoo.zoo.training.policies.build import build_policies
 from cortexzoo.zoo.training.policies.measuring.telemetry import peak_memory_bytes
 from cortexzoo.zoo.training.ranks import Ranks
 from cortexzoo.zoo.training.recorder import Recorder, SilentRecorder
@@ -39,7 +40,7 @@ TRAINING_STREAM = 2
 """Keeps the random numbers of dropout apart from every other use of the experiment's seed."""
 
 
-class Trainer:
+class TrainingLoop:
     """Trains `model` as `spec.recipe` says, on however many processes and devices accelerate finds.
 
     Seeds torch's generators from `spec.seed` when `run` starts and puts them back afterwards; the order of the data
@@ -76,7 +77,7 @@ class Trainer:
         self.ranks = Ranks(self.accelerator, recipe.batch_size)
         self.objective = build_objective(data, spec, model, self.ranks)
         self.network: torch.nn.Module = self.accelerator.prepare(TrainingPass(model, self.objective))
-        self.optimizer = build_optimizer(model, recipe.optimizer)
+        self.optimizer: torch.optim.Optimizer = build_optimizer(model, recipe.optimizer)
         self.trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.memory: MemoryState = model.initial_state(self.ranks.rows)
         self.position = 0
@@ -85,10 +86,16 @@ class Trainer:
         """Steps that the weights have behind them: the place in the schedule. A rollback takes some back."""
         self.refused = 0
         """Steps refused so far."""
-        self.built_in = Policies.for_recipe(
-            recipe, spec.seed, self.objective, checkpoints, refused_batches, progress and self.ranks.is_main
+        self.storage = Storage()
+        self.policies = build_policies(
+            recipe,
+            spec.seed,
+            self.objective,
+            checkpoints=checkpoints,
+            refused_batches=refused_batches,
+            progress=progress and self.ranks.is_main,
+            further=policies,
         )
-        self.policies = self.built_in.around(policies)
         names = [policy.name for policy in self.policies]
         assert len(names) == len(set(names)), f"policy names must differ: {names}"
         self._now = 0
@@ -278,23 +285,15 @@ class Trainer:
             snapshot.set_random_state(self.device, self._random_state)
 
     def _result(self, seconds: float, concluded: Mapping[str, Any]) -> TrainingResult:
-        parts = self.built_in
+        parts = {name: value for policy in self.policies for name, value in policy.results().items()}
         return TrainingResult(
             steps_taken=self.taken,
             steps_refused=self.refused,
             steps_undone=self.position - self.taken - self.refused,
-            loss_spikes=parts.spikes.loss_spikes,
-            rollbacks=0 if parts.recovery is None else parts.recovery.rollbacks,
-            validation_loss=parts.validation.loss,
-            best_validation_loss=parts.validation.best_loss,
-            best_step=parts.validation.best_step,
-            loss_ratio=parts.probe.loss_ratio,
-            raw_loss_ratio=parts.probe.raw_loss_ratio,
-            tokens_per_second=parts.telemetry.tokens_per_second,
             peak_memory_bytes=peak_memory_bytes(self.device),
-            gate_shares=parts.validation.gate_shares,
             seconds=seconds,
             stopped=self._stop,
+            **parts,
             **self.objective.references(),
             **concluded,
         )

@@ -1,7 +1,7 @@
 """AdamW over the model's named parameter groups, with decay on matrices only."""
 
 from torch import nn
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
 
 from cortexzoo.specs.recipe import AdamWSpec, RateFactors
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, StateT
@@ -38,7 +38,7 @@ def _matrices(model: nn.Module) -> set[int]:
     }
 
 
-def set_rate(optimizer: AdamW, rate: float) -> None:
+def set_rate(optimizer: Optimizer, rate: float) -> None:
     """Give every group `rate` times its own factor."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["rate_factor"]

@@ -12,10 +12,10 @@ from torch.nn.utils import get_total_norm
 
 from cortexzoo.specs import RecipeSpec, load
 from cortexzoo.specs.guards import RecoveryCheckpoints
-from cortexzoo.zoo.training.errors import TrainingError, TrainingStopped
+from cortexzoo.zoo.errors import TrainingError, TrainingStopped
 from cortexzoo.zoo.training.policies.base import Policy, Step
 from cortexzoo.zoo.training.policies.build import clipping, spike_guard
-from cortexzoo.zoo.training.policies.guards.finite_gate import FiniteGate
+from cortexzoo.zoo.training.policies.guards.gates import FiniteGate
 from cortexzoo.zoo.training.recorder import Recorder, SilentRecorder
 
 

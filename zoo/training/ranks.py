@@ -7,8 +7,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from cortexzoo.zoo.errors import SetupError
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, StateT
-from cortexzoo.zoo.training.errors import SetupError
 
 
 class Ranks:

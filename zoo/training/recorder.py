@@ -3,6 +3,11 @@
 from collections.abc import Mapping
 from typing import Protocol
 
+TOKENS_PER_SECOND = "train/tokens_per_second"
+SLEEP_SECONDS = "sleep/seconds"
+WALL_CLOCK_METRICS = frozenset({TOKENS_PER_SECOND, SLEEP_SECONDS})
+"""Metrics that depend on the machine's speed: exempt from every claim of bitwise equality."""
+
 
 class Recorder(Protocol):
     """Receives metrics by step and events in between. Implementations must never stop training."""

@@ -22,7 +22,6 @@ class TrainingResult:
     steps_undone: int
     """Steps that were taken and then taken back by a rollback."""
     loss_spikes: int
-    rollbacks: int
     validation_loss: float | None
     """After the last validation."""
     best_validation_loss: float | None
@@ -38,6 +37,7 @@ class TrainingResult:
     """Wall-clock time of the whole run, with validation, saving and what is measured at the end."""
     stopped: StopReason | None
     """None: every step of the recipe was attempted."""
+    rollbacks: int = 0
     unigram_loss: float | None = None
     bigram_loss: float | None = None
     """What counting reaches on the same held-out text; None: the data is no text."""

@@ -28,7 +28,7 @@ from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.hybrid.state import HybridState, SidecarState
 from cortexzoo.zoo.ops.gated_delta import chunk_gated_delta_rule
 from cortexzoo.zoo.ops.sliding_window import masked_window_attention, sliding_window_attention
-from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.objectives.drift import Drift, divergence
 from cortexzoo.zoo.training.objectives.recall import RecallObjective
 from cortexzoo.zoo.training.policies.base import Step
@@ -42,7 +42,7 @@ def _thaw(_groups: Any, hybrid: Hybrid) -> Any:
     return _groups
 
 
-def _moves_the_base(trainer: Trainer, _step: Step) -> None:
+def _moves_the_base(trainer: TrainingLoop, _step: Step) -> None:
     assert isinstance(trainer.model, Hybrid)
     with torch.no_grad():
         for weight in trainer.model.base.network.parameters():
@@ -157,7 +157,7 @@ def _late_baseline(original: Any) -> Any:
 HYBRID_MUTANTS = (
     Mutant("base-trained-along", HYBRID, "every step moves the base's weights too",
            together(replaced(Hybrid, "parameter_groups", after(_thaw)),
-                    replaced(Trainer, "_update", before(_moves_the_base)))),
+                    replaced(TrainingLoop, "_update", before(_moves_the_base)))),
     Mutant("sidecar-awake-at-the-start", HYBRID, "the output projection does not start at zero",
            replaced(Sidecar, "__init__", after(_awake))),
     Mutant("write-strength-up-to-3", HYBRID, "a write may overshoot by twice what was there",

@@ -29,7 +29,7 @@ from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.harness.runs.train import subject_of, train_run
 from cortexzoo.specs import ExperimentSpec, load, load_experiment
 from cortexzoo.specs.suite import Check, PropertyName, SuiteSpec
-from cortexzoo.zoo.training.errors import TrainingError
+from cortexzoo.zoo.errors import TrainingError
 
 MUTANTS: tuple[Mutant, ...] = (
     *MODEL_MUTANTS,

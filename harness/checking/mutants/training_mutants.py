@@ -8,18 +8,18 @@ from torch import Tensor, nn
 from cortexzoo.harness.checking.mutants.base import Host, Make, Mutant, after, before, instead, rebound, replaced
 from cortexzoo.zoo import checkpoints
 from cortexzoo.zoo.training.evaluation import lm_loss
-from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.optimizer import set_rate
 from cortexzoo.zoo.training.policies.base import Policy, Step
-from cortexzoo.zoo.training.policies.guards.finite_gate import FiniteGate
-from cortexzoo.zoo.training.policies.guards.robust_deviation import RobustDeviation
+from cortexzoo.zoo.training.policies.guards.gates import FiniteGate
+from cortexzoo.zoo.training.policies.guards.spike_rules import RobustDeviation
 from cortexzoo.zoo.training.state import snapshot
 
 HOST: Host = "cortexgpt"
 JUMP = range(100, 104)
 
 
-def _counts_refusals(trainer: Trainer, moment: str, step: Step) -> None:
+def _counts_refusals(trainer: TrainingLoop, moment: str, step: Step) -> None:
     if moment == "step_refused":
         trainer.taken += 1
 
@@ -33,7 +33,7 @@ def _schedule_lost(original: Any) -> Any:
 
 
 def _gate_lost(original: Any) -> Any:
-    def defective(self: Trainer, *arguments: Any) -> None:
+    def defective(self: TrainingLoop, *arguments: Any) -> None:
         original(self, *arguments)
         for policy in self.policies:
             if isinstance(policy, FiniteGate):
@@ -49,19 +49,19 @@ def _weightless(original: Any) -> Any:
     return defective
 
 
-def _hides_nan(trainer: Trainer) -> None:
+def _hides_nan(trainer: TrainingLoop) -> None:
     for parameter in trainer.trainable:
         if parameter.grad is not None:
             parameter.grad.nan_to_num_(0.0, 0.0, 0.0)
 
 
-def _steps_anyway(gate: FiniteGate, trainer: Trainer, step: Step) -> None:
+def _steps_anyway(gate: FiniteGate, trainer: TrainingLoop, step: Step) -> None:
     if step.gradient_norm != step.gradient_norm:
         _hides_nan(trainer)
         trainer.optimizer.step()
 
 
-def _keeps_memory(gate: FiniteGate, trainer: Trainer, step: Step) -> None:
+def _keeps_memory(gate: FiniteGate, trainer: TrainingLoop, step: Step) -> None:
     if step.gradient_norm != step.gradient_norm and step.state is not None:
         trainer.memory = step.state
 
@@ -79,7 +79,7 @@ def _summed_over_rows() -> Make:
     return after(lambda result, _model, tokens, *_: (result[0] * len(tokens), result[1]))
 
 
-def _without_update(self: Trainer, step: Step) -> None:
+def _without_update(self: TrainingLoop, step: Step) -> None:
     assert step.state is not None
     self.memory, self.taken = step.state, self.taken + 1
 
@@ -112,33 +112,33 @@ TRAINING_MUTANTS = (
     Mutant("guard-history-lost", HOST, "the spike guard begins anew after a resume",
            replaced(RobustDeviation, "set_history", instead(lambda self, history: None))),
     Mutant("position-lost", HOST, "a resumed run begins the data anew",
-           replaced(Trainer, "resume_from", _position_lost)),
+           replaced(TrainingLoop, "resume_from", _position_lost)),
     Mutant("schedule-lost", HOST, "a resumed run begins the schedule anew",
-           replaced(Trainer, "resume_from", _schedule_lost)),
+           replaced(TrainingLoop, "resume_from", _schedule_lost)),
     Mutant("memory-not-restored", HOST, "a resumed run begins with an empty memory",
            replaced(snapshot, "_memory", instead(_fresh_memory))),
     Mutant("checkpoint-in-half-precision", HOST, "checkpoints are rounded to bfloat16",
            rebound(checkpoints.encode_tensors, _weightless)),
     Mutant("refused-counts-as-taken", HOST, "skipped steps move the schedule on",
-           replaced(Trainer, "_tell", before(_counts_refusals))),
+           replaced(TrainingLoop, "_tell", before(_counts_refusals))),
     Mutant("no-finite-gate", HOST, "nobody looks whether numbers are finite",
            replaced(FiniteGate, "_look_at", instead(lambda *_: None))),
     Mutant("gate-looks-at-the-loss-only", HOST, "gradients that are not finite pass the gate",
            replaced(FiniteGate, "gradients_known", instead(Policy.gradients_known))),
     Mutant("nan-becomes-zero", HOST, "gradients that are not finite are set to 0 before anyone looks",
-           replaced(Trainer, "_gradient_norm", before(_hides_nan))),
+           replaced(TrainingLoop, "_gradient_norm", before(_hides_nan))),
     Mutant("refusal-moves-moments", HOST, "the optimiser steps before the gate refuses",
            replaced(FiniteGate, "gradients_known", before(_steps_anyway))),
     Mutant("refusal-keeps-memory", HOST, "the memory of a refused step stays",
            replaced(FiniteGate, "gradients_known", before(_keeps_memory))),
     Mutant("gate-lost-on-loading", HOST, "nobody looks at gradients any more once a checkpoint was loaded",
-           replaced(Trainer, "load", _gate_lost)),
+           replaced(TrainingLoop, "load", _gate_lost)),
     Mutant("unshifted-loss", HOST, "the loss compares with the token that was given",
            rebound(lm_loss, instead(_unshifted))),
     Mutant("loss-in-bits", HOST, "the loss is in bits and called nats", rebound(lm_loss, _in_bits())),
     Mutant("loss-grows-with-the-batch", HOST, "the loss is summed over rows", rebound(lm_loss, _summed_over_rows())),
     Mutant("updates-never-applied", HOST, "steps are counted and weights stay",
-           replaced(Trainer, "_update", instead(_without_update)), trains=True),
+           replaced(TrainingLoop, "_update", instead(_without_update)), trains=True),
     Mutant("rate-jumps", HOST, "the learning rate is 300 times too high for four steps",
            rebound(set_rate, _jump), trains=True),
 )  # fmt: skip

@@ -17,8 +17,8 @@ from cortexzoo.specs.memory import CompressedStore
 from cortexzoo.specs.variant import CortexGPTSpec
 from cortexzoo.zoo.models.cortexgpt import CortexGPT
 from cortexzoo.zoo.training.evaluation import lm_loss
-from cortexzoo.zoo.training.loop import Trainer
-from cortexzoo.zoo.training.policies.base import Policy, Step
+from cortexzoo.zoo.training.loop import TrainingLoop
+from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 
 MOST_OPERATIONS = 10
 LENGTH = 17
@@ -123,7 +123,7 @@ class Session:
     def _rows(self) -> int:
         return self._experiment.recipe.batch_size
 
-    def _begin(self) -> Trainer:
+    def _begin(self) -> TrainingLoop:
         self._broken = BrokenGradient(NEVER)
         trainer = trainer_of(self._experiment, Log(), self._broken)
         # Asked before the others act, a stop would end a sleep of the same step, which takes the step back.

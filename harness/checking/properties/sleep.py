@@ -32,9 +32,8 @@ from cortexzoo.zoo.build import load_data
 from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.interface import ModelOutput
-from cortexzoo.zoo.training.loop import Trainer
-from cortexzoo.zoo.training.objectives.base import HeldOutScore
-from cortexzoo.zoo.training.policies.base import Policy, Step
+from cortexzoo.zoo.training.loop import TrainingLoop
+from cortexzoo.zoo.training.policies.base import HeldOutScore, Policy, Step, Trainer, find_policy
 from cortexzoo.zoo.training.sleep.policy import Sleep
 from cortexzoo.zoo.training.state.recovery_point import first_non_finite
 
@@ -56,7 +55,7 @@ class AroundSleep(Policy):
 
     name = "harness_after_sleep"
 
-    def __init__(self, trainer: Trainer, sleep: Sleep) -> None:
+    def __init__(self, trainer: TrainingLoop, sleep: Sleep) -> None:
         self.sleep = sleep
         self.before: dict[str, Tensor] = {}
         self.after: dict[str, Tensor] = {}
@@ -192,7 +191,7 @@ def sleep_harms_nothing(subject: Subject, case: Case) -> Finding:
     )
 
 
-def sleeper(subject: Subject, spec: Dreaming, acceptance: AcceptanceSpec, steps: int) -> Trainer:
+def sleeper(subject: Subject, spec: Dreaming, acceptance: AcceptanceSpec, steps: int) -> TrainingLoop:
     """Training of a copy of the subject with its recipe, which sleeps after the first of `steps`, and then no more.
 
     Spikes are not looked for: fresh moments and another batch size would be some. Nothing is rolled back, so that
@@ -209,10 +208,10 @@ def sleeper(subject: Subject, spec: Dreaming, acceptance: AcceptanceSpec, steps:
     }  # fmt: skip
     experiment = subject.experiment.model_copy(update={"recipe": recipe.model_copy(update=small)})
     if subject.task is None:
-        trainer = Trainer(subject.copy(), experiment, _halves(subject), recorder=Log())
+        trainer = TrainingLoop(subject.copy(), experiment, _halves(subject), recorder=Log())
     else:
         asking = of_short_gaps(experiment, documents=HELD_OUT)
-        trainer = Trainer(subject.copy(), asking, load_data(asking), recorder=Log())
+        trainer = TrainingLoop(subject.copy(), asking, load_data(asking), recorder=Log())
     trainer.memory = subject.start(trainer.model, ROWS)
     _sleep_of(trainer).due = True
     return trainer
@@ -228,8 +227,8 @@ def _own_or_usual(subject: Subject, kind: str) -> Dreaming:
     return own if not isinstance(own, NoSleep) and own.kind == kind else KINDS[kind]
 
 
-def _sleep_of(trainer: Trainer) -> Sleep:
-    sleep = trainer.built_in.sleep
+def _sleep_of(trainer: TrainingLoop) -> Sleep:
+    sleep = find_policy(trainer.policies, Sleep)
     assert sleep is not None
     return sleep
 
@@ -241,7 +240,7 @@ def _look(trainer: Trainer) -> dict[str, Tensor]:
     return named | {f"random state of {name}": state.clone() for name, state in trainer.random_state().items()}
 
 
-def _trainable(trainer: Trainer) -> set[str]:
+def _trainable(trainer: TrainingLoop) -> set[str]:
     """Names of all weights that are not frozen, under every name that a tied one has."""
     frozen = {f"weight {name}" for name, parameter in trainer.model.named_parameters() if not parameter.requires_grad}
     return {f"weight {name}" for name in trainer.model.state_dict()} - frozen

@@ -17,9 +17,9 @@ from cortexzoo.specs.sleep import NoSleep
 from cortexzoo.specs.task import TaskSpec
 from cortexzoo.zoo.build import build_model, load_data
 from cortexzoo.zoo.training.evaluation import lm_loss
-from cortexzoo.zoo.training.loop import Trainer
-from cortexzoo.zoo.training.policies.base import Policy, Step
-from cortexzoo.zoo.training.policies.measuring.telemetry import WALL_CLOCK_METRICS
+from cortexzoo.zoo.training.loop import TrainingLoop
+from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
+from cortexzoo.zoo.training.recorder import WALL_CLOCK_METRICS
 from cortexzoo.zoo.training.schedule import rate_factor
 from cortexzoo.zoo.training.state.snapshot import optimizer_tensors
 
@@ -215,10 +215,10 @@ def of_short_gaps(experiment: ExperimentSpec, documents: int) -> ExperimentSpec:
     return experiment.model_copy(update={"recipe": recipe.model_copy(update={"objective": objective}), "data": asked})
 
 
-def trainer_of(experiment: ExperimentSpec, log: Log, *policies: Policy) -> Trainer:
+def trainer_of(experiment: ExperimentSpec, log: Log, *policies: Policy) -> TrainingLoop:
     """A trainer that writes nothing to disk."""
     model = build_model(experiment.variant, experiment.seed)
-    return Trainer(model, experiment, load_data(experiment), recorder=log, policies=policies)
+    return TrainingLoop(model, experiment, load_data(experiment), recorder=log, policies=policies)
 
 
 def everything(trainer: Trainer) -> dict[str, Tensor]:

@@ -16,8 +16,8 @@ from cortexzoo.harness.bench.recall_curve import (
     without_noise,
 )
 from cortexzoo.specs.task import KeyValue
-from cortexzoo.zoo.data.errors import DataError
 from cortexzoo.zoo.data.tasks.build import build_task
+from cortexzoo.zoo.errors import DataError
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 from tests.zoo.models.hybrid.tiny import CHUNK, some_tokens, tiny_hybrid
 from tests.zoo.training.objectives.tiny import tiny_task

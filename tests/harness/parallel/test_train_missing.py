@@ -8,7 +8,7 @@ import pytest
 from cortexzoo.harness.bench.generated_runs import experiment, generated_run
 from cortexzoo.harness.parallel.train_missing import StoppedEarly, train_missing, train_or_go_on
 from cortexzoo.harness.runs.run_folder import CHECKPOINTS, MANIFEST, SUMMARY, Run, unfinished_runs
-from cortexzoo.zoo.training.policies.measuring.telemetry import WALL_CLOCK_METRICS
+from cortexzoo.zoo.training.recorder import WALL_CLOCK_METRICS
 from tests.harness.trained import killed_small, small, train_small
 
 

@@ -15,7 +15,7 @@ import torch
 
 import cortexzoo
 from cortexzoo.harness.parallel.workers import ProcessLost, in_processes
-from cortexzoo.zoo.training.errors import TrainingStopped
+from cortexzoo.zoo.errors import TrainingStopped
 
 WAIT = 60.0
 """Seconds within which a process must have begun, or ended; it takes a few."""

@@ -9,7 +9,7 @@ from cortexzoo.harness.cli import main
 from cortexzoo.harness.runs.export import CARD, export
 from cortexzoo.harness.runs.run_folder import Run, RunFolderError
 from cortexzoo.zoo import load_exported
-from cortexzoo.zoo.training.errors import CheckpointError
+from cortexzoo.zoo.errors import CheckpointError
 from tests.harness.trained import train_small
 
 

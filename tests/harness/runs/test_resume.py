@@ -18,7 +18,7 @@ from cortexzoo.harness.runs.train import check_run, train_run
 from cortexzoo.harness.tracking.base import RunStopped
 from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS
 from cortexzoo.specs import ExperimentSpec
-from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.sleep.phase import SleepPhase
 from tests.harness.trained import small
 
@@ -52,7 +52,7 @@ def killed(runs: Path, moment: str, step: int) -> Run:
     """A run that died, by SIGKILL, when step `step` came to `moment`."""
 
     def die() -> None:
-        owner: Any = SleepPhase if moment == "_dream_loss" else Trainer
+        owner: Any = SleepPhase if moment == "_dream_loss" else TrainingLoop
         original: Callable[..., None] = getattr(owner, moment)
 
         def deadly(dying: Any, *arguments: Any) -> Any:
@@ -146,14 +146,14 @@ CLOCK = ("seconds", "tokens_per_second", "peak_memory_bytes")
 
 
 def test_an_interrupted_run_goes_on(finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    attempt = Trainer._attempt
+    attempt = TrainingLoop._attempt
 
-    def interrupted(trainer: Trainer, number: int) -> Any:
+    def interrupted(trainer: TrainingLoop, number: int) -> Any:
         if number == 5:
             trainer.stop("interrupted")
         return attempt(trainer, number)
 
-    monkeypatch.setattr(Trainer, "_attempt", interrupted)
+    monkeypatch.setattr(TrainingLoop, "_attempt", interrupted)
     run = train(tmp_path, small(*TOUCHY))
     assert run.summary["stopped"] == "interrupted"
     monkeypatch.undo()

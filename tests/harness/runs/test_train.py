@@ -16,8 +16,7 @@ from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS, JsonlSink
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.parameters import parameter_count
 from cortexzoo.specs.suite import PROPERTY_NAMES
-from cortexzoo.zoo.data.errors import DataError
-from cortexzoo.zoo.training.errors import CheckpointError
+from cortexzoo.zoo.errors import CheckpointError, DataError
 from tests.harness.trained import small, train_small
 
 

@@ -12,7 +12,7 @@ from cortexzoo.harness.studies.drill import CONTROL, as_json, chosen, drill, dri
 from cortexzoo.harness.studies.drill_run import Outcome, perform, read_outcome
 from cortexzoo.specs import FaultsSpec, SpecError, load, load_experiment
 from cortexzoo.specs.fault import FaultSpec, Kill, NonFinite, TrackerError
-from cortexzoo.zoo.training.errors import CheckpointError
+from cortexzoo.zoo.errors import CheckpointError
 from tests.harness.trained import small
 
 CLEAN = Outcome(

@@ -15,7 +15,8 @@ from cortexzoo.harness.studies.sleep import Setting, Track
 from cortexzoo.specs import load_experiment
 from cortexzoo.zoo.checkpoints import CheckpointReader
 from cortexzoo.zoo.models.hybrid.model import Hybrid
-from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.loop import TrainingLoop
+from cortexzoo.zoo.training.policies.base import find_policy
 from cortexzoo.zoo.training.sleep.policy import Sleep, Slept
 from cortexzoo.zoo.training.sleep.score import Score
 from tests.harness.trained import train_small
@@ -35,9 +36,9 @@ def test_the_sleeper_has_the_runs_weights_and_has_only_looked_at_examples(run: R
     assert all(torch.equal(tensor, weights[name]) for name, tensor in trainer.model.state_dict().items())
     memory = saved.tensors("memory")
     assert all(torch.equal(tensor, memory[name]) for name, tensor in trainer.memory.tensors().items())
-    assert trainer.built_in.sleep is not None
-    assert len(trainer.built_in.sleep.reservoir.examples) == 5
-    assert trainer.built_in.sleep.sleeps == 0
+    assert find_policy(trainer.policies, Sleep) is not None
+    assert len(find_policy(trainer.policies, Sleep).reservoir.examples) == 5
+    assert find_policy(trainer.policies, Sleep).sleeps == 0
 
 
 @pytest.mark.parametrize("kind", sleep.KINDS)
@@ -69,7 +70,7 @@ def test_a_base_that_changed_is_counted(tmp_path: Path, monkeypatch: pytest.Monk
     assert "The base is the same in every bit." in sleep.findings([healthy])
     once = Sleep.sleep
 
-    def careless(asleep: Sleep, trainer: Trainer, before: Score | None = None) -> Slept | None:
+    def careless(asleep: Sleep, trainer: TrainingLoop, before: Score | None = None) -> Slept | None:
         assert isinstance(trainer.model, Hybrid)
         with torch.no_grad():
             next(trainer.model.base.network.parameters()).add_(1.0)

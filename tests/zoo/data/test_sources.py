@@ -8,8 +8,8 @@ from pydoc_data.topics import topics
 import pytest
 
 from cortexzoo.specs.data import JsonLines, PydocTopics, TextFiles
-from cortexzoo.zoo.data.errors import DataError
 from cortexzoo.zoo.data.sources import find_files, read_source
+from cortexzoo.zoo.errors import DataError
 
 
 def test_topics_are_joined_by_blank_lines_in_order() -> None:

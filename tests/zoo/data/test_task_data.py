@@ -7,8 +7,8 @@ import pytest
 
 from cortexzoo.specs.data import TextFiles
 from cortexzoo.specs.task import TaskSpec, TokenPairs
-from cortexzoo.zoo.data.errors import DataError
 from cortexzoo.zoo.data.task_data import TaskData
+from cortexzoo.zoo.errors import DataError
 
 TEXT = bytes(range(32, 127)) * 4
 

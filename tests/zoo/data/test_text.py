@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from cortexzoo.specs.data import TextFiles, TextSpec
-from cortexzoo.zoo.data.errors import DataError
 from cortexzoo.zoo.data.text import TextData
+from cortexzoo.zoo.errors import DataError
 
 
 def test_the_parts_are_contiguous_and_share_nothing() -> None:

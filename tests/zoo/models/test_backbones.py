@@ -26,9 +26,9 @@ from cortexzoo.specs.backbone import (
 from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.parameters import base_parameter_count
 from cortexzoo.zoo.build import build_model
+from cortexzoo.zoo.errors import BackboneError
 from cortexzoo.zoo.models.backbones import load_backbone, load_tokenizer, random_backbone
 from cortexzoo.zoo.models.base import Base
-from cortexzoo.zoo.models.errors import BackboneError
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 
 SMALL = Qwen2Architecture(hidden_size=16, num_heads=2, num_kv_heads=1, intermediate_size=24)

@@ -16,12 +16,12 @@ from cortexzoo.specs.memory import MemorySpec, ProjectedReadOut, RawRing, ShortT
 from cortexzoo.specs.recipe import AdamWSpec, EveryInterval, MonitorSpec
 from cortexzoo.specs.variant import ColumnsSpec, CortexGPTSpec
 from cortexzoo.zoo.build import build_model
-from cortexzoo.zoo.training.errors import CheckpointError, TrainingStopped
+from cortexzoo.zoo.errors import CheckpointError, TrainingStopped
 from cortexzoo.zoo.training.faults.injection import inject
-from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.policies.base import Policy, Step
-from cortexzoo.zoo.training.policies.measuring.telemetry import WALL_CLOCK_METRICS
 from cortexzoo.zoo.training.ranks import leave_group
+from cortexzoo.zoo.training.recorder import WALL_CLOCK_METRICS
 from cortexzoo.zoo.training.state.snapshot import optimizer_tensors
 from tests.zoo.training.tiny import At, Notebook, tiny_data, tiny_spec
 
@@ -48,20 +48,20 @@ class Diary(Policy):
         self.batches: dict[int, str] = {}
         self.states: dict[str, dict[str, Tensor]] = {}
 
-    def batch_ready(self, trainer: Trainer, step: Step) -> None:
+    def batch_ready(self, trainer: TrainingLoop, step: Step) -> None:
         assert step.tokens is not None
         self.batches[step.number] = hashlib.sha256(step.tokens.numpy().tobytes()).hexdigest()
 
-    def step_taken(self, trainer: Trainer, step: Step) -> None:
+    def step_taken(self, trainer: TrainingLoop, step: Step) -> None:
         if step.number in self.watched:
             self.states[f"after {step.number}"] = everything(trainer)
 
-    def step_refused(self, trainer: Trainer, step: Step) -> None:
+    def step_refused(self, trainer: TrainingLoop, step: Step) -> None:
         self.refused[step.number] = str(step.refused)
         self.step_taken(trainer, step)
 
 
-def everything(trainer: Trainer) -> dict[str, Tensor]:
+def everything(trainer: TrainingLoop) -> dict[str, Tensor]:
     """Weights, moments, memory and random numbers of this process."""
     parts = {
         "weight": trainer.model.state_dict(),
@@ -72,7 +72,7 @@ def everything(trainer: Trainer) -> dict[str, Tensor]:
     return {f"{part} {name}": tensor.clone() for part, named in parts.items() for name, tensor in named.items()}
 
 
-def make(out: Path, *policies: Policy, checkpoints: bool = False) -> Trainer:
+def make(out: Path, *policies: Policy, checkpoints: bool = False) -> TrainingLoop:
     """A fresh trainer with dropout, a memory that is carried over, and a recovery point every four steps."""
     memory = MemorySpec(
         short_term=ShortTermRing(capacity=6, carry_over=True, read_out=ProjectedReadOut(dropout=0.2)),
@@ -85,13 +85,13 @@ def make(out: Path, *policies: Policy, checkpoints: bool = False) -> Trainer:
         monitor=MonitorSpec(probe_every=2, validate_every=7, checkpoint_every=5, swing_window=4),
     )  # fmt: skip
     folder = out / "checkpoints" if checkpoints else None
-    trainer = Trainer(build_model(variant, seed=0), spec, tiny_data(), recorder=Notebook(), checkpoints=folder)
+    trainer = TrainingLoop(build_model(variant, seed=0), spec, tiny_data(), recorder=Notebook(), checkpoints=folder)
     # After all others: so they see what consolidation and a rollback made of the step.
     trainer.policies += policies
     return trainer
 
 
-def left(trainer: Trainer, diary: Diary) -> dict[str, Any]:
+def left(trainer: TrainingLoop, diary: Diary) -> dict[str, Any]:
     """What this process knows of its run, as JSON values."""
     assert isinstance(trainer.recorder, Notebook)
     guards = {p.name: p.state_dict() for p in trainer.policies if p.name in ("finite_gate", "spikes", "recovery")}
@@ -162,7 +162,7 @@ def a_part_is_damaged(out: Path) -> str:
 def one_gives_up(out: Path) -> str:
     """A policy of the second process alone gives up."""
 
-    def give_up(trainer: Trainer, step: Step) -> None:
+    def give_up(trainer: TrainingLoop, step: Step) -> None:
         if trainer.ranks.rank == 1:
             trainer.fail(TrainingStopped(step.number, "no more"))
 

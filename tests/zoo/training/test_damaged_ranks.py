@@ -12,7 +12,7 @@ from torch import Tensor
 from cortexzoo.specs import FaultsSpec, SpecError
 from cortexzoo.specs.fault import NonFinite
 from cortexzoo.zoo.training.faults.injection import inject
-from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.loop import TrainingLoop
 from tests.zoo.training.damaged_ranks import FAULTS
 from tests.zoo.training.test_processes import launch_two
 from tests.zoo.training.tiny import same_tensors, tiny_data, tiny_model, tiny_spec
@@ -124,7 +124,7 @@ def test_where_one_process_cannot_go_on_none_does(both: tuple[Left, Left]) -> No
 
 @pytest.mark.parametrize(("rank", "least"), [(0, 2), (1, 2), (3, 4)])
 def test_a_fault_of_one_process_needs_several(rank: int, least: int) -> None:
-    trainer = Trainer(tiny_model(), tiny_spec(), tiny_data())
+    trainer = TrainingLoop(tiny_model(), tiny_spec(), tiny_data())
     fault = NonFinite(place="gradient", rank=rank, step=5, expect="skip", harms=True)
     with pytest.raises(SpecError, match=rf"^f: faults\.a\.rank strikes one process of several: at least {least} must "):
         inject(trainer, FaultsSpec(name="f", faults={"a": fault}))

@@ -12,12 +12,12 @@ import torch
 
 from cortexzoo.specs.guards import NoClipping, NoRecovery, NormClipping, NoSpikeDetection
 from cortexzoo.specs.recipe import AdamWSpec, AtRandom, Cosine, Never
-from cortexzoo.zoo.data.errors import DataError
-from cortexzoo.zoo.training.errors import TrainingStopped
-from cortexzoo.zoo.training.loop import Trainer
-from cortexzoo.zoo.training.policies.base import Policy
+from cortexzoo.zoo.errors import DataError, TrainingStopped
+from cortexzoo.zoo.training.loop import TrainingLoop
+from cortexzoo.zoo.training.policies.base import Policy, find_policy
 from cortexzoo.zoo.training.policies.measuring.swing import raw_loss_ratio, upward_loss_ratio
-from cortexzoo.zoo.training.policies.measuring.telemetry import WALL_CLOCK_METRICS
+from cortexzoo.zoo.training.policies.measuring.telemetry import Telemetry
+from cortexzoo.zoo.training.recorder import WALL_CLOCK_METRICS
 from cortexzoo.zoo.training.result import TrainingResult
 from tests.zoo.training.tiny import (
     At,
@@ -38,16 +38,16 @@ OFF: dict[str, object] = {"spikes": NoSpikeDetection(), "recovery": NoRecovery()
 
 def run(
     *policies: Policy, seed: int = 0, model: TinyModel | None = None, checkpoints: Path | None = None, **recipe: object
-) -> tuple[Trainer, TrainingResult, Notebook]:
+) -> tuple[TrainingLoop, TrainingResult, Notebook]:
     notebook = Notebook()
-    trainer = Trainer(
+    trainer = TrainingLoop(
         model or tiny_model(), tiny_spec(seed, **recipe), tiny_data(), recorder=notebook, checkpoints=checkpoints,
         policies=policies,
     )  # fmt: skip
     return trainer, trainer.run(), notebook
 
 
-def everything(trainer: Trainer) -> dict[str, torch.Tensor]:
+def everything(trainer: TrainingLoop) -> dict[str, torch.Tensor]:
     moments = {
         f"{i}.{key}": tensor
         for i, values in trainer.optimizer.state_dict()["state"].items()
@@ -84,7 +84,7 @@ def test_it_learns_and_says_what_came_out() -> None:
     rate = notebook.column("train/learning_rate")
     assert rate[6] == 0.01
     assert rate[60] == pytest.approx(0.001)
-    assert trainer.built_in.telemetry.tokens == 60 * 2 * 4 * 8
+    assert find_policy(trainer.policies, Telemetry).tokens == 60 * 2 * 4 * 8
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not() -> None:
@@ -122,7 +122,7 @@ def test_stopped_and_resumed_equals_never_stopped(tmp_path: Path, stop_at: int, 
     assert halted.steps_taken == stop_at
 
     second_notes = Notebook()
-    resumed = Trainer(
+    resumed = TrainingLoop(
         tiny_model(seed=9, carry_over=carry_over), tiny_spec(**recipe), tiny_data(), recorder=second_notes,
         policies=[At("step_taken", set(), lambda trainer, step: None)],
     )  # fmt: skip
@@ -141,7 +141,7 @@ def test_best_and_last_are_kept(tmp_path: Path) -> None:
     assert [step for name, step in saved if name == "last"] == [5, 10, 12]
     assert [step for name, step in saved if name == "best"][-1] == result.best_step
     for name, position in (("last", 12), ("best", result.best_step)):
-        fresh = Trainer(tiny_model(seed=4), tiny_spec(), tiny_data())
+        fresh = TrainingLoop(tiny_model(seed=4), tiny_spec(), tiny_data())
         fresh.load(tmp_path / name)
         assert fresh.position == position
 
@@ -168,7 +168,7 @@ def test_bf16_keeps_fp32_weights_and_learns() -> None:
 def test_clipping_scales_the_gradient_to_its_bound() -> None:
     norms: list[float] = []
 
-    def measure(trainer: Trainer, step: object) -> None:
+    def measure(trainer: TrainingLoop, step: object) -> None:
         norms.append(math.sqrt(sum(float(p.grad.square().sum()) for p in trainer.trainable if p.grad is not None)))
 
     class After(At):
@@ -176,7 +176,9 @@ def test_clipping_scales_the_gradient_to_its_bound() -> None:
 
         name = "after"
 
-    trainer = Trainer(tiny_model(), tiny_spec(clipping=NormClipping(max_norm=0.01)), tiny_data(), recorder=Notebook())
+    trainer = TrainingLoop(
+        tiny_model(), tiny_spec(clipping=NormClipping(max_norm=0.01)), tiny_data(), recorder=Notebook()
+    )
     trainer.policies.append(After("gradients_known", set(range(1, 13)), measure))
     trainer.run()
     assert norms == pytest.approx([0.01] * 12, rel=1e-3)
@@ -205,7 +207,7 @@ def test_the_last_step_is_validated_too() -> None:
 def test_a_step_that_is_not_finite_moves_nothing(kind: str) -> None:
     snapshots = {}
 
-    def keep(trainer: Trainer, step: object) -> None:
+    def keep(trainer: TrainingLoop, step: object) -> None:
         snapshots[trainer.position] = {name: t.clone() for name, t in everything(trainer).items()}
 
     model = tiny_model()
@@ -228,7 +230,7 @@ def test_eight_refusals_in_a_row_stop_training(tmp_path: Path, kind: str, cause:
     steps = set(range(2, 9)) | set(range(10, 30))
     poison = PoisonedLoss(steps) if kind == "loss" else PoisonedGradient(model, steps)
     notebook = Notebook()
-    trainer = Trainer(
+    trainer = TrainingLoop(
         model, tiny_spec(steps=30, **OFF), tiny_data(), recorder=notebook, checkpoints=tmp_path, policies=[poison]
     )
     with pytest.raises(TrainingStopped, match=rf"^stopped at step 17: {cause} \(8 refused steps in a row\)$") as raised:
@@ -263,11 +265,11 @@ def test_a_signal_ends_after_the_step_and_saves(tmp_path: Path, number: signal.S
 def test_a_second_interrupt_leaves_at_once() -> None:
     before = signal.getsignal(signal.SIGINT)
 
-    def twice(trainer: Trainer, step: object) -> None:
+    def twice(trainer: TrainingLoop, step: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
 
-    trainer = Trainer(tiny_model(), tiny_spec(), tiny_data(), policies=[At("batch_ready", {2}, twice)])
+    trainer = TrainingLoop(tiny_model(), tiny_spec(), tiny_data(), policies=[At("batch_ready", {2}, twice)])
     with pytest.raises(KeyboardInterrupt):
         trainer.run()
     assert trainer.position == 1
@@ -284,6 +286,6 @@ def test_training_runs_outside_the_main_thread() -> None:
 
 def test_a_text_that_does_not_fit_is_refused_before_training() -> None:
     with pytest.raises(DataError, match="training part holds 16 bytes"):
-        Trainer(tiny_model(), tiny_spec(sequence_length=16), tiny_data(20))
+        TrainingLoop(tiny_model(), tiny_spec(sequence_length=16), tiny_data(20))
     with pytest.raises(DataError, match="vocab_size must be at least"):
-        Trainer(tiny_model(vocab_size=10), tiny_spec(), tiny_data())
+        TrainingLoop(tiny_model(vocab_size=10), tiny_spec(), tiny_data())

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
 from cortexzoo.specs import RecipeSpec, load
-from cortexzoo.zoo.training.errors import TrainingStopped
+from cortexzoo.zoo.errors import TrainingStopped
 from cortexzoo.zoo.training.own_loop import LoopGuard, Outcome
 
 

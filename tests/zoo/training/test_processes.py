@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from cortexzoo.zoo.training.errors import SetupError
-from cortexzoo.zoo.training.loop import Trainer
-from cortexzoo.zoo.training.policies.measuring.telemetry import WALL_CLOCK_METRICS
+from cortexzoo.zoo.errors import SetupError
+from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.ranks import Ranks, batch_dimensions
+from cortexzoo.zoo.training.recorder import WALL_CLOCK_METRICS
 from tests.tolerances import PROCESSES
 from tests.zoo.training.tiny import tiny_data, tiny_model, tiny_spec
 from tests.zoo.training.two_processes import main
@@ -63,7 +63,7 @@ def test_two_processes_give_the_losses_of_one(tmp_path: Path) -> None:
 
 
 def test_the_batch_must_be_shared_out_evenly() -> None:
-    accelerator = Trainer(tiny_model(), tiny_spec(), tiny_data()).accelerator
+    accelerator = TrainingLoop(tiny_model(), tiny_spec(), tiny_data()).accelerator
 
     class Three:
         num_processes, process_index, is_main_process = 3, 1, False

@@ -15,7 +15,7 @@ from cortexzoo.specs.suite import Check, SuiteSpec
 from cortexzoo.specs.variant import TransformerSpec
 from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput
-from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.policies.base import Policy, Step
 
 HIDDEN = 6
@@ -145,8 +145,8 @@ class At(Policy):
 
     name = "at"
 
-    def __init__(self, moment: str, steps: set[int], action: Callable[[Trainer, Step], object]) -> None:
-        def act(trainer: Trainer, step: Step) -> None:
+    def __init__(self, moment: str, steps: set[int], action: Callable[[TrainingLoop, Step], object]) -> None:
+        def act(trainer: TrainingLoop, step: Step) -> None:
             if step.number in steps:
                 action(trainer, step)
 
@@ -163,13 +163,13 @@ class PoisonedLoss(Policy):
         self.rank = rank
         self.clean: Tensor | None = None
 
-    def batch_ready(self, trainer: Trainer, step: Step) -> None:
+    def batch_ready(self, trainer: TrainingLoop, step: Step) -> None:
         if step.number in self.steps and trainer.ranks.rank == self.rank:
             bias = trainer.model.head.bias
             self.clean = bias.detach().clone()
             bias.data[0] = float("nan")
 
-    def step_refused(self, trainer: Trainer, step: Step) -> None:
+    def step_refused(self, trainer: TrainingLoop, step: Step) -> None:
         if self.clean is not None:
             trainer.model.head.bias.data.copy_(self.clean)
             self.clean = None
@@ -185,7 +185,7 @@ class PoisonedGradient(Policy):
         self.here = False
         model.short.bias.register_hook(self._poison)
 
-    def batch_ready(self, trainer: Trainer, step: Step) -> None:
+    def batch_ready(self, trainer: TrainingLoop, step: Step) -> None:
         self.here = step.number in self.steps
 
     def _poison(self, gradient: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from cortexzoo.specs.memory import MemorySpec, ProjectedReadOut, RawRing, ShortT
 from cortexzoo.specs.recipe import AdamWSpec, EveryInterval, MonitorSpec
 from cortexzoo.specs.variant import ColumnsSpec, CortexGPTSpec
 from cortexzoo.zoo.build import build_model
-from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.policies.base import Policy, Step
 from cortexzoo.zoo.training.ranks import leave_group
 from tests.zoo.training.tiny import At, Notebook, PoisonedLoss, tiny_data, tiny_spec
@@ -19,19 +19,19 @@ from tests.zoo.training.tiny import At, Notebook, PoisonedLoss, tiny_data, tiny_
 class PoisonedVocabulary(PoisonedLoss):
     """Makes the loss NaN on the second process only, where there is one."""
 
-    def batch_ready(self, trainer: Trainer, step: Step) -> None:
+    def batch_ready(self, trainer: TrainingLoop, step: Step) -> None:
         if step.number in self.steps and trainer.ranks.rank == trainer.ranks.count - 1:
             bias = trainer.model.vocabulary.bias
             self.clean = bias.detach().clone()
             bias.data[0] = float("nan")
 
-    def step_refused(self, trainer: Trainer, step: Step) -> None:
+    def step_refused(self, trainer: TrainingLoop, step: Step) -> None:
         if self.clean is not None:
             trainer.model.vocabulary.bias.data.copy_(self.clean)
             self.clean = None
 
 
-def refuse_on_the_last_process(trainer: Trainer, step: Step) -> None:
+def refuse_on_the_last_process(trainer: TrainingLoop, step: Step) -> None:
     """A decision that only one process makes."""
     if trainer.ranks.rank == trainer.ranks.count - 1:
         step.refuse("this process does not want to")
@@ -52,11 +52,11 @@ def main(out: Path) -> None:
     torch.manual_seed(0)
     policies: list[Policy] = [PoisonedVocabulary({4}), At("gradients_known", {7}, refuse_on_the_last_process)]
     notebook = Notebook()
-    trainer = Trainer(
+    trainer = TrainingLoop(
         build_model(variant), spec, tiny_data(), recorder=notebook, checkpoints=out / "checkpoints", policies=policies
     )
     result = trainer.run()
-    again = Trainer(build_model(variant), spec, tiny_data(), policies=policies)
+    again = TrainingLoop(build_model(variant), spec, tiny_data(), policies=policies)
     again.load(out / "checkpoints" / "last")
     assert again.position == 10
     assert all(torch.equal(a, b) for a, b in zip(again.model.parameters(), trainer.model.parameters(), strict=True))

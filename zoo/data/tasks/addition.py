@@ -9,12 +9,12 @@ from string import digits
 import numpy as np
 
 from cortexzoo.specs.task import Addition, TaskSpec
-from cortexzoo.zoo.data.errors import DataError
 from cortexzoo.zoo.data.tasks.chance import Chance
 from cortexzoo.zoo.data.tasks.document import PassageWriter
 from cortexzoo.zoo.data.tasks.letters import NOISE_LETTERS, Script
 from cortexzoo.zoo.data.tasks.task import Composition, Task
 from cortexzoo.zoo.data.tasks.vocabulary import Vocabulary
+from cortexzoo.zoo.errors import DataError
 
 MARKS = "+="
 CHARACTERS = digits + MARKS + NOISE_LETTERS

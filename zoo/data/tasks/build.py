@@ -15,7 +15,6 @@ from cortexzoo.specs.task import (
     TaskSpec,
     TokenPairs,
 )
-from cortexzoo.zoo.data.errors import DataError
 from cortexzoo.zoo.data.tasks import addition, copying, key_value, n_back, passkey
 from cortexzoo.zoo.data.tasks.multi_query_recall import MultiQueryRecallTask
 from cortexzoo.zoo.data.tasks.overwrite import OverwriteTask
@@ -29,6 +28,7 @@ from cortexzoo.zoo.data.tasks.vocabulary import (
     TokenizerVocabulary,
     Vocabulary,
 )
+from cortexzoo.zoo.errors import DataError
 
 
 def build_task(spec: TaskSpec, seed: int = 0, tokenizer: Tokenizer | None = None) -> Task:

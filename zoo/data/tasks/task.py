@@ -9,11 +9,11 @@ from typing import Literal, get_args
 import numpy as np
 
 from cortexzoo.specs.task import TaskSpec
-from cortexzoo.zoo.data.errors import DataError
 from cortexzoo.zoo.data.tasks.batch import Batch, batch_of
 from cortexzoo.zoo.data.tasks.chance import Chance
 from cortexzoo.zoo.data.tasks.document import Document, Ints, Noise, Passage
 from cortexzoo.zoo.data.tasks.vocabulary import Vocabulary
+from cortexzoo.zoo.errors import DataError
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)

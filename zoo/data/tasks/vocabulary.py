@@ -7,8 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
-from cortexzoo.zoo.data.errors import DataError
 from cortexzoo.zoo.data.tasks.document import Ints
+from cortexzoo.zoo.errors import DataError
 
 ANCHOR = "\n"
 """Stands before a text while it is tokenized: many tokenizers take the beginning of a text for that of a word."""

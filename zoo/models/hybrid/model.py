@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from cortexzoo.specs.hybrid import HybridSpec
+from cortexzoo.zoo.errors import CheckpointError
 from cortexzoo.zoo.models.base import Base
 from cortexzoo.zoo.models.hybrid.block import FAST_WEIGHTS, WINDOW, Sidecar
 from cortexzoo.zoo.models.hybrid.state import HybridState, SidecarState
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, ModelOutput
-from cortexzoo.zoo.training.errors import CheckpointError
 
 TOKENS_AT_ONCE = 16_384
 """Most tokens of one call to the base: enough to keep a device busy, little enough to stream any length."""

@@ -7,8 +7,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from cortexzoo.zoo.checkpoints import set_weights
+from cortexzoo.zoo.errors import CheckpointError
 from cortexzoo.zoo.models.hybrid.model import Hybrid
-from cortexzoo.zoo.training.errors import CheckpointError
 
 FORMAT = "cortexzoo-sidecars-1"
 

@@ -1,13 +1,10 @@
 """What all injected faults have in common: they strike once, at their step, and say so before they do."""
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from cortexzoo.specs.fault import FaultBase
-from cortexzoo.zoo.training.policies.base import Policy, Step
-
-if TYPE_CHECKING:
-    from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 
 SpecT = TypeVar("SpecT", bound=FaultBase)
 
@@ -28,12 +25,12 @@ class InjectedFault(Policy, Generic[SpecT]):
         self.here = False
         """Whether it strikes in the current step."""
 
-    def batch_ready(self, trainer: "Trainer", step: Step) -> None:
+    def batch_ready(self, trainer: Trainer, step: Step) -> None:
         self.here = step.number == self.spec.step
         if self.here:
             self.tell(trainer, step, INJECTED)
 
-    def tell(self, trainer: "Trainer", step: Step, event: str, **detail: object) -> None:
+    def tell(self, trainer: Trainer, step: Step, event: str, **detail: object) -> None:
         """One event, under the number of the step that is struck."""
         if trainer.ranks.is_main:
             trainer.recorder.event(step.number, event, {"fault": self.label, **_size(self.spec), **detail})
@@ -43,14 +40,14 @@ class FaultAfterStep(InjectedFault[SpecT]):
     """A fault that strikes what a step leaves behind, whether it was taken or refused."""
 
     @abstractmethod
-    def strike(self, trainer: "Trainer", step: Step) -> None:
+    def strike(self, trainer: Trainer, step: Step) -> None:
         """Do it."""
 
-    def step_taken(self, trainer: "Trainer", step: Step) -> None:
+    def step_taken(self, trainer: Trainer, step: Step) -> None:
         if self.here:
             self.strike(trainer, step)
 
-    def step_refused(self, trainer: "Trainer", step: Step) -> None:
+    def step_refused(self, trainer: Trainer, step: Step) -> None:
         self.step_taken(trainer, step)
 
 

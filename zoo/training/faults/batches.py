@@ -1,22 +1,17 @@
 """Faults in the data, and in the random numbers that a step draws."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from cortexzoo.specs.fault import BadBatch, RandomReset, RepeatedBatch
 from cortexzoo.zoo.training.faults.base import InjectedFault
-from cortexzoo.zoo.training.policies.base import Step
-
-if TYPE_CHECKING:
-    from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.policies.base import Step, Trainer
 
 
 class BrokenBatch(InjectedFault[BadBatch]):
     """One batch of random bytes, of zeros, of no rows, or with a number in it that is no byte of the vocabulary."""
 
-    def batch_ready(self, trainer: "Trainer", step: Step) -> None:
+    def batch_ready(self, trainer: Trainer, step: Step) -> None:
         super().batch_ready(trainer, step)
         if not self.here:
             return
@@ -44,7 +39,7 @@ class StuckReader(InjectedFault[RepeatedBatch]):
         """Tokens, and which of them are scored."""
         self._left = spec.times
 
-    def batch_ready(self, trainer: "Trainer", step: Step) -> None:
+    def batch_ready(self, trainer: Trainer, step: Step) -> None:
         super().batch_ready(trainer, step)
         if self.here:
             self._served = step.tokens, step.scored
@@ -56,7 +51,7 @@ class StuckReader(InjectedFault[RepeatedBatch]):
 class GeneratorsBeginAnew(InjectedFault[RandomReset]):
     """Dropout draws again what it drew at the first step of this process."""
 
-    def batch_ready(self, trainer: "Trainer", step: Step) -> None:
+    def batch_ready(self, trainer: Trainer, step: Step) -> None:
         super().batch_ready(trainer, step)
         if self.here:
             torch.manual_seed(torch.initial_seed())

@@ -30,7 +30,7 @@ from cortexzoo.zoo.training.faults.numbers import (
     ScaledNumbers,
     ZeroedMoments,
 )
-from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.policies.base import Trainer
 
 
 def inject(trainer: Trainer, faults: FaultsSpec) -> None:

@@ -5,35 +5,40 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import Any
 
 from cortexzoo.specs.fault import FullDisk, Kill, TruncatedCheckpoint
-from cortexzoo.zoo import checkpoints
+from cortexzoo.zoo.checkpoints import Storage, TensorFile, partial_folder
 from cortexzoo.zoo.training.faults.base import MISSED, InjectedFault, SpecT
-from cortexzoo.zoo.training.policies.base import Step
-
-if TYPE_CHECKING:
-    from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.policies.base import Step, Trainer
+from cortexzoo.zoo.training.policies.checkpointing import LAST, KeepCheckpoints
 
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 """Where there is no SIGKILL, SIGTERM ends a process without asking it."""
-
-Tensors: TypeAlias = Mapping[str, checkpoints.TensorFile]
-Texts: TypeAlias = Mapping[str, Mapping[str, Any]]
-
-
-class WriteFiles(Protocol):
-    """The type of `checkpoints.write_files`."""
-
-    def __call__(self, folder: Path, tensors: Tensors, texts: Texts) -> None: ...
 
 
 class KilledInStep(InjectedFault[Kill]):
     """Dies between forward and backward pass."""
 
-    def loss_known(self, trainer: "Trainer", step: Step) -> None:
+    def loss_known(self, trainer: Trainer, step: Step) -> None:
         if self.here:
             die()
+
+
+class InterruptedStorage(Storage):
+    """Writes the first file of a checkpoint whole and the second in part; then something happens."""
+
+    def __init__(self, happens: Callable[[], None]) -> None:
+        self.happens = happens
+
+    def write_files(
+        self, folder: Path, tensors: Mapping[str, TensorFile], texts: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        """Never returns a whole checkpoint."""
+        first, second, *_ = [*tensors, *texts]
+        super().write_files(folder, {first: tensors[first]}, {})
+        (partial_folder(folder) / f"{second}.safetensors").write_bytes(b"\0" * 100)
+        self.happens()
 
 
 class UnwrittenCheckpoint(InjectedFault[SpecT]):
@@ -42,37 +47,22 @@ class UnwrittenCheckpoint(InjectedFault[SpecT]):
     def __init__(self, label: str, spec: SpecT, happens: Callable[[], None]) -> None:
         super().__init__(label, spec)
         self.happens = happens
-        self._intact: WriteFiles | None = None
 
-    def batch_ready(self, trainer: "Trainer", step: Step) -> None:
+    def batch_ready(self, trainer: Trainer, step: Step) -> None:
         super().batch_ready(trainer, step)
         if self.here:
-            self._intact = checkpoints.write_files
-            checkpoints.write_files = self._write_some
-
-    def close(self) -> None:
-        if self._intact is not None:
-            checkpoints.write_files = self._intact
-            self._intact = None
-
-    def _write_some(self, folder: Path, tensors: Tensors, texts: Texts) -> None:
-        """The first file whole, the second in part."""
-        assert self._intact is not None
-        first, second, *_ = [*tensors, *texts]
-        self._intact(folder, {first: tensors[first]}, {})
-        (checkpoints.partial_folder(folder) / f"{second}.safetensors").write_bytes(b"\0" * 100)
-        self.happens()
+            trainer.storage = InterruptedStorage(self.happens)
 
 
 class CutCheckpoint(InjectedFault[TruncatedCheckpoint]):
     """Halves the largest file of the last checkpoint and dies."""
 
-    def batch_ready(self, trainer: "Trainer", step: Step) -> None:
+    def batch_ready(self, trainer: Trainer, step: Step) -> None:
         super().batch_ready(trainer, step)
         if not self.here:
             return
-        keeper = trainer.built_in.checkpoints
-        saved = [] if keeper is None else list((keeper.folder / "last").glob("*.safetensors"))
+        keepers = [policy for policy in trainer.policies if isinstance(policy, KeepCheckpoints)]
+        saved = [file for keeper in keepers for file in (keeper.folder / LAST).glob("*.safetensors")]
         if not saved:
             self.tell(trainer, step, MISSED, reason="there is no checkpoint yet")
             return

@@ -1,7 +1,6 @@
 """Faults in numbers: not finite, far too large, or with one bit turned over."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,20 +10,17 @@ from torch.utils.hooks import RemovableHandle
 from cortexzoo.specs.fault import BitFlip, NonFinite, OptimizerReset, Scaled
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput, StateT
 from cortexzoo.zoo.training.faults.base import MISSED, FaultAfterStep, InjectedFault
-from cortexzoo.zoo.training.policies.base import Step
-
-if TYPE_CHECKING:
-    from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.policies.base import Step, Trainer
 
 
 class ScaledNumbers(InjectedFault[Scaled]):
     """Loss and gradients, gradients alone, or the learning rate times `factor`, for one step."""
 
-    def loss_known(self, trainer: "Trainer", step: Step) -> None:
+    def loss_known(self, trainer: Trainer, step: Step) -> None:
         if self.here and self.spec.place == "loss":
             scale_loss(step, self.spec.factor)
 
-    def gradients_ready(self, trainer: "Trainer", step: Step) -> None:
+    def gradients_ready(self, trainer: Trainer, step: Step) -> None:
         if self.here and self.spec.place == "learning_rate":
             step.learning_rate *= self.spec.factor
             step.metrics["train/learning_rate"] = step.learning_rate
@@ -38,11 +34,11 @@ class NonFiniteInStep(InjectedFault[NonFinite]):
     A gradient is struck once the processes have shared theirs: with a rank, nobody else has it.
     """
 
-    def loss_known(self, trainer: "Trainer", step: Step) -> None:
+    def loss_known(self, trainer: Trainer, step: Step) -> None:
         if self.here and self.spec.place == "loss":
             scale_loss(step, float(self.spec.value))
 
-    def gradients_ready(self, trainer: "Trainer", step: Step) -> None:
+    def gradients_ready(self, trainer: Trainer, step: Step) -> None:
         if self.here and self.spec.place == "loss":
             scale_gradients(trainer, float(self.spec.value))
         elif self.here and strikes(self.spec, trainer):
@@ -58,15 +54,15 @@ class NonFiniteLossOfOne(InjectedFault[NonFinite]):
         super().__init__(label, spec)
         self._hook: RemovableHandle | None = None
 
-    def batch_ready(self, trainer: "Trainer", step: Step) -> None:
+    def batch_ready(self, trainer: Trainer, step: Step) -> None:
         super().batch_ready(trainer, step)
         if self.here and strikes(self.spec, trainer):
             self._hook = trainer.model.register_forward_hook(self._spoil)
 
-    def loss_known(self, trainer: "Trainer", step: Step) -> None:
+    def loss_known(self, trainer: Trainer, step: Step) -> None:
         self.close()
 
-    def step_refused(self, trainer: "Trainer", step: Step) -> None:
+    def step_refused(self, trainer: Trainer, step: Step) -> None:
         self.close()
 
     def close(self) -> None:
@@ -81,7 +77,7 @@ class NonFiniteLossOfOne(InjectedFault[NonFinite]):
 class NonFiniteState(FaultAfterStep[NonFinite]):
     """One element of the largest weight, of its first moment, or of each entry that memory keeps, is not finite."""
 
-    def strike(self, trainer: "Trainer", step: Step) -> None:
+    def strike(self, trainer: Trainer, step: Step) -> None:
         # What there is to strike is the same on every process, so the first one tells of a miss for all.
         if not self._is_there(trainer):
             place = self.spec.place
@@ -89,7 +85,7 @@ class NonFiniteState(FaultAfterStep[NonFinite]):
         elif strikes(self.spec, trainer):
             self._spoil(trainer, float(self.spec.value))
 
-    def _is_there(self, trainer: "Trainer") -> bool:
+    def _is_there(self, trainer: Trainer) -> bool:
         match self.spec.place:
             case "moment":
                 return "exp_avg" in trainer.optimizer.state[largest_parameter(trainer)]
@@ -98,7 +94,7 @@ class NonFiniteState(FaultAfterStep[NonFinite]):
             case _:
                 return True
 
-    def _spoil(self, trainer: "Trainer", value: float) -> None:
+    def _spoil(self, trainer: Trainer, value: float) -> None:
         weight = largest_parameter(trainer)
         match self.spec.place:
             case "weight":
@@ -117,7 +113,7 @@ class NonFiniteState(FaultAfterStep[NonFinite]):
 class FlippedBit(FaultAfterStep[BitFlip]):
     """The bit of the middle element of the largest weight."""
 
-    def strike(self, trainer: "Trainer", step: Step) -> None:
+    def strike(self, trainer: Trainer, step: Step) -> None:
         bits = largest_parameter(trainer).data.view(torch.int32).view(-1)
         # As a signed number the highest bit is the lowest integer.
         mask = -(1 << 31) if self.spec.bit == 31 else 1 << self.spec.bit
@@ -127,14 +123,14 @@ class FlippedBit(FaultAfterStep[BitFlip]):
 class ZeroedMoments(FaultAfterStep[OptimizerReset]):
     """Adam's running means of gradient and squared gradient are 0; its count of steps stays."""
 
-    def strike(self, trainer: "Trainer", step: Step) -> None:
+    def strike(self, trainer: Trainer, step: Step) -> None:
         for moments in trainer.optimizer.state.values():
             for name, tensor in moments.items():
                 if name != "step":
                     tensor.zero_()
 
 
-def strikes(spec: NonFinite, trainer: "Trainer") -> bool:
+def strikes(spec: NonFinite, trainer: Trainer) -> bool:
     """Whether this process is one that the fault is for."""
     return spec.rank in (None, trainer.ranks.rank)
 
@@ -145,14 +141,14 @@ def scale_loss(step: Step, factor: float) -> None:
     step.metrics["train/loss"] = step.loss
 
 
-def scale_gradients(trainer: "Trainer", factor: float) -> None:
+def scale_gradients(trainer: Trainer, factor: float) -> None:
     """Every gradient times `factor`."""
     for parameter in trainer.trainable:
         if parameter.grad is not None:
             parameter.grad.mul_(factor)
 
 
-def largest_parameter(trainer: "Trainer") -> torch.nn.Parameter:
+def largest_parameter(trainer: Trainer) -> torch.nn.Parameter:
     """The trainable parameter with most elements among those that the step gave a gradient or a moment."""
     used = [p for p in trainer.trainable if p.grad is not None or p in trainer.optimizer.state]
     return max(used or trainer.trainable, key=lambda parameter: parameter.numel())

@@ -2,17 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput
-from cortexzoo.zoo.training.policies.base import Policy
-
-if TYPE_CHECKING:
-    from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.policies.base import HeldOutScore, Policy, Trainer
 
 
 @dataclass(frozen=True)
@@ -22,19 +19,6 @@ class Examples:
     tokens: Int[Tensor, "... rows time_and_target"]
     scored: Bool[Tensor, "... rows time"] | None = None
     """At which inputs the next token counts; None: at all."""
-
-
-@dataclass(frozen=True)
-class HeldOutScore:
-    """How well held-out examples are done."""
-
-    loss: float
-    """Nats a token that counts."""
-    recall: float | None = None
-    """Mean over the gaps of the share of whole answers that are right; None: there are no answers."""
-    gate_shares: dict[str, float] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
-    """What is to be recorded besides, by its whole name."""
 
 
 class Objective(ABC):
@@ -68,14 +52,14 @@ class Objective(ABC):
         """The fixed held-out examples on which swings are looked for: tokens [rows, T + 1]."""
 
     @abstractmethod
-    def held_out(self, trainer: "Trainer") -> HeldOutScore:
+    def held_out(self, trainer: Trainer) -> HeldOutScore:
         """Every process must call it; model, memory and generators are left as they were."""
 
     def references(self) -> dict[str, Any]:
         """What a model that has learned nothing reaches, by the result's field."""
         return {}
 
-    def conclusions(self, trainer: "Trainer") -> dict[str, Any]:
+    def conclusions(self, trainer: Trainer) -> dict[str, Any]:
         """What only the end of a finished run can say, by the result's field."""
         return {}
 

@@ -4,9 +4,9 @@ from typing import Any
 
 from cortexzoo.specs.experiment import ExperimentSpec
 from cortexzoo.specs.objective import NextToken, Recall
-from cortexzoo.zoo.data.errors import DataError
 from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.data.text import TextData
+from cortexzoo.zoo.errors import DataError
 from cortexzoo.zoo.models.interface import MemoryLanguageModel
 from cortexzoo.zoo.training.objectives.base import Objective
 from cortexzoo.zoo.training.objectives.next_token import NextTokenObjective

@@ -2,15 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cortexzoo.specs.objective import Stage
-from cortexzoo.zoo.training.policies.base import Policy, Step
-
-if TYPE_CHECKING:
-    from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 
 RIGHT = "train/answer_tokens_right"
 """The share of a step's answer tokens that were right: a reading of the objective."""
@@ -54,12 +51,12 @@ class Curriculum(Policy):
         fewest = min(self.documents[self.stage, gap] for gap in stage.gaps)
         return len(stage.gaps) * ceil(stage.samples_per_gap / fewest)
 
-    def step_taken(self, trainer: "Trainer", step: Step) -> None:
+    def step_taken(self, trainer: Trainer, step: Step) -> None:
         gap = self.gap(step.number)
         self._right[gap] = [*self._right.get(gap, []), step.readings[RIGHT]][-RECENT:]
         self._go_on(trainer, step)
 
-    def step_refused(self, trainer: "Trainer", step: Step) -> None:
+    def step_refused(self, trainer: Trainer, step: Step) -> None:
         self._go_on(trainer, step)
 
     def state_dict(self) -> dict[str, Any]:
@@ -72,7 +69,7 @@ class Curriculum(Policy):
         self.epoch = state["epoch"]
         self._right = {gap: list(shares) for gap, shares in state["right"]}
 
-    def _go_on(self, trainer: "Trainer", step: Step) -> None:
+    def _go_on(self, trainer: Trainer, step: Step) -> None:
         step.metrics |= {"curriculum/stage": float(self.stage + 1), "curriculum/gap": float(self.gap(step.number))}
         is_over = (step.number - self.began) % self.epoch_steps == 0
         is_last = self.stage == len(self.stages) - 1

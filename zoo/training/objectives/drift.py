@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -13,11 +13,8 @@ from cortexzoo.zoo.data.tasks.document import Ints
 from cortexzoo.zoo.models.interface import MemoryLanguageModel
 from cortexzoo.zoo.training.evaluation import autocast, model_device, next_token_loss, undisturbed
 from cortexzoo.zoo.training.objectives.curriculum import Curriculum
-from cortexzoo.zoo.training.policies.base import Policy, Step
+from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 from cortexzoo.zoo.training.sleep import anchors
-
-if TYPE_CHECKING:
-    from cortexzoo.zoo.training.loop import Trainer
 
 ROWS = 8
 LARGEST_EXPONENT = 700.0
@@ -38,16 +35,16 @@ class Drift(Policy):
         self._told = -1
         """The epoch after which drift was last told."""
 
-    def phase_began(self, trainer: "Trainer") -> None:
+    def phase_began(self, trainer: Trainer) -> None:
         if self.base_perplexity is None:
             self.base_perplexity = _perplexity(self._measure(trainer, trainer.model.switches)[0])
             self._tell(trainer, {})
 
-    def step_taken(self, trainer: "Trainer", step: Step) -> None:
+    def step_taken(self, trainer: Trainer, step: Step) -> None:
         if self.curriculum.epoch > self._told:
             self._tell(trainer, step.metrics)
 
-    def step_refused(self, trainer: "Trainer", step: Step) -> None:
+    def step_refused(self, trainer: Trainer, step: Step) -> None:
         self.step_taken(trainer, step)
 
     def state_dict(self) -> dict[str, Any]:
@@ -56,18 +53,18 @@ class Drift(Policy):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.base_perplexity, self._told = state["base_perplexity"], state["told"]
 
-    def measured(self, trainer: "Trainer") -> dict[str, float | None]:
+    def measured(self, trainer: Trainer) -> dict[str, float | None]:
         """Perplexity of the text, that of the base before training, and the divergence from the base."""
         loss, divergent = self._measure(trainer, ())
         return {"perplexity": _perplexity(loss), "base_perplexity": self.base_perplexity, "hidden_kl": divergent}
 
-    def _tell(self, trainer: "Trainer", metrics: dict[str, float]) -> None:
+    def _tell(self, trainer: Trainer, metrics: dict[str, float]) -> None:
         self._told = self.curriculum.epoch
         found = self.measured(trainer)
         metrics |= {f"drift/{name}": value for name, value in found.items() if value is not None}
         trainer.event("drift", {"epoch": self.curriculum.epoch, **found})
 
-    def _measure(self, trainer: "Trainer", disabled: tuple[str, ...]) -> tuple[float, float]:
+    def _measure(self, trainer: Trainer, disabled: tuple[str, ...]) -> tuple[float, float]:
         """Nats a token, and nats of divergence a token."""
         model = trainer.model
         losses, divergent = 0.0, 0.0

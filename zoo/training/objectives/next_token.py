@@ -1,6 +1,6 @@
 """Language modelling: windows of a text, every token of which is asked for."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,11 +10,9 @@ from cortexzoo.zoo.data.order import cut_windows
 from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput
 from cortexzoo.zoo.training.evaluation import HeldOut, lm_loss, measure
-from cortexzoo.zoo.training.objectives.base import Examples, HeldOutScore, Objective
+from cortexzoo.zoo.training.objectives.base import Examples, Objective
+from cortexzoo.zoo.training.policies.base import HeldOutScore, Trainer
 from cortexzoo.zoo.training.ranks import Ranks
-
-if TYPE_CHECKING:
-    from cortexzoo.zoo.training.loop import Trainer
 
 GATE_SHARE = "memory/gate_share/"
 
@@ -61,7 +59,7 @@ class NextTokenObjective(Objective):
         length = self.recipe.sequence_length
         return Examples(self._validation(self.data.validation_starts(length, self.recipe.batch_size)))
 
-    def held_out(self, trainer: "Trainer") -> HeldOutScore:
+    def held_out(self, trainer: Trainer) -> HeldOutScore:
         ranks = trainer.ranks
         memory = ranks.gather(trainer.model, trainer.memory)
         own = self._held_out[ranks.rank :: ranks.count]

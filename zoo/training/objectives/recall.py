@@ -1,7 +1,7 @@
 """Recall beyond the window: only answers count, and gradients flow through the memory carried from chunk to chunk."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,16 +14,13 @@ from cortexzoo.zoo.data.tasks.batch import Batch
 from cortexzoo.zoo.data.tasks.recall import chance_levels
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput
 from cortexzoo.zoo.training.evaluation import mean_cross_entropy
-from cortexzoo.zoo.training.objectives.base import Examples, HeldOutScore, Objective
+from cortexzoo.zoo.training.objectives.base import Examples, Objective
 from cortexzoo.zoo.training.objectives.curriculum import RIGHT, Curriculum
 from cortexzoo.zoo.training.objectives.drift import Drift, divergence, windows
 from cortexzoo.zoo.training.objectives.recall_evaluation import ask
 from cortexzoo.zoo.training.objectives.samples import SampleLog, pieces_of
-from cortexzoo.zoo.training.policies.base import Policy
+from cortexzoo.zoo.training.policies.base import HeldOutScore, Policy, Trainer
 from cortexzoo.zoo.training.ranks import Ranks
-
-if TYPE_CHECKING:
-    from cortexzoo.zoo.training.loop import Trainer
 
 MEMORY = "fast_weights"
 GUARDED = "train/in_chunk_loss"
@@ -111,7 +108,7 @@ class RecallObjective(Objective):
         batch = self.task.batch("validation", range(min(self.recipe.batch_size, PROBED)), gap)
         return Examples(batch.tokens, batch.mask)
 
-    def held_out(self, trainer: "Trainer") -> HeldOutScore:
+    def held_out(self, trainer: Trainer) -> HeldOutScore:
         """Over the gaps that are trained on."""
         gaps = sorted({gap for stage in self.spec.stages for gap in stage.gaps})
         asked = ask(trainer.model, self.task, gaps, trainer, self._documents)
@@ -120,7 +117,7 @@ class RecallObjective(Objective):
         metrics = {f"validation/recall/gap_{gap}": share for gap, share in shares.items()}
         return HeldOutScore(sum(losses) / len(losses), sum(shares.values()) / len(shares), metrics=metrics)
 
-    def conclusions(self, trainer: "Trainer") -> dict[str, Any]:
+    def conclusions(self, trainer: Trainer) -> dict[str, Any]:
         """Recall at the gaps that the data names, with the memory, without it, and by the base alone."""
         model = trainer.model
         controls: dict[str, frozenset[str]] = {"recall": frozenset()}

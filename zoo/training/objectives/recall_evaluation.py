@@ -1,7 +1,7 @@
 """Asking a model for what documents told it, over any gap in the memory of a few chunks."""
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
@@ -9,9 +9,7 @@ from cortexzoo.zoo.data.tasks.recall import Recall, recall_at
 from cortexzoo.zoo.data.tasks.task import Task
 from cortexzoo.zoo.models.interface import MemoryLanguageModel
 from cortexzoo.zoo.training.evaluation import autocast, model_device, undisturbed
-
-if TYPE_CHECKING:
-    from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.policies.base import Trainer
 
 TOKENS_AT_ONCE = 16_384
 LOGITS_AT_ONCE = 2**24
@@ -23,7 +21,7 @@ def ask(
     model: MemoryLanguageModel[Any],
     task: Task,
     gaps: Sequence[int],
-    trainer: "Trainer",
+    trainer: Trainer,
     documents: int,
     disabled: Collection[str] = (),
 ) -> dict[int, Recall]:

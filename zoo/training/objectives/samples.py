@@ -1,7 +1,6 @@
 """One record for every document trained on: what it asked, and how well it was answered."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -9,10 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from cortexzoo.zoo.data.tasks.batch import Batch
-from cortexzoo.zoo.training.policies.base import Policy, Step
-
-if TYPE_CHECKING:
-    from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 
 
 class SampleLog(Policy):
@@ -56,7 +52,7 @@ class SampleLog(Policy):
             self._measured[place % self.accumulation] = sums
             return right.mean() if len(right) else right.new_zeros(())
 
-    def step_taken(self, trainer: "Trainer", step: Step) -> None:
+    def step_taken(self, trainer: Trainer, step: Step) -> None:
         telemetry = {name: value for name, value in step.readings.items() if name.startswith("memory/")}
         rows = torch.cat([self._measured[index] for index in sorted(self._measured)]).tolist()
         for number, (loss, right, tokens) in enumerate(rows):

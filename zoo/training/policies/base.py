@@ -12,16 +12,21 @@ After a rollback every policy hears `rolled_back`. A policy is an object with it
 any of them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from cortexzoo.zoo.models.interface import MemoryState
-
-if TYPE_CHECKING:
-    from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.specs.experiment import ExperimentSpec
+from cortexzoo.specs.recipe import RecipeSpec
+from cortexzoo.zoo.checkpoints import Storage
+from cortexzoo.zoo.errors import TrainingError
+from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState
+from cortexzoo.zoo.training.ranks import Ranks
+from cortexzoo.zoo.training.recorder import Recorder
 
 
 @dataclass
@@ -57,6 +62,80 @@ class Step:
         self.rollback = True
 
 
+@dataclass(frozen=True)
+class HeldOutScore:
+    """How well held-out examples are done."""
+
+    loss: float
+    """Nats a token that counts."""
+    recall: float | None = None
+    """Mean over the gaps of the share of whole answers that are right; None: there are no answers."""
+    gate_shares: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    """What is to be recorded besides, by its whole name."""
+
+
+class Trained(Protocol):
+    """What policies may know of the objective."""
+
+    sha256: str
+    """Hex digest of the data."""
+
+    def held_out(self, trainer: "Trainer") -> HeldOutScore:
+        """Every process must call it; model, memory and generators are left as they were."""
+
+
+class Trainer(Protocol):
+    """What policies may touch of the trainer. The training loop implements it and knows no policy by name."""
+
+    model: MemoryLanguageModel[Any]
+    spec: ExperimentSpec
+    recipe: RecipeSpec
+    recorder: Recorder
+    device: torch.device
+    precision: Literal["fp32", "bf16"]
+    ranks: Ranks
+    optimizer: torch.optim.Optimizer
+    trainable: list[nn.Parameter]
+    """Parameters that take gradients, in the model's order."""
+    memory: MemoryState
+    """What the next batch may start from."""
+    policies: "list[Policy]"
+    storage: Storage
+    """Through which checkpoints are written."""
+    position: int
+    """Steps attempted so far: the place in the data."""
+    taken: int
+    """Steps that the weights have behind them: the place in the schedule. A rollback takes some back."""
+    refused: int
+    """Steps refused so far."""
+
+    @property
+    def objective(self) -> Trained:
+        """What is trained for."""
+
+    def event(self, kind: str, detail: Mapping[str, object]) -> None:
+        """Record, once for all processes, something that happened in the current step."""
+
+    def fail(self, error: TrainingError) -> None:
+        """End training after the current step with `error`. Every process must call it."""
+
+    def stop(self, reason: Literal["interrupted", "terminated"]) -> None:
+        """Request an end after the current step; the run then saves and returns."""
+
+    def is_over(self) -> bool:
+        """Whether a stop was requested or a policy ended training, on any process. Every process must ask."""
+
+    def save(self, folder: Path, keep: Path | None = None) -> None:
+        """Write a checkpoint. Raises `CheckpointError`."""
+
+    def random_state(self) -> dict[str, Tensor]:
+        """The states of the generators that the next step will draw from."""
+
+    def resume_from(self, position: int, taken: int, refused: int, random_state: Mapping[str, Tensor]) -> None:
+        """Set where the next step starts: its place in the data, in the schedule, and in the random numbers."""
+
+
 class StepUndone(Exception):
     """A policy took the step back, as if it had never been attempted: training ends, and repeats it when it goes on."""
 
@@ -66,38 +145,42 @@ class Policy:
 
     name: str = "policy"
 
-    def phase_began(self, trainer: "Trainer") -> None:
+    def phase_began(self, trainer: Trainer) -> None:
         """Everything is in place for the first step, or for the next one of a run that goes on."""
 
-    def batch_ready(self, trainer: "Trainer", step: Step) -> None:
+    def batch_ready(self, trainer: Trainer, step: Step) -> None:
         """The batch is on the device, nothing has been computed; refusing here saves the forward pass."""
 
-    def loss_known(self, trainer: "Trainer", step: Step) -> None:
+    def loss_known(self, trainer: Trainer, step: Step) -> None:
         """Forward and loss are done; refusing here saves the backward pass."""
 
-    def gradients_ready(self, trainer: "Trainer", step: Step) -> None:
+    def gradients_ready(self, trainer: Trainer, step: Step) -> None:
         """Gradients are accumulated and synchronised; nobody has looked at them."""
 
-    def gradients_known(self, trainer: "Trainer", step: Step) -> None:
+    def gradients_known(self, trainer: Trainer, step: Step) -> None:
         """Their norm is known too; they may be changed in place."""
 
-    def step_taken(self, trainer: "Trainer", step: Step) -> None:
+    def step_taken(self, trainer: Trainer, step: Step) -> None:
         """Weights, moments and schedule have moved."""
 
-    def step_refused(self, trainer: "Trainer", step: Step) -> None:
+    def step_refused(self, trainer: Trainer, step: Step) -> None:
         """The step was not taken: no weight, moment or schedule moved."""
 
-    def rolled_back(self, trainer: "Trainer", then: Mapping[str, Any]) -> None:
+    def rolled_back(self, trainer: Trainer, then: Mapping[str, Any]) -> None:
         """Weights, moments, schedule, memory and random numbers are as they were at the recovery checkpoint.
 
         `then` is what `recoverable` and `recoverable_tensors` gave at that moment.
         """
 
-    def phase_ended(self, trainer: "Trainer", step: Step) -> None:
+    def phase_ended(self, trainer: Trainer, step: Step) -> None:
         """The last step is over, or training was stopped."""
 
     def close(self) -> None:
         """Training has left the loop, also by an error: let go of what outlives it, such as the terminal."""
+
+    def results(self) -> dict[str, Any]:
+        """This policy's part of the run's result, by the field of `TrainingResult`."""
+        return {}
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint must keep of this policy: JSON values only."""
@@ -118,5 +201,13 @@ class Policy:
         """What a checkpoint must keep besides, as tensors, not changed in place. Each process keeps its own."""
         return {}
 
-    def load_tensors(self, trainer: "Trainer", tensors: Mapping[str, Tensor]) -> None:
+    def load_tensors(self, trainer: Trainer, tensors: Mapping[str, Tensor]) -> None:
         """Take over what `tensors` gave, after `load_state_dict`."""
+
+
+PolicyT = TypeVar("PolicyT", bound=Policy)
+
+
+def find_policy(policies: Iterable[Policy], kind: type[PolicyT]) -> PolicyT | None:
+    """The first policy of a kind, such as `find_policy(trainer.policies, Probe)`; None: the run has none."""
+    return next((policy for policy in policies if isinstance(policy, kind)), None)

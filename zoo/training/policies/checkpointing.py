@@ -2,15 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cortexzoo.zoo import checkpoints
-from cortexzoo.zoo.training.policies.base import Policy, Step
+from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 from cortexzoo.zoo.training.policies.guards.recovery import Recovery
 from cortexzoo.zoo.training.policies.measuring.validation import Validation
-
-if TYPE_CHECKING:
-    from cortexzoo.zoo.training.loop import Trainer
 
 BEST, LAST, OLDER = "best", "last", "step-"
 
@@ -35,7 +32,7 @@ class KeepCheckpoints(Policy):
         self.recovery = recovery
         self._last_saved = 0
 
-    def step_taken(self, trainer: "Trainer", step: Step) -> None:
+    def step_taken(self, trainer: Trainer, step: Step) -> None:
         if self.validation.best_step == step.number:
             trainer.event("checkpoint", {"name": BEST})
             trainer.save(self.folder / BEST)
@@ -43,10 +40,10 @@ class KeepCheckpoints(Policy):
         if step.number % self.every == 0 or renewed:
             self._save_last(trainer)
 
-    def step_refused(self, trainer: "Trainer", step: Step) -> None:
+    def step_refused(self, trainer: Trainer, step: Step) -> None:
         self.step_taken(trainer, step)
 
-    def phase_ended(self, trainer: "Trainer", step: Step) -> None:
+    def phase_ended(self, trainer: Trainer, step: Step) -> None:
         if self._last_saved != trainer.position:
             self._save_last(trainer)
         else:
@@ -58,14 +55,14 @@ class KeepCheckpoints(Policy):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._last_saved = state["last_saved"]
 
-    def _save_last(self, trainer: "Trainer") -> None:
+    def _save_last(self, trainer: Trainer) -> None:
         before, self._last_saved = self._last_saved, trainer.position
         trainer.event("checkpoint", {"name": LAST})
         keep = self.folder / f"{OLDER}{before:08d}" if self.keep_last > 1 and before else None
         trainer.save(self.folder / LAST, keep)
         self._prune(trainer)
 
-    def _prune(self, trainer: "Trainer") -> None:
+    def _prune(self, trainer: Trainer) -> None:
         if trainer.ranks.is_main:
             try:
                 checkpoints.prune(self.folder, OLDER, self.keep_last - 1)

@@ -1,15 +1,10 @@
 """When short-term memory moves into long-term memory."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 
 from cortexzoo.specs.recipe import AtRandom, ConsolidationSpec, EveryInterval, Never
-from cortexzoo.zoo.training.policies.base import Policy, Step
-
-if TYPE_CHECKING:
-    from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 
 CONSOLIDATION_STREAM = 1
 """Keeps these random numbers apart from every other use of the experiment's seed."""
@@ -28,7 +23,7 @@ class Consolidation(Policy):
         self.spec = spec
         self.seed = seed
 
-    def step_taken(self, trainer: "Trainer", step: Step) -> None:
+    def step_taken(self, trainer: Trainer, step: Step) -> None:
         if self.is_due(step.number):
             with torch.no_grad():
                 consolidated = trainer.model.consolidate(trainer.ranks.gather(trainer.model, trainer.memory))

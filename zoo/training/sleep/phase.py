@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,17 +9,15 @@ from torch import Tensor
 from torch.func import functional_call
 
 from cortexzoo.specs.sleep import Dreaming
-from cortexzoo.zoo.generation import NonFiniteLogits
+from cortexzoo.zoo.errors import NonFiniteLogits
 from cortexzoo.zoo.models.interface import MemoryState
 from cortexzoo.zoo.training.evaluation import autocast, lm_loss, undisturbed
+from cortexzoo.zoo.training.policies.base import Trainer
 from cortexzoo.zoo.training.sleep.anchors import divergence, elastic_penalty, fisher_information
 from cortexzoo.zoo.training.sleep.dreams import Dream, draw
 from cortexzoo.zoo.training.sleep.optimizer import SleepOptimizer
 from cortexzoo.zoo.training.sleep.reservoir import Reservoir
 from cortexzoo.zoo.training.state.undo import Weights
-
-if TYPE_CHECKING:
-    from cortexzoo.zoo.training.loop import Trainer
 
 SLEEP_STREAM = 3
 """Keeps these random numbers apart from every other use of the experiment's seed."""
@@ -33,7 +30,7 @@ class SleepPhase:
     has the same dreams and makes the same updates, each on its own: nothing is shared but the decision to refuse.
     """
 
-    def __init__(self, trainer: "Trainer", spec: Dreaming, number: int, reservoir: Reservoir, before: Weights) -> None:
+    def __init__(self, trainer: Trainer, spec: Dreaming, number: int, reservoir: Reservoir, before: Weights) -> None:
         self.trainer = trainer
         self.spec = spec
         self.number = number
@@ -105,5 +102,5 @@ def own_random_numbers(device: torch.device, seed: int, number: int) -> Iterator
         yield torch.Generator().manual_seed(int(dreams))
 
 
-def _any(trainer: "Trainer", flag: bool) -> bool:
+def _any(trainer: Trainer, flag: bool) -> bool:
     return trainer.ranks.any_rank([flag])[0]

@@ -4,22 +4,19 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cortexzoo.specs.sleep import Dreaming
-from cortexzoo.zoo.training.policies.base import Policy, Step, StepUndone
-from cortexzoo.zoo.training.policies.measuring.telemetry import SLEEP_SECONDS
+from cortexzoo.zoo.training.policies.base import Policy, Step, StepUndone, Trainer
+from cortexzoo.zoo.training.recorder import SLEEP_SECONDS
 from cortexzoo.zoo.training.sleep.phase import SleepPhase
 from cortexzoo.zoo.training.sleep.reservoir import Example, Reservoir
 from cortexzoo.zoo.training.sleep.score import Score, objection
 from cortexzoo.zoo.training.state.undo import StepBefore, Weights
-
-if TYPE_CHECKING:
-    from cortexzoo.zoo.training.loop import Trainer
 
 RESERVOIR_STREAM = 4
 """Keeps these random numbers apart from every other use of the experiment's seed."""
@@ -67,9 +64,7 @@ class Sleep(Policy):
 
     name = "sleep"
 
-    def __init__(
-        self, spec: Dreaming, seed: int, score: Callable[["Trainer"], Score], tell: Tell = _tell_nobody
-    ) -> None:
+    def __init__(self, spec: Dreaming, seed: int, score: Callable[[Trainer], Score], tell: Tell = _tell_nobody) -> None:
         self.spec = spec
         self.seed = seed
         self.score = score
@@ -86,10 +81,10 @@ class Sleep(Policy):
         self.updates_refused = 0
         self._before_step: StepBefore | None = None
 
-    def batch_ready(self, trainer: "Trainer", step: Step) -> None:
+    def batch_ready(self, trainer: Trainer, step: Step) -> None:
         self._before_step = StepBefore.of(trainer) if self._is_due(step) else None
 
-    def step_taken(self, trainer: "Trainer", step: Step) -> None:
+    def step_taken(self, trainer: Trainer, step: Step) -> None:
         if self.spec.keeps_examples:
             self.keep_examples(trainer, step)
         if self._is_due(step):
@@ -103,7 +98,7 @@ class Sleep(Policy):
             self.due = False
         self._before_step = None
 
-    def step_refused(self, trainer: "Trainer", step: Step) -> None:
+    def step_refused(self, trainer: Trainer, step: Step) -> None:
         self.due = self._is_due(step)
         self._before_step = None
 
@@ -125,7 +120,7 @@ class Sleep(Policy):
     def tensors(self) -> dict[str, Tensor]:
         return self.reservoir.tensors()
 
-    def load_tensors(self, trainer: "Trainer", tensors: Mapping[str, Tensor]) -> None:
+    def load_tensors(self, trainer: Trainer, tensors: Mapping[str, Tensor]) -> None:
         self.reservoir = Reservoir.from_tensors(self.spec.reservoir, tensors)
 
     def recoverable(self) -> dict[str, Any]:
@@ -134,11 +129,11 @@ class Sleep(Policy):
     def recoverable_tensors(self) -> dict[str, Tensor]:
         return self.reservoir.tensors()
 
-    def rolled_back(self, trainer: "Trainer", then: Mapping[str, Any]) -> None:
+    def rolled_back(self, trainer: Trainer, then: Mapping[str, Any]) -> None:
         self._set_reference(then.get("reference"))
         self.reservoir = Reservoir.from_tensors(self.spec.reservoir, then)
 
-    def sleep(self, trainer: "Trainer", before: Score | None = None) -> Slept | None:
+    def sleep(self, trainer: Trainer, before: Score | None = None) -> Slept | None:
         """Sleep once, and undo it where it may not stay. None: a stop was asked for, and the weights are as before.
 
         `before` is the model's score as it stands, where it is known already. The caller sees to it that training's
@@ -168,7 +163,7 @@ class Sleep(Policy):
         loss = fmean(made.losses) if made.losses else None
         return Slept(self.sleeps, made.taken, made.refused, loss, before, after, reason)
 
-    def keep_examples(self, trainer: "Trainer", step: Step) -> None:
+    def keep_examples(self, trainer: Trainer, step: Step) -> None:
         """Offer the step's examples, those of all processes, to the reservoir."""
         assert step.tokens is not None
         scored = torch.ones_like(step.tokens[..., 1:], dtype=torch.bool) if step.scored is None else step.scored
@@ -183,13 +178,13 @@ class Sleep(Policy):
     def _is_due(self, step: Step) -> bool:
         return self.due or step.number % self.spec.every == 0
 
-    def _undo(self, trainer: "Trainer") -> None:
+    def _undo(self, trainer: Trainer) -> None:
         assert self._before_step is not None
         before, self._before_step = self._before_step, None
         before.restore(trainer)
         raise StepUndone
 
-    def _record(self, trainer: "Trainer", step: Step, slept: Slept) -> None:
+    def _record(self, trainer: Trainer, step: Step, slept: Slept) -> None:
         if slept.loss is not None:
             step.metrics["sleep/loss"] = slept.loss
         step.metrics["sleep/post_loss"] = slept.after.loss

@@ -3,16 +3,14 @@
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from cortexzoo.zoo.models.interface import MemoryState
+from cortexzoo.zoo.training.policies.base import Trainer
 from cortexzoo.zoo.training.state import snapshot
-
-if TYPE_CHECKING:
-    from cortexzoo.zoo.training.loop import Trainer
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class RecoveryPoint:
     """Their recoverable tensors, as `<policy>/<name>`."""
 
     @classmethod
-    def of(cls, trainer: "Trainer") -> "RecoveryPoint":
+    def of(cls, trainer: Trainer) -> "RecoveryPoint":
         """The trainer as it stands between two steps."""
         return cls(
             trainer.position,
@@ -48,13 +46,13 @@ class RecoveryPoint:
             },
         )
 
-    def restore(self, trainer: "Trainer") -> None:
+    def restore(self, trainer: Trainer) -> None:
         """Bring everything back but the place in the data, and tell every policy."""
         self.bring_back(trainer)
         for policy in trainer.policies:
             policy.rolled_back(trainer, {**self.policies.get(policy.name, {}), **self._tensors_of(policy.name)})
 
-    def bring_back(self, trainer: "Trainer") -> None:
+    def bring_back(self, trainer: Trainer) -> None:
         """As `restore`, and tell nobody."""
         trainer.model.load_state_dict(dict(self.weights))
         snapshot.set_optimizer(trainer, _copies(self.moments))
@@ -78,7 +76,7 @@ class RecoveryPoint:
 
     @classmethod
     def from_parts(
-        cls, trainer: "Trainer", description: Mapping[str, Any], tensors: Mapping[str, Tensor]
+        cls, trainer: Trainer, description: Mapping[str, Any], tensors: Mapping[str, Tensor]
     ) -> "RecoveryPoint":
         """The point that `description` and `tensors` told of."""
         parts: dict[str, dict[str, Tensor]] = {
@@ -108,7 +106,7 @@ class RecoveryPoint:
         return {n.removeprefix(prefix): t for n, t in self.policy_tensors.items() if n.startswith(prefix)}
 
 
-def first_non_finite(trainer: "Trainer") -> str | None:
+def first_non_finite(trainer: Trainer) -> str | None:
     """Name of a weight, moment or memory tensor that holds NaN or infinity; None: there is none."""
     named = {
         **{f"weight {name}": tensor for name, tensor in trainer.model.state_dict().items()},

@@ -10,25 +10,25 @@ from torch import Tensor
 
 from cortexzoo.zoo import checkpoints
 from cortexzoo.zoo.checkpoints import CheckpointReader
+from cortexzoo.zoo.errors import CheckpointError
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState, StateT
-from cortexzoo.zoo.training.errors import CheckpointError
 from cortexzoo.zoo.training.evaluation import model_device
+from cortexzoo.zoo.training.policies.base import Trainer
 
 if TYPE_CHECKING:
-    from cortexzoo.zoo.training.loop import Trainer
     from cortexzoo.zoo.training.ranks import Ranks
 
 T = TypeVar("T")
 
 
-def save(trainer: "Trainer", folder: Path, keep: Path | None = None) -> None:
+def save(trainer: Trainer, folder: Path, keep: Path | None = None) -> None:
     """Write a checkpoint of everything. Every process must call it; they must see the same file system.
 
     The checkpoint that it replaces stays under the name `keep`, if one is given.
 
     Raises `CheckpointError` when the folder cannot be written; then the checkpoint that was there before is intact.
     """
-    ranks = trainer.ranks
+    ranks, storage = trainer.ranks, trainer.storage
     tensors = {
         _of_rank("memory", ranks.rank): trainer.memory.tensors(),
         _of_rank("rng", ranks.rank): trainer.random_state(),
@@ -39,16 +39,16 @@ def save(trainer: "Trainer", folder: Path, keep: Path | None = None) -> None:
         tensors |= {"model": trainer.model.state_dict(), "optimizer": optimizer_tensors(trainer)}
         texts["trainer"] = _description(trainer)
     try:
-        _together(ranks, folder, "written", lambda: checkpoints.begin(folder) if ranks.is_main else None)
-        _together(ranks, folder, "written", lambda: checkpoints.write_files(folder, tensors, texts))
-        _together(ranks, folder, "written", lambda: checkpoints.publish(folder, keep) if ranks.is_main else None)
+        _together(ranks, folder, "written", lambda: storage.begin(folder) if ranks.is_main else None)
+        _together(ranks, folder, "written", lambda: storage.write_files(folder, tensors, texts))
+        _together(ranks, folder, "written", lambda: storage.publish(folder, keep) if ranks.is_main else None)
     except CheckpointError:
         if ranks.is_main:
-            checkpoints.abandon(folder)
+            storage.abandon(folder)
         raise
 
 
-def load(trainer: "Trainer", folder: Path, changed: bool = False) -> None:
+def load(trainer: Trainer, folder: Path, changed: bool = False) -> None:
     """Take over a checkpoint of the same experiment. Raises `CheckpointError`; then nothing was changed.
 
     The same experiment, text, number of processes and kind of device are required: anything else would not be the
@@ -81,7 +81,7 @@ class _Saved:
     """Of every policy that the checkpoint holds a state of."""
 
 
-def _read(trainer: "Trainer", reader: CheckpointReader, changed: bool) -> _Saved:
+def _read(trainer: Trainer, reader: CheckpointReader, changed: bool) -> _Saved:
     rank, count, description = trainer.ranks.rank, trainer.ranks.count, reader.json("trainer")
     if (processes := description.get("processes")) != count:
         raise CheckpointError(f"{reader.folder}: {processes} processes trained it and must go on with it, got {count}")
@@ -113,7 +113,7 @@ def _memory(model: MemoryLanguageModel[StateT], reader: CheckpointReader, rank: 
         raise CheckpointError(f"{reader.folder / name}.safetensors: {error}") from None
 
 
-def _policy_tensors(trainer: "Trainer") -> dict[str, dict[str, Tensor]]:
+def _policy_tensors(trainer: Trainer) -> dict[str, dict[str, Tensor]]:
     """Tensors of the policies that keep some, by the name of their file."""
     kept = {f"policy-{policy.name}": policy.tensors() for policy in trainer.policies}
     return {name: tensors for name, tensors in kept.items() if tensors}
@@ -128,7 +128,7 @@ def _of_rank(name: str, rank: int) -> str:
     return name if rank == 0 else f"{name}.rank-{rank}"
 
 
-def _identity(trainer: "Trainer") -> dict[str, Any]:
+def _identity(trainer: Trainer) -> dict[str, Any]:
     return {
         "experiment": trainer.spec.hash(),
         "data": trainer.objective.sha256,
@@ -136,7 +136,7 @@ def _identity(trainer: "Trainer") -> dict[str, Any]:
     }
 
 
-def _description(trainer: "Trainer") -> dict[str, Any]:
+def _description(trainer: Trainer) -> dict[str, Any]:
     return {
         **_identity(trainer),
         "processes": trainer.ranks.count,
@@ -148,20 +148,20 @@ def _description(trainer: "Trainer") -> dict[str, Any]:
     }
 
 
-def _parameter_names(trainer: "Trainer") -> list[str]:
+def _parameter_names(trainer: Trainer) -> list[str]:
     """Names of the optimiser's parameters, in its own order."""
     names = {id(parameter): name for name, parameter in trainer.model.named_parameters()}
     return [names[id(parameter)] for group in trainer.optimizer.param_groups for parameter in group["params"]]
 
 
-def optimizer_tensors(trainer: "Trainer") -> dict[str, Tensor]:
+def optimizer_tensors(trainer: Trainer) -> dict[str, Tensor]:
     """Every moment as `<parameter>/<moment>`; parameters that never had a gradient have none."""
     names = _parameter_names(trainer)
     state = trainer.optimizer.state_dict()["state"]
     return {f"{names[i]}/{key}": tensor for i, moments in state.items() for key, tensor in moments.items()}
 
 
-def set_optimizer(trainer: "Trainer", tensors: Mapping[str, Tensor]) -> None:
+def set_optimizer(trainer: Trainer, tensors: Mapping[str, Tensor]) -> None:
     """The inverse of `optimizer_tensors`. The optimiser goes on in these very tensors."""
     index = {name: i for i, name in enumerate(_parameter_names(trainer))}
     state: dict[int, dict[str, Tensor]] = {}

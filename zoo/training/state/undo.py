@@ -3,15 +3,13 @@
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from cortexzoo.zoo.training.policies.base import Trainer
 from cortexzoo.zoo.training.state.recovery_point import RecoveryPoint
-
-if TYPE_CHECKING:
-    from cortexzoo.zoo.training.loop import Trainer
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class StepBefore:
     tensors: Mapping[str, Mapping[str, Tensor]]
 
     @classmethod
-    def of(cls, trainer: "Trainer") -> "StepBefore":
+    def of(cls, trainer: Trainer) -> "StepBefore":
         """As it stands between two steps, or before anything of a step was computed."""
         return cls(
             RecoveryPoint.of(trainer),
@@ -54,7 +52,7 @@ class StepBefore:
             {policy.name: policy.tensors() for policy in trainer.policies},
         )
 
-    def restore(self, trainer: "Trainer") -> None:
+    def restore(self, trainer: Trainer) -> None:
         """As if the step had never been attempted."""
         self.point.bring_back(trainer)
         trainer.resume_from(self.point.position, self.point.taken, self.refused, self.point.random_state)

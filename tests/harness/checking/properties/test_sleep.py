@@ -14,7 +14,7 @@ from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.runs.train import subject_of
 from cortexzoo.specs.sleep import AcceptAlways, NoiseSleep
 from cortexzoo.specs.suite import Check
-from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.sleep.score import Score
 from tests.harness.trained import train_small
 
@@ -49,13 +49,13 @@ def test_what_the_sleep_says_of_itself_is_not_believed(subject: Subject, monkeyp
 def test_a_signal_ends_the_check_and_gives_no_verdict(
     name: str, subject: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    attempt = Trainer._attempt
+    attempt = TrainingLoop._attempt
 
-    def interrupted(trainer: Trainer, number: int) -> object:
+    def interrupted(trainer: TrainingLoop, number: int) -> object:
         os.kill(os.getpid(), signal.SIGINT)
         return attempt(trainer, number)
 
-    monkeypatch.setattr(Trainer, "_attempt", interrupted)
+    monkeypatch.setattr(TrainingLoop, "_attempt", interrupted)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     try:
         with pytest.raises(KeyboardInterrupt):

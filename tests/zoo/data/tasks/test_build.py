@@ -2,8 +2,8 @@
 
 import pytest
 
-from cortexzoo.zoo.data.errors import DataError
 from cortexzoo.zoo.data.tasks.build import build_task
+from cortexzoo.zoo.errors import DataError
 from tests.zoo.data.tasks.shipped import NAMES, spec_of, task_of
 
 

@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from cortexzoo.zoo.data.errors import DataError
 from cortexzoo.zoo.data.tasks.build import build_task
 from cortexzoo.zoo.data.tasks.recall import chance_levels, recall_at, recall_by_gap
+from cortexzoo.zoo.errors import DataError
 from tests.zoo.data.tasks.shipped import spec_of, task_of
 
 VOCAB = 256

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cortexzoo.zoo.data.errors import DataError
 from cortexzoo.zoo.data.tasks.batch import IGNORED
 from cortexzoo.zoo.data.tasks.build import build_task
+from cortexzoo.zoo.errors import DataError
 from tests.zoo.data.tasks.shipped import NAMES, answers_of, spec_of, task_of
 
 

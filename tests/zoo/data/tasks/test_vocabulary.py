@@ -6,9 +6,9 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from cortexzoo.zoo.data.errors import DataError
 from cortexzoo.zoo.data.tasks.build import build_task
 from cortexzoo.zoo.data.tasks.vocabulary import Alphabet, ByteVocabulary, OwnVocabulary, TokenizerVocabulary
+from cortexzoo.zoo.errors import DataError
 from tests.zoo.data.tasks.shipped import NAMES, answers_of, spec_of, task_of
 
 TEXT = ["Rain fell on the lake. The pass key is 12345, so keep it in mind. abc=wxyz; (qwerty) 1+2=3?"] * 3

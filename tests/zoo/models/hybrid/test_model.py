@@ -18,11 +18,11 @@ from cortexzoo.specs.backbone import (
 from cortexzoo.specs.mixer import MixerSpec
 from cortexzoo.specs.parameters import base_parameter_count, parameter_count
 from cortexzoo.specs.recipe import AdamWSpec, RateFactors
+from cortexzoo.zoo.errors import CheckpointError
 from cortexzoo.zoo.models.backbones import random_backbone
 from cortexzoo.zoo.models.base import content_hash
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.hybrid.state import HybridState
-from cortexzoo.zoo.training.errors import CheckpointError
 from cortexzoo.zoo.training.evaluation import lm_loss
 from cortexzoo.zoo.training.optimizer import build_optimizer
 from tests.tolerances import SIDECAR_SPLIT

@@ -10,9 +10,9 @@ from cortexzoo.specs.backbone import ArchitectureSpec, GPT2Architecture, Qwen2Ar
 from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.parameters import parameter_count
 from cortexzoo.zoo.build import build_model
+from cortexzoo.zoo.errors import CheckpointError
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.hybrid.weights import save_sidecars
-from cortexzoo.zoo.training.errors import CheckpointError
 from cortexzoo.zoo.training.evaluation import lm_loss
 from tests.zoo.models.hybrid.tiny import ARCHITECTURE, CHUNK, MIXER, some_tokens
 

@@ -7,10 +7,10 @@ import torch
 from safetensors.torch import save_file
 
 from cortexzoo.specs.hybrid import HybridSpec
+from cortexzoo.zoo.errors import CheckpointError
 from cortexzoo.zoo.models.backbones import random_backbone
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.hybrid.weights import load_sidecars, save_sidecars
-from cortexzoo.zoo.training.errors import CheckpointError
 from tests.zoo.models.hybrid.tiny import ARCHITECTURE, CHUNK, some_tokens, tiny_hybrid, tiny_spec
 
 

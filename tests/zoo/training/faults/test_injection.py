@@ -27,12 +27,13 @@ from cortexzoo.specs.fault import (
 from cortexzoo.specs.guards import NoClipping, NoRecovery, NoSpikeDetection
 from cortexzoo.specs.recipe import Never
 from cortexzoo.zoo import checkpoints
-from cortexzoo.zoo.training.errors import CheckpointError
+from cortexzoo.zoo.errors import CheckpointError
 from cortexzoo.zoo.training.faults import machine
 from cortexzoo.zoo.training.faults.base import INJECTED, MISSED
 from cortexzoo.zoo.training.faults.injection import inject
-from cortexzoo.zoo.training.loop import Trainer
-from cortexzoo.zoo.training.policies.base import Step
+from cortexzoo.zoo.training.loop import TrainingLoop
+from cortexzoo.zoo.training.policies.base import Step, find_policy
+from cortexzoo.zoo.training.policies.checkpointing import KeepCheckpoints
 from tests.zoo.training.tiny import At, Notebook, tiny_data, tiny_model, tiny_spec
 
 UNGUARDED = {"clipping": NoClipping(), "spikes": NoSpikeDetection(), "recovery": NoRecovery()}
@@ -40,16 +41,16 @@ DECLARED: dict[str, Any] = {"expect": "skip", "harms": False}
 
 
 def trainer_with(
-    *faults: FaultSpec, watch: dict[str, Callable[[Trainer, Step], object]] | None = None, step: int = 5,
+    *faults: FaultSpec, watch: dict[str, Callable[[TrainingLoop, Step], object]] | None = None, step: int = 5,
     checkpoints: Path | None = None, guards: bool = False, **recipe: object,
-) -> Trainer:  # fmt: skip
+) -> TrainingLoop:  # fmt: skip
     """A tiny trainer with faults, and something to look at when `step` reaches a moment."""
     policies = []
     for moment, look in (watch or {}).items():
         policy = At(moment, {step}, look)
         policy.name = f"at {moment}"
         policies.append(policy)
-    trainer = Trainer(
+    trainer = TrainingLoop(
         tiny_model(), tiny_spec(**{**UNGUARDED, **recipe}), tiny_data(), recorder=Notebook(), checkpoints=checkpoints,
         policies=policies,
     )  # fmt: skip
@@ -60,7 +61,7 @@ def trainer_with(
     return trainer
 
 
-def notes(trainer: Trainer) -> Notebook:
+def notes(trainer: TrainingLoop) -> Notebook:
     assert isinstance(trainer.recorder, Notebook)
     return trainer.recorder
 
@@ -114,7 +115,7 @@ def test_a_scaled_gradient_leaves_the_loss_and_a_scaled_rate_leaves_both() -> No
 def test_one_element_of_one_gradient_is_not_finite(value: Any) -> None:
     found: list[int] = []
 
-    def count(trainer: Trainer, step: Step) -> None:
+    def count(trainer: TrainingLoop, step: Step) -> None:
         found.append(non_finite({str(i): p.grad for i, p in enumerate(trainer.trainable) if p.grad is not None}))
 
     fault = NonFinite(place="gradient", value=value, step=5, **DECLARED)
@@ -136,7 +137,7 @@ def test_a_loss_that_is_not_finite_has_gradients_that_are_not() -> None:
 def test_one_weight_or_moment_is_not_finite_after_the_step(place: Any) -> None:
     found: list[int] = []
 
-    def count(trainer: Trainer, step: Step) -> None:
+    def count(trainer: TrainingLoop, step: Step) -> None:
         moments = {str(i): m["exp_avg"] for i, m in enumerate(trainer.optimizer.state.values())}
         found.append(non_finite(dict(trainer.model.named_parameters()) if place == "weight" else moments))
 
@@ -180,7 +181,7 @@ def test_batches_that_are_none() -> None:
     seen: dict[str, Tensor] = {}
     for content in ("random", "padding", "empty", "out_of_vocabulary"):
 
-        def look(trainer: Trainer, step: Step, content: str = content) -> None:
+        def look(trainer: TrainingLoop, step: Step, content: str = content) -> None:
             assert step.tokens is not None
             seen[content] = step.tokens.clone()
 
@@ -203,7 +204,7 @@ def test_batches_that_are_none() -> None:
 def test_a_stuck_reader_serves_its_batch_again() -> None:
     served: dict[int, Tensor] = {}
     policy = At("batch_ready", set(range(1, 13)), lambda trainer, step: served.update({step.number: step.tokens}))
-    trainer = Trainer(tiny_model(), tiny_spec(), tiny_data(), policies=[policy])
+    trainer = TrainingLoop(tiny_model(), tiny_spec(), tiny_data(), policies=[policy])
     inject(trainer, FaultsSpec(name="f", faults={"stuck": RepeatedBatch(times=2, step=5, **DECLARED)}))
     trainer.run()
     same = [number for number, tokens in served.items() if torch.equal(tokens, served[5])]
@@ -213,7 +214,7 @@ def test_a_stuck_reader_serves_its_batch_again() -> None:
 def test_moments_are_zeroed_and_generators_begin_anew() -> None:
     found: list[float] = []
 
-    def size(trainer: Trainer, step: Step) -> None:
+    def size(trainer: TrainingLoop, step: Step) -> None:
         found.append(sum(float(m["exp_avg"].abs().sum()) for m in trainer.optimizer.state.values()))
 
     trainer_with(OptimizerReset(step=5, **DECLARED), watch={"step_taken": size}).run()
@@ -242,7 +243,7 @@ def test_a_full_disk_ends_training_and_leaves_the_last_checkpoint_whole(tmp_path
         trainer.run()
     assert checkpoints.write_files is original
     assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".")) == ["best", "last"]
-    fresh = Trainer(tiny_model(seed=1), tiny_spec(**UNGUARDED), tiny_data())
+    fresh = TrainingLoop(tiny_model(seed=1), tiny_spec(**UNGUARDED), tiny_data())
     fresh.policies = [policy for policy in fresh.policies if policy.name not in ("finite_gate", "batch_gate")]
     fresh.load(tmp_path / "last")
     assert fresh.position == 5
@@ -271,9 +272,9 @@ def test_a_truncated_checkpoint_names_its_file(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(machine, "die", lambda: None)
     trainer = trainer_with(TruncatedCheckpoint(step=7, **DECLARED), watch=None, checkpoints=tmp_path, steps=7)
     with monkeypatch.context() as patch:
-        patch.setattr(trainer.built_in.checkpoints, "phase_ended", lambda trainer, step: None)
+        patch.setattr(find_policy(trainer.policies, KeepCheckpoints), "phase_ended", lambda trainer, step: None)
         trainer.run()
-    fresh = Trainer(tiny_model(), tiny_spec(**UNGUARDED, steps=7), tiny_data())
+    fresh = TrainingLoop(tiny_model(), tiny_spec(**UNGUARDED, steps=7), tiny_data())
     with pytest.raises(CheckpointError, match=r"optimizer\.safetensors: is damaged: its sha256 is"):
         fresh.load(tmp_path / "last")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cortexzoo.zoo.training.policies.measuring.telemetry import WALL_CLOCK_METRICS
+from cortexzoo.zoo.training.recorder import WALL_CLOCK_METRICS
 from tests.tolerances import PROCESSES
 from tests.zoo.training.objectives.two_processes import main
 from tests.zoo.training.test_processes import found, launch_two

@@ -13,12 +13,12 @@ from cortexzoo.specs.fault import BadBatch, FaultSpec, FaultsSpec, RepeatedBatch
 from cortexzoo.specs.objective import DriftSpec, InChunkDivergence, InChunkSamples, NoInChunkGuard, Recall, Stage
 from cortexzoo.specs.sleep import ReplaySleep
 from cortexzoo.specs.task import KeyValue, MultiQueryRecall, Passkey, SelectiveCopy
-from cortexzoo.zoo.data.errors import DataError
 from cortexzoo.zoo.data.tasks.build import build_task
 from cortexzoo.zoo.data.tasks.recall import recall_at
+from cortexzoo.zoo.errors import DataError
 from cortexzoo.zoo.training.evaluation import next_token_loss
 from cortexzoo.zoo.training.faults.injection import inject
-from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.objectives.drift import divergence
 from cortexzoo.zoo.training.objectives.recall import GUARDED, RecallObjective
 from cortexzoo.zoo.training.objectives.recall_evaluation import ask
@@ -27,12 +27,12 @@ from tests.zoo.training.objectives.tiny import STAGES, tiny_data, tiny_experimen
 from tests.zoo.training.tiny import At, Notebook, same_tensors, weights
 
 
-def objective_of(trainer: Trainer) -> RecallObjective:
+def objective_of(trainer: TrainingLoop) -> RecallObjective:
     assert isinstance(trainer.objective, RecallObjective)
     return trainer.objective
 
 
-def gradients(trainer: Trainer, number: int = 1) -> dict[str, Tensor]:
+def gradients(trainer: TrainingLoop, number: int = 1) -> dict[str, Tensor]:
     """Of one micro-batch of a step."""
     model, objective = trainer.model, trainer.objective
     examples = objective.examples(number)
@@ -44,7 +44,7 @@ def gradients(trainer: Trainer, number: int = 1) -> dict[str, Tensor]:
     return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 
 
-def with_objective(**values: Any) -> Trainer:
+def with_objective(**values: Any) -> TrainingLoop:
     return tiny_trainer(tiny_experiment(Recall(**{"stages": (Stage(gaps=(2,), tokens_per_step=64),), **values})))
 
 
@@ -203,7 +203,7 @@ ASKED = {
 
 
 @pytest.mark.parametrize("values", ASKED.values(), ids=ASKED)
-@pytest.mark.parametrize("without", [{"fast_weights"}, {"fast_weights", "window"}], ids=["window", "base"])
+@pytest.mark.parametrize("disabled", [{"fast_weights"}, {"fast_weights", "window"}], ids=["window", "base"])
 def test_controls_need_no_more_than_their_reach(disabled: set[str], values: dict[str, Any]) -> None:
     """What a control is not given cannot have mattered: the same loss as over the whole document."""
     model, task = tiny_hybrid(), build_task(tiny_task(**values))

@@ -11,7 +11,7 @@ from cortexzoo.specs.recipe import AdamWSpec, MonitorSpec, Never, RecipeSpec
 from cortexzoo.specs.suite import Check, SuiteSpec
 from cortexzoo.specs.task import TaskSpec, TokenPairs
 from cortexzoo.zoo.data.task_data import TaskData
-from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.policies.base import Policy
 from tests.zoo.models.hybrid.tiny import CHUNK, tiny_hybrid
 from tests.zoo.models.hybrid.tiny import tiny_spec as tiny_variant
@@ -56,7 +56,7 @@ def tiny_data(data: TaskSpec | None = None, seed: int = 0) -> TaskData:
 
 def tiny_trainer(
     experiment: ExperimentSpec | None = None, *, notebook: Notebook | None = None, policies: tuple[Policy, ...] = ()
-) -> Trainer:
+) -> TrainingLoop:
     """On a model with awake sidecars, always the same."""
     experiment = experiment or tiny_experiment()
     assert isinstance(experiment.data, TaskSpec)
@@ -64,4 +64,4 @@ def tiny_trainer(
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = tiny_hybrid()
-    return Trainer(model, experiment, data, recorder=notebook or Notebook(), policies=policies)
+    return TrainingLoop(model, experiment, data, recorder=notebook or Notebook(), policies=policies)

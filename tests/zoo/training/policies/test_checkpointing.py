@@ -5,7 +5,7 @@ from pathlib import Path
 from cortexzoo.specs.guards import RecoveryCheckpoints
 from cortexzoo.specs.recipe import MonitorSpec
 from cortexzoo.zoo.checkpoints import CheckpointReader
-from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.policies.base import Step
 from tests.zoo.training.tiny import At, Notebook, tiny_data, tiny_model, tiny_spec
 
@@ -16,7 +16,7 @@ def train(folder: Path, keep_last: int = 1, on_disk: bool = False) -> Notebook:
     notebook = Notebook()
     recovery = RecoveryCheckpoints(every=5, on_disk=on_disk)
     spec = tiny_spec(monitor=MonitorSpec(**MONITOR, keep_last=keep_last), recovery=recovery)
-    Trainer(tiny_model(), spec, tiny_data(), recorder=notebook, checkpoints=folder).run()
+    TrainingLoop(tiny_model(), spec, tiny_data(), recorder=notebook, checkpoints=folder).run()
     return notebook
 
 
@@ -48,7 +48,7 @@ def test_recovery_points_go_to_disk_when_asked_to(tmp_path: Path) -> None:
 def test_a_checkpoint_is_announced_before_it_is_written_and_the_last_one_comes_last(tmp_path: Path) -> None:
     written: list[tuple[str, int]] = []
     notebook = Notebook()
-    trainer = Trainer(
+    trainer = TrainingLoop(
         tiny_model(), tiny_spec(monitor=MonitorSpec(**MONITOR | {"validate_every": 3})), tiny_data(),
         recorder=notebook, checkpoints=tmp_path,
     )  # fmt: skip
@@ -70,9 +70,11 @@ def test_a_checkpoint_is_announced_before_it_is_written_and_the_last_one_comes_l
 def test_an_event_of_a_step_bears_its_number(tmp_path: Path) -> None:
     notebook = Notebook()
 
-    def tell(trainer: Trainer, step: Step) -> None:
+    def tell(trainer: TrainingLoop, step: Step) -> None:
         trainer.event("early", {})
 
-    trainer = Trainer(tiny_model(), tiny_spec(), tiny_data(), recorder=notebook, policies=[At("loss_known", {6}, tell)])
+    trainer = TrainingLoop(
+        tiny_model(), tiny_spec(), tiny_data(), recorder=notebook, policies=[At("loss_known", {6}, tell)]
+    )
     trainer.run()
     assert notebook.count("early") == [6], "else it would stay when the run is cut back to step 5"

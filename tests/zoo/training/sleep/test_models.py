@@ -11,7 +11,7 @@ from cortexzoo.specs.sleep import Dreaming
 from cortexzoo.specs.variant import ColumnsSpec, CortexGPTSpec, TransformerSpec
 from cortexzoo.zoo.build import build_model
 from cortexzoo.zoo.models.interface import MemoryLanguageModel
-from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.sleep import phase
 from tests.zoo.models.hybrid.tiny import tiny_hybrid
 from tests.zoo.training.sleep.asleep import GENERATED, KINDS, NOISE, REPLAY, notes, sleep_of
@@ -29,14 +29,14 @@ MODELS = {
 }
 
 
-def slept(model: MemoryLanguageModel[Any], spec: Dreaming, precision: str) -> Trainer:
+def slept(model: MemoryLanguageModel[Any], spec: Dreaming, precision: str) -> TrainingLoop:
     experiment = tiny_spec(steps=5, sleep=spec, precision=precision)
-    trainer = Trainer(model, experiment, tiny_data(), recorder=Notebook())
+    trainer = TrainingLoop(model, experiment, tiny_data(), recorder=Notebook())
     trainer.run()
     return trainer
 
 
-def assert_whole(trainer: Trainer) -> None:
+def assert_whole(trainer: TrainingLoop) -> None:
     assert (sleep_of(trainer).updates_taken, sleep_of(trainer).updates_refused) == (3, 0)
     assert trainer.taken == 5, "the step after the sleep was taken too"
     assert all(bool(parameter.isfinite().all()) for parameter in trainer.model.parameters())

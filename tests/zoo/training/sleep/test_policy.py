@@ -10,8 +10,9 @@ from torch import nn
 
 from cortexzoo.specs.guards import RecoveryCheckpoints
 from cortexzoo.specs.sleep import AcceptHeldOut, Dreaming, NoiseSleep, ReplaySleep
-from cortexzoo.zoo.training.loop import Trainer
-from cortexzoo.zoo.training.policies.base import Step
+from cortexzoo.zoo.training.loop import TrainingLoop
+from cortexzoo.zoo.training.policies.base import Step, find_policy
+from cortexzoo.zoo.training.policies.measuring.telemetry import Telemetry
 from cortexzoo.zoo.training.sleep.anchors import divergence
 from cortexzoo.zoo.training.sleep.score import Score
 from tests.zoo.training.sleep.asleep import (
@@ -103,7 +104,7 @@ def test_time_asleep_is_told_apart_from_that_of_the_step() -> None:
     trainer = sleeper(NOISE)
     plain = sleep_of(trainer).score
 
-    def slow(trainer: Trainer) -> Score:
+    def slow(trainer: TrainingLoop) -> Score:
         time.sleep(0.2)
         return plain(trainer)
 
@@ -112,7 +113,7 @@ def test_time_asleep_is_told_apart_from_that_of_the_step() -> None:
     trainer.run()
     asleep = notes(trainer).column("sleep/seconds")
     assert set(asleep) == {4, 8, 12} and min(asleep.values()) > 0.4
-    assert trainer.built_in.telemetry.seconds + sum(asleep.values()) < time.perf_counter() - began
+    assert find_policy(trainer.policies, Telemetry).seconds + sum(asleep.values()) < time.perf_counter() - began
 
 
 def test_harm_is_measured_against_the_score_before_the_first_sleep_and_before_this_one() -> None:
@@ -142,7 +143,7 @@ class Poisoned(type(tiny_model())):  # type: ignore[misc]
         return output
 
 
-def poisoned(*passes: int) -> Trainer:
+def poisoned(*passes: int) -> TrainingLoop:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = Poisoned()
@@ -226,7 +227,7 @@ def test_examples_of_taken_steps_are_kept_and_only_where_they_are_used() -> None
 
 
 def test_only_what_was_scored_in_training_is_scored_in_replay() -> None:
-    def score_the_last_two(_: Trainer, step: Step) -> None:
+    def score_the_last_two(_: TrainingLoop, step: Step) -> None:
         assert step.tokens is not None
         step.scored = torch.zeros_like(step.tokens[..., 1:], dtype=torch.bool)
         step.scored[..., -2:] = True
@@ -240,7 +241,7 @@ def test_only_what_was_scored_in_training_is_scored_in_replay() -> None:
 def test_a_rollback_takes_reservoir_and_reference_back() -> None:
     seen: dict[int, Any] = {}
 
-    def look(trainer: Trainer, step: Step) -> None:
+    def look(trainer: TrainingLoop, step: Step) -> None:
         sleep = sleep_of(trainer)
         seen[step.number] = (sleep.reservoir.seen, sleep.reference, sleep.sleeps, sleep.reservoir.tensors())
 

@@ -9,7 +9,7 @@ import pytest
 from cortexzoo.specs.guards import RecoveryCheckpoints
 from cortexzoo.specs.recipe import MonitorSpec
 from cortexzoo.specs.sleep import Dreaming
-from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.loop import TrainingLoop
 from tests.zoo.training.sleep.asleep import KINDS, REPLAY, everything, notes, recorded, sleep_of, sleeper, states
 from tests.zoo.training.tiny import At, same_tensors
 
@@ -18,7 +18,7 @@ RECIPE = {"monitor": MONITOR, "recovery": RecoveryCheckpoints(every=4)}
 kinds = pytest.mark.parametrize("spec", KINDS, ids=lambda spec: spec.kind)
 
 
-def assert_same_run(whole: Trainer, last: Trainer, *before: Trainer) -> None:
+def assert_same_run(whole: TrainingLoop, last: TrainingLoop, *before: TrainingLoop) -> None:
     assert same_tensors(everything(whole), everything(last))
     assert states(whole) == states(last)
     assert recorded(whole) == recorded(*before, last)

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.ranks import leave_group
 from tests.zoo.training.sleep.asleep import GENERATED, NOISE, REPLAY, notes, sleep_of, sleeper
 from tests.zoo.training.tiny import tiny_model
 
 
-def trained(kind: str) -> Trainer:
+def trained(kind: str) -> TrainingLoop:
     """Sleeps three times in twelve steps; without dropout, which draws other numbers on another process."""
     spec = {"noise": NOISE, "replay": REPLAY, "generated": GENERATED}[kind]
     trainer = sleeper(spec, model=tiny_model(dropout=0.0))

@@ -2,17 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from cortexzoo.specs.guards import AdaGC as AdaGCSpec
-from cortexzoo.zoo.training.policies.base import Policy, Step
-from cortexzoo.zoo.training.policies.guards.scaling import clip_to
-
-if TYPE_CHECKING:
-    from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
+from cortexzoo.zoo.training.policies.guards.norm_clipping import clip_to
 
 
 class AdaGC(Policy):
@@ -33,7 +30,7 @@ class AdaGC(Policy):
         self.taken = 0
         self._learnt: Tensor | None = None
 
-    def gradients_known(self, trainer: "Trainer", step: Step) -> None:
+    def gradients_known(self, trainer: Trainer, step: Step) -> None:
         self._learnt = self.averages
         if not math.isfinite(step.gradient_norm):
             return
@@ -55,7 +52,7 @@ class AdaGC(Policy):
             learnt = torch.where(averages.isfinite(), kept * averages + (1 - kept) * after, after)
         self._learnt = torch.where(usable & after.isfinite(), learnt, averages)
 
-    def step_taken(self, trainer: "Trainer", step: Step) -> None:
+    def step_taken(self, trainer: Trainer, step: Step) -> None:
         self.averages = self._learnt
         self.taken += 1
 
@@ -71,5 +68,5 @@ class AdaGC(Policy):
     def recoverable(self) -> dict[str, Any]:
         return self.state_dict()
 
-    def rolled_back(self, trainer: "Trainer", then: Mapping[str, Any]) -> None:
+    def rolled_back(self, trainer: Trainer, then: Mapping[str, Any]) -> None:
         self.load_state_dict(then)

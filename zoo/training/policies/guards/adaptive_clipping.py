@@ -2,16 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cortexzoo.specs.guards import AdaptiveClipping as AdaptiveClippingSpec
-from cortexzoo.zoo.training.policies.base import Policy, Step
-from cortexzoo.zoo.training.policies.guards.scaling import clip_to
-
-if TYPE_CHECKING:
-    from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
+from cortexzoo.zoo.training.policies.guards.norm_clipping import clip_to
 
 
 class AdaptiveClipping(Policy):
@@ -27,13 +24,13 @@ class AdaptiveClipping(Policy):
         self.spec = spec
         self.history: list[float] = []
 
-    def gradients_known(self, trainer: "Trainer", step: Step) -> None:
+    def gradients_known(self, trainer: Trainer, step: Step) -> None:
         if math.isfinite(step.gradient_norm):
             threshold = self.threshold(step.gradient_norm)
             step.metrics["stability/clip_threshold"] = threshold
             clip_to(trainer, threshold, step.gradient_norm)
 
-    def step_taken(self, trainer: "Trainer", step: Step) -> None:
+    def step_taken(self, trainer: Trainer, step: Step) -> None:
         if math.isfinite(step.gradient_norm):
             limit = self._spike_limit()
             self.history = [*self.history, min(step.gradient_norm, limit)][-self.spec.window :]
@@ -54,7 +51,7 @@ class AdaptiveClipping(Policy):
     def recoverable(self) -> dict[str, Any]:
         return self.state_dict()
 
-    def rolled_back(self, trainer: "Trainer", then: Mapping[str, Any]) -> None:
+    def rolled_back(self, trainer: Trainer, then: Mapping[str, Any]) -> None:
         self.load_state_dict(then)
 
     def _spike_limit(self) -> float:

@@ -1,15 +1,10 @@
 """AGC: each unit's gradient is bounded by the norm of the unit's weights."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from cortexzoo.specs import guards as kinds
-from cortexzoo.zoo.training.policies.base import Policy, Step
-
-if TYPE_CHECKING:
-    from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 
 
 class AGC(Policy):
@@ -25,7 +20,7 @@ class AGC(Policy):
         self.spec = spec
 
     @torch.no_grad()
-    def gradients_known(self, trainer: "Trainer", step: Step) -> None:
+    def gradients_known(self, trainer: Trainer, step: Step) -> None:
         for parameter in trainer.trainable:
             gradient = parameter.grad
             if gradient is not None:

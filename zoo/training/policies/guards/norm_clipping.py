@@ -1,12 +1,14 @@
 """Gradient clipping by global norm, to a fixed bound."""
 
-from typing import TYPE_CHECKING
+import torch
+from torch.nn.utils import clip_grads_with_norm_
 
-from cortexzoo.zoo.training.policies.base import Policy, Step
-from cortexzoo.zoo.training.policies.guards.scaling import clip_to
+from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 
-if TYPE_CHECKING:
-    from cortexzoo.zoo.training.loop import Trainer
+
+def clip_to(trainer: Trainer, bound: float, norm: float) -> None:
+    """g ← g · min(1, bound / norm), where `norm` is the L2 norm of all gradients together."""
+    clip_grads_with_norm_(trainer.trainable, bound, torch.tensor(norm, device=trainer.device))
 
 
 class NormClipping(Policy):
@@ -20,5 +22,5 @@ class NormClipping(Policy):
     def __init__(self, max_norm: float) -> None:
         self.max_norm = max_norm
 
-    def gradients_known(self, trainer: "Trainer", step: Step) -> None:
+    def gradients_known(self, trainer: Trainer, step: Step) -> None:
         clip_to(trainer, self.max_norm, step.gradient_norm)

@@ -3,13 +3,9 @@
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cortexzoo.zoo.checkpoints import encode_tensors
-from cortexzoo.zoo.training.policies.base import Policy, Step
-
-if TYPE_CHECKING:
-    from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 
 
 class PostMortem(Policy):
@@ -24,7 +20,7 @@ class PostMortem(Policy):
         self.folder = folder
         self.at_most = at_most
 
-    def step_refused(self, trainer: "Trainer", step: Step) -> None:
+    def step_refused(self, trainer: Trainer, step: Step) -> None:
         rank = trainer.ranks.rank
         name = f"step-{step.number:08d}" if rank == 0 else f"step-{step.number:08d}.rank-{rank}"
         try:

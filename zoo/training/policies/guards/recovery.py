@@ -1,17 +1,14 @@
 """Recovery checkpoints: a state to return to when refusing a step is not enough."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
 from cortexzoo.specs.guards import RecoveryCheckpoints
-from cortexzoo.zoo.training.errors import TrainingStopped
-from cortexzoo.zoo.training.policies.base import Policy, Step
+from cortexzoo.zoo.errors import TrainingStopped
+from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 from cortexzoo.zoo.training.state.recovery_point import RecoveryPoint, first_non_finite
-
-if TYPE_CHECKING:
-    from cortexzoo.zoo.training.loop import Trainer
 
 
 class Recovery(Policy):
@@ -32,30 +29,33 @@ class Recovery(Policy):
         """Steps of the last rollbacks."""
         self._loaded: Mapping[str, Any] | None = None
 
-    def phase_began(self, trainer: "Trainer") -> None:
+    def phase_began(self, trainer: Trainer) -> None:
         if self.point is None:
             self.point = RecoveryPoint.of(trainer)
 
-    def step_taken(self, trainer: "Trainer", step: Step) -> None:
+    def step_taken(self, trainer: Trainer, step: Step) -> None:
         assert self.point is not None
         if trainer.taken - self.point.taken >= self.spec.every and self._is_whole(trainer, step):
             self.point = RecoveryPoint.of(trainer)
         self._report(step)
 
-    def step_refused(self, trainer: "Trainer", step: Step) -> None:
+    def step_refused(self, trainer: Trainer, step: Step) -> None:
         if trainer.ranks.any_rank([step.rollback])[0]:
             self._roll_back(trainer, step.number, step.refused or "asked for by another process")
         else:
             self._is_whole(trainer, step)
         self._report(step)
 
-    def phase_ended(self, trainer: "Trainer", step: Step) -> None:
+    def phase_ended(self, trainer: Trainer, step: Step) -> None:
         self._is_whole(trainer, step)
 
     @property
     def renewed_at(self) -> int:
         """The step at which the point was taken; 0 for the start."""
         return 0 if self.point is None else self.point.position
+
+    def results(self) -> dict[str, Any]:
+        return {"rollbacks": self.rollbacks}
 
     def state_dict(self) -> dict[str, Any]:
         point = None if self.point is None else self.point.description()
@@ -67,11 +67,11 @@ class Recovery(Policy):
     def tensors(self) -> dict[str, Tensor]:
         return {} if self.point is None else self.point.tensors()
 
-    def load_tensors(self, trainer: "Trainer", tensors: Mapping[str, Tensor]) -> None:
+    def load_tensors(self, trainer: Trainer, tensors: Mapping[str, Tensor]) -> None:
         if self._loaded is not None:
             self.point = RecoveryPoint.from_parts(trainer, self._loaded, tensors)
 
-    def _is_whole(self, trainer: "Trainer", step: Step) -> bool:
+    def _is_whole(self, trainer: Trainer, step: Step) -> bool:
         """Whether everything is finite, on every process; if not, it is no more afterwards."""
         found = first_non_finite(trainer)
         if not trainer.ranks.any_rank([found is not None])[0]:
@@ -79,7 +79,7 @@ class Recovery(Policy):
         self._roll_back(trainer, step.number, f"{found or 'something on another process'} is not finite")
         return False
 
-    def _roll_back(self, trainer: "Trainer", step: int, cause: str) -> None:
+    def _roll_back(self, trainer: Trainer, step: int, cause: str) -> None:
         assert self.point is not None
         undone = trainer.taken - self.point.taken
         self.point.restore(trainer)

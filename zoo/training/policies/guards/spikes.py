@@ -3,13 +3,10 @@
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cortexzoo.specs.guards import SpikeAction
-from cortexzoo.zoo.training.policies.base import Policy, Step
-
-if TYPE_CHECKING:
-    from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 
 
 class SpikeGuard(Policy):
@@ -57,24 +54,27 @@ class SpikeGuard(Policy):
     def set_history(self, history: Mapping[str, list[float]]) -> None:
         """Take over what `history` gave."""
 
-    def loss_known(self, trainer: "Trainer", step: Step) -> None:
+    def loss_known(self, trainer: Trainer, step: Step) -> None:
         if math.isfinite(step.loss) and step.loss > (limit := self.loss_limit()):
             self.loss_spikes += 1
             self._meet(trainer, step, f"loss {step.loss:.4g} is a spike: at most {limit:.4g} is usual here")
 
-    def gradients_known(self, trainer: "Trainer", step: Step) -> None:
+    def gradients_known(self, trainer: Trainer, step: Step) -> None:
         norm = step.gradient_norm
         if math.isfinite(norm) and norm > (limit := self.gradient_limit()):
             self.gradient_spikes += 1
             self._meet(trainer, step, f"gradient norm {norm:.4g} is a spike: at most {limit:.4g} is usual here")
 
-    def step_taken(self, trainer: "Trainer", step: Step) -> None:
+    def step_taken(self, trainer: Trainer, step: Step) -> None:
         self.in_a_row = 0
         self.accept(step)
         self._report(step)
 
-    def step_refused(self, trainer: "Trainer", step: Step) -> None:
+    def step_refused(self, trainer: Trainer, step: Step) -> None:
         self._report(step)
+
+    def results(self) -> dict[str, Any]:
+        return {"loss_spikes": self.loss_spikes}
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -93,10 +93,10 @@ class SpikeGuard(Policy):
     def recoverable(self) -> dict[str, Any]:
         return self.history()
 
-    def rolled_back(self, trainer: "Trainer", then: Mapping[str, Any]) -> None:
+    def rolled_back(self, trainer: Trainer, then: Mapping[str, Any]) -> None:
         self.set_history(then)
 
-    def _meet(self, trainer: "Trainer", step: Step, reason: str) -> None:
+    def _meet(self, trainer: Trainer, step: Step, reason: str) -> None:
         if self.in_a_row >= self.rebaseline_after:
             trainer.event("new_level", {"reason": reason, "refused_in_a_row": self.in_a_row})
             self.new_levels += 1

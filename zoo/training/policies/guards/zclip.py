@@ -2,16 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cortexzoo.specs.guards import ZClip as ZClipSpec
-from cortexzoo.zoo.training.policies.base import Policy, Step
-from cortexzoo.zoo.training.policies.guards.scaling import clip_to
-
-if TYPE_CHECKING:
-    from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
+from cortexzoo.zoo.training.policies.guards.norm_clipping import clip_to
 
 SMALLEST_DEVIATION = 1e-6
 """Relative to the mean, so that equal norms do not make every other norm an outlier."""
@@ -33,11 +30,11 @@ class ZClip(Policy):
         self.mean: float | None = None
         self.variance = 0.0
 
-    def gradients_known(self, trainer: "Trainer", step: Step) -> None:
+    def gradients_known(self, trainer: Trainer, step: Step) -> None:
         if math.isfinite(step.gradient_norm):
             clip_to(trainer, self.bound(step.gradient_norm), step.gradient_norm)
 
-    def step_taken(self, trainer: "Trainer", step: Step) -> None:
+    def step_taken(self, trainer: Trainer, step: Step) -> None:
         if math.isfinite(step.gradient_norm):
             self._learn(self.bound(step.gradient_norm))
 
@@ -59,7 +56,7 @@ class ZClip(Policy):
     def recoverable(self) -> dict[str, Any]:
         return self.state_dict()
 
-    def rolled_back(self, trainer: "Trainer", then: Mapping[str, Any]) -> None:
+    def rolled_back(self, trainer: Trainer, then: Mapping[str, Any]) -> None:
         self.load_state_dict(then)
 
     def _learn(self, norm: float) -> None:

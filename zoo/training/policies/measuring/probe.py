@@ -1,16 +1,12 @@
 """The probe: a fixed held-out batch, evaluated often, so that a swing of the model is told apart from a hard batch."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cortexzoo.zoo.training.evaluation import measure
 from cortexzoo.zoo.training.objectives.base import Examples
-from cortexzoo.zoo.training.policies.base import Policy, Step
+from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 from cortexzoo.zoo.training.policies.measuring.swing import raw_loss_ratio, upward_loss_ratio
-
-if TYPE_CHECKING:
-    from cortexzoo.zoo.training.loop import Trainer
-
 
 MAX_ATTENTION_LOGIT = "stability/max_attention_logit"
 """A reading of models whose attention logits can be seen; taken where it costs no training time."""
@@ -35,14 +31,17 @@ class Probe(Policy):
         self._probed: list[tuple[int, float]] = []
         self._losses: list[float] = []
 
-    def step_taken(self, trainer: "Trainer", step: Step) -> None:
+    def step_taken(self, trainer: Trainer, step: Step) -> None:
         if step.number > self.start:
             self._losses = [*self._losses, step.loss][-self.window :]
             self.raw_loss_ratio = max(self.raw_loss_ratio, raw_loss_ratio(self._losses, self.window))
         self._probe(trainer, step)
 
-    def step_refused(self, trainer: "Trainer", step: Step) -> None:
+    def step_refused(self, trainer: Trainer, step: Step) -> None:
         self._probe(trainer, step)
+
+    def results(self) -> dict[str, Any]:
+        return {"loss_ratio": self.loss_ratio, "raw_loss_ratio": self.raw_loss_ratio}
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -58,7 +57,7 @@ class Probe(Policy):
         self._probed = [(step, value) for step, value in state["probed"]]
         self._losses = list(state["losses"])
 
-    def _probe(self, trainer: "Trainer", step: Step) -> None:
+    def _probe(self, trainer: Trainer, step: Step) -> None:
         if step.number % self.every == 0:
             memory = trainer.ranks.gather(trainer.model, trainer.memory)
             held_out = measure(

@@ -2,16 +2,12 @@
 
 import sys
 import time
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from cortexzoo.zoo.training.policies.base import Policy, Step
-from cortexzoo.zoo.training.policies.measuring.telemetry import TOKENS_PER_SECOND
-
-if TYPE_CHECKING:
-    from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
+from cortexzoo.zoo.training.recorder import TOKENS_PER_SECOND
 
 LINES = 10
 SECONDS_BETWEEN_LINES = 10.0
@@ -31,7 +27,7 @@ class ProgressReport(Policy):
         self._validation = ""
         self._told = 0.0
 
-    def batch_ready(self, trainer: "Trainer", step: Step) -> None:
+    def batch_ready(self, trainer: Trainer, step: Step) -> None:
         if self.bar is None and sys.stderr.isatty():
             self.bar = Progress(
                 TextColumn("training"),
@@ -46,14 +42,14 @@ class ProgressReport(Policy):
             self._task = self.bar.add_task("training", total=self.steps, completed=step.number - 1, figures="")
             self.bar.start()
 
-    def step_taken(self, trainer: "Trainer", step: Step) -> None:
+    def step_taken(self, trainer: Trainer, step: Step) -> None:
         figures = self._figures(trainer, step)
         if self.bar is not None:
             self.bar.update(self._task, completed=step.number, figures=figures)
         elif step.number % self._every == 0 or step.number == self.steps:
             sys.stderr.write(f"step {step.number}/{self.steps}  {figures}\n")
 
-    def step_refused(self, trainer: "Trainer", step: Step) -> None:
+    def step_refused(self, trainer: Trainer, step: Step) -> None:
         self.step_taken(trainer, step)
 
     def asleep(self, done: int, total: int) -> None:
@@ -72,7 +68,7 @@ class ProgressReport(Policy):
             self.bar.stop()
             self.bar = None
 
-    def _figures(self, trainer: "Trainer", step: Step) -> str:
+    def _figures(self, trainer: Trainer, step: Step) -> str:
         if (validation := step.metrics.get("validation/loss")) is not None:
             self._validation = f"  held-out {validation:.3f}"
         rate = step.metrics.get(TOKENS_PER_SECOND)

@@ -1,11 +1,6 @@
 """Handing each finished step to the recorder, before a checkpoint can say that the step is done."""
 
-from typing import TYPE_CHECKING
-
-from cortexzoo.zoo.training.policies.base import Policy, Step
-
-if TYPE_CHECKING:
-    from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 
 
 class Recording(Policy):
@@ -13,10 +8,10 @@ class Recording(Policy):
 
     name = "recording"
 
-    def step_taken(self, trainer: "Trainer", step: Step) -> None:
+    def step_taken(self, trainer: Trainer, step: Step) -> None:
         if trainer.ranks.is_main:
             trainer.recorder.metrics(step.number, step.metrics)
 
-    def step_refused(self, trainer: "Trainer", step: Step) -> None:
+    def step_refused(self, trainer: Trainer, step: Step) -> None:
         trainer.event("step_refused", {"reason": step.refused})
         self.step_taken(trainer, step)

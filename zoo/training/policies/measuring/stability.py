@@ -2,16 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from cortexzoo.zoo.training.policies.base import Policy, Step
-
-if TYPE_CHECKING:
-    from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 
 WINDOW = 100
 """Taken steps over which variance and percentile are computed."""
@@ -37,13 +34,13 @@ class StabilityMonitor(Policy):
         self.outliers = 0
         self.count = 0
 
-    def step_taken(self, trainer: "Trainer", step: Step) -> None:
+    def step_taken(self, trainer: Trainer, step: Step) -> None:
         if math.isfinite(step.loss) and math.isfinite(step.gradient_norm):
             self.losses = [*self.losses, step.loss][-WINDOW:]
             self.norms = [*self.norms, step.gradient_norm][-WINDOW:]
         self._score(step)
 
-    def step_refused(self, trainer: "Trainer", step: Step) -> None:
+    def step_refused(self, trainer: Trainer, step: Step) -> None:
         self._score(step)
 
     @property
@@ -88,11 +85,11 @@ class UpdateSize(Policy):
         self.every = every
         self._before: list[Tensor] = []
 
-    def gradients_known(self, trainer: "Trainer", step: Step) -> None:
+    def gradients_known(self, trainer: Trainer, step: Step) -> None:
         if step.number % self.every == 0:
             self._before = [parameter.detach().clone() for parameter in trainer.trainable]
 
-    def step_taken(self, trainer: "Trainer", step: Step) -> None:
+    def step_taken(self, trainer: Trainer, step: Step) -> None:
         if self._before:
             with torch.no_grad():
                 changes = torch._foreach_sub(self._before, list[Tensor](trainer.trainable))
@@ -101,5 +98,5 @@ class UpdateSize(Policy):
             step.metrics["stability/update_rms"] = float(norms.norm()) / math.sqrt(elements)
         self._before = []
 
-    def step_refused(self, trainer: "Trainer", step: Step) -> None:
+    def step_refused(self, trainer: Trainer, step: Step) -> None:
         self._before = []

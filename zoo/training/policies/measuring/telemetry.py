@@ -3,20 +3,13 @@
 import sys
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 import torch
 
-from cortexzoo.zoo.training.policies.base import Policy, Step
-
-if TYPE_CHECKING:
-    from cortexzoo.zoo.training.loop import Trainer
-
-TOKENS_PER_SECOND = "train/tokens_per_second"
-SLEEP_SECONDS = "sleep/seconds"
-WALL_CLOCK_METRICS = frozenset({TOKENS_PER_SECOND, SLEEP_SECONDS})
-"""Metrics that depend on the machine's speed: exempt from every claim of bitwise equality."""
+from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
+from cortexzoo.zoo.training.recorder import SLEEP_SECONDS, TOKENS_PER_SECOND
 
 
 class Telemetry(Policy):
@@ -38,10 +31,10 @@ class Telemetry(Policy):
         """Mean over all steps so far; 0 before the first."""
         return self.tokens / self.seconds if self.seconds else 0.0
 
-    def batch_ready(self, trainer: "Trainer", step: Step) -> None:
+    def batch_ready(self, trainer: Trainer, step: Step) -> None:
         self._began = time.perf_counter()
 
-    def step_taken(self, trainer: "Trainer", step: Step) -> None:
+    def step_taken(self, trainer: Trainer, step: Step) -> None:
         assert step.tokens is not None
         seconds = time.perf_counter() - self._began - step.metrics.get(SLEEP_SECONDS, 0.0)
         tokens = step.tokens[..., 1:].numel() * trainer.ranks.count
@@ -50,6 +43,9 @@ class Telemetry(Policy):
         step.metrics[TOKENS_PER_SECOND] = tokens / seconds
         step.metrics.update(step.readings)
         step.metrics.update({f"train/{name}_size": size for name, size in trainer.memory.sizes().items()})
+
+    def results(self) -> dict[str, Any]:
+        return {"tokens_per_second": self.tokens_per_second}
 
     def state_dict(self) -> dict[str, Any]:
         return {"seconds": self.seconds, "tokens": self.tokens}

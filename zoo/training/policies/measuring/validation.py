@@ -2,12 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from cortexzoo.zoo.training.policies.base import Policy, Step
-
-if TYPE_CHECKING:
-    from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 
 
 class Validation(Policy):
@@ -23,12 +20,20 @@ class Validation(Policy):
         self.best_step: int | None = None
         self.gate_shares: dict[str, float] = {}
 
-    def step_taken(self, trainer: "Trainer", step: Step) -> None:
+    def step_taken(self, trainer: Trainer, step: Step) -> None:
         if step.number % self.every == 0 or step.number == self.steps:
             self._validate(trainer, step)
 
-    def step_refused(self, trainer: "Trainer", step: Step) -> None:
+    def step_refused(self, trainer: Trainer, step: Step) -> None:
         self.step_taken(trainer, step)
+
+    def results(self) -> dict[str, Any]:
+        return {
+            "validation_loss": self.loss,
+            "best_validation_loss": self.best_loss,
+            "best_step": self.best_step,
+            "gate_shares": self.gate_shares,
+        }
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -42,7 +47,7 @@ class Validation(Policy):
         self.loss, self.best_loss, self.best_step = state["loss"], state["best_loss"], state["best_step"]
         self.gate_shares = dict(state["gate_shares"])
 
-    def _validate(self, trainer: "Trainer", step: Step) -> None:
+    def _validate(self, trainer: Trainer, step: Step) -> None:
         score = trainer.objective.held_out(trainer)
         self.loss, self.gate_shares = score.loss, score.gate_shares
         step.metrics["validation/loss"] = score.loss

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.loop import TrainingLoop
 from tests.zoo.training.tiny import At, Notebook, tiny_data, tiny_model, tiny_spec
 
 
@@ -14,7 +14,7 @@ def refusal(tokens: Tensor) -> str | None:
     seen: list[str | None] = []
     after = At("step_refused", {3}, lambda trainer, step: seen.append(step.refused))
     after.name = "after"
-    trainer = Trainer(tiny_model(), tiny_spec(), tiny_data(), recorder=Notebook(), policies=[after])
+    trainer = TrainingLoop(tiny_model(), tiny_spec(), tiny_data(), recorder=Notebook(), policies=[after])
     trainer.policies.insert(0, before)
     result = trainer.run()
     assert result.steps_refused == len(seen)
@@ -42,7 +42,7 @@ def test_a_refusal_before_the_forward_leaves_memory_and_generators_alone() -> No
     look = At("batch_ready", {3, 4}, lambda trainer, step: states.append(torch.get_rng_state()))
     spoil = At("batch_ready", {3}, lambda trainer, step: setattr(step, "tokens", torch.full((1, 4, 9), 999)))
     look.name = "look"
-    trainer = Trainer(tiny_model(), tiny_spec(), tiny_data())
+    trainer = TrainingLoop(tiny_model(), tiny_spec(), tiny_data())
     trainer.policies[:0] = [look, spoil]
     trainer.run()
     assert torch.equal(*states)

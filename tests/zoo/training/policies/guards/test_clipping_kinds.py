@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from cortexzoo.specs.guards import AGC, AdaGC, AdaptiveClipping, ClippingSpec, NoClipping, NormClipping, ZClip
-from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.policies import build
 from cortexzoo.zoo.training.policies.base import Policy, Step
 from tests.zoo.training.tiny import Notebook, PoisonedGradient, same_tensors, tiny_data, tiny_model, tiny_spec, weights
@@ -129,7 +129,7 @@ def test_nothing_that_is_not_finite_reaches_the_memory(spec: ClippingSpec, bad: 
 def test_training_goes_on_unharmed_after_a_gradient_that_is_not_finite(spec: ClippingSpec) -> None:
     model = tiny_model()
     notebook = Notebook()
-    trainer = Trainer(
+    trainer = TrainingLoop(
         model, tiny_spec(clipping=spec, steps=20), tiny_data(), recorder=notebook,
         policies=[PoisonedGradient(model, {9, 10})],
     )  # fmt: skip
@@ -153,7 +153,7 @@ def test_a_memory_comes_back_through_json(spec: ClippingSpec) -> None:
 def test_the_kinds_differ_where_a_spike_comes() -> None:
     ends = {}
     for spec in KINDS:
-        trainer = Trainer(tiny_model(), tiny_spec(clipping=spec), tiny_data())
+        trainer = TrainingLoop(tiny_model(), tiny_spec(clipping=spec), tiny_data())
         trainer.run()
         ends[spec.kind] = weights(trainer.model)
     assert not same_tensors(ends["norm"], ends["none"])

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from cortexzoo.specs.recipe import MonitorSpec
-from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.policies.base import Step
 from tests.zoo.training.tiny import At, Notebook, tiny_data, tiny_model, tiny_spec
 
@@ -18,14 +18,14 @@ BAD = {3, 5, 6, 9}
 def train(folder: Path, at_most: int = 16) -> tuple[dict[int, torch.Tensor], Notebook]:
     seen: dict[int, torch.Tensor] = {}
 
-    def refuse(trainer: Trainer, step: Step) -> None:
+    def refuse(trainer: TrainingLoop, step: Step) -> None:
         assert step.tokens is not None
         seen[step.number] = step.tokens.clone()
         step.refuse("not this one")
 
     notebook = Notebook()
     monitor = MonitorSpec(refused_batches=at_most)
-    Trainer(
+    TrainingLoop(
         tiny_model(), tiny_spec(accumulation=2, monitor=monitor), tiny_data(), recorder=notebook,
         policies=[At("loss_known", BAD, refuse)], refused_batches=folder,
     ).run()  # fmt: skip

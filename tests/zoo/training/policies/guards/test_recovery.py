@@ -10,10 +10,11 @@ from torch import Tensor
 
 from cortexzoo.specs.guards import AdaptiveClipping, AverageRatio, NoRecovery, RecoveryCheckpoints, RobustDeviation
 from cortexzoo.specs.recipe import AdamWSpec, EveryInterval
-from cortexzoo.zoo.training.errors import TrainingStopped
-from cortexzoo.zoo.training.loop import Trainer
-from cortexzoo.zoo.training.policies.base import Policy, Step
-from cortexzoo.zoo.training.policies.measuring.telemetry import WALL_CLOCK_METRICS
+from cortexzoo.zoo.errors import TrainingStopped
+from cortexzoo.zoo.training.loop import TrainingLoop
+from cortexzoo.zoo.training.policies.base import Policy, Step, find_policy
+from cortexzoo.zoo.training.policies.guards.recovery import Recovery
+from cortexzoo.zoo.training.recorder import WALL_CLOCK_METRICS
 from cortexzoo.zoo.training.state.snapshot import optimizer_tensors
 from tests.zoo.training.tiny import (
     At,
@@ -43,28 +44,28 @@ class RaisedLoss(Policy):
     def __init__(self, steps: set[int]) -> None:
         self.steps = steps
 
-    def loss_known(self, trainer: Trainer, step: Step) -> None:
+    def loss_known(self, trainer: TrainingLoop, step: Step) -> None:
         if step.number in self.steps:
             step.loss *= 1000
 
 
-def make(*policies: Policy, model: TinyModel | None = None, **recipe: Any) -> Trainer:
-    trainer = Trainer(model or tiny_model(), tiny_spec(**{**RECIPE, **recipe}), tiny_data(), recorder=Notebook())
+def make(*policies: Policy, model: TinyModel | None = None, **recipe: Any) -> TrainingLoop:
+    trainer = TrainingLoop(model or tiny_model(), tiny_spec(**{**RECIPE, **recipe}), tiny_data(), recorder=Notebook())
     trainer.policies[:0] = policies
     return trainer
 
 
-def everything(trainer: Trainer) -> dict[str, Tensor]:
+def everything(trainer: TrainingLoop) -> dict[str, Tensor]:
     parts = {**trainer.model.state_dict(), **optimizer_tensors(trainer), **trainer.random_state()}
     named = {**parts, **{f"memory {name}": tensor for name, tensor in trainer.memory.tensors().items()}}
     return {name: tensor.clone() for name, tensor in named.items()}
 
 
-def watched(trainer: Trainer, moment: str, steps: set[int]) -> dict[int, tuple[dict[str, Tensor], int, str]]:
+def watched(trainer: TrainingLoop, moment: str, steps: set[int]) -> dict[int, tuple[dict[str, Tensor], int, str]]:
     """After these steps: all tensors, the place in the schedule, and the guards' histories."""
     seen: dict[int, tuple[dict[str, Tensor], int, str]] = {}
 
-    def look(trainer: Trainer, step: Step) -> None:
+    def look(trainer: TrainingLoop, step: Step) -> None:
         histories = json.dumps({policy.name: policy.recoverable() for policy in trainer.policies})
         seen[step.number] = (everything(trainer), trainer.taken, histories)
 
@@ -74,7 +75,7 @@ def watched(trainer: Trainer, moment: str, steps: set[int]) -> dict[int, tuple[d
     return seen
 
 
-def notes(trainer: Trainer) -> Notebook:
+def notes(trainer: TrainingLoop) -> Notebook:
     assert isinstance(trainer.recorder, Notebook)
     return trainer.recorder
 
@@ -111,7 +112,7 @@ def test_what_follows_equals_a_run_that_went_on_from_there(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("where", ["weight", "moment", "memory"])
 def test_a_state_that_is_not_finite_is_found_and_undone(where: str) -> None:
-    def spoil(trainer: Trainer, step: Step) -> None:
+    def spoil(trainer: TrainingLoop, step: Step) -> None:
         if where == "weight":
             trainer.model.head.bias.data[200] = math.nan
         elif where == "moment":
@@ -131,7 +132,7 @@ def test_a_state_that_is_not_finite_is_found_and_undone(where: str) -> None:
 
 
 def test_a_state_spoilt_by_the_last_step_is_found_when_the_run_ends() -> None:
-    def spoil(trainer: Trainer, step: Step) -> None:
+    def spoil(trainer: TrainingLoop, step: Step) -> None:
         trainer.model.head.bias.data[3] = math.inf
 
     trainer = make(At("step_taken", {24}, spoil))
@@ -182,7 +183,7 @@ def test_a_sustained_harder_text_is_accepted_and_learnt(rule: Any, rollback_at: 
 
         name = "harder"
 
-        def batch_ready(self, trainer: Trainer, step: Step) -> None:
+        def batch_ready(self, trainer: TrainingLoop, step: Step) -> None:
             if step.number >= 100:
                 assert step.tokens is not None
                 step.tokens = 255 - step.tokens
@@ -237,7 +238,7 @@ def test_stopped_and_resumed_around_a_rollback_equals_never_stopped(tmp_path: Pa
 
 def test_the_point_does_not_change_while_training_goes_on() -> None:
     trainer = make(recovery=RecoveryCheckpoints(every=100))
-    recovery = trainer.built_in.recovery
+    recovery = find_policy(trainer.policies, Recovery)
     assert recovery is not None
     start = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
     trainer.run()

@@ -6,14 +6,14 @@ import sys
 import pytest
 
 from cortexzoo.specs.sleep import AcceptAlways, NoiseSleep
-from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.policies.base import Policy
 from cortexzoo.zoo.training.policies.measuring import progress
 from tests.zoo.training.tiny import At, PoisonedLoss, tiny_data, tiny_model, tiny_spec
 
 
 def train(*policies: Policy, progress: bool = True, steps: int = 20) -> None:
-    Trainer(tiny_model(), tiny_spec(steps=steps), tiny_data(), progress=progress, policies=policies).run()
+    TrainingLoop(tiny_model(), tiny_spec(steps=steps), tiny_data(), progress=progress, policies=policies).run()
 
 
 class Terminal(io.StringIO):
@@ -43,7 +43,7 @@ def test_nothing_is_shown_unless_asked(capsys: pytest.CaptureFixture[str]) -> No
 
 def asleep() -> None:
     spec = NoiseSleep(every=2, steps=5, batch_size=1, length=4, acceptance=AcceptAlways())
-    Trainer(tiny_model(), tiny_spec(steps=2, sleep=spec), tiny_data(), progress=True).run()
+    TrainingLoop(tiny_model(), tiny_spec(steps=2, sleep=spec), tiny_data(), progress=True).run()
 
 
 def test_a_sleep_is_told_only_when_it_takes_long(
@@ -74,7 +74,7 @@ def test_a_terminal_gets_a_bar_that_is_closed_even_after_an_error(monkeypatch: p
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
     monkeypatch.setenv("COLUMNS", "120")
 
-    def burst(trainer: Trainer, step: object) -> None:
+    def burst(trainer: TrainingLoop, step: object) -> None:
         raise RuntimeError("burst")
 
     with pytest.raises(RuntimeError, match="burst"):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.policies.base import Step
 from cortexzoo.zoo.training.policies.measuring.stability import StabilityMonitor
 from tests.zoo.training.tiny import At, Notebook, PoisonedLoss, tiny_data, tiny_model, tiny_spec, weights
@@ -26,7 +26,7 @@ def seen(losses: list[float]) -> StabilityMonitor:
 
 def test_every_step_has_every_metric() -> None:
     notebook = Notebook()
-    Trainer(tiny_model(), tiny_spec(), tiny_data(), recorder=notebook).run()
+    TrainingLoop(tiny_model(), tiny_spec(), tiny_data(), recorder=notebook).run()
     assert [NAMES - set(row) for _, row in notebook.rows] == [set()] * 12
     losses, norms = (list(notebook.column(f"train/{name}").values()) for name in ("loss", "gradient_norm"))
     assert notebook.column("stability/loss_variance")[7] == pytest.approx(np.var(losses[:7]))
@@ -53,7 +53,7 @@ def test_the_update_size_is_that_of_the_weights() -> None:
     sizes: dict[int, float] = {}
     before: dict[str, np.ndarray] = {}
 
-    def look(trainer: Trainer, step: Step) -> None:
+    def look(trainer: TrainingLoop, step: Step) -> None:
         now = {name: p.detach().numpy().copy() for name, p in trainer.model.named_parameters()}
         if before:
             squares = [np.square(now[name] - before[name]).ravel() for name in now]
@@ -61,7 +61,7 @@ def test_the_update_size_is_that_of_the_weights() -> None:
         before.update(now)
 
     notebook = Notebook()
-    trainer = Trainer(tiny_model(), tiny_spec(), tiny_data(), recorder=notebook)
+    trainer = TrainingLoop(tiny_model(), tiny_spec(), tiny_data(), recorder=notebook)
     trainer.policies.append(At("step_taken", set(range(1, 13)), look))
     trainer.run()
     measured = notebook.column("stability/update_rms")
@@ -73,7 +73,7 @@ def test_a_refused_step_has_no_update_and_its_loss_counts_for_the_score_alone() 
     notebook = Notebook()
     model = tiny_model()
     before = weights(model)
-    Trainer(model, tiny_spec(), tiny_data(), recorder=notebook, policies=[PoisonedLoss({4})]).run()
+    TrainingLoop(model, tiny_spec(), tiny_data(), recorder=notebook, policies=[PoisonedLoss({4})]).run()
     assert before.keys() == weights(model).keys()
     assert 4 not in notebook.column("stability/update_rms")
     variance = notebook.column("stability/loss_variance")

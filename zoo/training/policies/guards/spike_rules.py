@@ -1,11 +1,11 @@
-"""Our spike rule: far above the median, measured in robust standard deviations, for loss and gradient norm."""
+"""Spike rules: above which loss or gradient norm a step is a spike."""
 
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from cortexzoo.specs.guards import RobustDeviation as RobustDeviationSpec
+from cortexzoo.specs import guards as kinds
 from cortexzoo.zoo.training.policies.base import Step
 from cortexzoo.zoo.training.policies.guards.spikes import SpikeGuard
 
@@ -20,7 +20,7 @@ class RobustDeviation(SpikeGuard):
     orders of magnitude, with the same floor as an absolute one.
     """
 
-    def __init__(self, spec: RobustDeviationSpec, may_roll_back: bool) -> None:
+    def __init__(self, spec: kinds.RobustDeviation, may_roll_back: bool) -> None:
         super().__init__(spec.action, spec.rebaseline_after, may_roll_back)
         self.spec = spec
         self.losses: list[float] = []
@@ -55,3 +55,40 @@ class RobustDeviation(SpikeGuard):
         spread = MAD_TO_SIGMA * float(np.median(np.abs(np.asarray(values) - median)))
         floor = self.spec.relative_floor * (abs(median) if relative else 1.0)
         return median + deviations * max(spread, floor)
+
+
+class AverageRatio(SpikeGuard):
+    """A loss above ratio · mean of the last accepted losses is a spike."""
+
+    def __init__(self, spec: kinds.AverageRatio, may_roll_back: bool) -> None:
+        super().__init__(spec.action, spec.rebaseline_after, may_roll_back)
+        self.spec = spec
+        self.losses: list[float] = []
+
+    def loss_limit(self) -> float:
+        if len(self.losses) < self.spec.min_history:
+            return math.inf
+        return self.spec.ratio * float(np.mean(self.losses))
+
+    def accept(self, step: Step) -> None:
+        if math.isfinite(step.loss):
+            self.losses = [*self.losses, step.loss][-self.spec.window :]
+
+    def forget(self) -> None:
+        self.losses = []
+
+    def history(self) -> dict[str, list[float]]:
+        return {"losses": self.losses}
+
+    def set_history(self, history: Mapping[str, list[float]]) -> None:
+        self.losses = list(history["losses"])
+
+
+class SpikeCount(AverageRatio):
+    """Counts losses by the Phase 1 rule without refusing any; they enter the history as they are."""
+
+    def __init__(self) -> None:
+        super().__init__(kinds.AverageRatio(), may_roll_back=False)
+
+    def _meet(self, trainer: object, step: Step, reason: str) -> None:
+        pass

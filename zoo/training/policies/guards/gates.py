@@ -1,17 +1,32 @@
-"""The gate that is shut for numbers that are not finite: loss and gradient norm are looked at before anything else."""
+"""Gates: a batch that the model cannot take, and numbers that are not finite, go no further."""
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from cortexzoo.zoo.training.errors import TrainingStopped
-from cortexzoo.zoo.training.policies.base import Policy, Step
+import torch
 
-if TYPE_CHECKING:
-    from cortexzoo.zoo.training.loop import Trainer
+from cortexzoo.zoo.errors import TrainingStopped
+from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 
 MAX_REFUSALS = 8
 """Non-finite refusals in a row after which training is given up. Source: a choice of this project."""
+
+
+class BatchGate(Policy):
+    """Refuses a batch without a token, or with a number outside the vocabulary (on a GPU it would end the process)."""
+
+    name = "batch_gate"
+
+    def batch_ready(self, trainer: Trainer, step: Step) -> None:
+        assert step.tokens is not None
+        if step.tokens.numel() == 0:
+            step.refuse("the batch is empty")
+            return
+        low, high = torch.stack(step.tokens.aminmax()).tolist()
+        last = trainer.model.vocab_size - 1
+        if low < 0 or high > last:
+            step.refuse(f"the batch holds {low if low < 0 else high}: the vocabulary goes from 0 to {last}")
 
 
 class FiniteGate(Policy):
@@ -31,21 +46,21 @@ class FiniteGate(Policy):
         """Since the last taken step."""
         self._cause: str | None = None
 
-    def batch_ready(self, trainer: "Trainer", step: Step) -> None:
+    def batch_ready(self, trainer: Trainer, step: Step) -> None:
         self._cause = None
 
-    def loss_known(self, trainer: "Trainer", step: Step) -> None:
+    def loss_known(self, trainer: Trainer, step: Step) -> None:
         self._look_at("loss", step.loss, step)
 
-    def gradients_known(self, trainer: "Trainer", step: Step) -> None:
+    def gradients_known(self, trainer: Trainer, step: Step) -> None:
         self._look_at("gradient norm", step.gradient_norm, step)
 
-    def step_taken(self, trainer: "Trainer", step: Step) -> None:
+    def step_taken(self, trainer: Trainer, step: Step) -> None:
         self.in_a_row = 0
         self.has_rolled_back = False
         step.metrics["stability/nonfinite_steps"] = self.refused
 
-    def step_refused(self, trainer: "Trainer", step: Step) -> None:
+    def step_refused(self, trainer: Trainer, step: Step) -> None:
         if self._cause is not None:
             self.refused += 1
             self.in_a_row += 1
@@ -60,10 +75,10 @@ class FiniteGate(Policy):
         self.refused, self.in_a_row = state["refused"], state["in_a_row"]
         self.has_rolled_back = state["has_rolled_back"]
 
-    def rolled_back(self, trainer: "Trainer", then: Mapping[str, Any]) -> None:
+    def rolled_back(self, trainer: Trainer, then: Mapping[str, Any]) -> None:
         self.in_a_row = 0
 
-    def _give_in(self, trainer: "Trainer", step: Step, cause: str) -> None:
+    def _give_in(self, trainer: Trainer, step: Step, cause: str) -> None:
         if self.may_roll_back and not self.has_rolled_back:
             self.has_rolled_back = True
             step.roll_back(cause)

@@ -1,0 +1,38 @@
+"""What may go wrong with data, models, checkpoints and training. Every message is one line."""
+
+
+class DataError(Exception):
+    """Data that cannot be used: which file and where, what is required, what was found."""
+
+
+class BackboneError(Exception):
+    """A base that cannot be loaded or used: which, what is required, what was found, what to do."""
+
+
+class NonFiniteLogits(ValueError):
+    """No token can be chosen: the model's logits are not finite. -inf for some tokens is allowed: never chosen."""
+
+
+class TrainingError(Exception):
+    """Training cannot start or continue."""
+
+
+class SetupError(TrainingError):
+    """Model, recipe and machine do not fit together."""
+
+
+class TrainingStopped(TrainingError):
+    """Training ended for numeric reasons at `step`, because of `cause`."""
+
+    def __init__(self, step: int, cause: str) -> None:
+        super().__init__(f"stopped at step {step}: {cause}")
+        self.step = step
+        self.cause = cause
+
+    def __reduce__(self) -> tuple[type["TrainingStopped"], tuple[int, str]]:
+        """From step and cause: the default would call the class with the message alone."""
+        return type(self), (self.step, self.cause)
+
+
+class CheckpointError(TrainingError):
+    """A checkpoint that cannot be written or read. Whatever was there before is intact."""
