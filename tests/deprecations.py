@@ -26,7 +26,7 @@ def pytest_warning_recorded(warning_message: warnings.WarningMessage) -> None:
         seen[package_of(Path(warning_message.filename)), warning_message.category.__name__, text] += 1
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None:
     terminalreporter.section("deprecated, and who uses it")
     for (package, category, text), count in seen.most_common():
         terminalreporter.write_line(f"{count:6}  {package:16}  {category:26}  {text[:160]}")

@@ -18,6 +18,7 @@ from cortexzoo.harness.checking.effort import PROFILES, ProfileName
 from cortexzoo.harness.checking.modules.errors import ModuleError
 from cortexzoo.harness.checking.modules.hugging_face import Pretrained
 from cortexzoo.harness.checking.modules.loading import Reference
+from cortexzoo.harness.checking.modules.patience import Patience
 from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.harness.tracking.jsonl import from_json_value
 from cortexzoo.specs import SuiteSpec
@@ -25,9 +26,9 @@ from cortexzoo.specs.suite import PROPERTIES, PropertyName
 
 POLL = 0.02
 START_LIMIT = 60.0
-"""Seconds that a child may take to start Python and torch, before anything of the user's runs its first call."""
+"""Seconds that a child may compute, or idle, to start Python and torch, before anything of the user's is called."""
 SHORTEST_LIMIT, LONGEST_LIMIT = 3.0, 60.0
-"""Bounds of the seconds that one case may take before it counts as hanging: a quarter of the budget."""
+"""Bounds of the seconds that one case may compute, or idle, before it counts as hanging: a quarter of the budget."""
 MOST_HANGS = 3
 """After so many the rest is not tried: each costs its limit."""
 
@@ -48,7 +49,7 @@ class Request:
 
     @property
     def case_limit(self) -> float:
-        """Seconds that one case may take."""
+        """Seconds that one case may compute, or idle."""
         return min(max(self.seconds / 4, SHORTEST_LIMIT), LONGEST_LIMIT)
 
     def as_json(self, properties: Sequence[PropertyName], seconds: float) -> dict[str, Any]:
@@ -161,7 +162,7 @@ def _follow(
     started: Callable[[PropertyName], None],
 ) -> str | None:
     """Listen until the child is done (None), or say how it failed. Judged properties leave `waiting`."""
-    limit = time.monotonic() + START_LIMIT
+    patience = Patience(child.process.pid, START_LIMIT)
     while True:
         dead = child.process.poll() is not None
         for event, content in child.news():
@@ -179,14 +180,14 @@ def _follow(
                 case "judged":
                     found.judgements[content["name"]] = Judgement(**content)
                     waiting.remove(content["name"])
-            limit = time.monotonic() + (case_limit if child.ready else START_LIMIT)
+            patience.renew(case_limit if child.ready else START_LIMIT)
         if not waiting:
             return None
         if dead:
             return child.how_it_died()
-        if time.monotonic() > limit:
+        if patience.is_over:
             what = "the case" if child.ready else "making it, or its first call,"
-            return f"{what} did not end within {case_limit if child.ready else START_LIMIT:.0f} s"
+            return f"{what} did not end within {patience.limit:.0f} s"
         time.sleep(POLL)
 
 

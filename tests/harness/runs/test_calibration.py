@@ -1,7 +1,7 @@
 """Timing a few steps: the whole run is extrapolated from them, and nothing is left behind."""
 
-import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -37,23 +37,28 @@ def test_nothing_is_left_behind_and_the_whole_run_is_meant(tmp_path: Path, monke
 
 
 def test_validation_is_told_from_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A slow validation makes validations slow and no step; a slow probe makes every step slower by its share."""
+    """A slow validation makes validations slow and no step; a slow probe makes every step slower by its share.
+
+    On a clock that only these two move.
+    """
     measure, probe = Validation._validate, Probe.step_taken
     experiment = load_experiment("transformer", [*TINY, "variant.num_layers=1", "recipe.monitor.probe_every=2"])
+    clock = [0.0]
 
     def slow_validation(*arguments: object) -> None:
-        time.sleep(0.3)
+        clock[0] += 0.3
         measure(*arguments)  # type: ignore[arg-type]
 
     def slow_probe(policy: Probe, trainer: object, step: object) -> None:
-        time.sleep(0.1 * (step.number % 2 == 0))  # type: ignore[attr-defined]
+        clock[0] += 0.1 * (step.number % 2 == 0)  # type: ignore[attr-defined]
         probe(policy, trainer, step)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Validation, "_validate", slow_validation)
     monkeypatch.setattr(Probe, "step_taken", slow_probe)
+    monkeypatch.setattr(calibration, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     found = calibrate(experiment)
-    assert 0.05 <= found.step < 0.25
-    assert 0.25 <= found.validation + found.step < 1.0
+    assert (found.start, found.step) == (0.0, pytest.approx(0.05))
+    assert found.validation + found.step == pytest.approx(0.3)
 
 
 def test_long_term_memory_is_as_full_as_halfway_through(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ def suite(*names: PropertyName) -> SuiteSpec:
     return SuiteSpec(name="some", properties={name: Check() for name in names})
 
 
-def checked(path: Path, name: str, *properties: PropertyName, seconds: float = 10) -> Found:
+def checked(path: Path, name: str, *properties: PropertyName, seconds: float = 60) -> Found:
     reference = Reference.parse(f"{path}:{name}")
     return check_module(Request(reference, suite(*properties), seconds=seconds, examples=20))
 
@@ -32,7 +32,7 @@ def checked(path: Path, name: str, *properties: PropertyName, seconds: float = 1
 def test_the_naive_gated_attention_is_reported_with_its_smallest_length() -> None:
     """Padded to whole chunks it fails from one token on; without padding log 2 a token overflows float32 at 129."""
     for factory, length in (("make_model", 1), ("make_without_padding", 129)):
-        found = checked(NAIVE, factory, "finite_gradients", seconds=40).judgements["finite_gradients"]
+        found = checked(NAIVE, factory, "finite_gradients").judgements["finite_gradients"]
         assert found.verdict == "fail"
         assert found.case["length"] == length
         assert "NaN" in found.reason and f"at length {length}" in found.reason
@@ -54,7 +54,7 @@ def test_a_healthy_module_passes_everything_that_it_offers() -> None:
     ("factory", "said"), [("Exiting", "exit code 7"), ("Crashing", "SIGSEGV"), ("Hanging", "did not end within 3 s")]
 )
 def test_what_dies_or_hangs_costs_one_row_and_is_named_with_its_case(factory: str, said: str) -> None:
-    found = checked(ILL, factory, "repeatability", "batch_isolation", "save_and_load")
+    found = checked(ILL, factory, "repeatability", "batch_isolation", "save_and_load", seconds=10)
     verdicts = {name: judgement.verdict for name, judgement in found.judgements.items()}
     assert verdicts == {"repeatability": "pass", "batch_isolation": "error", "save_and_load": "pass"}
     died = found.judgements["batch_isolation"]
@@ -106,7 +106,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     small.write_text(
         "kind: suite\nname: small\nproperties:\n  finite_gradients: {}\n  repeatability: {}\n  chunk_invariance: {}\n"
     )
-    command = ["check", "--module", f"{NAIVE}:make_model", "--suite", str(small), "--budget", "20s"]
+    command = ["check", "--module", f"{NAIVE}:make_model", "--suite", str(small), "--budget", "60s"]
     assert main([*command, "--runs", str(runs)]) == 1
     return runs / "modules" / "naive_gated_attention.make_model" / "verdict.json"
 
