@@ -15,8 +15,9 @@ import nox
 ROOT = Path(__file__).parent
 PACKAGES = ("specs", "zoo", "harness")
 CONSTRAINTS = ROOT / "constraints.txt"
-PER_PLATFORM = re.compile(r"(torch|triton|nvidia-.*|cuda-.*)==")
-"""Not constrained: each platform has builds of torch of its own, those for CUDA with gigabytes of libraries."""
+PER_PLATFORM = re.compile(r"(torch|sympy|triton|nvidia-.*|cuda-.*)==")
+"""torch, and what its releases pin. Each platform has builds of its own, those for CUDA with gigabytes of libraries."""
+RESOLVE = ("uv", "pip", "compile", "pyproject.toml", "--extra=dev", "--quiet", "--no-annotate", "--no-header")
 BENCHMARKS = ROOT / "harness" / "bench"
 NEED_RUNS = ("recall_curve",)
 """Benchmarks of trained runs, which must be named."""
@@ -49,19 +50,59 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(venv_backend="virtualenv")
 def newest(session: nox.Session) -> None:
-    """The test suite with the newest releases; deprecation warnings become a table; arguments go to pytest."""
-    if session.venv_backend != "none":
-        session.install("--upgrade", "--upgrade-strategy", "eager", "-e", ".[dev]")
-    session.run("python", "-m", "pytest", "-p", "tests.deprecations", *session.posargs)
+    """The test suite and the main job with the newest releases; deprecation warnings become a table.
+
+    Arguments go to pytest, and leave out the main job.
+    """
+    session.install("--upgrade", "--upgrade-strategy", "eager", "-e", ".[dev]")
+    tests_and_main_job(session, session.posargs)
+
+
+@nox.session(venv_backend="virtualenv")
+def oldest(session: nox.Session) -> None:
+    """The test suite and the main job with each dependency at its minimum, torch too after `-- --torch`.
+
+    Without `--torch` it is the newest one that pip finds: old builds of it for CUDA are gigabytes. Other arguments go
+    to pytest, and leave out the main job.
+    """
+    session.install("uv")
+    arguments = list(session.posargs)
+    with_torch = "--torch" in arguments
+    if with_torch:
+        arguments.remove("--torch")
+    found = Path(session.create_tmp()) / "oldest.txt"
+    # What uv finds there already it keeps, so that only what pyproject.toml itself names is old.
+    found.write_text("\n".join(pin for pin in CONSTRAINTS.read_text().splitlines() if name_of(pin) not in declared()))
+    session.run(*RESOLVE, "--resolution=lowest-direct", f"--python={session.bin}/python", f"--output-file={found}")
+    if not with_torch:
+        found.write_text("\n".join(pin for pin in found.read_text().splitlines() if not PER_PLATFORM.match(pin)))
+    session.install("-e", ".[dev]", "-c", str(found))
+    tests_and_main_job(session, arguments)
+
+
+def tests_and_main_job(session: nox.Session, arguments: list[str]) -> None:
+    """The tests, and where all of them run also what the README begins with."""
+    session.run("python", "-m", "pytest", "-p", "tests.deprecations", *arguments)
+    if not arguments:
+        session.run("cortexzoo", "train", "cortexgpt-stable", "--runs", session.create_tmp())
+
+
+def declared() -> set[str]:
+    """The names of all that pyproject.toml asks for, as constraints.txt spells them."""
+    project = nox.project.load_toml("pyproject.toml")["project"]
+    return {name_of(line) for line in project["dependencies"] + project["optional-dependencies"]["dev"]}
+
+
+def name_of(requirement: str) -> str:
+    """The part before the version."""
+    return re.split(r"[^\w.-]", requirement)[0].lower().replace(".", "-")
 
 
 @nox.session
 def lock(session: nox.Session) -> None:
     """Write constraints.txt: the newest release of everything but torch, for every platform and Python."""
     install(session)
-    command = ["uv", "pip", "compile", "pyproject.toml", "--extra=dev", "--universal", "--python-version=3.11"]
-    quiet = ["--quiet", "--no-annotate", "--no-header", "--no-emit-index-url"]
-    pins = str(session.run(*command, *quiet, silent=True)).splitlines()
+    pins = str(session.run(*RESOLVE, "--universal", "--python-version=3.11", silent=True)).splitlines()
     CONSTRAINTS.write_text(
         "# What the tests run with; made by `nox -s lock`.\n"
         + "".join(f"{pin}\n" for pin in pins if not PER_PLATFORM.match(pin))

@@ -20,6 +20,13 @@ def counter() -> FlopCounterMode:
     return FlopCounterMode(display=False, custom_mapping={torch.ops.aten.baddbmm_: product_in_place})
 
 
+def counted(counter: FlopCounterMode) -> int:
+    """Without the angles of rotary positions, which transformers 4 computes by a product of matrices and 5 does not."""
+    parts = counter.get_flop_counts()
+    angles = [sum(part.values()) for name, part in parts.items() if name.endswith("rotary_emb")]
+    return counter.get_total_flops() - sum(angles)
+
+
 @pytest.mark.parametrize("name", COSTED)
 @pytest.mark.parametrize(("rows", "length"), [(2, 48), (3, 70)])
 def test_forward_and_training_passes_are_counted_exactly(name: str, rows: int, length: int) -> None:
@@ -35,13 +42,13 @@ def test_forward_and_training_passes_are_counted_exactly(name: str, rows: int, l
             torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens.flatten()).backward()
     predicted = flops(variant, rows, length)
     outside = predicted.forward.get(SEARCH, 0)
-    assert sum(predicted.forward.values()) - outside == forward.get_total_flops()
-    assert sum(predicted.training.values()) - outside == training.get_total_flops()
+    assert sum(predicted.forward.values()) - outside == counted(forward)
+    assert sum(predicted.training.values()) - outside == counted(training)
 
 
 def test_parts_and_means_add_up() -> None:
-    counted = flops(COSTED["stable"], 2, 48)
-    assert counted.tokens == 96
-    assert counted.forward_per_token * 96 == sum(counted.forward.values())
-    assert counted.training_per_token * 96 == sum(counted.training.values())
-    assert set(counted.forward) == set(counted.training) >= {"columns", "vocabulary", "gate", SEARCH}
+    count = flops(COSTED["stable"], 2, 48)
+    assert count.tokens == 96
+    assert count.forward_per_token * 96 == sum(count.forward.values())
+    assert count.training_per_token * 96 == sum(count.training.values())
+    assert set(count.forward) == set(count.training) >= {"columns", "vocabulary", "gate", SEARCH}

@@ -42,7 +42,7 @@ def load_backbone(spec: BackboneSpec) -> Base:
     if isinstance(spec, ScratchBackbone):
         return _scratch(spec)
     with torch.random.fork_rng():
-        if torch.get_default_device().type == "meta":
+        if torch.empty(0).is_meta:
             return _base_of(_empty_network(spec.architecture), spec.kind)
         match spec:
             case TrainedBackbone():
