@@ -96,7 +96,7 @@ class NamedSpec(Spec):
                 elif isinstance(node, dict) and part in node:
                     node = node[part]
                 else:
-                    raise ValueError(f"provenance.{path} names no value of this {type(self).__name__}")
+                    raise ValueError(f"provenance.{path} is not a field of {type(self).__name__}")
         return self
 
 

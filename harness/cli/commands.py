@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
+
+from cortexzoo.harness.cli.output import set_wide
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,25 @@ def loaded(name: str) -> TyperCommand:
     single.command(name)(COMMANDS[name].load())
     command = get_command(single)
     assert isinstance(command, TyperCommand)
+    command.params.append(wide_option())
     return command
+
+
+def wide_option() -> TyperOption:
+    """`--wide`, which every command takes."""
+    prototype = typer.Typer(add_completion=False)
+
+    def wide(
+        wide: Annotated[bool, typer.Option("--wide", help="Do not wrap tables to the terminal.")] = False,
+    ) -> None: ...
+
+    prototype.command()(wide)
+    (option,) = (
+        each for each in get_command(prototype).params if isinstance(each, TyperOption) and each.name == "wide"
+    )
+    option.expose_value = False
+    option.callback = lambda context, parameter, value: set_wide(value)
+    return option
 
 
 class LazyGroup(TyperGroup):

@@ -8,36 +8,40 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cortexzoo.harness.cli.errors import BadInput
+from cortexzoo.harness.cli.plain_table import table_lines, terminal_width
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-PIPE_WIDTH = 500
-"""A pipe has no width: nothing is wrapped, so that `grep` finds whole rows."""
+UNLIMITED = 10_000
+"""Columns of a pipe, so that `grep` finds whole rows, and of a terminal with `--wide`."""
+
+_wide = False
+
+
+def set_wide(wide: bool) -> None:
+    """Whether tables may be wider than the terminal, for the rest of this command."""
+    global _wide
+    _wide = wide
+
+
+def width() -> int:
+    """Columns that a table may take."""
+    return terminal_width() if sys.stdout.isatty() and not _wide else UNLIMITED
 
 
 def console() -> "Console":
     """Standard output, as it is now."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+    return Console(width=width(), highlight=False)
 
 
 def print_table(columns: Sequence[str], rows: "Iterable[Sequence[str | Text]]") -> None:
-    """A table without borders, as wide as its content; plain text is printed as it is, markup included."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
-    out = console()
-    with out.capture() as printed:
-        out.print(table)
-    out.out("\n".join(line.rstrip() for line in printed.get().splitlines()), highlight=False)
+    """A table without borders. On a terminal that is too narrow, the widest columns are wrapped."""
+    for line in table_lines(columns, rows, width(), styled=sys.stdout.isatty()):
+        print(line)
 
 
 def write_json(file: Path | None, content: Any) -> None:

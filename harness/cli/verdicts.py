@@ -1,4 +1,4 @@
-"""How verdicts are told on a terminal."""
+"""Verdicts on a terminal."""
 
 from typing import TYPE_CHECKING
 
@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from cortexzoo.harness.checking.verdict import Certificate
 
 REASONS_BESIDE = 130
-"""A terminal at least this wide shows the reasons as a column of the table."""
+"""Output at least this wide has the reasons as a column of the table; else they follow it."""
 
 
 def tell_verdicts(certificate: "Certificate") -> None:
-    """The table, the reasons, and the outcome in words."""
+    """Print the table, the reasons, and the outcome in words."""
     from cortexzoo.harness.checking.table import reasons, verdict_table
 
     out = console()

@@ -3,11 +3,13 @@
 import io
 from typing import Any
 
+from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from cortexzoo.specs.base import NamedSpec, Spec
+from cortexzoo.specs.loading.slots import Slot
 
 _FIRST = ("kind", "family", "name", "description")
 _LEFT_OUT_IF_EMPTY = ("description", "provenance", "reason")
@@ -31,10 +33,23 @@ def spec_mapping(spec: Spec, with_comments: bool = False) -> CommentedMap:
         if name in _LEFT_OUT_IF_EMPTY and not value:
             continue
         mapping[name] = _plain(value, with_comments)
-        description = fields[name].description
-        if with_comments and description:
-            mapping.yaml_add_eol_comment(description, name, column=0)
+        if with_comments:
+            _comment(mapping, name, fields[name])
     return mapping
+
+
+def _comment(mapping: CommentedMap, name: str, field: FieldInfo) -> None:
+    """The field's description, and what else could stand there: other kinds at the tag, other words at a word."""
+    slot = Slot.of_field(field)
+    tagged = slot if slot.tag_key is not None else slot.item()
+    if tagged is not None and tagged.tag_key is not None and len(tagged.classes()) > 1:
+        values = mapping[name] if isinstance(mapping[name], list) else [mapping[name]]
+        for value in values:
+            value.yaml_add_eol_comment(f"one of: {', '.join(tagged.classes())}", tagged.tag_key, column=0)
+    choices = slot.choices()
+    others = f"one of: {', '.join(choices)}" if len(choices) > 1 else ""
+    if comment := "; ".join(filter(None, ((field.description or "").rstrip("."), others))):
+        mapping.yaml_add_eol_comment(comment, name, column=0)
 
 
 def _plain(value: Any, with_comments: bool) -> Any:

@@ -45,7 +45,7 @@ class Resolver:
         if "experiment" in kinds or len(kinds) == 1:
             return self._shipped(reference, kinds[-1], place)
         if kinds:
-            raise Refused(place, f"shipped as {' and as '.join(kinds)}; say of which kind")
+            raise Refused(place, f"shipped as {' and as '.join(kinds)}; give its kind")
         names = sorted({name for each in KINDS for name in shipped_names(each)})
         raise Refused(place, f"no spec of this name is shipped{_hint(reference, names, Path.cwd())}")
 
@@ -71,9 +71,9 @@ class Resolver:
         place = asked_at or Place(file.text)
         if any(os.path.realpath(file.path) == os.path.realpath(earlier.path) for earlier in chain):
             labels = " -> ".join([*(earlier.label for earlier in chain), file.label])
-            raise Refused(place, f"extends goes round in a circle: {labels}")
+            raise Refused(place, f"circular `extends`: {labels}")
         if len(chain) >= MAX_CHAIN:
-            raise Refused(place, f"extends a chain of more than {MAX_CHAIN} files")
+            raise Refused(place, f"`extends` chains more than {MAX_CHAIN} files")
         try:
             content = read_file(file.path)
         except Unreadable as error:
@@ -82,13 +82,19 @@ class Resolver:
         found = _kind_of(root)
         if kind is not None and found != kind:
             if asked_at is None:
-                raise Refused(root.entries()["kind"].place or place, f"kind must be {kind}, got {found}")
-            raise Refused(asked_at, f"a {kind} is needed here, but {file.label} is of kind {found}")
+                option = _option(found, file.label, kind)
+                raise Refused(root.entries()["kind"].place or place, f"kind must be {kind}, got {found}{option}")
+            raise Refused(asked_at, f"{file.label} is {_with_article(found)}, and {_with_article(kind)} is needed here")
         return Document(found, self._resolved(root, found, (*chain, file)))
 
     def _shipped(self, name: str, kind: Kind, asked_at: Place, chain: tuple[SpecFile, ...] = ()) -> Document:
         names = shipped_names(kind)
         if name not in names:
+            if others := shipped_kinds(name):
+                got, needed = _with_article(others[0]), _with_article(kind)
+                subject = "" if asked_at.text.label == name else f"{name} "
+                wanted = f"{subject}is {got}, and {needed} is needed here"
+                raise Refused(asked_at, wanted + _option(others[0], name, kind))
             hint = _hint(name, names, asked_at.text.folder)
             raise Refused(asked_at, f"no {kind} called {name!r} is shipped{hint}")
         return self._file(shipped_file(kind, name), kind, asked_at, chain)
@@ -123,7 +129,7 @@ class Resolver:
         new, old = node.entries().get(key), parent.entries().get(key)
         if new and old and new.place and new.content != old.content:
             got = f"{key} must be {old.content}, as in what this extends, got {new.describe()}"
-            raise Refused(new.place, f"{got}; leave `extends` out to begin anew")
+            raise Refused(new.place, f"{got}; remove `extends` to start afresh")
         inherited = {
             name: entry for name, entry in parent.entries().items() if not (is_file and name in ("name", "description"))
         }
@@ -161,6 +167,15 @@ def _kind_of(root: Node) -> Kind:
             return kind
     wanted = f"kind must be one of {', '.join(KINDS)}, got {node.describe()}"
     raise Refused(node.place or root.place, wanted + nearest(str(node.content), KINDS))
+
+
+def _with_article(kind: Kind) -> str:
+    return kind if kind in ("data", "faults") else f"an {kind}" if kind == "experiment" else f"a {kind}"
+
+
+def _option(got: Kind, name: str, needed: Kind) -> str:
+    """The option that takes a part of an experiment, where the part was given in place of the experiment."""
+    return f"; use it with --{got} {name}" if needed == "experiment" and got in PARTS else ""
 
 
 def _hint(name: str, names: Sequence[str], folder: Path) -> str:

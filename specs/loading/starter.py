@@ -13,10 +13,13 @@ from cortexzoo.specs.loading.load import LoadedSpec, load_with_origins
 from cortexzoo.specs.loading.schema_export import SCHEMAS
 from cortexzoo.specs.loading.shipped import ENDINGS, is_path, shipped_names
 
+COPIES = ".cortexzoo-schema"
+"""The folder of schemas beside a user's spec files, to be committed with them."""
+
 _HEAD = """\
 # yaml-language-server: $schema={schema}
-# Everything not said here is as in the shipped {kind} `{parent}`: cortexzoo show {parent} --kind {kind}
-# To change a value, take the `# ` away before it, and before the lines of the mappings that hold it.
+# Values that are not set here come from the shipped {kind} `{parent}`: cortexzoo show {parent} --kind {kind}
+# To set a value, uncomment its line and the lines of the mappings around it.
 {hint}kind: {kind}
 name: {name}
 extends: {parent}
@@ -30,21 +33,21 @@ _HEAD_KEYS = ("kind", "name", "description", "provenance")
 
 
 def starter_text(file: Path, parent: str, kind: Kind | None) -> str:
-    """A spec file named after `file` that extends the shipped spec `parent`, its values given as comments.
+    """A spec file named after `file` that extends the shipped spec `parent`, with its values as comments.
 
     Raises `SpecError` for a file name that is no name of a spec, and for an unknown parent.
     """
     if is_path(parent):
-        raise SpecError([f"--from {parent}: the name of a shipped spec is needed, see `cortexzoo list`"])
+        raise SpecError([f"--from {parent}: must be the name of a shipped spec (see `cortexzoo list`)"])
     if file.suffix not in ENDINGS:
         raise SpecError([f"{file}: a spec file ends in .yaml, as in {file.with_suffix('.yaml')}"])
     if not re.fullmatch(NAME_PATTERN, file.stem):
         better = re.sub(r"[^a-z0-9.-]+", "-", file.stem.lower()).strip("-.") or "my-spec"
         wanted = "must be lower-case letters, digits, '-' and '.'"
-        raise SpecError([f"{file}: the name {file.stem!r} {wanted}; {better}{file.suffix} would do"])
+        raise SpecError([f"{file}: the name {file.stem!r} {wanted}; for example {better}{file.suffix}"])
     loaded = load_with_origins(parent, kind)
     head = _HEAD.format(
-        schema=_schema_path(loaded.kind, file),
+        schema=schema_reference(loaded.kind, file),
         kind=loaded.kind,
         parent=parent,
         name=file.stem,
@@ -64,8 +67,28 @@ def _values(loaded: LoadedSpec) -> str:
     return mapping_text(mapping)
 
 
-def _schema_path(kind: Kind, file: Path) -> str:
-    """Relative inside this project, where it stays true on every machine; absolute elsewhere."""
-    schema = SCHEMAS / f"{kind}.json"
+def schema_reference(kind: Kind, file: Path) -> str:
+    """Relative, so that it is true for colleagues too: to this project's schemas, or to copies beside the file."""
     folder = file.parent.absolute()
-    return Path(os.path.relpath(schema, folder)).as_posix() if folder.is_relative_to(SCHEMAS.parent) else str(schema)
+    if folder.is_relative_to(SCHEMAS.parent):
+        return Path(os.path.relpath(SCHEMAS / f"{kind}.json", folder)).as_posix()
+    return f"{COPIES}/{kind}.json"
+
+
+def write_schema_copies(kind: Kind, file: Path) -> list[Path]:
+    """Copy the schema that `file` refers to, with those that it refers to itself, beside the file.
+
+    Returns the copies; none inside this project. Raises `OSError`.
+    """
+    if not schema_reference(kind, file).startswith(f"{COPIES}/"):
+        return []
+    folder = file.parent / COPIES
+    folder.mkdir(exist_ok=True)
+    wanted, copied = [f"{kind}.json"], []
+    while wanted:
+        text = (SCHEMAS / wanted[0]).read_text(encoding="utf-8")
+        copied.append(folder / wanted.pop(0))
+        copied[-1].write_text(text, encoding="utf-8", newline="\n")
+        referred = set(re.findall(r'"\$ref": "([a-z]+\.json)', text))
+        wanted += sorted(referred - {path.name for path in copied} - set(wanted))
+    return copied

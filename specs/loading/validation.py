@@ -1,7 +1,7 @@
-"""Checking a tree against its spec type, and saying in the user's words what is wrong and where."""
+"""Checks a tree against its spec type, and reports mistakes in the user's terms, with their places."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,10 @@ from cortexzoo.specs.kinds import PARTS, Kind, adapter, spec_type
 from cortexzoo.specs.loading.nodes import Node
 from cortexzoo.specs.loading.problems import Place, Problems, did_you_mean, nearest
 from cortexzoo.specs.loading.slots import Slot
+from cortexzoo.specs.renamed import new_name
 
+MOST_SUGGESTED = 3
+"""More fields of one name than this are no help."""
 _COMPARISONS = {
     "greater_than": ("gt", ">"),
     "greater_than_equal": ("ge", ">="),
@@ -36,13 +39,13 @@ _WANTED = {
 
 
 def validate(root: Node, kind: Kind, problems: Problems) -> NamedSpec | None:
-    """The spec that a resolved tree describes. None: it describes none, and `problems` says why, mistake by mistake."""
+    """The spec that a resolved tree describes, or None after adding every mistake to `problems`."""
     try:
         # JSON, not Python values: the specs are strict, and only JSON mode lets a list become a tuple.
         spec: NamedSpec = adapter(kind).validate_json(json.dumps(root.plain()))
     except ValidationError as error:
         for details in error.errors(include_url=False):
-            _report(_Spot.find(details["loc"], root, kind), details, problems)
+            _report(_Spot.find(details["loc"], root, kind), details, Slot.of_type(spec_type(kind)), problems)
         return None
     return spec
 
@@ -104,13 +107,12 @@ class _Spot:
         return any(node.incomplete for node in (*self.around, self.node) if node)
 
 
-def _report(spot: _Spot, details: ErrorDetails, problems: Problems) -> None:
+def _report(spot: _Spot, details: ErrorDetails, root: Slot, problems: Problems) -> None:
     error, context = details["type"], details.get("ctx", {})
     got = f", got {spot.node.describe()}" if spot.node else ""
     wanted = _wanted(spot, error, context)
     if spot.is_key or error == "extra_forbidden":
-        hint = did_you_mean(spot.path[-1], spot.around_slot.keys(spot.around[-1]) if spot.around_slot else ())
-        problems.add(spot.key_place(), f"{spot.name} is unknown{hint}")
+        problems.add(spot.key_place(), _unknown(spot, root))
     elif error == "missing":
         if not spot.is_incomplete():
             problems.add(spot.place(), f"{spot.name} is missing")
@@ -121,18 +123,37 @@ def _report(spot: _Spot, details: ErrorDetails, problems: Problems) -> None:
         hint = nearest(str(spot.node.content), choices)
         problems.add(spot.place(), f"{spot.name} must be {_listed(choices)}{got}{hint}")
     elif error == "too_short":
-        # pydantic counts valid entries alone; what is wrong with the others is told of each.
+        # pydantic counts valid entries only; the mistakes in the others are reported one by one.
         least, content = context["min_length"], spot.node.content if spot.node else None
         held = len(content) if isinstance(content, dict | list) else 0
         entries = "entry" if least == 1 else "entries"
         if held < least:
-            problems.add(spot.place(), f"{spot.name} must hold at least {least} {entries}, got {held or 'none'}")
+            problems.add(spot.place(), f"{spot.name} must have at least {least} {entries}, got {held or 'none'}")
     elif error == "value_error":
         _report_rule(spot, str(context.get("error", details["msg"])), problems)
     elif wanted:
         problems.add(spot.place(), f"{spot.name} must be {wanted}{got}")
     else:
         problems.add(spot.place(), f"{spot.name}: {details['msg']}{got}")
+
+
+def _unknown(spot: _Spot, root: Slot) -> str:
+    """With the new name of a renamed field, the path of a field of this name elsewhere, or the nearest name here."""
+    if renamed := new_name(spot.name):
+        return f"{spot.name} is now {renamed}"
+    elsewhere = [path for path in _paths(root, spot.around[0], ()) if path[-1] == spot.path[-1] and path != spot.path]
+    if 0 < len(elsewhere) <= MOST_SUGGESTED:
+        return f"{spot.name} is unknown; did you mean {' or '.join('.'.join(path) for path in elsewhere)}?"
+    keys = spot.around_slot.keys(spot.around[-1]) if spot.around_slot else ()
+    return f"{spot.name} is unknown{did_you_mean(spot.path[-1], keys)}"
+
+
+def _paths(slot: Slot, node: Node | None, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The paths of all fields at and below a slot, under the tags that are chosen in `node`."""
+    for key in slot.keys(node):
+        yield (*path, key)
+        if (inner := slot.enter(key, node)) is not None:
+            yield from _paths(inner, node.entries().get(key) if node else None, (*path, key))
 
 
 def _wanted(spot: _Spot, error: str, context: dict[str, Any]) -> str:

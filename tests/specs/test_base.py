@@ -45,5 +45,5 @@ def test_provenance_may_name_an_entry_of_a_table() -> None:
         if fits:
             assert SuiteSpec.from_json(text).properties["causality"] == Check()
         else:
-            with pytest.raises(ValidationError, match="names no value of this SuiteSpec"):
+            with pytest.raises(ValidationError, match="is not a field of SuiteSpec"):
                 SuiteSpec.from_json(text)

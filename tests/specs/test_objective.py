@@ -34,7 +34,7 @@ NO_GUARD = "recipe.objective.in_chunk={kind: none}"
         ([f"{STAGE}[{{gaps: [1], promote_at: 1.5}}]"],
          "recipe.objective.stages.0.promote_at must be <= 1, got 1.5"),
         ([f"{STAGE}[{{gaps: [1, 1]}}]"], "recipe.objective.stages.0.gaps must be named once each, got [1, 1]"),
-        ([f"{STAGE}[]"], "recipe.objective.stages must hold at least 1 entry, got none"),
+        ([f"{STAGE}[]"], "recipe.objective.stages must have at least 1 entry, got none"),
         (["recipe.objective.bptt_chunks=0"], "recipe.objective.bptt_chunks must be > 0, got 0"),
         (["recipe.schedule.warmup_ratio=0.6"],
          "recipe.schedule.decay_ratio must be at most 1 - warmup_ratio = 0.4, got 0.6"),

@@ -14,7 +14,7 @@ HEAD = "kind: data\nfamily: task\nname: a\n"
     [
         ("task: {kind: kv}\ngaps: [1, -1]\n", "my.yaml:5:11: gaps.1 must be >= 0, got -1"),
         ("task: {kind: kv}\ngaps: [-1]\n", "my.yaml:5:8: gaps.0 must be >= 0, got -1"),
-        ("task: {kind: kv}\ngaps: []\n", "my.yaml:5:7: gaps must hold at least 1 entry, got none"),
+        ("task: {kind: kv}\ngaps: []\n", "my.yaml:5:7: gaps must have at least 1 entry, got none"),
         ("task: {kind: kv}\nchunk_size: 0\n", "my.yaml:5:13: chunk_size must be > 0, got 0"),
         ("task: {kind: kv, version: 2}\n", "my.yaml:4:27: task.version must be 1, got 2"),
         ("task: {kind: mqra}\n",

@@ -66,6 +66,13 @@ def test_without_a_command_the_help_is_shown(run: Run) -> None:
         (["show", "transformer", "--seed", "three"], "--set seed=three: seed must be an integer, got 'three'"),
         (["show", "transformer", "--recipe", "robst"],
          "--set recipe=robst: no recipe called 'robst' is shipped; did you mean robust?"),
+        (["show", "transformer", "--set", "steps=7"],
+         "--set steps=7: steps is unknown; did you mean recipe.steps?"),
+        (["show", "cortex-v2-hybrid", "--set", "variant.mixer.persistence.slowest_bias=1"],
+         "--set variant.mixer.persistence.slowest_bias=1: variant.mixer.persistence is now variant.mixer.decay"),
+        (["train", "robust"], "robust: is a recipe, and an experiment is needed here; use it with --recipe robust"),
+        (["show", "transformer", "--recipe", "transformer"],
+         "--set recipe=transformer: transformer is a variant, and a recipe is needed here"),
         (["schema"], "schema takes a kind, or --write, or --check"),
         (["schema", "recipe", "--check"], "schema takes a kind, or --write, or --check"),
         (["list", "--json", "no/x.json"], "--json no/x.json: cannot be written: No such file or directory"),
@@ -199,7 +206,11 @@ def test_validate_names_every_mistake_of_every_file(run: Run) -> None:
 
 def test_new_writes_a_file_that_loads_and_never_overwrites(run: Run) -> None:
     code, out, _ = run("new", "mine.yaml", "--from", "robust")
-    assert (code, out) == (0, "mine.yaml written; `cortexzoo show mine.yaml` shows its values\n")
+    assert (code, out) == (
+        0,
+        "mine.yaml written; `cortexzoo show mine.yaml` shows its values\n"
+        ".cortexzoo-schema: schemas for editors, to be committed with it\n",
+    )
     assert load("mine.yaml", "recipe").optimizer == load("robust", "recipe").optimizer
     before = Path("mine.yaml").read_bytes()
     assert run("new", "mine.yaml", "--from", "phase-1") == (2, "", "mine.yaml exists already; nothing was written\n")

@@ -177,18 +177,20 @@ def test_what_is_said_of_a_mapping_gives_way_to_what_is_said_of_a_value_in_it(wr
         (b"kind: recipe\nname: a\nextends: robst\n",
          "bad.yaml:3:10: no recipe called 'robst' is shipped; did you mean robust?"),
         (b"kind: recipe\nname: a\nextends: cortexgpt-stable\n",
-         f"bad.yaml:3:10: no recipe called 'cortexgpt-stable' is shipped; known here: {RECIPES}"),
+         "bad.yaml:3:10: cortexgpt-stable is a variant, and a recipe is needed here"),
+        (b"kind: recipe\nname: a\nextends: 9-9-9\n",
+         f"bad.yaml:3:10: no recipe called '9-9-9' is shipped; known here: {RECIPES}"),
         (b"kind: recipe\nname: a\nextends: ./no.yaml\n", "bad.yaml:3:10: no.yaml does not exist"),
         (b"kind: recipe\nname: a\nextends: ./\n", "bad.yaml:3:10: . is a folder, not a spec file"),
         (b"kind: recipe\nname: a\nextends: 3\n",
          "bad.yaml:3:10: extends must be a name or a path ending in .yaml, got 3"),
         (b"kind: recipe\nname: a\nextends: bad.yaml\n",
-         "bad.yaml:3:10: extends goes round in a circle: bad.yaml -> bad.yaml"),
+         "bad.yaml:3:10: circular `extends`: bad.yaml -> bad.yaml"),
         (b"kind: recipe\nname: a\nextends: data.yaml\n",
-         "bad.yaml:3:10: a recipe is needed here, but data.yaml is of kind data"),
+         "bad.yaml:3:10: data.yaml is data, and a recipe is needed here"),
         (b"kind: variant\nname: a\nfamily: transformer\nextends: cortexgpt-stable\n",
          "bad.yaml:3:9: family must be cortexgpt, as in what this extends, got 'transformer'; "
-         "leave `extends` out to begin anew"),
+         "remove `extends` to start afresh"),
     ],
 )  # fmt: skip
 def test_one_line_for_a_file_that_cannot_be_used(write: Write, mistakes: Mistakes, content: bytes, line: str) -> None:
@@ -209,8 +211,11 @@ def test_files_that_cannot_be_opened(write: Write, mistakes: Mistakes, tmp_path:
 def test_names_that_nothing_has(write: Write, mistakes: Mistakes) -> None:
     write("mine.yaml", RECIPE)
     assert mistakes("transfromer") == ["transfromer: no spec of this name is shipped; did you mean transformer?"]
-    known = ", ".join(shipped_names("data"))
-    assert mistakes("robust", "data") == [f"robust: no data called 'robust' is shipped; known here: {known}"]
+    assert mistakes("robust", "data") == ["robust: is a recipe, and data is needed here"]
+    option = "an experiment is needed here; use it with --recipe robust"
+    assert mistakes("robust", "experiment") == [f"robust: is a recipe, and {option}"]
+    option = "got recipe; use it with --recipe mine.yaml"
+    assert mistakes("mine.yaml", "experiment") == [f"mine.yaml:1:7: kind must be experiment, {option}"]
     assert mistakes("mine") == ["mine: no spec of this name is shipped; did you mean the file mine.yaml?"]
     assert mistakes("mine.yaml", "data") == ["mine.yaml:1:7: kind must be data, got recipe"]
 
@@ -219,14 +224,14 @@ def test_a_circle_is_named_in_full(write: Write, mistakes: Mistakes) -> None:
     for name, parent in (("a", "b"), ("b", "sub/c"), ("sub/c", "../a")):
         write(f"{name}.yaml", RECIPE + f"extends: {parent}.yaml\n")
     chain = "a.yaml -> b.yaml -> sub/c.yaml -> a.yaml"
-    assert mistakes("a.yaml") == [f"sub/c.yaml:3:10: extends goes round in a circle: {chain}"]
+    assert mistakes("a.yaml") == [f"sub/c.yaml:3:10: circular `extends`: {chain}"]
 
 
 def test_a_chain_is_not_endless(write: Write, mistakes: Mistakes) -> None:
     for number in range(MAX_CHAIN + 1):
         write(f"r{number}.yaml", RECIPE + f"extends: r{number + 1}.yaml\n")
     last = MAX_CHAIN - 1
-    assert mistakes("r0.yaml") == [f"r{last}.yaml:3:10: extends a chain of more than {MAX_CHAIN} files"]
+    assert mistakes("r0.yaml") == [f"r{last}.yaml:3:10: `extends` chains more than {MAX_CHAIN} files"]
 
 
 def test_a_broken_parent_hides_no_mistake_of_the_child_or_of_other_parts(write: Write, mistakes: Mistakes) -> None:
