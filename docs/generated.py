@@ -3,7 +3,7 @@
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from cortexzoo.harness.reference import command_reference, spec_reference
+from cortexzoo.harness.cli.reference import command_reference, spec_reference
 
 PAGES = {"spec-reference.md": spec_reference, "commands.md": command_reference}
 

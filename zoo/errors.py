@@ -1,19 +1,21 @@
 """What may go wrong with data, models, checkpoints and training. Every message is one line."""
 
+from cortexzoo.specs.errors import Failure, UserError
 
-class DataError(Exception):
+
+class DataError(UserError):
     """Data that cannot be used: which file and where, what is required, what was found."""
 
 
-class BackboneError(Exception):
+class BackboneError(UserError):
     """A base that cannot be loaded or used: which, what is required, what was found, what to do."""
 
 
-class NonFiniteLogits(ValueError):
+class NonFiniteLogits(Failure):
     """No token can be chosen: the model's logits are not finite. -inf for some tokens is allowed: never chosen."""
 
 
-class TrainingError(Exception):
+class TrainingError(UserError):
     """Training cannot start or continue."""
 
 
@@ -21,7 +23,7 @@ class SetupError(TrainingError):
     """Model, recipe and machine do not fit together."""
 
 
-class TrainingStopped(TrainingError):
+class TrainingStopped(TrainingError, Failure):
     """Training ended for numeric reasons at `step`, because of `cause`."""
 
     def __init__(self, step: int, cause: str) -> None:
@@ -34,5 +36,5 @@ class TrainingStopped(TrainingError):
         return type(self), (self.step, self.cause)
 
 
-class CheckpointError(TrainingError):
+class CheckpointError(TrainingError, Failure):
     """A checkpoint that cannot be written or read. Whatever was there before is intact."""

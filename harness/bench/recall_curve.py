@@ -21,7 +21,7 @@ from rich.table import Table
 from torch import Tensor
 
 from cortexzoo.harness.bench.recall_plot import draw_recall
-from cortexzoo.harness.cli.errors import told_in_lines
+from cortexzoo.harness.errors import told_in_lines
 from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.zoo.build import load_data
 from cortexzoo.zoo.data.task_data import TaskData

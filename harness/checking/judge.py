@@ -14,7 +14,7 @@ from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Findi
 from cortexzoo.harness.checking.search import Clock, Result, search
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.verdict import Certificate, Judgement
-from cortexzoo.harness.tracking.base import in_one_line
+from cortexzoo.harness.errors import in_one_line
 from cortexzoo.specs import SuiteSpec
 from cortexzoo.specs.suite import PROPERTIES, PROPERTY_NAMES, Check, PropertyName, Verdict
 from cortexzoo.zoo.training.signals import signals_left_alone

@@ -93,7 +93,7 @@ class ExperimentCollector(pytest.Collector):
         goes on, as it would not after a `UsageError`.
         """
         from cortexzoo.harness.checking.effort import PROFILES
-        from cortexzoo.harness.cli.errors import lines_and_code
+        from cortexzoo.harness.errors import lines_and_code
         from cortexzoo.harness.runs.train import subject_of
 
         self.effort = PROFILES[self.config.getoption(PROFILE_OPTION)].effort()

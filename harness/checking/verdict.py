@@ -8,6 +8,9 @@ from cortexzoo.harness.checking.properties.base import Case
 from cortexzoo.harness.checking.schema import FORMAT
 from cortexzoo.specs.suite import PropertyName, Verdict
 
+VERDICT = "verdict.json"
+"""The file of a certificate."""
+
 Outcome = Literal["as expected", "unexpected"]
 
 

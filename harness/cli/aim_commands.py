@@ -31,9 +31,9 @@ def aim_sync(
     """
     from rich.status import Status
 
+    from cortexzoo.harness.runs.aim_sync import all_runs, sync_all
     from cortexzoo.harness.runs.find import run_path
     from cortexzoo.harness.runs.run_folder import Run
-    from cortexzoo.harness.tracking.aim.sync import all_runs, sync_all
 
     without_foreign_warnings()
     wanted = [Run.open(run_path(target, runs)) for target in targets] if targets else all_runs(runs)
@@ -55,11 +55,11 @@ def aim_sync(
 
 def show_in_aim(comparison: "Comparison", port: int, *, show: bool) -> None:
     """Copy the runs into Aim; print the link, or serve it until Ctrl-C."""
+    from cortexzoo.harness.runs.aim_sync import sync
     from cortexzoo.harness.runs.run_folder import Run
     from cortexzoo.harness.studies.comparison.comparing import telling_apart
     from cortexzoo.harness.tracking.aim.link import metrics_link
     from cortexzoo.harness.tracking.aim.server import HOST, command, serving
-    from cortexzoo.harness.tracking.aim.sync import sync
 
     found = [Run(record.path) for record in comparison.records]
     repositories = {run.path.resolve().parent.parent for run in found}

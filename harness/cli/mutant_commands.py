@@ -33,7 +33,8 @@ def mutants(
     """
     from rich.progress import Progress
 
-    from cortexzoo.harness.checking.mutants.scoring import HOSTS, MUTANTS, as_json, score
+    from cortexzoo.harness.checking.mutants.library import MUTANTS
+    from cortexzoo.harness.regression.mutation_score import HOSTS, as_json, score
 
     without_foreign_warnings()
     require_folder_of(json_file)

@@ -16,7 +16,7 @@ from cortexzoo.harness.cli.options import (
 )
 from cortexzoo.harness.cli.output import require_folder_of, without_foreign_warnings
 from cortexzoo.harness.cli.run_commands import checked, resumed, trained, unchecked
-from cortexzoo.harness.parallel.distributed import is_first, process_count
+from cortexzoo.harness.runs.distributed import is_first, process_count
 from cortexzoo.specs import ExperimentSpec, FaultsSpec, SpecError, load, load_experiment
 
 LAST, OLDER = "last", "step-"

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from cortexzoo.harness.errors import Failure, UserError
 from cortexzoo.harness.runs.run_folder import Run, finished_runs, stopped_runs
 from cortexzoo.specs import ExperimentSpec
 
@@ -25,11 +26,11 @@ LOOK_EVERY = 0.5
 """Seconds between two looks at the jobs."""
 
 
-class ScheduleError(Exception):
+class ScheduleError(UserError):
     """Jobs that cannot be submitted. The message is one line."""
 
 
-class JobFailed(ScheduleError):
+class JobFailed(ScheduleError, Failure):
     """A job that ended without its run. The message is one line."""
 
 

@@ -9,7 +9,7 @@ import time
 import warnings
 from pathlib import Path
 
-from cortexzoo.harness.cli.errors import OK, lines_and_code, tell
+from cortexzoo.harness.errors import OK, lines_and_code, tell
 from cortexzoo.harness.parallel.slurm import ERROR
 from cortexzoo.harness.parallel.train_missing import train_or_go_on
 from cortexzoo.harness.runs.run_folder import finished_runs, stopped_runs, unfinished_runs

@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from cortexzoo.harness.errors import Failure
 from cortexzoo.harness.parallel.slurm import Scheduler, train_scheduled
 from cortexzoo.harness.parallel.workers import in_processes
 from cortexzoo.harness.runs.run_folder import Run, RunFolderError, finished_runs, stopped_runs, unfinished_runs
 from cortexzoo.specs import ExperimentSpec
 
 
-class StoppedEarly(Exception):
+class StoppedEarly(Failure):
     """A run that was asked to stop before its last step, so that it is no result. The message is one line."""
 
 

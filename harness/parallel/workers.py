@@ -10,11 +10,13 @@ from itertools import islice
 from multiprocessing.connection import wait as wait_for_end
 from typing import TypeVar
 
+from cortexzoo.harness.errors import Failure
+
 Key = TypeVar("Key")
 Result = TypeVar("Result")
 
 
-class ProcessLost(Exception):
+class ProcessLost(Failure):
     """A process of the pool ended in the middle of its task. The message is one line."""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from cortexzoo.harness.checking.effort import PROFILES
 from cortexzoo.harness.checking.verdict import Certificate
+from cortexzoo.harness.errors import UserError
 from cortexzoo.harness.parallel.workers import in_processes
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.suite import Verdict
@@ -17,7 +18,7 @@ COMMITTED = Path(__file__).parents[1] / "certificates"
 PROFILE = PROFILES["ci"]
 
 
-class CommittedError(Exception):
+class CommittedError(UserError):
     """A committed certificate that is missing or cannot be read. The message is one line."""
 
 

@@ -13,15 +13,16 @@ from cortexzoo.harness.checking.modules.hugging_face import Pretrained
 from cortexzoo.harness.checking.modules.loading import Reference
 from cortexzoo.harness.checking.modules.supervision import Request, replay_module
 from cortexzoo.harness.checking.properties import REGISTRY
-from cortexzoo.harness.checking.verdict import Certificate, Judgement, OldCertificate
-from cortexzoo.harness.runs.run_folder import VERDICT, Run
+from cortexzoo.harness.checking.verdict import VERDICT, Certificate, Judgement, OldCertificate
+from cortexzoo.harness.errors import UserError
+from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.harness.runs.train import subject_of
 from cortexzoo.harness.tracking.jsonl import from_json_value
 from cortexzoo.specs import SuiteSpec
 from cortexzoo.specs.suite import PROPERTIES, Check, PropertyName
 
 
-class ReplayError(Exception):
+class ReplayError(UserError):
     """A certificate or a case that cannot be replayed. The message is one line."""
 
 

@@ -12,7 +12,7 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cortexzoo.harness.tracking.base import RunStopped
+from cortexzoo.harness.errors import RunStopped
 
 SOURCE_COLOURS = {
     "current": "#4C72B0", "short_term": "#DD8452", "long_term": "#55A868",

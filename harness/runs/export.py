@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 
 from cortexzoo.harness.checking.table import DIRECTION
-from cortexzoo.harness.checking.verdict import Certificate
-from cortexzoo.harness.runs.run_folder import CHECKPOINTS, CURVES, VERDICT, Run, RunFolderError
+from cortexzoo.harness.checking.verdict import VERDICT, Certificate
+from cortexzoo.harness.runs.run_folder import CHECKPOINTS, CURVES, Run, RunFolderError
 from cortexzoo.specs import dump_yaml
 from cortexzoo.zoo import checkpoints
 from cortexzoo.zoo.checkpoints import CheckpointReader

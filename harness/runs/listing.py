@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from cortexzoo.harness.runs.run_folder import LOCK, SUMMARY, VERDICT, Run, RunFolderError
+from cortexzoo.harness.checking.verdict import VERDICT
+from cortexzoo.harness.runs.run_folder import LOCK, SUMMARY, Run, RunFolderError
 
 Status = Literal["finished", "stopped", "interrupted", "running", "unfinished", "damaged"]
 """stopped: training raised an error; interrupted: by Ctrl-C or SIGTERM; unfinished: killed before it could report."""

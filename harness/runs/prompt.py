@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from cortexzoo.harness.errors import UserError
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.task import TaskSpec
@@ -20,7 +21,7 @@ PIECE = 4096
 """Tokens that are read at once."""
 
 
-class PromptError(Exception):
+class PromptError(UserError):
     """A prompt that cannot be read, or that the model has no tokens for. The message is one line."""
 
 

@@ -5,15 +5,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from cortexzoo.harness.parallel.distributed import agree_on_folder, together_or_not
+from cortexzoo.harness.checking.verdict import VERDICT
+from cortexzoo.harness.runs.distributed import agree_on_folder, together_or_not
 from cortexzoo.harness.runs.interventions import NONE, Interventions
 from cortexzoo.harness.runs.manifest import command_line, manifest
-from cortexzoo.harness.runs.run_folder import CHECKPOINTS, MANIFEST, SPEC, SUMMARY, VERDICT, Run, RunFolderError
+from cortexzoo.harness.runs.run_folder import CHECKPOINTS, MANIFEST, SPEC, SUMMARY, Run, RunFolderError
+from cortexzoo.harness.runs.spec_changes import differences, in_words
 from cortexzoo.harness.runs.train import Warn, help_to_train, open_records, train_in, trainer_in
-from cortexzoo.harness.studies.comparison.differences import flattened
 from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS, RECORDS, cut_after
 from cortexzoo.specs import ExperimentSpec
-from cortexzoo.specs.base import without_documentation
 from cortexzoo.zoo import checkpoints
 from cortexzoo.zoo.errors import CheckpointError
 from cortexzoo.zoo.training.loop import TrainingLoop
@@ -85,21 +85,6 @@ def _permitted_changes(
     if run.finished and not changes and checkpoint == "last":
         raise RunFolderError(f"{run.path}: has taken all its {experiment.recipe.steps} steps, nothing is left to do")
     return changes
-
-
-def differences(old: ExperimentSpec, new: ExperimentSpec) -> dict[str, tuple[Any, Any]]:
-    """Dotted path -> (old value, new value) of all that changes behaviour; a value that one lacks is None."""
-    before, after = (flattened(without_documentation(spec.model_dump(mode="json"))) for spec in (old, new))
-    return {
-        key: (before.get(key), after.get(key))
-        for key in {**before, **after}
-        if key not in before or key not in after or before[key] != after[key]
-    }
-
-
-def in_words(changes: Mapping[str, tuple[Any, Any]]) -> str:
-    """`recipe.steps (500, now 300), seed (0, now 1)`."""
-    return ", ".join(f"{key} ({old}, now {new})" for key, (old, new) in changes.items())
 
 
 def _load(trainer: TrainingLoop, run: Path, checkpoint: str, changed: bool) -> None:

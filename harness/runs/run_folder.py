@@ -15,8 +15,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from cortexzoo.harness.checking.verdict import Certificate, OldCertificate
-from cortexzoo.harness.tracking.base import RunStopped
+from cortexzoo.harness.checking.verdict import VERDICT, Certificate, OldCertificate
+from cortexzoo.harness.errors import RunStopped, UserError
 from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS, from_json_value, read_lines, to_json_value
 from cortexzoo.specs import ExperimentSpec, SpecError, dump_yaml, load_experiment
 from cortexzoo.specs.base import NamedSpec
@@ -27,7 +27,6 @@ PARSED = ".spec.json"
 FAULTS = "faults.yaml"
 SUMMARY = "summary.json"
 MANIFEST = "manifest.json"
-VERDICT = "verdict.json"
 CURVES = "curves.png"
 CHECKPOINTS = "checkpoints"
 REFUSED = "refused"
@@ -35,7 +34,7 @@ LOCK = ".lock"
 ID_ATTEMPTS = 100
 
 
-class RunFolderError(Exception):
+class RunFolderError(UserError):
     """A runs folder or run folder that cannot be used. The message is one line."""
 
 

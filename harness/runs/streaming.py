@@ -13,6 +13,7 @@ from jaxtyping import Int
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from cortexzoo.harness.errors import UserError
 from cortexzoo.harness.runs.prompt import PIECE
 from cortexzoo.harness.runs.run_folder import CHECKPOINTS, Run
 from cortexzoo.zoo import checkpoints
@@ -23,7 +24,7 @@ from cortexzoo.zoo.training.state.snapshot import load_memory
 SESSION = "session"
 
 
-class SessionError(Exception):
+class SessionError(UserError):
     """A session that cannot be used: damaged, or of another run. The message is one line."""
 
 

@@ -8,27 +8,28 @@ from typing import Any
 
 import torch
 
+from cortexzoo.harness.checking.circumstances import circumstances
 from cortexzoo.harness.checking.effort import PROFILES, Profile
 from cortexzoo.harness.checking.judge import Watch, bound_of, judge_all
 from cortexzoo.harness.checking.subject import Subject
-from cortexzoo.harness.checking.verdict import Certificate
-from cortexzoo.harness.parallel.distributed import agree_on_folder, part, together_or_not
+from cortexzoo.harness.checking.verdict import VERDICT, Certificate
+from cortexzoo.harness.errors import RunStopped
+from cortexzoo.harness.runs.aim_sync import open_sink
 from cortexzoo.harness.runs.curves import draw_curves
+from cortexzoo.harness.runs.distributed import agree_on_folder, part, together_or_not
 from cortexzoo.harness.runs.interventions import NONE, Interventions
-from cortexzoo.harness.runs.manifest import circumstances, command_line, manifest
+from cortexzoo.harness.runs.manifest import command_line, manifest
 from cortexzoo.harness.runs.run_folder import (
     CHECKPOINTS,
     CURVES,
     MANIFEST,
     REFUSED,
     SUMMARY,
-    VERDICT,
     Run,
     RunFolderError,
 )
 from cortexzoo.harness.tracking.aim.sink import REPOSITORY, AimSink
-from cortexzoo.harness.tracking.aim.sync import open_sink
-from cortexzoo.harness.tracking.base import CompositeRecorder, RunStopped, guarded
+from cortexzoo.harness.tracking.base import CompositeRecorder, guarded
 from cortexzoo.harness.tracking.deadlines import OPENING
 from cortexzoo.harness.tracking.jsonl import JsonlSink
 from cortexzoo.specs import ExperimentSpec

@@ -24,8 +24,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from cortexzoo.harness.cli.errors import told_in_lines
 from cortexzoo.harness.cli.output import print_table
+from cortexzoo.harness.errors import told_in_lines
 from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.harness.studies import learning, recall, sleep, swings
 from cortexzoo.harness.studies.cells import run_cells

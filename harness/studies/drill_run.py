@@ -12,8 +12,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
 
+from cortexzoo.harness.errors import RunStopped, in_one_line
 from cortexzoo.harness.runs.run_folder import CHECKPOINTS, Run, RunFolderError
-from cortexzoo.harness.tracking.base import RunStopped, in_one_line
 from cortexzoo.harness.tracking.jsonl import from_json_value, to_json_value
 from cortexzoo.specs import ExperimentSpec, FaultsSpec
 from cortexzoo.specs.fault import FullDisk, Kill, TruncatedCheckpoint

@@ -3,11 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
+from cortexzoo.harness.errors import in_one_line
 from cortexzoo.harness.tracking.deadlines import CLOSING, OPENING, DeadlineMissed, call_within
-
-
-class RunStopped(Exception):
-    """The run could not go on: the disk is full, or its records cannot be written. Ends with exit code 3."""
 
 
 class Sink(Protocol):
@@ -89,9 +86,3 @@ def switched_off(name: str, problem: BaseException) -> str:
     """The one line about a sink that failed."""
     reason = str(problem) if isinstance(problem, DeadlineMissed) else in_one_line(problem)
     return f"{name} tracking disabled after an error; training continues: {reason}"
-
-
-def in_one_line(problem: BaseException) -> str:
-    """An exception as `Type: first line of its message`."""
-    lines = str(problem).strip().splitlines()
-    return f"{type(problem).__name__}: {lines[0]}" if lines else type(problem).__name__

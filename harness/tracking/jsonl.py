@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cortexzoo.harness.tracking.base import RunStopped
+from cortexzoo.harness.errors import RunStopped
 
 METRICS = "metrics.jsonl"
 EVENTS = "events.jsonl"

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from cortexzoo.harness.checking.mutants.scoring import MUTANTS
+from cortexzoo.harness.checking.mutants.library import MUTANTS
 from cortexzoo.harness.cli.commands import COMMANDS
-from cortexzoo.harness.reference import command_reference, spec_reference
+from cortexzoo.harness.cli.reference import command_reference, spec_reference
 from cortexzoo.specs.base import Spec
 from cortexzoo.specs.kinds import KINDS
 from cortexzoo.specs.loading.slots import field_slots

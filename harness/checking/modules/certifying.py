@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from cortexzoo.harness.checking.circumstances import circumstances
 from cortexzoo.harness.checking.modules.errors import ModuleError
 from cortexzoo.harness.checking.modules.supervision import Found, Request, check_module
-from cortexzoo.harness.checking.verdict import Certificate
-from cortexzoo.harness.runs.manifest import circumstances
-from cortexzoo.harness.runs.run_folder import VERDICT
+from cortexzoo.harness.checking.verdict import VERDICT, Certificate
 from cortexzoo.harness.tracking.jsonl import to_json_value
 from cortexzoo.specs.suite import PropertyName
 

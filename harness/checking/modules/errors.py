@@ -1,7 +1,9 @@
 """Mistakes in naming a module or in the module itself."""
 
+from cortexzoo.harness.errors import UserError
 
-class ModuleError(Exception):
+
+class ModuleError(UserError):
     """A module that cannot be tested at all. The message is one line that says what is required."""
 
 

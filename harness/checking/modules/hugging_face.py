@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cortexzoo.harness.checking.modules.errors import ModuleError
-from cortexzoo.harness.tracking.base import in_one_line
+from cortexzoo.harness.errors import in_one_line
 from cortexzoo.zoo.models.meta_device import note_what_creates_tensors
 
 CONFIG = "config.json"

@@ -12,7 +12,7 @@ from cortexzoo.harness.checking.properties.base import Case, Finding, Property, 
 from cortexzoo.harness.checking.properties.memory import declared_bytes, held_bytes
 from cortexzoo.harness.checking.properties.trainer import BrokenGradient, Log, everything, short, trainer_of
 from cortexzoo.harness.checking.subject import Subject
-from cortexzoo.harness.tracking.base import in_one_line
+from cortexzoo.harness.errors import in_one_line
 from cortexzoo.specs.memory import CompressedStore
 from cortexzoo.specs.variant import CortexGPTSpec
 from cortexzoo.zoo.models.cortexgpt import CortexGPT

@@ -16,7 +16,7 @@ from cortexzoo.harness.checking.properties.base import (
     text,
 )
 from cortexzoo.harness.checking.subject import Runnable
-from cortexzoo.harness.tracking.base import in_one_line
+from cortexzoo.harness.errors import in_one_line
 
 STATE_HINT = "offer initial_state(batch_size) and forward(inputs, state) -> (output, state)"
 LONGEST_PIECE = 70

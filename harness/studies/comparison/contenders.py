@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cortexzoo.harness.errors import UserError
 from cortexzoo.harness.runs.run_folder import MANIFEST, SPEC, SUMMARY, Run, RunFolderError
 from cortexzoo.specs import ExperimentSpec, load_experiment, shipped_names
 from cortexzoo.specs.base import without_documentation
@@ -13,7 +14,7 @@ DEFAULT_SEEDS = 1
 ENDINGS = (".yaml", ".yml")
 
 
-class Incomparable(Exception):
+class Incomparable(UserError):
     """What was named cannot be compared. The message is one line that says why and what would do."""
 
 

@@ -1,9 +1,10 @@
 """What differs between specs: only those values, side by side."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cortexzoo.harness.runs.spec_changes import flattened
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.base import without_documentation
 
@@ -55,13 +56,3 @@ def _gathered(paths: Iterable[str]) -> list[str]:
         return [first[".".join(keys[:end])] for end in range(1, len(keys) + 1)]
 
     return sorted(known, key=rank)
-
-
-def flattened(node: Any, path: str = "") -> dict[str, Any]:
-    """The leaves of nested mappings by dotted path; a list is a leaf."""
-    if not isinstance(node, Mapping):
-        return {path: node}
-    leaves: dict[str, Any] = {}
-    for name, entry in node.items():
-        leaves |= flattened(entry, f"{path}.{name}" if path else name)
-    return leaves

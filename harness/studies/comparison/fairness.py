@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from cortexzoo.harness.runs.spec_changes import flattened
 from cortexzoo.harness.studies.comparison.contenders import Contender, Incomparable
-from cortexzoo.harness.studies.comparison.differences import ABSENT, flattened
+from cortexzoo.harness.studies.comparison.differences import ABSENT
 from cortexzoo.harness.studies.comparison.reading import Record
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.base import without_documentation

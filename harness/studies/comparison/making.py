@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from cortexzoo.harness.checking.verdict import VERDICT
 from cortexzoo.harness.parallel.train_missing import train_missing
 from cortexzoo.harness.parallel.workers import in_processes
-from cortexzoo.harness.runs.run_folder import VERDICT, Run, finished_runs, stopped_runs
+from cortexzoo.harness.runs.run_folder import Run, finished_runs, stopped_runs
 from cortexzoo.harness.studies.comparison.contenders import Contender
 from cortexzoo.specs import ExperimentSpec
 

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from cortexzoo.harness.checking.verdict import Certificate
-from cortexzoo.harness.runs.run_folder import VERDICT, Run
+from cortexzoo.harness.checking.verdict import VERDICT, Certificate
+from cortexzoo.harness.runs.run_folder import Run
 
 GATE_SHARE = "memory/gate_share/"
 NO_METRICS = frozenset({"step", "time"})

@@ -10,10 +10,10 @@ import jinja2
 from matplotlib.figure import Figure
 
 from cortexzoo.harness.checking.table import DIRECTION
+from cortexzoo.harness.errors import RunStopped
 from cortexzoo.harness.studies.comparison.differences import Absent
 from cortexzoo.harness.studies.comparison.drawing import as_svg, colours, figures, save_all
 from cortexzoo.harness.studies.comparison.result import Comparison
-from cortexzoo.harness.tracking.base import RunStopped
 from cortexzoo.harness.tracking.jsonl import to_json_value
 from cortexzoo.specs.suite import PROPERTIES
 

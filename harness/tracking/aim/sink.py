@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
+from cortexzoo.harness.errors import Failure
 from cortexzoo.harness.tracking.aim.exit import bound_exit
 from cortexzoo.harness.tracking.windows import Windows
 
@@ -27,7 +28,7 @@ _SOURCE_METRICS = ("memory/gate_share",)
 T = TypeVar("T")
 
 
-class AimError(Exception):
+class AimError(Failure):
     """A repository that cannot be used. The message is one line."""
 
 

@@ -146,7 +146,7 @@ def test_without_a_browser_the_link_is_left_to_the_reader(
     from cortexzoo.harness.cli import aim_commands
 
     monkeypatch.setattr(
-        "cortexzoo.harness.tracking.aim.sync.sync",
+        "cortexzoo.harness.runs.aim_sync.sync",
         lambda run: run.write_json(MANIFEST, {**run.manifest, "aim_run": "a"}),
     )
     monkeypatch.setattr("cortexzoo.harness.tracking.aim.server.require_free", lambda _: None)
@@ -184,7 +184,7 @@ def test_a_picture_of_the_dashboard(runs: Path, tmp_path: Path, capsys: pytest.C
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 def test_a_picture_of_the_dashboard_from_aim(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("aim", reason="Aim is not available for this Python or system")
-    from cortexzoo.harness.tracking.aim.sync import sync
+    from cortexzoo.harness.runs.aim_sync import sync
 
     picture = tmp_path / "board.svg"
     arguments = ["monitor", str(tmp_path / "runs"), "--source", "aim", "--snapshot", str(picture)]

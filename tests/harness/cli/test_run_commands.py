@@ -13,8 +13,8 @@ import torch
 
 from cortexzoo.harness import cli
 from cortexzoo.harness.cli import main
+from cortexzoo.harness.errors import RunStopped
 from cortexzoo.harness.runs.run_folder import CHECKPOINTS, Run
-from cortexzoo.harness.tracking.base import RunStopped
 from cortexzoo.harness.tracking.jsonl import JsonlSink
 from tests.harness.trained import SMALL, small, train_small
 

@@ -11,8 +11,9 @@ import pytest
 from cortexzoo.harness.checking.effort import Profile
 from cortexzoo.harness.checking.mutants.base import after, replaced
 from cortexzoo.harness.checking.schema import certificate_schema
+from cortexzoo.harness.checking.verdict import VERDICT
 from cortexzoo.harness.regression.replay import ReplayError, replay_case
-from cortexzoo.harness.runs.run_folder import SPEC, VERDICT, Run
+from cortexzoo.harness.runs.run_folder import SPEC, Run
 from cortexzoo.harness.runs.train import check_run
 from cortexzoo.specs import SuiteSpec
 from cortexzoo.specs.suite import Check

@@ -8,8 +8,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from cortexzoo.harness.errors import RunStopped
 from cortexzoo.harness.runs.curves import draw_curves, series
-from cortexzoo.harness.tracking.base import RunStopped
 
 SUMMARY = {"bigram_loss": 2.3, "unigram_loss": 3.2, "swing_window": 50}
 

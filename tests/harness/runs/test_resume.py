@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from cortexzoo.harness.bench.kills import record
-from cortexzoo.harness.runs.resume import differences, in_words, resume_run
-from cortexzoo.harness.runs.run_folder import CHECKPOINTS, MANIFEST, SUMMARY, VERDICT, Run, RunFolderError
+from cortexzoo.harness.checking.verdict import VERDICT
+from cortexzoo.harness.errors import RunStopped
+from cortexzoo.harness.runs.resume import resume_run
+from cortexzoo.harness.runs.run_folder import CHECKPOINTS, MANIFEST, SUMMARY, Run, RunFolderError
+from cortexzoo.harness.runs.spec_changes import differences, in_words
 from cortexzoo.harness.runs.train import check_run, train_run
-from cortexzoo.harness.tracking.base import RunStopped
 from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.zoo.training.loop import TrainingLoop

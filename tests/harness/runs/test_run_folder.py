@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 from cortexzoo.harness.checking.schema import FORMAT
+from cortexzoo.harness.checking.verdict import VERDICT
+from cortexzoo.harness.errors import RunStopped
 from cortexzoo.harness.runs.run_folder import (
     MANIFEST,
     PARSED,
     SPEC,
     SUMMARY,
-    VERDICT,
     Run,
     RunFolderError,
     finished_runs,
 )
-from cortexzoo.harness.tracking.base import RunStopped
 from cortexzoo.specs import load_experiment
 from tests.harness import tiny
 

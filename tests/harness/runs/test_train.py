@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from cortexzoo.harness.runs.run_folder import CHECKPOINTS, CURVES, MANIFEST, SPEC, SUMMARY, VERDICT, Run, RunFolderError
+from cortexzoo.harness.checking.verdict import VERDICT
+from cortexzoo.harness.errors import RunStopped
+from cortexzoo.harness.runs.run_folder import CHECKPOINTS, CURVES, MANIFEST, SPEC, SUMMARY, Run, RunFolderError
 from cortexzoo.harness.runs.train import check_run, subject_of, train_run
 from cortexzoo.harness.tracking.aim import sink as aim_tracking
-from cortexzoo.harness.tracking.base import RunStopped
 from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS, JsonlSink
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.parameters import parameter_count
@@ -161,7 +162,7 @@ def test_a_tracker_that_breaks_does_not_stop_training(tmp_path: Path, monkeypatc
             pass
 
     warnings: list[str] = []
-    monkeypatch.setattr("cortexzoo.harness.tracking.aim.sync.AimSink", Breaking)
+    monkeypatch.setattr("cortexzoo.harness.runs.aim_sync.AimSink", Breaking)
     run = train_run(small(), tmp_path, aim=True, progress=False, warn=warnings.append)
     assert run.finished and len(run.metrics()) == 12
     assert warnings == ["Aim tracking disabled after an error; training continues: RuntimeError: database is locked"]

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from cortexzoo.harness.tracking.base import CompositeRecorder, RunStopped
+from cortexzoo.harness.errors import RunStopped
+from cortexzoo.harness.tracking.base import CompositeRecorder
 
 
 class Remembering:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cortexzoo.harness.tracking.base import RunStopped
+from cortexzoo.harness.errors import RunStopped
 from cortexzoo.harness.tracking.jsonl import (
     EVENTS,
     METRICS,

@@ -13,11 +13,12 @@ from cortexzoo.harness.checking.modules.registry import BARE
 from cortexzoo.harness.checking.modules.subject import BareSubject, Inputs, seeded
 from cortexzoo.harness.checking.mutants.base import Mutant, after, rebound, replaced
 from cortexzoo.harness.checking.mutants.gated_delta_layer import VOCAB, make_layer
-from cortexzoo.harness.checking.mutants.scoring import EFFORT, MUTANTS, Outcome, Score
+from cortexzoo.harness.checking.mutants.library import MUTANTS
 from cortexzoo.harness.checking.properties import REGISTRY
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.harness.cli import main
+from cortexzoo.harness.regression.mutation_score import EFFORT, Outcome, Score
 from cortexzoo.harness.runs.train import subject_of, train_run
 from cortexzoo.specs import load_experiment
 from cortexzoo.specs.suite import Check, PropertyName

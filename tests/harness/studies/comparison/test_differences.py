@@ -1,6 +1,7 @@
 """Only what differs, each value once, gathered under what it belongs to."""
 
-from cortexzoo.harness.studies.comparison.differences import ABSENT, flattened, spec_differences
+from cortexzoo.harness.runs.spec_changes import flattened
+from cortexzoo.harness.studies.comparison.differences import ABSENT, spec_differences
 from cortexzoo.specs import load_experiment
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from cortexzoo.harness.bench.generated_runs import experiment, generated_run
-from cortexzoo.harness.checking.verdict import Certificate, Judgement
-from cortexzoo.harness.runs.run_folder import MANIFEST, VERDICT
+from cortexzoo.harness.checking.verdict import VERDICT, Certificate, Judgement
+from cortexzoo.harness.runs.run_folder import MANIFEST
 from cortexzoo.harness.studies.comparison.comparing import compared, folder_of, telling_apart
 from cortexzoo.harness.studies.comparison.contenders import Incomparable, contenders
 from cortexzoo.harness.studies.comparison.reading import Record

@@ -11,10 +11,10 @@ from cortexzoo.harness.bench.generated_runs import experiment, generated_run, me
 from cortexzoo.harness.monitor.choosing import aim_sources
 from cortexzoo.harness.monitor.run_view import RunView
 from cortexzoo.harness.monitor.sources import AIM_EVERY, AimSource, FolderSource
+from cortexzoo.harness.runs.aim_sync import open_sink, sync
 from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.harness.tracking.aim.reading import hash_of, hashes_by_age, read_run
 from cortexzoo.harness.tracking.aim.sink import AimError, AimSink
-from cortexzoo.harness.tracking.aim.sync import open_sink, sync
 from cortexzoo.harness.tracking.jsonl import JsonlSink
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")

@@ -10,10 +10,10 @@ import pytest
 pytest.importorskip("aim", reason="Aim is not available for this Python or system")
 
 from cortexzoo.harness.bench.generated_runs import experiment, generated_run
+from cortexzoo.harness.runs.aim_sync import sync
 from cortexzoo.harness.tracking.aim.link import metrics_link
 from cortexzoo.harness.tracking.aim.server import require_free, serving
 from cortexzoo.harness.tracking.aim.sink import AimError
-from cortexzoo.harness.tracking.aim.sync import sync
 from tests.browser import browser_page, installed
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")

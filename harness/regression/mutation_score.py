@@ -15,12 +15,7 @@ from cortexzoo.harness.checking.modules.registry import BARE
 from cortexzoo.harness.checking.modules.subject import BareSubject, Inputs, seeded
 from cortexzoo.harness.checking.mutants.base import Host, Mutant
 from cortexzoo.harness.checking.mutants.gated_delta_layer import VOCAB, make_layer
-from cortexzoo.harness.checking.mutants.hybrid_mutants import HYBRID_MUTANTS
-from cortexzoo.harness.checking.mutants.memory_mutants import MEMORY_MUTANTS
-from cortexzoo.harness.checking.mutants.model_mutants import MODEL_MUTANTS
-from cortexzoo.harness.checking.mutants.op_mutants import OP_MUTANTS
-from cortexzoo.harness.checking.mutants.sleep_mutants import SLEEP_MUTANTS
-from cortexzoo.harness.checking.mutants.training_mutants import TRAINING_MUTANTS
+from cortexzoo.harness.checking.mutants.library import MUTANTS
 from cortexzoo.harness.checking.properties import REGISTRY
 from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.harness.parallel.train_missing import train_missing
@@ -31,14 +26,6 @@ from cortexzoo.specs import ExperimentSpec, load, load_experiment
 from cortexzoo.specs.suite import Check, PropertyName, SuiteSpec
 from cortexzoo.zoo.errors import TrainingError
 
-MUTANTS: tuple[Mutant, ...] = (
-    *MODEL_MUTANTS,
-    *MEMORY_MUTANTS,
-    *TRAINING_MUTANTS,
-    *SLEEP_MUTANTS,
-    *HYBRID_MUTANTS,
-    *OP_MUTANTS,
-)
 HOSTS: tuple[Host, ...] = get_args(Host)
 EFFORT = Effort(examples=20, seconds=20.0)
 

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from cortexzoo.harness.runs.run_folder import CURVES, MANIFEST, SPEC, SUMMARY, VERDICT, Run, RunFolderError
+from cortexzoo.harness.checking.verdict import VERDICT
+from cortexzoo.harness.errors import RunStopped, in_one_line
+from cortexzoo.harness.runs.run_folder import CURVES, MANIFEST, SPEC, SUMMARY, Run, RunFolderError
 from cortexzoo.harness.tracking.aim.sink import REPOSITORY, AimError, AimSink, remove_run, stamp_of
-from cortexzoo.harness.tracking.base import RunStopped, in_one_line
 from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS
 from cortexzoo.specs import ExperimentSpec
 

@@ -11,10 +11,10 @@ from filelock import FileLock
 
 pytest.importorskip("aim", reason="Aim is not available for this Python or system")
 
+from cortexzoo.harness.runs.aim_sync import all_runs, sync, sync_all
 from cortexzoo.harness.runs.run_folder import MANIFEST, Run, RunFolderError
 from cortexzoo.harness.runs.train import check_run
 from cortexzoo.harness.tracking.aim.sink import REPOSITORY, AimError, read_series
-from cortexzoo.harness.tracking.aim.sync import all_runs, sync, sync_all
 from tests.harness.trained import train_small
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
@@ -117,7 +117,7 @@ def test_a_run_that_another_process_writes_is_one_clear_line(run: Run) -> None:
     sync(run)
     program = """
 import sys
-from cortexzoo.harness.tracking.aim.sync import open_sink
+from cortexzoo.harness.runs.aim_sync import open_sink
 from cortexzoo.harness.runs.run_folder import Run
 run = Run.open(sys.argv[1])
 sink = open_sink(run, run.spec, run.manifest["aim_run"])
