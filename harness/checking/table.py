@@ -11,7 +11,7 @@ COLOUR = {"pass": "green", "fail": "cyan", "error": "red", "skipped": "yellow"}
 
 
 def verdict_table(certificate: Certificate, *, with_reasons: bool = True) -> Table:
-    """One row a property; a verdict that is not the expected one is marked."""
+    """One row a property; an unexpected verdict is marked."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("property", "verdict", "expected", "observed", "bound"):
         table.add_column(column, no_wrap=True)
@@ -49,7 +49,7 @@ def _reason(judgement: Judgement) -> Text:
     if judgement.verdict == "pass" and judgement.cases_tried > 1:
         return Text(f"{judgement.reason} ({judgement.cases_tried} cases)")
     if judgement.expected_reason and not judgement.unexpected:
-        return Text(f"{judgement.reason}; foreseen: {judgement.expected_reason}")
+        return Text(f"{judgement.reason}; expected: {judgement.expected_reason}")
     return Text(judgement.reason)
 
 

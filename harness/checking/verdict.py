@@ -59,7 +59,7 @@ class Certificate:
 
     @property
     def unexpected(self) -> list[Judgement]:
-        """Every judgement whose verdict is not the expected one."""
+        """The judgements with an unexpected verdict."""
         return [judgement for judgement in self.judgements if judgement.unexpected]
 
     @property
@@ -100,8 +100,8 @@ class Certificate:
         ]
         parts = [f"{held} of {len(self.judgements)} properties hold"]
         if expected_reason:
-            parts.append(f"the suite foresees that these do not: {', '.join(expected_reason)}")
+            parts.append(f"expected exceptions: {', '.join(expected_reason)}")
         if not self.unexpected:
-            return "; ".join(parts) + ". Every verdict is the expected one."
+            return "; ".join(parts) + ". All verdicts as expected."
         told = ", ".join(f"{j.name} is {j.verdict} instead of {j.expected}" for j in self.unexpected)
         return "; ".join(parts) + f". Not as expected: {told}."

@@ -124,8 +124,7 @@ def test_the_outcome_in_words() -> None:
     well = Certificate((judgement(), judgement("gate_balance", "fail", "fail")), {})
     assert well.outcome == "as expected"
     assert well.in_words() == (
-        "1 of 2 properties hold; the suite foresees that these do not: gate_balance (fail). "
-        "Every verdict is the expected one."
+        "1 of 2 properties hold; expected exceptions: gate_balance (fail). All verdicts as expected."
     )
     ill = Certificate((judgement(), judgement("gate_balance", "error")), {})
     assert ill.outcome == "unexpected"

@@ -67,7 +67,7 @@ def test_train_prints_the_run_the_result_and_the_table(tmp_path: Path, capsys: p
 def test_the_exit_code_follows_the_suites_expectation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     expectation = "suite.properties.better_than_counting.expect=fail"
     assert train(tmp_path, "--set", expectation) == 0
-    assert "Every verdict is the expected one." in capsys.readouterr().out
+    assert "All verdicts as expected." in capsys.readouterr().out
 
 
 def test_without_check_there_is_no_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
