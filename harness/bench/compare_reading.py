@@ -29,9 +29,9 @@ def main() -> None:
             for name in NAMES
         ]
         began, cpu = time.perf_counter(), time.process_time()
-        sides = contenders([str(run.path) for run in made], None, ())
+        found = contenders([str(run.path) for run in made], None, ())
         opened = time.perf_counter()
-        comparison = compared(sides, [side.runs for side in sides], command=(), allow_different=False)
+        comparison = compared(found, [each.runs for each in found], command=(), allow_different=False)
         read = time.perf_counter()
         content = comparison.as_json()
         ended, cpu = time.perf_counter(), time.process_time() - cpu

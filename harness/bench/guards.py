@@ -58,7 +58,7 @@ class Figures:
     probe_every: int
 
 
-class Clock(Policy):
+class StepTimer(Policy):
     """Times each step from its ready batch to its end; it stands last."""
 
     name = "bench_clock"
@@ -91,7 +91,7 @@ class Turn(Policy):
 class TimedProbe(Policy):
     """The probe of a trainer, its time taken out of the step's."""
 
-    def __init__(self, probe: Policy, clock: Clock) -> None:
+    def __init__(self, probe: Policy, clock: StepTimer) -> None:
         self.probe, self.clock = probe, clock
         self.name = probe.name
         self.seconds: list[float] = []
@@ -107,7 +107,7 @@ class TimedProbe(Policy):
 
 def run(experiment: ExperimentSpec, bare: ExperimentSpec, rounds: int, folder: Path) -> Figures:
     """Let both trainers take `rounds` turns of `BLOCK` steps each, after one turn to warm up."""
-    clocks = Clock(), Clock()
+    clocks = StepTimer(), StepTimer()
     recorder = JsonlSink(folder)
     guarded = build_trainer(experiment, recorder=recorder, folder=folder / CHECKPOINTS, refused_batches=folder / "no")
     plain = build_trainer(bare)

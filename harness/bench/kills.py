@@ -53,7 +53,7 @@ IN_SAVE = ("fsync", "rename")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class KillResult:
     """One kill and what came of it."""
 
     moment: str
@@ -65,7 +65,7 @@ class Outcome:
     """What differs from the run that nobody touched; empty: nothing."""
 
 
-def run(kills: int, seed: int, folder: Path, console: Console) -> list[Outcome]:
+def run(kills: int, seed: int, folder: Path, console: Console) -> list[KillResult]:
     """Train once undisturbed, then kill and resume `kills` times."""
     experiment = load_experiment("cortexgpt-stable", EXPERIMENT)
     began = time.perf_counter()
@@ -122,7 +122,7 @@ def _bytes(tensor: torch.Tensor) -> tuple[str, tuple[int, ...], bytes]:
     return str(tensor.dtype), tuple(tensor.shape), flat.numpy().tobytes()
 
 
-def _resumed(experiment: ExperimentSpec, runs: Path, moment: str, expected: dict[str, Any]) -> Outcome:
+def _resumed(experiment: ExperimentSpec, runs: Path, moment: str, expected: dict[str, Any]) -> KillResult:
     killed = _the_run(runs)
     steps, partial = 0, False
     if killed is None:
@@ -136,7 +136,7 @@ def _resumed(experiment: ExperimentSpec, runs: Path, moment: str, expected: dict
     assert run is not None
     found = record(run)
     differing = [name for name in {**expected, **found} if expected.get(name) != found.get(name)]
-    return Outcome(moment, steps, partial, differing if run.finished else ["not finished", *differing])
+    return KillResult(moment, steps, partial, differing if run.finished else ["not finished", *differing])
 
 
 def _the_run(runs: Path) -> Run | None:
@@ -201,7 +201,7 @@ def _watch_saves(heard: Any) -> None:
         setattr(os, name, watched)
 
 
-def _in_words(outcome: Outcome) -> str:
+def _in_words(outcome: KillResult) -> str:
     where = f"after {outcome.steps_recorded} steps" + (", a checkpoint half written" if outcome.partial else "")
     return f"{where}: " + ("equal" if not outcome.differing else f"DIFFERS in {', '.join(outcome.differing)}")
 

@@ -127,7 +127,7 @@ def seconds(op: Op, inputs: Sequence[Tensor], backward: bool) -> float:
 
 
 @dataclass(frozen=True)
-class Case:
+class OpCase:
     """One op beside one peer at one length and direction, with the times of its pairs so far."""
 
     op: str
@@ -170,7 +170,7 @@ class Case:
         )
 
 
-def compare(cases: list[Case], rounds: int) -> list[Pairing]:
+def compare(cases: list[OpCase], rounds: int) -> list[Pairing]:
     """Runs all cases in every round; short ones take several pairs in it."""
     for case in cases:  # the first call of an operation is slow
         seconds(case.ours, case.inputs, case.backward)
@@ -201,7 +201,7 @@ def run(quick: bool, rounds: int) -> tuple[list[Pairing], list[Growth]]:
     ]
     masked = band_mask_attention(longest)
     subjects.append(("window", window_attention, "band mask", masked, window_inputs(longest)))
-    pairings = compare([Case(*subject, backward) for subject in subjects for backward in (False, True)], rounds)
+    pairings = compare([OpCase(*subject, backward) for subject in subjects for backward in (False, True)], rounds)
     lengths = [512 * 2**step for step in range(4 if quick else 6)]
     growths = [
         growth("gated delta", gated_delta, gated_delta_inputs, lengths, rounds),

@@ -69,7 +69,7 @@ def show_in_aim(comparison: "Comparison", port: int, *, show: bool) -> None:
     for run in found:
         sync(run)
     hashes = [str(run.manifest["aim_run"]) for run in found]
-    by = telling_apart([side.contender for side in comparison.sides])
+    by = telling_apart([result.contender for result in comparison.contenders])
     if not show:
         say(f"\nstart Aim with: {command(runs, port)}")
         say(f"and open: {metrics_link(f'http://{HOST}:{port}', hashes, by=by)}")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cortexzoo.harness.runs.run_folder import Run
     from cortexzoo.harness.studies.comparison.contenders import Contender
     from cortexzoo.harness.studies.comparison.result import Comparison
-    from cortexzoo.harness.studies.sweep import Cell
+    from cortexzoo.harness.studies.sweep import SweepCell
 
 
 def compare(
@@ -165,7 +165,7 @@ def _to_train(count: int, begun: int) -> str:
     return f"{text}, {begun} of them from {'its' if begun == 1 else 'their'} checkpoint" if begun else text
 
 
-def _dry(cell: "Cell") -> tuple[str, ...]:
+def _dry(cell: "SweepCell") -> tuple[str, ...]:
     hashes = [experiment.hash() for experiment in cell.experiments]
     return (*(value for _, value in cell.coordinates), " ".join(hashes))
 
@@ -196,7 +196,7 @@ def _make(contenders: "Sequence[Contender]", runs: Path, jobs: int, *, check: bo
 def _print(comparison: "Comparison") -> None:
     from cortexzoo.harness.studies.comparison.tables import difference_rows, measure_rows, verdict_rows
 
-    labels = [side.label for side in comparison.sides]
+    labels = [result.label for result in comparison.contenders]
     out = console()
     print_table(("", *labels, ""), measure_rows(comparison))
     if comparison.properties:

@@ -20,7 +20,7 @@ from cortexzoo.harness.cli.output import print_table, require_folder_of, say, wi
 from cortexzoo.specs import load
 
 if TYPE_CHECKING:
-    from cortexzoo.harness.studies.drill_run import Outcome
+    from cortexzoo.harness.studies.drill_run import DrillResult
 
 
 def drill(
@@ -96,7 +96,7 @@ def drill(
     raise typer.Exit(UNEXPECTED_VERDICT if failed else OK)
 
 
-def _final(outcome: "Outcome") -> str:
+def _final(outcome: "DrillResult") -> str:
     return "–" if outcome.final_loss is None else f"{outcome.final_loss:.3f}"
 
 

@@ -59,7 +59,7 @@ EXPERIMENTS: dict[Host, tuple[str, tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True)
-class Outcome:
+class MutantResult:
     """What the properties said of one mutant, or of a healthy host (`mutant` None)."""
 
     host: Host
@@ -71,19 +71,19 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Score:
+class MutationScore:
     """Which property catches which mutant."""
 
-    healthy: dict[Host, Outcome]
-    outcomes: tuple[Outcome, ...]
+    healthy: dict[Host, MutantResult]
+    outcomes: tuple[MutantResult, ...]
 
-    def caught_by(self, outcome: Outcome) -> list[Judgement]:
+    def caught_by(self, outcome: MutantResult) -> list[Judgement]:
         """Judgements that hold for the healthy host and not for the mutant."""
         held = {j.name for j in self.healthy[outcome.host].judgements if j.verdict == "pass"}
         return [j for j in outcome.judgements if j.name in held and j.verdict in ("fail", "error")]
 
     @property
-    def survivors(self) -> list[Outcome]:
+    def survivors(self) -> list[MutantResult]:
         """Mutants that no property catches."""
         return [outcome for outcome in self.outcomes if not self.caught_by(outcome)]
 
@@ -103,7 +103,7 @@ def experiment_of(host: Host) -> ExperimentSpec:
 
 def score(
     mutants: Sequence[Mutant], runs: Path, jobs: int, done: Callable[[int, int], None] = lambda *_: None
-) -> Score:
+) -> MutationScore:
     """Judge every mutant and every host that it needs; hosts are trained into `runs`, or found there."""
     needed = [host for host in HOSTS if any(mutant.host == host for mutant in mutants)]
     experiments = {experiment_of(host).hash(): host for host in needed if host in EXPERIMENTS}
@@ -112,33 +112,33 @@ def score(
         trained[experiments[experiment.hash()]] = run.path
     tasks: list[tuple[Host, str | None, Path | None]] = [(host, None, trained.get(host)) for host in needed]
     tasks += [(mutant.host, mutant.name, trained.get(mutant.host)) for mutant in mutants]
-    found: dict[str | None, Outcome] = {}
-    healthy: dict[Host, Outcome] = {}
+    found: dict[str | None, MutantResult] = {}
+    healthy: dict[Host, MutantResult] = {}
     for number, outcome in enumerate(_judged(tasks, jobs), start=1):
         if outcome.mutant is None:
             healthy[outcome.host] = outcome
         else:
             found[outcome.mutant] = outcome
         done(number, len(tasks))
-    return Score(healthy, tuple(found[mutant.name] for mutant in mutants))
+    return MutationScore(healthy, tuple(found[mutant.name] for mutant in mutants))
 
 
-def judge_task(host: Host, name: str | None, run: Path | None) -> Outcome:
+def judge_task(host: Host, name: str | None, run: Path | None) -> MutantResult:
     """One mutant of a host, or the host as it is."""
     warnings.simplefilter("ignore")
     began = time.perf_counter()
     mutant = next((mutant for mutant in MUTANTS if mutant.name == name), None)
     if mutant is None:
-        return Outcome(host, None, tuple(_properties_of(host, run)), time.perf_counter() - began)
+        return MutantResult(host, None, tuple(_properties_of(host, run)), time.perf_counter() - began)
     with mutant.seeded():
         if not mutant.trains:
-            return Outcome(host, name, tuple(_properties_of(host, run)), time.perf_counter() - began)
+            return MutantResult(host, name, tuple(_properties_of(host, run)), time.perf_counter() - began)
         with tempfile.TemporaryDirectory() as folder:
             try:
                 ill = train_run(experiment_of(host), Path(folder), aim=False, progress=False, warn=lambda _: None)
             except TrainingError as problem:
-                return Outcome(host, name, (), time.perf_counter() - began, str(problem))
-            return Outcome(host, name, tuple(_properties_of(host, ill.path)), time.perf_counter() - began)
+                return MutantResult(host, name, (), time.perf_counter() - began, str(problem))
+            return MutantResult(host, name, tuple(_properties_of(host, ill.path)), time.perf_counter() - began)
 
 
 def _properties_of(host: Host, run: Path | None) -> Iterator[Judgement]:
@@ -154,11 +154,11 @@ def _properties_of(host: Host, run: Path | None) -> Iterator[Judgement]:
             yield judge(entry, Check(), trained)
 
 
-def _judged(tasks: Iterable[tuple[Host, str | None, Path | None]], jobs: int) -> Iterator[Outcome]:
+def _judged(tasks: Iterable[tuple[Host, str | None, Path | None]], jobs: int) -> Iterator[MutantResult]:
     return (outcome for _, outcome in in_processes([(task, partial(judge_task, *task)) for task in tasks], jobs))
 
 
-def as_json(score: Score) -> dict[str, Any]:
+def as_json(score: MutationScore) -> dict[str, Any]:
     """The table for programs."""
     rows = [
         {

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from cortexzoo.harness.parallel.workers import in_processes
 from cortexzoo.harness.runs.interventions import GUARDS_OFF
-from cortexzoo.harness.studies.drill_run import Outcome, perform, read_outcome
+from cortexzoo.harness.studies.drill_run import DrillResult, perform, read_outcome
 from cortexzoo.specs import ExperimentSpec, FaultsSpec, SpecError, load_experiment
 from cortexzoo.specs.fault import FaultSpec
 from cortexzoo.specs.guards import RecoveryCheckpoints
@@ -39,17 +39,17 @@ Verdict = Literal["met", "not met", "skipped"]
 
 
 @dataclass(frozen=True)
-class Row:
+class FaultRow:
     """One fault of the drill."""
 
     name: str
     fault: FaultSpec
-    outcome: Outcome
+    outcome: DrillResult
     verdict: Verdict
     reason: str
     """Why it was not met, or skipped; empty: it was met."""
 
-    def against(self, control: Outcome) -> str:
+    def against(self, control: DrillResult) -> str:
         """How its final loss differs from the control's."""
         if self.outcome.same_state(control):
             return "same bits"
@@ -92,7 +92,7 @@ def chosen(faults: FaultsSpec, only: Sequence[str]) -> dict[str, FaultSpec]:
 
 def drill(
     experiment: ExperimentSpec, faults: Mapping[str, FaultSpec], folder: Path, *, guards: bool, jobs: int
-) -> Iterator[tuple[str, Outcome]]:
+) -> Iterator[tuple[str, DrillResult]]:
     """Yield the outcome of each run, the control among them, as soon as it is known.
 
     Outcomes that lie in `folder` are used as they are, so a drill that was interrupted goes on where it stopped.
@@ -114,22 +114,22 @@ def drill(
 
 
 def judged(
-    faults: Mapping[str, FaultSpec], outcomes: Mapping[str, Outcome], experiment: ExperimentSpec, *, guards: bool
-) -> list[Row]:
+    faults: Mapping[str, FaultSpec], outcomes: Mapping[str, DrillResult], experiment: ExperimentSpec, *, guards: bool
+) -> list[FaultRow]:
     """What became of each fault against what it declares, in the order of the faults."""
     control = outcomes[CONTROL]
     rows = []
     for name, fault in faults.items():
         outcome = outcomes[name]
         if outcome.missed is not None:
-            rows.append(Row(name, fault, outcome, "skipped", outcome.missed))
+            rows.append(FaultRow(name, fault, outcome, "skipped", outcome.missed))
             continue
         reason = _differs(fault, outcome, control, experiment) if guards else _harmless(fault, outcome, control)
-        rows.append(Row(name, fault, outcome, "not met" if reason else "met", reason))
+        rows.append(FaultRow(name, fault, outcome, "not met" if reason else "met", reason))
     return rows
 
 
-def harm(outcome: Outcome, control: Outcome) -> str:
+def harm(outcome: DrillResult, control: DrillResult) -> str:
     """What a run suffered against the control; empty: nothing."""
     if outcome.ended != "finished":
         return f"training {outcome.ended}: {outcome.line}"
@@ -142,7 +142,7 @@ def harm(outcome: Outcome, control: Outcome) -> str:
     return ""
 
 
-def _differs(fault: FaultSpec, outcome: Outcome, control: Outcome, experiment: ExperimentSpec) -> str:
+def _differs(fault: FaultSpec, outcome: DrillResult, control: DrillResult, experiment: ExperimentSpec) -> str:
     """How a run with the guards on differs from what its fault declares; empty: it does not."""
     if fault.expect == "stop":
         if not outcome.stops:
@@ -167,7 +167,7 @@ def _differs(fault: FaultSpec, outcome: Outcome, control: Outcome, experiment: E
     return ""
 
 
-def _harmless(fault: FaultSpec, outcome: Outcome, control: Outcome) -> str:
+def _harmless(fault: FaultSpec, outcome: DrillResult, control: DrillResult) -> str:
     """Whether a fault that must do harm without guards did none; empty: it is as declared."""
     return "did no harm" if fault.harms and not harm(outcome, control) else ""
 
@@ -186,7 +186,7 @@ def _alone(name: str, fault: FaultSpec | None) -> str | None:
     return None if fault is None else FaultsSpec(name="drill", faults={name: fault}).canonical_json()
 
 
-def as_json(rows: Sequence[Row], control: Outcome) -> dict[str, Any]:
+def as_json(rows: Sequence[FaultRow], control: DrillResult) -> dict[str, Any]:
     """What the table shows."""
     return {
         "control": control.as_json(),

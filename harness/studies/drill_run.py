@@ -29,7 +29,7 @@ End = Literal["finished", "stopped", "crashed", "killed"]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DrillResult:
     """What a run came to, after it was resumed if it had been killed or had found no space to save."""
 
     ended: End
@@ -58,7 +58,7 @@ class Outcome:
         """Refused ones and those that were taken back."""
         return self.refused + self.undone
 
-    def same_state(self, other: "Outcome") -> bool:
+    def same_state(self, other: "DrillResult") -> bool:
         """Whether both ended with the same bits."""
         return bool(self.state) and self.state == other.state
 
@@ -68,16 +68,16 @@ class Outcome:
         return content
 
 
-def read_outcome(folder: Path) -> Outcome | None:
+def read_outcome(folder: Path) -> DrillResult | None:
     """The outcome that lies in `folder`. None: the run is not there, or was interrupted."""
     with suppress(OSError, ValueError, TypeError):
         content = from_json_value(json.loads((folder / OUTCOME).read_text(encoding="utf-8")))
-        if content.keys() == {field.name for field in fields(Outcome)}:
-            return Outcome(**{**content, "stops": tuple(content["stops"])})
+        if content.keys() == {field.name for field in fields(DrillResult)}:
+            return DrillResult(**{**content, "stops": tuple(content["stops"])})
     return None
 
 
-def perform(experiment: str, faults: str | None, guards: bool, folder: Path) -> Outcome:
+def perform(experiment: str, faults: str | None, guards: bool, folder: Path) -> DrillResult:
     """Train `experiment` with `faults` (both as JSON) below `folder`, resume where that is due; tell the outcome."""
     import torch
 
@@ -88,7 +88,7 @@ def perform(experiment: str, faults: str | None, guards: bool, folder: Path) -> 
         return _perform(experiment, faults, guards, folder)
 
 
-def _perform(experiment: str, faults: str | None, guards: bool, folder: Path) -> Outcome:
+def _perform(experiment: str, faults: str | None, guards: bool, folder: Path) -> DrillResult:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     plan = None if faults is None else FaultsSpec.from_json(faults)
@@ -161,7 +161,9 @@ def _run_in(folder: Path, experiment: ExperimentSpec) -> Run:
     return Run.open(path)
 
 
-def _outcome(folder: Path, experiment: ExperimentSpec, end: End, line: str, stops: list[str], before: str) -> Outcome:
+def _outcome(
+    folder: Path, experiment: ExperimentSpec, end: End, line: str, stops: list[str], before: str
+) -> DrillResult:
     run = _run_in(folder, experiment)
     events = run.events()
     refusals = [event["detail"]["reason"] for event in events if event["kind"] == "step_refused"]
@@ -178,7 +180,7 @@ def _outcome(folder: Path, experiment: ExperimentSpec, end: End, line: str, stop
         summary = run.summary
     loss = summary.get("validation_loss") if end == "finished" else None
     finite, state = _last_checkpoint(run.path / CHECKPOINTS / "last")
-    return Outcome(
+    return DrillResult(
         ended=end,
         line=line,
         stops=tuple(stops),

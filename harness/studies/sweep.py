@@ -20,7 +20,7 @@ AXES = {"variant": "variants", "recipe": "recipes", "data": "data"}
 
 
 @dataclass(frozen=True)
-class Cell:
+class SweepCell:
     """One combination, apart from the seed."""
 
     coordinates: tuple[tuple[str, str], ...]
@@ -30,10 +30,10 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class SweepRow:
     """A combination with its runs."""
 
-    cell: Cell
+    cell: SweepCell
     records: tuple[Record, ...]
 
     def texts(self) -> list[str]:
@@ -55,7 +55,7 @@ class Row:
 SHOWN: tuple[Measure, ...] = tuple(each for each in FIXED if each.name not in ("held-out loss, best", "parameters"))
 
 
-def load_matrix(path_or_name: str) -> tuple[MatrixSpec, list[Cell]]:
+def load_matrix(path_or_name: str) -> tuple[MatrixSpec, list[SweepCell]]:
     """The matrix of a file or of the library, and its cells in order. Raises `SpecError` with places in that file."""
     loaded = load_with_origins(path_or_name, "matrix")
     assert isinstance(loaded.spec, MatrixSpec)
@@ -63,8 +63,8 @@ def load_matrix(path_or_name: str) -> tuple[MatrixSpec, list[Cell]]:
 
 
 def sweep(
-    cells: Sequence[Cell], runs: Path, jobs: int, done: Callable[[str], None], scheduler: Scheduler | None = None
-) -> list[Row]:
+    cells: Sequence[SweepCell], runs: Path, jobs: int, done: Callable[[str], None], scheduler: Scheduler | None = None
+) -> list[SweepRow]:
     """Train what is missing; one row for each cell. A run that gave up for numeric reasons is a result too."""
     wanted = [experiment for cell in cells for experiment in cell.experiments]
     left = {experiment.hash() for experiment in not_ended(wanted, runs)}
@@ -75,10 +75,10 @@ def sweep(
         found[experiment.hash()] = run
         if experiment.hash() in left:
             done(f"{experiment.name}, seed {experiment.seed}: {run.path.name}")
-    return [Row(cell, tuple(read(found[each.hash()]) for each in cell.experiments)) for cell in cells]
+    return [SweepRow(cell, tuple(read(found[each.hash()]) for each in cell.experiments)) for cell in cells]
 
 
-def _cells(matrix: MatrixSpec, loaded: LoadedSpec) -> Iterator[Cell]:
+def _cells(matrix: MatrixSpec, loaded: LoadedSpec) -> Iterator[SweepCell]:
     axes: list[list[tuple[str, str, str]]] = []
     for key, axis in AXES.items():
         if names := getattr(matrix, axis):
@@ -95,7 +95,7 @@ def _cells(matrix: MatrixSpec, loaded: LoadedSpec) -> Iterator[Cell]:
             where = {f"--set {path}={text}: ": _place(loaded, written) for path, text, written in changes}
             raise SpecError([_told(line, where, _place(loaded, "experiment")) for line in error.lines]) from error
         coordinates = tuple((path, _short(text)) for path, text, _ in combination)
-        yield Cell(coordinates, tuple(experiments))
+        yield SweepCell(coordinates, tuple(experiments))
 
 
 def _text(value: Any) -> str:

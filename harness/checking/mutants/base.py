@@ -6,6 +6,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from cortexzoo.specs.suite import PropertyName
+
 Host = Literal["cortexgpt", "transformer", "hybrid", "gated-delta"]
 """The healthy subject that a defect is seeded in."""
 
@@ -18,13 +20,18 @@ PATCHED_PACKAGES = ("cortexzoo.zoo.", "cortexzoo.harness.checking.")
 
 @dataclass(frozen=True)
 class Mutant:
-    """`seeded` puts the defect in place. With `trains` the host is trained with the defect, else checked with it."""
+    """`seeded` puts the defect in place. With `trains` the host is trained with the defect, else checked with it.
+
+    `caught_by` is the property that is there for it, where a short search on a small host shows that; a mutant without
+    one needs a longer training, or a clock: `cortexzoo mutants` tries every property.
+    """
 
     name: str
     host: Host
     defect: str
     seeded: Patch
     trains: bool = False
+    caught_by: PropertyName | None = None
 
 
 def replaced(owner: Any, name: str, make: Make) -> Patch:

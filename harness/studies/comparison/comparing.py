@@ -18,23 +18,23 @@ def compared(
     contenders: Sequence[Contender], runs: Sequence[Sequence[Run]], *, command: Sequence[str], allow_different: bool
 ) -> Comparison:
     """Read the runs of each entrant. Raises `Incomparable`, `RunFolderError` for a folder that is half written."""
-    records = [[read(run) for run in side] for side in runs]
+    records = [[read(run) for run in result] for result in runs]
     labels = [contender.label for contender in contenders]
     unequal = [*differences(contenders), *text_differences(records, labels)]
     require_equal(unequal, allow_different)
-    sides = [ContenderResult(e.label, e, tuple(found)) for e, found in zip(contenders, records, strict=True)]
-    return Comparison(tuple(sides), tuple(unequal), tuple(command))
+    results = [ContenderResult(e.label, e, tuple(found)) for e, found in zip(contenders, records, strict=True)]
+    return Comparison(tuple(results), tuple(unequal), tuple(command))
 
 
 def folder_of(comparison: Comparison, runs: Path) -> Path:
     """Where its report belongs: the same comparison always has the same folder."""
-    names = "-vs-".join(re.sub(r"[^a-z0-9.-]+", "-", side.label.lower()) for side in comparison.sides)
+    names = "-vs-".join(re.sub(r"[^a-z0-9.-]+", "-", result.label.lower()) for result in comparison.contenders)
     content = " ".join(str(record.spec_hash) for record in comparison.records)
     return runs / FOLDER / f"{names[:100]}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
 
 def telling_apart(contenders: Sequence[Contender]) -> tuple[str, ...]:
-    """The run parameters by which Aim tells the sides apart."""
+    """The run parameters by which Aim tells the contenders apart."""
     variants = [contender.experiment.variant.name for contender in contenders]
     if len(set(variants)) == len(variants):
         return ("variant",)

@@ -59,23 +59,23 @@ def contenders(targets: Sequence[str], seeds: int | None, overrides: Sequence[st
         raise Incomparable(f"{overrides[0]}: a run is compared as it was trained: leave it out")
     of_runs = sorted({run.spec.seed for run in runs.values()})
     wanted = of_runs or range(seeds or DEFAULT_SEEDS)
-    sides: dict[str, tuple[list[ExperimentSpec], list[Run]]] = {}
+    grouped: dict[str, tuple[list[ExperimentSpec], list[Run]]] = {}
     for target in dict.fromkeys(targets):
         if target in runs:
             run = runs[target]
-            specs, found = sides.setdefault(f"run {_apart_from_the_seed(run.spec)}", ([], []))
+            specs, found = grouped.setdefault(f"run {_apart_from_the_seed(run.spec)}", ([], []))
             specs.append(run.spec)
             found.append(run)
         else:
             experiments = [load_experiment(target, (*overrides, f"seed={seed}")) for seed in wanted]
-            sides.setdefault(_apart_from_the_seed(experiments[0]), (experiments, []))
-    if len(sides) < 2:
+            grouped.setdefault(_apart_from_the_seed(experiments[0]), (experiments, []))
+    if len(grouped) < 2:
         raise Incomparable("compare takes at least two that differ in more than the seed: name another one")
-    labels = _labels([specs[0] for specs, _ in sides.values()])
-    return [_entrant(label, *side) for label, side in zip(labels, sides.values(), strict=True)]
+    labels = _labels([specs[0] for specs, _ in grouped.values()])
+    return [_contender(label, *side) for label, side in zip(labels, grouped.values(), strict=True)]
 
 
-def _entrant(label: str, experiments: list[ExperimentSpec], runs: list[Run]) -> Contender:
+def _contender(label: str, experiments: list[ExperimentSpec], runs: list[Run]) -> Contender:
     if runs:
         pairs = sorted(zip(experiments, runs, strict=True), key=lambda pair: pair[0].seed)
         experiments, runs = [spec for spec, _ in pairs], [run for _, run in pairs]

@@ -1,4 +1,4 @@
-"""Pictures of a comparison: a line for the mean over seeds, a band of one standard deviation, a colour a side."""
+"""Pictures of a comparison: a line for the mean over seeds, a band of one standard deviation, a colour a result."""
 
 import io
 from collections.abc import Sequence
@@ -82,10 +82,10 @@ def as_svg(figure: Figure) -> bytes:
 def _losses(comparison: Comparison) -> Figure:
     figure = Figure(figsize=(12, 4.4), layout="constrained")
     held_out, training = figure.subplots(1, 2)
-    _lines(held_out, comparison.sides, "validation/loss", marker="o")
+    _lines(held_out, comparison.contenders, "validation/loss", marker="o")
     held_out.set_title("Held-out loss")
     _references(held_out, comparison)
-    _lines(training, comparison.sides, "train/loss", window=SMOOTHED_OVER)
+    _lines(training, comparison.contenders, "train/loss", window=SMOOTHED_OVER)
     training.set_title(f"Training loss, mean over {SMOOTHED_OVER} steps")
     for axes in (held_out, training):
         axes.set_ylabel("nats a token")
@@ -106,7 +106,7 @@ def _references(axes: Axes, comparison: Comparison) -> None:
 def _stability(comparison: Comparison) -> Figure:
     figure = Figure(figsize=(12, 4.4), layout="constrained")
     ratios, norms = figure.subplots(1, 2)
-    _lines(ratios, comparison.sides, "stability/loss_ratio")
+    _lines(ratios, comparison.contenders, "stability/loss_ratio")
     ratios.axhline(RATIO_BOUND, color="#555555", linewidth=1, linestyle="--")
     ratios.annotate(f"bound {RATIO_BOUND:g}", (0.01, RATIO_BOUND), xycoords=("axes fraction", "data"),
                     xytext=(0, 3), textcoords="offset points", fontsize=8)  # fmt: skip
@@ -115,7 +115,7 @@ def _stability(comparison: Comparison) -> Figure:
         ratios.set_yscale("log")
         ratios.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
         ratios.yaxis.set_minor_formatter(ticker.NullFormatter())
-    _lines(norms, comparison.sides, "stability/gradient_percentile_90")
+    _lines(norms, comparison.contenders, "stability/gradient_percentile_90")
     norms.set_yscale("log")
     norms.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     norms.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
@@ -132,7 +132,7 @@ def _gates(comparison: Comparison) -> Figure:
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     panels = figure.subplots(1, len(sources), sharey=True, squeeze=False)[0]
     for axes, source in zip(panels, sources, strict=True):
-        _lines(axes, comparison.sides, source)
+        _lines(axes, comparison.contenders, source)
         axes.set_ylim(0, 1)
         axes.set_title(f"Gate share, {source.removeprefix(GATE_SHARE).replace('_', ' ')}")
     handles = {text: line for axes in panels for line, text in zip(*axes.get_legend_handles_labels(), strict=True)}
@@ -140,12 +140,16 @@ def _gates(comparison: Comparison) -> Figure:
     return figure
 
 
-def _lines(axes: Axes, sides: Sequence[ContenderResult], metric: str, *, marker: str = "", window: int = 1) -> None:
-    for side, colour in zip(sides, colours(len(sides)), strict=True):
-        curve = mean_curve(side.records, metric, window)
+def _lines(
+    axes: Axes, contenders: Sequence[ContenderResult], metric: str, *, marker: str = "", window: int = 1
+) -> None:
+    for result, colour in zip(contenders, colours(len(contenders)), strict=True):
+        curve = mean_curve(result.records, metric, window)
         if curve is None:
             continue
-        axes.plot(curve.steps, curve.mean, color=colour, marker=marker, markersize=3.5, linewidth=1.6, label=side.label)
+        axes.plot(
+            curve.steps, curve.mean, color=colour, marker=marker, markersize=3.5, linewidth=1.6, label=result.label
+        )
         if curve.sd.any():
             low, high = curve.mean - curve.sd, curve.mean + curve.sd
             axes.fill_between(curve.steps, low, high, color=colour, alpha=0.18, linewidth=0)
@@ -154,7 +158,7 @@ def _lines(axes: Axes, sides: Sequence[ContenderResult], metric: str, *, marker:
 
 
 def colours(count: int) -> list[str]:
-    """One a side; they repeat after six."""
+    """One a result; they repeat after six."""
     return [COLOURS[index % len(COLOURS)] for index in range(count)]
 
 

@@ -68,8 +68,10 @@ def _data_differences(contenders: Sequence[Contender]) -> list[str]:
         return [_phrase("data", {label: spec.name for label, spec in data.items()})]
     flat = {label: flattened(without_documentation(spec.model_dump(mode="json"))) for label, spec in data.items()}
     paths = dict.fromkeys(path for values in flat.values() for path in values if path != "name")
-    sides = {path: {label: values.get(path, ABSENT) for label, values in flat.items()} for path in paths}
-    found = [_phrase(f"data.{path}", side) for path, side in sides.items() if len(set(map(str, side.values()))) > 1]
+    by_path = {path: {label: values.get(path, ABSENT) for label, values in flat.items()} for path in paths}
+    found = [
+        _phrase(f"data.{path}", values) for path, values in by_path.items() if len(set(map(str, values.values()))) > 1
+    ]
     more = len(found) - DATA_SHOWN
     return found if more <= 0 else [*found[:DATA_SHOWN], f"{more} more values of the data differ"]
 

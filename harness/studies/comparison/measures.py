@@ -42,7 +42,7 @@ class Measure:
     digits: int = 3
 
     def spread(self, records: Sequence[Record]) -> Spread | None:
-        """Over the runs of one side."""
+        """Over the runs of one contender."""
         return Spread.of([value for record in records if (value := self.of(record)) is not None])
 
     def text(self, spread: Spread | None) -> str:

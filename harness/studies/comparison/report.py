@@ -54,33 +54,33 @@ def as_html(comparison: Comparison, drawn: Mapping[str, Figure]) -> str:
         for name, figure in drawn.items()
     ]
     return environment.get_template(TEMPLATE).render(
-        labels=[side.label for side in comparison.sides],
-        colours=colours(len(comparison.sides)),
-        sides=comparison.sides,
+        labels=[result.label for result in comparison.contenders],
+        colours=colours(len(comparison.contenders)),
+        contenders=comparison.contenders,
         answer=comparison.in_words(),
         unequal=comparison.unequal,
         rows=[
             {"name": measure.name, "unit": measure.unit, "better": measure.better,
-             "cells": [measure.text(measure.spread(side.records)) for side in comparison.sides]}
+             "cells": [measure.text(measure.spread(result.records)) for result in comparison.contenders]}
             for measure in comparison.measures
         ],
         pictures=pictures,
         matrix=[
             {"name": name, "clause": PROPERTIES[name].clause if name in PROPERTIES else "",
-             "cells": [comparison.cell(name, side) for side in comparison.sides]}
+             "cells": [comparison.cell(name, result) for result in comparison.contenders]}
             for name in comparison.properties
         ],
         falsified=[
-            {"side": side.label, "seed": record.seed, "judgement": judgement,
+            {"result": result.label, "seed": record.seed, "judgement": judgement,
              "bound": f"{DIRECTION[judgement.direction]} {judgement.bound:g} {judgement.unit}",
              "case": json.dumps(to_json_value(dict(judgement.case)), ensure_ascii=False)}
-            for side, record, judgement in comparison.falsified
+            for result, record, judgement in comparison.falsified
         ],
         differences=[
             {"path": row.path, "values": [_shown(value) for value in row.values]} for row in comparison.differences
         ],
         command=" ".join(comparison.command),
-        steps=comparison.sides[0].contender.experiment.recipe.steps,
+        steps=comparison.contenders[0].contender.experiment.recipe.steps,
     )  # fmt: skip
 
 

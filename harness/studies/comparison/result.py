@@ -1,4 +1,4 @@
-"""The comparison itself: every side with its runs, and what follows from them."""
+"""The comparison itself: every result with its runs, and what follows from them."""
 
 import math
 from collections import Counter
@@ -38,8 +38,8 @@ class ContenderResult:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """The verdicts of one side on one property."""
+class VerdictCell:
+    """The verdicts on one property over the runs of one contender."""
 
     text: str
     """`pass`, or `2 pass, 1 fail` where seeds disagree."""
@@ -49,9 +49,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Sides in the order in which they were named."""
+    """Contenders in the order in which they were named."""
 
-    sides: tuple[ContenderResult, ...]
+    contenders: tuple[ContenderResult, ...]
     unequal: tuple[str, ...]
     """What is not equal between them and was allowed all the same."""
     command: tuple[str, ...]
@@ -59,7 +59,7 @@ class Comparison:
     @property
     def records(self) -> list[Record]:
         """All runs."""
-        return [record for side in self.sides for record in side.records]
+        return [record for result in self.contenders for record in result.records]
 
     @property
     def measures(self) -> list[Measure]:
@@ -69,7 +69,7 @@ class Comparison:
     @property
     def differences(self) -> list[Difference]:
         """The spec values that differ."""
-        return spec_differences([side.contender.experiment for side in self.sides])
+        return spec_differences([result.contender.experiment for result in self.contenders])
 
     @property
     def properties(self) -> list[str]:
@@ -81,30 +81,30 @@ class Comparison:
     def falsified(self) -> list[tuple[ContenderResult, Record, Judgement]]:
         """Every property that did not hold, with the case that shows it; one that was skipped says nothing."""
         return [
-            (side, record, judgement)
-            for side in self.sides
+            (result, record, judgement)
+            for result in self.contenders
             for name in self.properties
-            for record, judgement in side.judgements(name)
+            for record, judgement in result.judgements(name)
             if judgement.verdict in ("fail", "error")
         ]
 
-    def cell(self, name: str, side: ContenderResult) -> Cell:
+    def cell(self, name: str, result: ContenderResult) -> VerdictCell:
         """One cell of the verdict matrix."""
-        found = [judgement for _, judgement in side.judgements(name)]
+        found = [judgement for _, judgement in result.judgements(name)]
         counts = Counter(judgement.verdict for judgement in found)
         if not counts:
-            return Cell("–", unexpected=False)
+            return VerdictCell("–", unexpected=False)
         text = next(iter(counts)) if len(counts) == 1 else ", ".join(f"{n} {verdict}" for verdict, n in counts.items())
-        return Cell(text, any(judgement.unexpected for judgement in found))
+        return VerdictCell(text, any(judgement.unexpected for judgement in found))
 
     def in_words(self) -> list[str]:
         """The answer in a few sentences: who is better by loss, who swings less, at what cost."""
-        lines = [_best_by(self.sides, measure, claim) for measure, claim in ANSWERS]
+        lines = [_best_by(self.contenders, measure, claim) for measure, claim in ANSWERS]
         lines.append(self._held())
-        for side in self.sides:
-            if lost := [record for record in side.records if record.gave_up is not None]:
+        for result in self.contenders:
+            if lost := [record for record in result.records if record.gave_up is not None]:
                 steps = ", ".join(str(record.gave_up) for record in lost)
-                lines.append(f"{side.label}: {len(lost)} of {len(side.records)} runs gave up, at step {steps}.")
+                lines.append(f"{result.label}: {len(lost)} of {len(result.records)} runs gave up, at step {steps}.")
         if self.unequal:
             lines.append(f"Read with care: {'; '.join(self.unequal)}.")
         if len({_circumstances(record) for record in self.records}) > 1:
@@ -116,10 +116,10 @@ class Comparison:
         if not self.properties:
             return ""
         parts = []
-        for side in self.sides:
-            tried = [side.applied(name) for name in self.properties]
+        for result in self.contenders:
+            tried = [result.applied(name) for name in self.properties]
             held = [all(verdict == "pass" for verdict in verdicts) for verdicts in tried if verdicts]
-            parts.append(f"{side.label} {sum(held)} of {len(held)}")
+            parts.append(f"{result.label} {sum(held)} of {len(held)}")
         return f"Properties that hold for every seed: {', '.join(parts)}."
 
     def as_json(self) -> dict[str, Any]:
@@ -128,20 +128,22 @@ class Comparison:
             "command": list(self.command),
             "answer": self.in_words(),
             "unequal": list(self.unequal),
-            "variants": {side.label: self._side_as_json(side) for side in self.sides},
+            "variants": {result.label: self._contender_as_json(result) for result in self.contenders},
             "differences": {
                 row.path: {
-                    side.label: value for side, value in zip(self.sides, row.values, strict=True) if value is not ABSENT
+                    result.label: value
+                    for result, value in zip(self.contenders, row.values, strict=True)
+                    if value is not ABSENT
                 }
                 for row in self.differences
             },
         }
 
-    def _side_as_json(self, side: ContenderResult) -> dict[str, Any]:
-        spreads = {measure.name: measure.spread(side.records) for measure in self.measures}
+    def _contender_as_json(self, result: ContenderResult) -> dict[str, Any]:
+        spreads = {measure.name: measure.spread(result.records) for measure in self.measures}
         return {
             "measures": {name: None if spread is None else asdict(spread) for name, spread in spreads.items()},
-            "verdicts": {name: self.cell(name, side).text for name in self.properties},
+            "verdicts": {name: self.cell(name, result).text for name in self.properties},
             "runs": [
                 {
                     "folder": str(record.path),
@@ -154,7 +156,7 @@ class Comparison:
                                    "reason": j.reason, "case": dict(j.case)}
                           for j in record.certificate.judgements},
                 }
-                for record in side.records
+                for record in result.records
             ],
         }  # fmt: skip
 
@@ -163,9 +165,9 @@ RATIO_BOUND = PROPERTIES["bounded_loss_ratio"].bound
 ANSWERS = ((FINAL_LOSS, "Lowest held-out loss"), (LOSS_RATIO, "Smallest loss ratio"), (SPEED, "Fastest"))
 
 
-def _best_by(sides: Sequence[ContenderResult], measure: Measure, claim: str) -> str:
+def _best_by(contenders: Sequence[ContenderResult], measure: Measure, claim: str) -> str:
     """`Lowest held-out loss: a, 1.910 ± 0.004 (b 2.430 ± 0.010).`"""
-    found = [(side, spread) for side in sides if (spread := measure.spread(side.records)) is not None]
+    found = [(result, spread) for result in contenders if (spread := measure.spread(result.records)) is not None]
     if len(found) < 2:
         return ""
     sign = -1 if measure.better == "higher" else 1
@@ -173,15 +175,15 @@ def _best_by(sides: Sequence[ContenderResult], measure: Measure, claim: str) -> 
     (first, lowest), (_, second) = ranked[0], ranked[1]
     if not math.isfinite(lowest.mean):
         return ""
-    others = ", ".join(f"{side.label} {measure.text(spread)}" for side, spread in ranked[1:])
+    others = ", ".join(f"{result.label} {measure.text(spread)}" for result, spread in ranked[1:])
     unit = f" {measure.unit}" if measure.unit else ""
-    bounded = f"; all stay below {RATIO_BOUND:g}" if measure is LOSS_RATIO and _all_are_bounded(sides) else ""
+    bounded = f"; all stay below {RATIO_BOUND:g}" if measure is LOSS_RATIO and _all_are_bounded(contenders) else ""
     return f"{claim}: {first.label}, {measure.text(lowest)}{unit} ({others}){_caution(lowest, second)}{bounded}."
 
 
-def _all_are_bounded(sides: Sequence[ContenderResult]) -> bool:
+def _all_are_bounded(contenders: Sequence[ContenderResult]) -> bool:
     """Of every run, not of means: one seed that exploded hides in a mean."""
-    ratios = [LOSS_RATIO.of(record) for side in sides for record in side.records]
+    ratios = [LOSS_RATIO.of(record) for result in contenders for record in result.records]
     return all(ratio is not None and ratio < RATIO_BOUND for ratio in ratios)
 
 

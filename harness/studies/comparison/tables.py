@@ -1,4 +1,4 @@
-"""The tables of a comparison as cells of text: for the terminal, one column a side."""
+"""The tables of a comparison as cells of text: for the terminal, one column a result."""
 
 import json
 from typing import Any
@@ -18,7 +18,7 @@ def measure_rows(comparison: Comparison) -> Rows:
     return [
         (
             measure.name,
-            *(measure.text(measure.spread(side.records)) for side in comparison.sides),
+            *(measure.text(measure.spread(result.records)) for result in comparison.contenders),
             measure.unit,
         )
         for measure in comparison.measures
@@ -29,7 +29,7 @@ def verdict_rows(comparison: Comparison) -> Rows:
     """One row a property; what the suite does not expect is marked."""
     rows: Rows = []
     for name in comparison.properties:
-        cells = [comparison.cell(name, side) for side in comparison.sides]
+        cells = [comparison.cell(name, result) for result in comparison.contenders]
         marked = [
             Text(f"{cell.text} !", style="bold red") if cell.unexpected else Text(cell.text, COLOUR.get(cell.text, ""))
             for cell in cells

@@ -14,7 +14,7 @@ from cortexzoo.harness.errors import BadInput
 from cortexzoo.harness.runs.run_folder import FAULTS, Run, finished_runs
 from cortexzoo.harness.studies import ablation, drill, frontier
 from cortexzoo.harness.studies.ablation import Worth
-from cortexzoo.harness.studies.drill_run import Outcome
+from cortexzoo.harness.studies.drill_run import DrillResult
 from cortexzoo.harness.studies.frontier import Curve, Point
 from cortexzoo.harness.studies.multi_seed import Trained
 from cortexzoo.specs import load
@@ -36,7 +36,7 @@ def met(monkeypatch: pytest.MonkeyPatch) -> None:
         "undetected": replace(CLEAN, state={}, final_loss=2.04),
     }
 
-    def run_all(_: Any, faults: Mapping[str, FaultSpec], *__: Any, **___: Any) -> Iterator[tuple[str, Outcome]]:
+    def run_all(_: Any, faults: Mapping[str, FaultSpec], *__: Any, **___: Any) -> Iterator[tuple[str, DrillResult]]:
         yield drill.CONTROL, CLEAN
         for name, fault in faults.items():
             yield name, CLEAN if name == "full-disk" else outcomes[fault.expect]
@@ -76,7 +76,7 @@ def test_drill_prints_a_verdict_for_each_fault(tmp_path: Path, capsys: pytest.Ca
         (["train", "cortexgpt-stable", "--inject", "one-rank"], "at least 2 must train (torchrun --nproc-per-node 2"),
         (["frontier", "cortexgpt-stable", "--rates", "1e-3..1e-4"], "--rates: must be LOW..HIGH:COUNT"),
         (["frontier", "cortexgpt-stable", "--recipes", ","], "--recipes: must name at least one"),
-        (["frontier", "cortexgpt-stable", "phase-1"], "no experiment called 'phase-1' is shipped"),
+        (["frontier", "cortexgpt-stable", "phase-1"], "phase-1: is a recipe, and an experiment is needed here"),
         (["frontier", "cortexgpt-stable", "--set", "seed=3"], "--set seed=3: remove it: frontier sets it"),
         (["ablate", "cortexgpt-stable", "--set", "seed=3"], "--set seed=3: remove it: ablate sets it"),
         (["ablate", "cortexgpt-stable", "--only", "recipe.cliping"], "--only recipe.cliping: no ingredient"),

@@ -9,13 +9,13 @@ import pytest
 
 from cortexzoo.harness.studies import drill_run
 from cortexzoo.harness.studies.drill import CONTROL, as_json, chosen, drill, drilled, harm, judged
-from cortexzoo.harness.studies.drill_run import Outcome, perform, read_outcome
+from cortexzoo.harness.studies.drill_run import DrillResult, perform, read_outcome
 from cortexzoo.specs import FaultsSpec, SpecError, load, load_experiment
 from cortexzoo.specs.fault import FaultSpec, Kill, NonFinite, TrackerError
 from cortexzoo.zoo.errors import CheckpointError
 from tests.harness.trained import small
 
-CLEAN = Outcome(
+CLEAN = DrillResult(
     ended="finished", line="", stops=(), refused=0, undone=0, rollbacks=0, acted="nothing", final_loss=2.0, finite=True,
     state={"model": "a", "rng": "b"}, missed=None,
 )  # fmt: skip
@@ -26,7 +26,7 @@ def fault(expect: Any, harms: bool = True) -> FaultSpec:
     return NonFinite(place="loss", step=5, expect=expect, harms=harms)
 
 
-def verdict(fault: FaultSpec, outcome: Outcome, *, guards: bool = True) -> str:
+def verdict(fault: FaultSpec, outcome: DrillResult, *, guards: bool = True) -> str:
     (row,) = judged({"f": fault}, {"f": outcome, CONTROL: CLEAN}, small(), guards=guards)
     assert bool(row.reason) == (row.verdict != "met")
     return row.verdict

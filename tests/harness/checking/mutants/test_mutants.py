@@ -18,7 +18,7 @@ from cortexzoo.harness.checking.properties import REGISTRY
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.harness.cli import main
-from cortexzoo.harness.regression.mutation_score import EFFORT, Outcome, Score
+from cortexzoo.harness.regression.mutation_score import EFFORT, MutantResult, MutationScore
 from cortexzoo.harness.runs.train import subject_of, train_run
 from cortexzoo.specs import load_experiment
 from cortexzoo.specs.suite import Check, PropertyName
@@ -26,106 +26,8 @@ from cortexzoo.zoo.models.trained_base import CACHE_VARIABLE
 from cortexzoo.zoo.training import evaluation
 from tests.harness.trained import train_small
 
-CAUGHT_BY: dict[str, PropertyName] = {
-    "column-sees-the-future": "causality",
-    "top-k-over-time-and-batch": "causality",
-    "batch-leak": "batch_isolation",
-    "gradient-leak": "batch_isolation",
-    "evaluation-writes-weights": "repeatability",
-    "evaluation-draws": "repeatability",
-    "nan-at-64": "finite_gradients",
-    "column-scores-detached": "every_parameter_learns",
-    "own-token-unseen": "own_token_counts",
-    "fixed-batch": "any_shape_works",
-    "fixed-length": "any_shape_works",
-    "unseeded-weights": "determinism",
-    "hot-at-length": "chunk_invariance",
-    "dead-column": "no_dead_column",
-    "column-adds-nothing": "no_dead_column",
-    "pairwise-training": "linear_memory",
-    "one-ring-for-all-rows": "batch_isolation",
-    "ring-survives-batches": "repeatability",
-    "dropout-in-evaluation": "repeatability",
-    "mask-with-infinity": "finite_gradients",
-    "store-without-gradient": "every_parameter_learns",
-    "gate-collapse": "gate_balance",
-    "dead-switches": "every_switch_counts",
-    "dead-long-term-switch": "every_switch_counts",
-    "reads-nothing": "every_parameter_learns",
-    "state-keeps-the-graph": "state_is_detached",
-    "state-not-carried": "chunk_invariance",
-    "state-wiped-at-odd-lengths": "chunk_invariance",
-    "store-evicts-the-newest": "oldest_is_evicted",
-    "unbounded-store": "memory_is_bounded",
-    "stale-index": "stored_is_found",
-    "half-an-index": "stored_is_found",
-    "nearest-missed": "stored_is_found",
-    "store-not-saved": "save_and_load",
-    "reads-not-saved": "save_and_load",
-    "keys-saved-wrongly": "save_and_load",
-    "moments-not-saved": "resume_is_exact",
-    "random-state-not-restored": "resume_is_exact",
-    "guard-history-lost": "resume_is_exact",
-    "position-lost": "resume_is_exact",
-    "schedule-lost": "resume_is_exact",
-    "memory-not-restored": "resume_is_exact",
-    "checkpoint-in-half-precision": "resume_is_exact",
-    "refused-counts-as-taken": "refusals_leave_no_trace",
-    "no-finite-gate": "refusals_leave_no_trace",
-    "gate-looks-at-the-loss-only": "refusals_leave_no_trace",
-    "nan-becomes-zero": "refusals_leave_no_trace",
-    "refusal-moves-moments": "refusals_leave_no_trace",
-    "refusal-keeps-memory": "refusals_leave_no_trace",
-    "gate-lost-on-loading": "any_order_works",
-    "second-consolidation-divides-by-nothing": "any_order_works",
-    "unshifted-loss": "loss_is_of_the_next_token",
-    "loss-in-bits": "loss_is_of_the_next_token",
-    "dream-updates-skipped": "no_nan_after_sleep",
-    "refused-dream-counts": "no_nan_after_sleep",
-    "sleep-without-finite-gate": "no_nan_after_sleep",
-    "sleep-return-forgets-a-weight": "sleep_harms_nothing",
-    "sleep-always-stays": "sleep_harms_nothing",
-    "sleep-draws-from-training": "sleep_harms_nothing",
-    "sleep-keeps-its-memory": "sleep_harms_nothing",
-    "sleep-never-comes": "sleep_harms_nothing",
-    "attention-sees-the-future": "causality",
-    "no-mask-over-the-cache": "chunk_invariance",
-    "positions-start-anew": "chunk_invariance",
-    "cache-wiped": "chunk_invariance",
-    "cache-survives-batches": "repeatability",
-    "mask-after-exp": "finite_gradients",
-    "padding-decays": "chunk_invariance",
-    "op-sees-the-future": "causality",
-    "op-forgets-the-state": "chunk_invariance",
-    "op-final-state-is-zero": "chunk_invariance",
-    "op-batch-leak": "batch_isolation",
-    "decay-without-gradient": "every_parameter_learns",
-    "strength-without-gradient": "every_parameter_learns",
-    "mask-on-the-wrong-side": "padding_changes_nothing",
-    "one-source-only": "gate_balance",
-    "base-trained-along": "base_is_frozen",
-    "sidecar-awake-at-the-start": "base_is_frozen",
-    "write-strength-up-to-3": "state_norm_is_bounded",
-    "keys-not-normalised": "state_norm_is_bounded",
-    "no-delta-rule": "state_norm_is_bounded",
-    "conv-state-not-carried": "chunk_invariance",
-    "window-not-carried": "chunk_invariance",
-    "fast-weights-not-carried": "chunk_invariance",
-    "fast-weights-reset-at-borders": "recall_beats_controls",
-    "base-cache-lost": "chunk_invariance",
-    "position-off-by-one": "chunk_invariance",
-    "base-positions-start-anew": "chunk_invariance",
-    "window-cannot-be-switched-off": "every_switch_counts",
-    "fast-weights-cannot-be-switched-off": "every_switch_counts",
-    "window-attention-by-a-mask": "linear_memory",
-    "detached-at-every-chunk": "gradients_reach_the_facts",
-    "divergence-is-zero": "drift_is_measured",
-    "baseline-after-training": "drift_is_measured",
-}
-"""The rest needs a longer training or a clock: `cortexzoo mutants` tries all on all."""
-
 FOREIGN = "transformers.models.qwen2.modeling_qwen2"
-QUICK = [mutant for mutant in MUTANTS if mutant.name in CAUGHT_BY]
+QUICK = [mutant for mutant in MUTANTS if mutant.caught_by is not None]
 TRANSFORMER = ("variant.hidden_size=16", "variant.num_layers=1", "variant.num_heads=2", "variant.intermediate_size=16")
 HYBRID = (
     "variant.backbone.training.steps=100", "recipe.steps=40", "recipe.optimizer.learning_rate=0.01", "data.gaps=[1]",
@@ -170,7 +72,8 @@ def judged(name: PropertyName, host: Subject | BareSubject) -> Judgement:
 def test_the_healthy_host_passes_where_the_mutant_fails(
     mutant: Mutant, hosts: dict[str, Subject | BareSubject]
 ) -> None:
-    name, host = CAUGHT_BY[mutant.name], hosts[mutant.host]
+    name, host = mutant.caught_by, hosts[mutant.host]
+    assert name is not None
     with mutant.seeded():
         ill = judged(name, host)
     assert ill.verdict == "fail", ill.reason
@@ -181,7 +84,7 @@ def test_the_healthy_host_passes_where_the_mutant_fails(
 def test_the_library_is_large_and_its_names_differ() -> None:
     names = [mutant.name for mutant in MUTANTS]
     assert len(names) == len(set(names)) >= 40
-    assert set(CAUGHT_BY) <= set(names)
+    assert len(QUICK) >= 90
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
@@ -225,13 +128,13 @@ def test_only_what_holds_for_the_healthy_host_can_catch() -> None:
     def judgement(name: PropertyName, verdict: str) -> Judgement:
         return Judgement(name, "", verdict, "pass", 0.0, "at_most", "", "")  # type: ignore[arg-type]
 
-    healthy = Outcome("cortexgpt", None, (judgement("causality", "pass"), judgement("linear_time", "fail")), 0.0)
-    caught = Outcome("cortexgpt", "a", (judgement("causality", "fail"), judgement("linear_time", "fail")), 0.0)
-    survives = Outcome("cortexgpt", "b", (judgement("causality", "pass"), judgement("linear_time", "fail")), 0.0)
-    score = Score({"cortexgpt": healthy}, (caught, survives))
+    healthy = MutantResult("cortexgpt", None, (judgement("causality", "pass"), judgement("linear_time", "fail")), 0.0)
+    caught = MutantResult("cortexgpt", "a", (judgement("causality", "fail"), judgement("linear_time", "fail")), 0.0)
+    survives = MutantResult("cortexgpt", "b", (judgement("causality", "pass"), judgement("linear_time", "fail")), 0.0)
+    score = MutationScore({"cortexgpt": healthy}, (caught, survives))
     assert [j.name for j in score.caught_by(caught)] == ["causality"]
     assert score.survivors == [survives]
-    assert Score({"cortexgpt": healthy}, (survives,)).idle == ["causality"]
+    assert MutationScore({"cortexgpt": healthy}, (survives,)).idle == ["causality"]
 
 
 def test_the_command_tells_the_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -111,9 +111,9 @@ def with_summaries(comparison: Comparison, *summaries: dict[str, object]) -> Com
     left = list(summaries)
     sides = tuple(
         replace(side, records=tuple(replace(record, summary=record.summary | left.pop(0)) for record in side.records))
-        for side in comparison.sides
+        for side in comparison.contenders
     )
-    return replace(comparison, sides=sides)
+    return replace(comparison, contenders=sides)
 
 
 def test_no_mean_hides_a_run_above_the_bound(comparison: Comparison) -> None:
@@ -137,15 +137,15 @@ def test_what_was_skipped_neither_holds_nor_fails(comparison: Comparison) -> Non
         other = replace(found, name="gate_balance", verdict=next(verdicts))
         return replace(record, certificate=Certificate((found, other), {}))
 
-    sides = tuple(replace(s, records=tuple(judged(record) for record in s.records)) for s in comparison.sides)
-    skipped = replace(comparison, sides=sides)
+    sides = tuple(replace(s, records=tuple(judged(record) for record in s.records)) for s in comparison.contenders)
+    skipped = replace(comparison, contenders=sides)
     held = "Properties that hold for every seed: cortexgpt-original 1 of 2, cortexgpt-stable 1 of 1."
     assert held in skipped.in_words()
     assert [(judgement.name, judgement.verdict) for _, _, judgement in skipped.falsified] == [("causality", "fail")]
 
 
 def test_how_aim_tells_sides_apart(comparison: Comparison) -> None:
-    first, second = (side.contender for side in comparison.sides)
+    first, second = (side.contender for side in comparison.contenders)
     assert telling_apart([first, second]) == ("variant",)
     other_recipe = replace(second, experiments=(load_experiment("cortexgpt-stable", ["recipe=phase-1"]),))
     assert telling_apart([second, other_recipe]) == ("variant", "recipe")
