@@ -73,7 +73,8 @@ class Session:
     def evaluate(self) -> list[str]:
         """The loss of held-out text is finite, and measuring it leaves every bit alone."""
         trainer = self.trainer
-        model, tokens = trainer.model.eval(), self._subject.sequences(self._rows, LENGTH)
+        model = trainer.model.eval()
+        tokens = self._subject.sequences(self._rows, LENGTH).to(trainer.device)
         before = everything(trainer) | _generator()
         with torch.no_grad():
             loss = float(lm_loss(model, tokens, model.between_batches(trainer.memory, self._rows))[0])

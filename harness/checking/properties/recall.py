@@ -131,7 +131,7 @@ def drift_is_measured(subject: Subject, case: Case) -> Finding:
     assert isinstance(data, TaskData) and isinstance(objective, Recall) and isinstance(trainer.model, Hybrid)
     if data.text is None:
         raise DoesNotApply("its vocabulary cannot spell a text to measure drift on")
-    texts = windows(data.held_out_tokens(), objective.drift.sequences, recipe.sequence_length)
+    texts = windows(data.held_out_tokens(), objective.drift.sequences, recipe.sequence_length).to(trainer.device)
     before = _drift(trainer.model, texts)
     trainer.run()
     after = _drift(trainer.model, texts)

@@ -212,7 +212,8 @@ def sleeper(subject: Subject, spec: Dreaming, acceptance: AcceptanceSpec, steps:
     else:
         asking = of_short_gaps(experiment, documents=HELD_OUT)
         trainer = TrainingLoop(subject.copy(), asking, load_data(asking), recorder=Log())
-    trainer.memory = subject.start(trainer.model, ROWS)
+    start = subject.start(subject.model, ROWS)  # the trainer's model may be on another device
+    trainer.memory = type(start).from_tensors({n: t.to(trainer.device) for n, t in start.tensors().items()})
     _sleep_of(trainer).due = True
     return trainer
 
