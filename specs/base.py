@@ -20,11 +20,11 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class FilePaths:
-    """Marks a field that holds paths: relative ones are relative to the spec file in which they are written."""
+    """Marks a field with paths: relative ones are relative to the spec file in which they are written."""
 
 
 class FilePath:
-    """Marks a field that holds one path, no pattern; relative as for `FilePaths`."""
+    """Marks a field with one path, not a pattern; relative as for `FilePaths`."""
 
 
 class SpecReferences:
@@ -33,7 +33,7 @@ class SpecReferences:
 
 @dataclass(frozen=True, slots=True)
 class Neutral:
-    """Marks a number that does nothing at `value`, where that is not 0."""
+    """Marks a number with no effect at `value`, where that is not 0."""
 
     value: float
 

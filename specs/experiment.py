@@ -58,6 +58,5 @@ class ExperimentSpec(NamedSpec):
                 raise ValueError(f"{needed} with data.vocabulary own, got kl: no text can be written in its tokens")
         if objective.recompute_activations and hybrid is None:
             raise ValueError(
-                f"recipe.objective.recompute_activations must be false, got true: {self.variant.name} is no hybrid, "
-                "and nothing else can do it"
+                f"recipe.objective.recompute_activations must be false, got true: {self.variant.name} is not a hybrid"
             )

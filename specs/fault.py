@@ -1,4 +1,4 @@
-"""Faults to inject into a training run: what goes wrong, when, how badly, and what should come of it."""
+"""Faults to inject into a training run: kind, step, severity, and expected outcome."""
 
 from typing import Annotated, Literal
 
@@ -11,19 +11,19 @@ Expectation = Literal["skip", "rollback", "stop", "harmless", "undetected"]
 
 
 class FaultBase(Spec):
-    """What every fault declares besides its kind."""
+    """Common to all faults."""
 
-    step: PositiveInt = Field(description="The optimiser step at which it strikes, once.")
+    step: PositiveInt = Field(description="The optimiser step at which it is injected, once.")
     expect: Expectation = Field(
-        description="What should come of it with the guards on. skip: the step is refused; rollback: back to a "
+        description="The expected outcome with the guards on. skip: the step is refused; rollback: back to a "
         "recovery point; stop: training ends with one line, its last checkpoint intact; harmless: the run ends bitwise "
-        "as without the fault; undetected: no guard can see it, and it does no harm."
+        "as without the fault; undetected: no guard can detect it, and it does no harm."
     )
     harms: bool = Field(
         description="With the guards off it must end training, leave something that is not finite, or raise the final "
         "loss by more than 5 %."
     )
-    reason: Annotated[str, OURS] = Field("", description="Why this is to be expected.")
+    reason: Annotated[str, OURS] = Field("", description="Why this outcome is expected.")
 
 
 class NonFinite(FaultBase):
@@ -34,7 +34,7 @@ class NonFinite(FaultBase):
     value: Annotated[Literal["nan", "inf"], OURS] = "nan"
     rank: Annotated[Annotated[int, Field(ge=0)] | None, OURS] = Field(
         None,
-        description="The one of several processes that it strikes, from 0; training must have at least 2. Null: all.",
+        description="The process that it affects, from 0; training needs at least 2. Null: all.",
     )
 
 
@@ -47,14 +47,14 @@ class Scaled(FaultBase):
 
 
 class BitFlip(FaultBase):
-    """One bit of one weight is turned over: 0 is the lowest of the mantissa, 23 of the exponent, 31 the sign."""
+    """One bit of one weight is flipped: 0 is the lowest of the mantissa, 23 of the exponent, 31 the sign."""
 
     kind: Literal["bit_flip"] = "bit_flip"
     bit: Annotated[int, Field(ge=0, le=31)]
 
 
 class BadBatch(FaultBase):
-    """One batch holds something else than text: random bytes, padding (zeros), no row at all, or no byte."""
+    """One batch contains something other than text: random bytes, padding (zeros), no row at all, or no byte."""
 
     kind: Literal["bad_batch"] = "bad_batch"
     content: Literal["random", "padding", "empty", "out_of_vocabulary"]
@@ -74,7 +74,7 @@ class OptimizerReset(FaultBase):
 
 
 class RandomReset(FaultBase):
-    """Random numbers begin anew, as after a resume that does not restore their generators."""
+    """Random generators restart, as after a resume that does not restore their generators."""
 
     kind: Literal["random_reset"] = "random_reset"
 
@@ -112,7 +112,7 @@ FaultSpec = Annotated[
 
 
 class FaultsSpec(NamedSpec):
-    """Faults by name. `train --inject` lets them all strike in one run; `drill` gives each a run of its own."""
+    """Faults by name. `train --inject` injects all of them into one run; `drill` trains one run for each."""
 
     kind: Literal["faults"] = "faults"
     faults: dict[Name, FaultSpec] = Field(min_length=1)

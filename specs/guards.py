@@ -28,17 +28,17 @@ class NoClipping(Spec):
 
 
 class AdaptiveClipping(Spec):
-    """Clip to a percentile of the last gradient norms, and far below it when a norm jumps out of their average."""
+    """Clip to a percentile of the last gradient norms, and far below it when a norm is a spike."""
 
     kind: Literal["adaptive"] = "adaptive"
     max_norm: Annotated[PositiveFloat, PHASE_1] = Field(
         0.5, description="Highest threshold, and the threshold until `min_history` norms are known."
     )
     percentile: Annotated[float, Field(gt=0, le=100), OURS] = 90.0
-    window: Annotated[PositiveInt, OURS] = Field(100, description="Norms that the history holds.")
+    window: Annotated[PositiveInt, OURS] = Field(100, description="Number of norms in the history.")
     min_history: Annotated[PositiveInt, OURS] = 10
     spike_ratio: Annotated[float, Field(gt=1), PHASE_1] = Field(
-        3.0, description="A norm above so many times the average is a spike."
+        3.0, description="A norm above this multiple of the average is a spike."
     )
     spike_divisor: Annotated[float, Field(ge=1), PHASE_1] = Field(
         10.0, description="By how much the threshold is lowered for a step whose norm is a spike."
@@ -46,12 +46,12 @@ class AdaptiveClipping(Spec):
 
 
 class ZClip(Spec):
-    """Clip a norm whose z-score over exponential averages exceeds `z_threshold`: the further out, the harder."""
+    """Clip a norm whose z-score over exponential averages exceeds `z_threshold`; the further out, the more strongly."""
 
     kind: Literal["zclip"] = "zclip"
     z_threshold: Annotated[PositiveFloat, KUMAR] = 2.5
     decay: Annotated[Fraction, KUMAR] = Field(0.97, description="α of the exponential averages.")
-    warmup: Annotated[PositiveInt, KUMAR] = Field(25, description="Norms that are only collected, in steps.")
+    warmup: Annotated[PositiveInt, KUMAR] = Field(25, description="Steps in which norms are only collected.")
 
 
 class AdaGC(Spec):
@@ -78,7 +78,7 @@ ClippingSpec = Annotated[
 
 
 class NoSpikeDetection(Spec):
-    """Spikes are counted by the Phase 1 rule for the monitor; nothing is done about them."""
+    """Spikes are counted by the Phase 1 rule for the monitor; no action is taken."""
 
     kind: Literal["none"] = "none"
 
@@ -91,7 +91,7 @@ class AverageRatio(Spec):
     window: Annotated[PositiveInt, OURS] = 100
     min_history: Annotated[PositiveInt, OURS] = 10
     rebaseline_after: Annotated[PositiveInt, OURS] = Field(
-        8, description="Finite refusals in a row after which the new level is accepted and the history starts anew."
+        8, description="Finite refusals in a row after which the new level is accepted and the history is cleared."
     )
     action: Annotated[SpikeAction, PHASE_1] = "rollback"
 
@@ -112,7 +112,7 @@ class RobustDeviation(Spec):
         0.02, description="Least deviation, relative to the median loss; for log gradient norms absolute."
     )
     rebaseline_after: Annotated[PositiveInt, OURS] = Field(
-        8, description="Finite refusals in a row after which the new level is accepted and the history starts anew."
+        8, description="Finite refusals in a row after which the new level is accepted and the history is cleared."
     )
     action: Annotated[SpikeAction, OURS] = "skip"
 
@@ -121,19 +121,19 @@ SpikeSpec = Annotated[NoSpikeDetection | AverageRatio | RobustDeviation, Field(d
 
 
 class NoRecovery(Spec):
-    """Nothing to return to: numeric trouble that lasts ends training."""
+    """No recovery: training ends when numeric failures persist."""
 
     kind: Literal["none"] = "none"
 
 
 class RecoveryCheckpoints(Spec):
-    """Keep the whole state every `every` taken steps, return to it when told to, and go on past what hurt."""
+    """Keep the whole state every `every` taken steps; a rollback restores it and skips the data that caused it."""
 
     kind: Literal["checkpoints"] = "checkpoints"
     every: Annotated[PositiveInt, OURS] = 50
     on_disk: Annotated[bool, PHASE_1] = Field(False, description="Write each one to disk too, as the last checkpoint.")
     storm_limit: Annotated[PositiveInt, OURS] = Field(
-        3, description="So many rollbacks within `storm_window` steps end training."
+        3, description="Number of rollbacks within `storm_window` steps that ends training."
     )
     storm_window: Annotated[PositiveInt, OURS] = 200
 

@@ -24,7 +24,7 @@ FOLDERS: dict[Kind, str] = {
 
 
 def spec_type(kind: Kind) -> Any:
-    """The class, or the tagged union of classes, of a kind. Imports that kind alone, and with it what it is made of."""
+    """The class, or the tagged union of classes, of a kind. Imports only that kind and its parts."""
     match kind:
         case "variant":
             from cortexzoo.specs.variant import VariantSpec

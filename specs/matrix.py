@@ -14,13 +14,13 @@ References = Annotated[tuple[str, ...], SpecReferences(), OURS]
 
 
 class MatrixSpec(NamedSpec):
-    """Every combination of variants, recipes, data, seeds and further values, each a run of its own.
+    """Every combination of variants, recipes, data, seeds and other values; each is one run.
 
     Parts are named as in an experiment: shipped names, or paths relative to this file.
     """
 
     kind: Literal["matrix"] = "matrix"
-    experiment: Annotated[str, SpecReferences()] = Field(description="What all runs are like, but for what varies.")
+    experiment: Annotated[str, SpecReferences()] = Field(description="The experiment that is varied.")
     variants: References = Field((), description="None: the experiment's own.")
     recipes: References = Field((), description="None: the experiment's own.")
     data: References = Field((), description="None: the experiment's own.")
@@ -37,14 +37,14 @@ class MatrixSpec(NamedSpec):
         for name in ("change", "vary"):
             for path in getattr(self, name):
                 if axis := OWN_AXES.get(path):
-                    raise ValueError(f"{name}.{path} has a key of its own: write it under {axis}")
+                    raise ValueError(f"{name}.{path} must be given under {axis}")
         for path in self.vary:
             if path in self.change:
-                raise ValueError(f"change.{path} is varied as well: leave one of the two out")
+                raise ValueError(f"change.{path} is also under vary: remove one of the two")
         for name in ("variants", "recipes", "data", "seeds"):
             values = getattr(self, name)
             if twice := [value for value in values if values.count(value) > 1]:
-                raise ValueError(f"{name} holds {twice[0]} twice")
+                raise ValueError(f"{name} contains {twice[0]} twice")
         return self
 
     def size(self) -> int:

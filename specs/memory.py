@@ -9,13 +9,13 @@ from cortexzoo.specs.provenance import OURS, PHASE_1, PROBE, PROTOTYPE
 
 
 class RawReadOut(Spec):
-    """What was retrieved is used as it is."""
+    """The retrieved values are used unchanged."""
 
     kind: Literal["raw"] = "raw"
 
 
 class ProjectedReadOut(Spec):
-    """What was retrieved passes a LayerNorm, dropout and a linear map: `W_v · dropout(LN(A · V))`."""
+    """The retrieved values pass a LayerNorm, dropout and a linear map: `W_v · dropout(LN(A · V))`."""
 
     kind: Literal["projected"] = "projected"
     dropout: Annotated[Fraction, PHASE_1] = 0.1
@@ -25,7 +25,7 @@ ReadOutSpec = Annotated[RawReadOut | ProjectedReadOut, Field(discriminator="kind
 
 
 class NoShortTerm(Spec):
-    """No short-term memory, and so nothing that could be consolidated."""
+    """No short-term memory, and therefore no consolidation."""
 
     kind: Literal["none"] = "none"
 
@@ -105,14 +105,14 @@ class SoftmaxGate(Spec):
 
 
 class SigmoidGate(Spec):
-    """sigmoid(logits / temperature), normalised over the sources that hold something, with a floor for each."""
+    """sigmoid(logits / temperature), normalised over the non-empty sources, with a floor for each."""
 
     kind: Literal["sigmoid"] = "sigmoid"
     temperature: Annotated[PositiveFloat, PHASE_1, Neutral(1.0)] = Field(
         1.0, description="Memory temperature: lower is sharper."
     )
     floor: Annotated[float, Field(ge=0, le=0.3), PROBE] = Field(
-        0.06, description="Least share of a live source, so that no source can be starved."
+        0.06, description="Minimum share of a non-empty source."
     )
 
 

@@ -31,7 +31,7 @@ class ShortConvSpec(Spec):
         if max(self.key_lags) >= self.kernel_size:
             raise ValueError(
                 f"key_lags must be below kernel_size = {self.kernel_size}, got {max(self.key_lags)}: "
-                "the convolution sees no further back"
+                "the convolution does not reach further back"
             )
         return self
 
@@ -68,16 +68,16 @@ class MixerSpec(Spec):
     conv: Annotated[ShortConvSpec, RECALL] = ShortConvSpec()
     key_products: Annotated[int, Field(ge=0), OURS] = Field(
         0,
-        description="With how many neighbours each channel of the memory's queries and keys is multiplied, so that "
-        "only what agrees in several ways counts as found; 0: none, they stay as they are.",
+        description="The number of neighbours by which each channel of the memory's queries and keys is multiplied, so "
+        "that a match must agree in several channels; 0: none.",
     )
     decay: Annotated[DecaySpec, RECALL] = DecaySpec()
     write_bias: Annotated[GateBias, RECALL] = Field(-1.0, description="Write strength at the start: sigmoid of this.")
     write_threshold: Annotated[float, Field(ge=0, lt=1), OURS] = Field(
-        0.0, description="A write weaker than this share of the strongest is none at all."
+        0.0, description="A write weaker than this share of the strongest is dropped."
     )
     negative_eigenvalues: Annotated[bool, OURS] = Field(
-        False, description="Write strengths up to 2, so that a write can turn a direction of the memory around."
+        False, description="Write strengths up to 2, so that a write can reverse a direction of the memory."
     )
     gate_bias: Annotated[GateBias, RECALL] = Field(0.0, description="0: attention and memory start with equal shares.")
 
@@ -91,6 +91,6 @@ class MixerSpec(Spec):
         if self.key_products > self.head_dim // 2:
             raise ValueError(
                 f"key_products must be at most head_dim / 2 = {self.head_dim // 2}, got {self.key_products}: "
-                "further neighbours give the same products again"
+                "more neighbours repeat the same products"
             )
         return self

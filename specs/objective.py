@@ -1,4 +1,4 @@
-"""What training asks for: the next token of a text, or answers to what was said many chunks before."""
+"""Training objectives: the next token of a text, or answers about facts many chunks before."""
 
 from typing import Annotated, Literal, Self
 
@@ -10,7 +10,7 @@ from cortexzoo.specs.provenance import OURS, RECALL, USER_RUN
 
 
 class NextToken(Spec):
-    """Every token of a text is asked for, given those before it; batches are windows of `recipe.sequence_length`."""
+    """Predict every token of a text from those before it; batches are windows of `recipe.sequence_length`."""
 
     kind: Literal["next_token"] = "next_token"
 
@@ -25,30 +25,30 @@ class Stage(Spec):
     gaps: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), RECALL]
     tokens_per_step: Annotated[PositiveInt, RECALL] = Field(
         2048,
-        description="A micro-batch has as many documents as fit, at least one and at most recipe.batch_size.",
+        description="A micro-batch has as many documents as fit, between 1 and recipe.batch_size.",
     )
     samples_per_gap: Annotated[PositiveInt, USER_RUN] = Field(512, description="Documents of each gap: an epoch.")
     promote_at: Annotated[float | None, Field(gt=0, le=1), OURS] = Field(
         None,
-        description="The next stage begins when so large a share of answer tokens was right, over each gap's last "
-        "steps; null: never sooner.",
+        description="The next stage starts at this share of right answer tokens over the last steps of each gap; "
+        "null: only after samples_per_gap.",
     )
 
     @model_validator(mode="after")
     def _each_gap_once(self) -> Self:
         if len(set(self.gaps)) < len(self.gaps):
-            raise ValueError(f"gaps must be named once each, got {list(self.gaps)}")
+            raise ValueError(f"gaps must be distinct, got {list(self.gaps)}")
         return self
 
 
 class NoInChunkGuard(Spec):
-    """Nothing looks after what the base can do within a chunk."""
+    """No guard for the abilities of the base within a chunk."""
 
     kind: Literal["none"] = "none"
 
 
 class InChunkSamples(Spec):
-    """Documents with gap 0 in every step: what the base can still see must not be unlearned."""
+    """Documents with gap 0 in every step, so that recall within a chunk is not unlearned."""
 
     kind: Literal["samples"] = "samples"
     weight: Annotated[PositiveFloat, OURS] = 0.25
@@ -56,7 +56,7 @@ class InChunkSamples(Spec):
 
 
 class InChunkDivergence(Spec):
-    """Text in every step, and a price on the divergence from what the base alone says of it."""
+    """Text in every step, and a penalty on the divergence from the frozen base."""
 
     kind: Literal["kl"] = "kl"
     weight: Annotated[PositiveFloat, OURS] = 0.1
@@ -67,7 +67,7 @@ InChunkSpec = Annotated[NoInChunkGuard | InChunkSamples | InChunkDivergence, Fie
 
 
 class DriftSpec(Spec):
-    """What the sidecars do to plain text: perplexity beside the base's own, and the divergence from the base."""
+    """The effect of the sidecars on plain text: perplexity beside that of the base, and the divergence from it."""
 
     source: Annotated[TextSource, OURS] = PydocTopics()
     sequences: Annotated[PositiveInt, OURS] = Field(32, description="Windows of recipe.sequence_length tokens.")
@@ -80,11 +80,11 @@ class Recall(Spec):
     stages: Annotated[tuple[Stage, ...], Field(min_length=1), RECALL]
     bptt_chunks: Annotated[PositiveInt | None, RECALL] = Field(
         None,
-        description="Gradients flow through the state of so many chunks; null: of all. "
-        "With 1 no answer teaches what to write in an earlier chunk.",
+        description="Number of chunks through whose state gradients flow; null: all. "
+        "With 1, no gradient reaches the writes of earlier chunks.",
     )
     recompute_activations: Annotated[bool, OURS] = Field(
-        False, description="Keep the state between pieces of a document only, and compute the rest twice."
+        False, description="Keep only the state between pieces of a document, and compute activations twice."
     )
     in_chunk: Annotated[InChunkSpec, RECALL] = NoInChunkGuard()
     drift: Annotated[DriftSpec, OURS] = DriftSpec()

@@ -27,7 +27,7 @@ class RateFactors(Spec):
     long_term: Annotated[PositiveFloat, OURS, Neutral(1.0)] = 1.0
     consolidator: Annotated[PositiveFloat, OURS, Neutral(1.0)] = 1.0
     memory_gates: Annotated[PositiveFloat, OURS, Neutral(1.0)] = Field(
-        1.0, description="What decides how strongly a hybrid writes and how long it remembers."
+        1.0, description="The parameters for write strength and decay of a hybrid."
     )
 
 
@@ -94,7 +94,7 @@ class EveryInterval(Spec):
 
 
 class AtRandom(Spec):
-    """Consolidate after each optimiser step with this probability (the original's way)."""
+    """Consolidate after each optimiser step with this probability (as in the original)."""
 
     kind: Literal["random"] = "random"
     probability: Annotated[float, Field(gt=0, le=1), PROTOTYPE] = 0.1
@@ -115,24 +115,22 @@ class MonitorSpec(Spec):
     probe_every: Annotated[PositiveInt, OURS] = Field(5, description="Evaluate the fixed probe batch.")
     validate_every: Annotated[PositiveInt, OURS] = 100
     validation_sequences: Annotated[PositiveInt | None, OURS] = Field(
-        None, description="At most so many validation sequences, evenly spread; null: all of them."
+        None, description="Maximum number of validation sequences, evenly spread; null: all."
     )
     checkpoint_every: Annotated[PositiveInt, OURS] = 100
     keep_last: Annotated[PositiveInt, OURS] = Field(
-        1, description="So many of the latest checkpoints stay: `last`, and older ones as `step-<number>`."
+        1, description="Number of latest checkpoints to keep: `last`, and older ones as `step-<number>`."
     )
     refused_batches: Annotated[int, Field(ge=0), OURS] = Field(
-        16, description="At most so many refused batches are written out for the post-mortem."
+        16, description="Maximum number of refused batches that are saved for the post-mortem."
     )
-    swing_window: Annotated[PositiveInt, PHASE_1] = Field(
-        50, description="Steps over which a loss swing is looked for."
-    )
+    swing_window: Annotated[PositiveInt, PHASE_1] = Field(50, description="Steps over which a loss swing is measured.")
 
 
 class RecipeSpec(NamedSpec):
     """A training recipe. `steps` counts optimiser steps; one step sees batch_size · accumulation sequences.
 
-    With the objective `recall`, a step sees at most so many documents, and `sequence_length` is that of the plain text
+    With the objective `recall`, a step has at most that many documents, and `sequence_length` is that of the plain text
     on which drift is measured.
     """
 

@@ -1,4 +1,4 @@
-"""Sleep: every so many steps training pauses, and the model is trained a little on dreams of its own.
+"""Sleep: training pauses at regular intervals, and the model is trained briefly on dreams.
 
 The user's Cortex v2 command has one option for it, `--sleep_interval`: here `recipe.sleep.every`. What its sleep phase
 does has numbers and no options there; here they are the defaults of `kind: noise`: 8 AdamW steps (`steps`) at 1e-4
@@ -17,13 +17,13 @@ HARMLESS = Source("bounds of the property sleep_harms_nothing", "ours")
 
 
 class AcceptAlways(Spec):
-    """What a sleep did to the weights stays, as long as the held-out loss is finite."""
+    """The weight changes of a sleep are kept as long as the held-out loss is finite."""
 
     kind: Literal["always"] = "always"
 
 
 class AcceptHeldOut(Spec):
-    """Taken back bit for bit unless loss and recall hold, against right before this sleep and before the first one."""
+    """Undone bit for bit unless loss and recall stay within bounds, against before this sleep and the first one."""
 
     kind: Literal["held_out"] = "held_out"
     max_loss_ratio: Annotated[PositiveFloat, HARMLESS] = Field(
@@ -44,7 +44,7 @@ class NoSleep(Spec):
 
 
 class SleepBase(Spec):
-    """What every kind of sleep has: AdamW of its own, behind a finite gate and a clip of its own."""
+    """Common to all kinds of sleep: a separate AdamW behind its own finite gate and clipping."""
 
     every: Annotated[PositiveInt, USER_RUN] = Field(512, description="Optimiser steps from one sleep to the next.")
     steps: Annotated[PositiveInt, USER_RUN] = Field(8, description="Updates of one sleep.")
@@ -72,7 +72,7 @@ class NoiseSleep(SleepBase):
     """Dreams are uniformly random tokens; the loss is the cross-entropy of the next one. The user's mechanism."""
 
     kind: Literal["noise"] = "noise"
-    length: Annotated[PositiveInt, USER_RUN] = Field(64, description="Tokens of a dream, its last target besides.")
+    length: Annotated[PositiveInt, USER_RUN] = Field(64, description="Tokens of a dream, without its last target.")
 
 
 class ReplaySleep(SleepBase):
@@ -89,7 +89,7 @@ class GeneratedSleep(SleepBase):
     """Dreams are sampled from the model itself, after a prompt of a few random tokens; the prompt is not scored."""
 
     kind: Literal["generated"] = "generated"
-    length: Annotated[PositiveInt, USER_RUN] = Field(64, description="Tokens of a dream, its last target besides.")
+    length: Annotated[PositiveInt, USER_RUN] = Field(64, description="Tokens of a dream, without its last target.")
     temperature: Annotated[PositiveFloat, OURS] = 1.0
     prompt_length: Annotated[PositiveInt, OURS] = Field(4, description="Random tokens that a dream begins with.")
 

@@ -21,7 +21,7 @@ class StateSize:
 
     name: str
     bytes: int
-    """After so many tokens of each row as were asked for; a long-term memory that has a bound is full."""
+    """After the given number of tokens in each row; a long-term memory that has a bound is full."""
     at_most: int | None
     """However long a text gets; None: it grows without bound."""
 

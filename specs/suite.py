@@ -1,4 +1,4 @@
-"""Which properties a trained model is held to, within which bounds, and which verdicts are expected."""
+"""The properties that a trained model is checked against, their bounds, and the expected verdicts."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
@@ -60,7 +60,7 @@ class PropertyInfo:
     unit: str
     source: Source
     version: int = 1
-    """Raised when the property comes to mean something else: verdicts of different versions are not comparable."""
+    """Increased when the meaning of the property changes: verdicts of different versions are not comparable."""
 
 
 _PRECISION = Source("rounding of float32 on a CPU", "ours")
@@ -106,7 +106,7 @@ PROPERTIES: dict[PropertyName, PropertyInfo] = {
         "the same seed gives the same weights, outputs and gradients", 0.0, "at_most", "max |Δ|", OURS
     ),
     "save_and_load": PropertyInfo(
-        "model and memory read back from files go on as if nothing had happened", 0.0, "at_most", "max |Δ|", OURS
+        "a model and its memory work the same after saving and loading", 0.0, "at_most", "max |Δ|", OURS
     ),
     "padding_changes_nothing": PropertyInfo(
         "padding moves no output of a real token", 1e-5, "at_most", "max |Δ output|", _PRECISION
@@ -119,13 +119,13 @@ PROPERTIES: dict[PropertyName, PropertyInfo] = {
         OURS,
     ),
     "state_is_detached": PropertyInfo(
-        "the memory after a call does not hold the call's graph", 0.0, "at_most", "attached tensors", OURS
+        "the memory after a call is detached from the call's graph", 0.0, "at_most", "attached tensors", OURS
     ),
     "every_switch_counts": PropertyInfo(
         "switching off any memory changes the output", 0.0, "at_most", "switches without effect", OURS
     ),
     "memory_is_bounded": PropertyInfo(
-        "memory never holds more bytes than its capacities allow", 1.0, "at_most", "share of the cap", OURS
+        "memory never takes more bytes than its capacities allow", 1.0, "at_most", "share of the cap", OURS
     ),
     "oldest_is_evicted": PropertyInfo(
         "a full memory drops what was written first", 0.0, "at_most", "misplaced entries", OURS
@@ -149,7 +149,7 @@ PROPERTIES: dict[PropertyName, PropertyInfo] = {
         "training that was stopped and resumed equals training that was not", 0.0, "at_most", "differences", OURS
     ),
     "refusals_leave_no_trace": PropertyInfo(
-        "a step with a broken gradient is refused and changes nothing", 0.0, "at_most", "traces", OURS
+        "a step with a non-finite gradient is refused and changes nothing", 0.0, "at_most", "traces", OURS
     ),
     "loss_is_of_the_next_token": PropertyInfo(
         "the reported loss is that of the next token", 1e-4, "at_most", "|Δ| nats", OURS
@@ -183,7 +183,7 @@ PROPERTIES: dict[PropertyName, PropertyInfo] = {
         0.1, "at_least", "share of answers", OURS,
     ),
     "drift_is_measured": PropertyInfo(
-        "the drift that is told is that of the model, against the base before training", 1e-4, "at_most",
+        "the reported drift is that of the model, against the base before training", 1e-4, "at_most",
         "relative error", OURS,
     ),
 }  # fmt: skip

@@ -22,14 +22,14 @@ Version = Annotated[Literal[1], OURS]
 
 
 class KeyValue(Spec):
-    """Pairs of a word and a word, spelled letter by letter: `abc=wxyz;`. A question names a key and wants its value."""
+    """Pairs of a word and a word, spelled letter by letter: `abc=wxyz;`. A question is a key, the answer its value."""
 
     kind: Literal["kv"] = "kv"
     version: Version = 1
     num_pairs: Annotated[PositiveInt, STAGE_A1] = 6
     key_length: Annotated[int, Field(ge=1, le=LONGEST_KEY), STAGE_A1] = 3
     value_length: Annotated[PositiveInt, STAGE_A1] = 4
-    num_queries: Annotated[PositiveInt, STAGE_A1] = Field(1, description="Keys asked for, each at most once.")
+    num_queries: Annotated[PositiveInt, STAGE_A1] = Field(1, description="Questions: distinct keys.")
 
     @model_validator(mode="after")
     def _keys_suffice(self) -> Self:
@@ -48,12 +48,12 @@ class Copy(Spec):
 
 
 class NBack(Spec):
-    """A string of letters; a question names a distance and wants the letter so many places from the string's end."""
+    """A string of letters; a question gives a distance; the answer is the letter at that distance from the end."""
 
     kind: Literal["nback"] = "nback"
     version: Version = 1
     num_letters: Annotated[int, Field(ge=1, le=99), OURS] = 8
-    num_queries: Annotated[PositiveInt, OURS] = Field(4, description="Distances asked for, each at most once.")
+    num_queries: Annotated[PositiveInt, OURS] = Field(4, description="Questions: distinct distances.")
 
     @model_validator(mode="after")
     def _distances_suffice(self) -> Self:
@@ -73,7 +73,7 @@ class PairsOfTokens(Spec):
     """One-token keys bound to one-token values. Keys, values and noise come from three sets of tokens."""
 
     num_pairs: Annotated[PositiveInt, RECALL] = 6
-    num_queries: Annotated[PositiveInt, RECALL] = Field(6, description="Keys asked for, each at most once.")
+    num_queries: Annotated[PositiveInt, RECALL] = Field(6, description="Questions: distinct keys.")
     num_keys: Annotated[PositiveInt, RECALL] = 64
     num_values: Annotated[int, Field(ge=2), RECALL] = 64
     num_noise: Annotated[PositiveInt, OURS] = Field(64, description="Tokens that noise is drawn from.")
@@ -91,7 +91,7 @@ class PairsOfTokens(Spec):
 
 
 class TokenPairs(PairsOfTokens):
-    """Pairs of a one-token key and a one-token value; a question is a key and wants its value."""
+    """Pairs of a one-token key and a one-token value; a question is a key, the answer its value."""
 
     kind: Literal["kv_tokens"] = "kv_tokens"
     version: Version = 1
@@ -111,7 +111,7 @@ class Overwrite(PairsOfTokens):
 
 
 class MultiQueryRecall(Spec):
-    """MQAR: every key is asked for once, at places drawn from a power law, amid keys that were never bound."""
+    """MQAR: one question for each key, at places drawn from a power law, among keys that are never bound."""
 
     kind: Literal["mqar"] = "mqar"
     version: Version = 1
@@ -156,14 +156,14 @@ class SelectiveCopy(Spec):
 
 
 class Passkey(Spec):
-    """A number named once in a long, dull text, which is asked for at its end."""
+    """A number, given once in a long repetitive text; the question comes at the end."""
 
     kind: Literal["passkey"] = "passkey"
     version: Version = 1
     num_digits: Annotated[int, Field(ge=1, le=1000), PASSKEY] = 5
     depth_chunks: Annotated[int, Field(ge=0, le=10_000), OURS] = Field(
         3,
-        description="The number stands after 0 … so many further chunks of text, at random; the gap begins after all.",
+        description="The number follows 0 to this many extra chunks of text, at random; the gap comes after them.",
     )
 
 
@@ -174,25 +174,26 @@ MemoryTask = Annotated[
 
 
 class TaskSpec(NamedSpec):
-    """A memory task, the tokens it is written in, and the gaps it is asked at."""
+    """A memory task, its vocabulary, and the gaps between facts and questions."""
 
     kind: Literal["data"] = "data"
     family: Literal["task"] = "task"
     task: MemoryTask
     vocabulary: Annotated[Literal["bytes", "tokenizer", "own"], OURS] = Field(
-        "bytes", description="bytes: 256 tokens; tokenizer: the base's own; own: just what the task needs."
+        "bytes", description="bytes: 256 tokens; tokenizer: the base's own; own: only what the task needs."
     )
     chunk_size: Annotated[PositiveInt, RECALL] = Field(
         64, description="Tokens that the model sees at a time; chunks begin at multiples of it."
     )
     gap_unit: Annotated[Literal["chunks", "tokens"], OURS] = Field(
-        "chunks", description="chunks: whole chunks of noise; tokens: just so many, which a chunk may bridge."
+        "chunks",
+        description="chunks: whole chunks of noise; tokens: exactly this many, also within a chunk.",
     )
     gaps: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), RECALL] = (1, 4, 16, 64)
     document_chunks: Annotated[PositiveInt | None, OURS] = Field(
-        None, description="Noise before the facts fills each document up to so many chunks; null: none is put there."
+        None, description="Noise before the facts fills each document to this many chunks; null: no noise there."
     )
-    evaluation_documents: Annotated[PositiveInt, OURS] = Field(128, description="Documents asked at each gap.")
+    evaluation_documents: Annotated[PositiveInt, OURS] = Field(128, description="Evaluation documents for each gap.")
 
     @model_validator(mode="after")
     def _bytes_suffice(self) -> Self:

@@ -16,7 +16,7 @@ _LEFT_OUT_IF_EMPTY = ("description", "provenance", "reason")
 
 
 def dump_yaml(spec: NamedSpec) -> str:
-    """The text of a spec file that holds every value, defaults written out.
+    """The text of a spec file with every value, defaults included.
 
     `specs.load` of it gives an equal spec, provided that its data paths are absolute, as those of a loaded spec are.
     """

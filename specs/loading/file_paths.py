@@ -44,6 +44,6 @@ def _absolute_references(node: Node) -> Node:
 def _absolute(node: Node, pattern: bool = True) -> Node:
     if not isinstance(node.content, str) or os.path.isabs(node.content) or node.place is None:
         return node
-    # The folder is taken literally even where its name holds `*` or `[`; only what the user wrote is a pattern.
+    # The folder is literal even if its name contains `*` or `[`; only what the user wrote is a pattern.
     folder = Path(glob.escape(str(node.place.text.folder)) if pattern else node.place.text.folder)
     return replace(node, content=str(folder / node.content))

@@ -13,7 +13,7 @@ def merge(parent: Node, child: Node) -> Node:
     """`child` over `parent`: mappings entry by entry, everything else as a whole.
 
     A mapping with another tag replaces the parent's, so that the keys of one kind never leak into another. A
-    provenance entry of the parent stays only where the value it vouches for does. A merged mapping keeps the place of
+    provenance entry of the parent stays only where its value does. A merged mapping keeps the place of
     the parent's.
     """
     if not _merges(parent, child):
@@ -42,7 +42,7 @@ def _merged_provenance(parent: Node, child: Node) -> Node:
     if not (inherited.is_mapping() and own.is_mapping()):
         return own
     entries: dict[str, Node] = {}
-    # The shorter path first, so that what is said of a mapping gives way to what is said of a value in it.
+    # The shorter path first, so that an entry for a mapping gives way to an entry for a value in it.
     for path, entry in sorted(inherited.entries().items(), key=lambda item: item[0].count(".")):
         for kept in _still_vouched(path.split("."), (), parent, child):
             entries[kept] = entry
@@ -59,7 +59,7 @@ def _still_vouched(ahead: list[str], passed: tuple[str, ...], old: Node | None, 
 
 
 def with_default_tags(node: Node, slot: Slot) -> Node:
-    """`node` with the tag of the field's default in each tagged mapping that says none."""
+    """`node` with the tag of the field's default in each tagged mapping without one."""
     if isinstance(node.content, list):
         item = slot.item()
         return replace(node, content=[with_default_tags(entry, item) for entry in node.content]) if item else node

@@ -1,4 +1,4 @@
-"""A spec as it is written: a tree of values that know where they stand."""
+"""A spec as it is written: a tree of values that know where they are written."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,14 +14,14 @@ class Node:
 
     content: "dict[str, Node] | list[Node] | Scalar"
     place: Place | None
-    """None: nobody wrote it, it was filled in from a default."""
+    """None for a value that was filled in from a default."""
     key_place: Place | None = None
     written: str | None = None
     """The text of a plain scalar, as it was before it became a number, a truth value or null."""
     whole: bool = False
     """A mapping that replaces what it overrides instead of being merged into it."""
     incomplete: bool = False
-    """What it extends could not be read, so that missing keys mean nothing."""
+    """What it extends could not be read, so missing keys are not reported."""
 
     def entries(self) -> "dict[str, Node]":
         """The entries of a mapping; of anything else: none."""

@@ -75,20 +75,20 @@ class _Walk:
         for name, inner in field_slots(type(spec)).items():
             if name in _DOCUMENTATION or (name != slot.tag_key and len(inner.choices()) == 1):
                 continue
-            # What a default value leaves unset has its own default; what it sets, and its tag, are the outer field's.
+            # What a default value leaves unset has its own default; what it sets, and its tag, are of the outer field.
             own = name != slot.tag_key and name not in (spec.model_fields_set if node is None else ())
             source = inner.source if own else default_source or slot.source
             yield from self.values(getattr(spec, name), (*path, name), _entry(node, name), inner, source)
 
     def _voucher(self, path: tuple[str, ...], written: bool) -> Source | None:
-        """The provenance entry for this value or, if it is written somewhere, for the nearest mapping that holds it."""
+        """The provenance entry for this value or, if it is written in a file, for the nearest mapping around it."""
         shortest = 1 if written else len(path)
         ends = range(len(path), shortest - 1, -1)
         return next((self.vouchers[path[:end]] for end in ends if path[:end] in self.vouchers), None)
 
 
 def _as_json(value: Any) -> Any:
-    """A list is one value, whatever it holds: nobody can change an entry alone."""
+    """A list is one value: its entries cannot be changed separately."""
     if isinstance(value, tuple):
         return [_as_json(entry) for entry in value]
     return value.model_dump(mode="json") if isinstance(value, Spec) else value

@@ -17,7 +17,7 @@ class SpecText:
     folder: Path
     """What relative paths written in it are relative to."""
     has_lines: bool = True
-    """Whether messages say line and column; a `--set` is shown in full instead."""
+    """Whether messages have line and column; a `--set` is shown in full instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Place:
 
 
 class Refused(Exception):
-    """A mistake after which the spec at hand cannot be read any further."""
+    """A mistake after which the spec cannot be read further."""
 
     def __init__(self, place: Place, message: str) -> None:
         super().__init__(message)
@@ -42,7 +42,7 @@ class Refused(Exception):
 
 
 class Problems:
-    """The mistakes found so far. Reading goes on after one, so that the user can mend them all."""
+    """The mistakes found so far; reading continues after a mistake, so that all are reported at once."""
 
     def __init__(self) -> None:
         self._found: list[tuple[Place, str]] = []
@@ -70,6 +70,6 @@ def nearest(wrong: str, known: Iterable[str]) -> str:
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
-    """As `nearest`, but where nothing is near, all right names."""
+    """As `nearest`, but with all known names where none is near."""
     names = list(known)
     return nearest(wrong, names) or (f"; known here: {', '.join(names)}" if names else "")

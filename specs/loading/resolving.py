@@ -32,7 +32,7 @@ class Resolver:
         self._problems = problems
 
     def open(self, reference: str | Path, kind: Kind | None) -> Document:
-        """The spec that a user asks for, by path or shipped name. Without `kind` an experiment comes before others.
+        """The spec of a path or shipped name. Without `kind` an experiment comes before other kinds.
 
         Raises `Refused`.
         """

@@ -1,7 +1,7 @@
 """JSON Schemas of spec files, for editors: generated from the specs, committed, and named by each YAML file.
 
-An editor must never refuse what the loader takes. So the schemas leave to the loader what hangs on other files: a file
-that extends another may lack any key, and a mapping may lack its tag.
+An editor must accept everything that the loader accepts. So a file that extends another may lack any key, and a mapping
+may lack its tag: such checks depend on other files, and the loader makes them.
 """
 
 import json
@@ -26,11 +26,11 @@ def json_schema(kind: Kind) -> dict[str, Any]:
     relaxed: dict[str, Any] = _relaxed(raw)
     for name, definition in {"": relaxed, **relaxed.get("$defs", {})}.items():
         properties = definition.get("properties", {})
-        # Named specs, and only they, have a provenance block and can extend others; which kind tells their tag.
+        # Named specs, and only they, have a provenance block and can extend others; their tag gives the kind.
         if "provenance" in properties:
             properties["extends"] = {
                 **_reference(properties["kind"]["const"]),
-                "description": "A shipped name or a path: everything not said here is as there.",
+                "description": "A shipped name or a path; values that are not set here come from it.",
             }
             if not name and kind == "experiment":
                 for part in PARTS:

@@ -20,7 +20,7 @@ class Slot:
     annotation: Any
     metadata: tuple[Any, ...] = ()
     tag_key: str | None = None
-    """For a tagged union: the key that holds the tag."""
+    """For a tagged union: the key of the tag."""
     default: Any = PydanticUndefined
     default_factory: Any = None
 

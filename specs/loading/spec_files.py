@@ -13,7 +13,7 @@ MAX_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class SpecFile:
-    """A file that may hold a spec, and how messages name it."""
+    """A spec file, and its name in messages."""
 
     path: Path
     label: str
@@ -24,7 +24,7 @@ class SpecFile:
 
 
 class Unreadable(Exception):
-    """The file cannot be opened or is no spec file at all; the message completes `<name> …`."""
+    """The file cannot be opened or is not a spec file; the message completes `<name> …`."""
 
 
 def read_file(path: Path) -> bytes:
@@ -34,7 +34,7 @@ def read_file(path: Path) -> bytes:
         if stat.S_ISDIR(status.st_mode):
             raise Unreadable("is a folder, not a spec file")
         if not stat.S_ISREG(status.st_mode):
-            raise Unreadable("is no regular file")
+            raise Unreadable("is not a regular file")
         if status.st_size > MAX_BYTES:
             raise Unreadable(f"is larger than {MAX_BYTES} bytes")
         with path.open("rb") as file:
@@ -46,7 +46,7 @@ def read_file(path: Path) -> bytes:
 
 
 def parse_file(content: bytes, source: SpecText, problems: Problems) -> Node:
-    """The mapping that a spec file holds. Raises `Refused` when there is none."""
+    """The mapping in a spec file. Raises `Refused` when there is none."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -54,10 +54,10 @@ def parse_file(content: bytes, source: SpecText, problems: Problems) -> Node:
         place = place_at(valid, len(valid), source)
         raise Refused(place, f"not UTF-8: byte 0x{content[error.start]:02x}") from error
     if "\0" in text:
-        raise Refused(place_at(text, text.index("\0"), source), "holds a NUL byte: this is no text file")
+        raise Refused(place_at(text, text.index("\0"), source), "contains a NUL byte: not a text file")
     root = read_yaml(text, source, problems)
     if root.content is None:
-        raise Refused(Place(source, 1, 1), "is empty; a spec file begins with `kind:` and `name:`")
+        raise Refused(Place(source, 1, 1), "is empty; a spec file starts with `kind:` and `name:`")
     if not root.is_mapping():
-        raise Refused(root.place or Place(source, 1, 1), f"a spec file holds keys and values, got {root.describe()}")
+        raise Refused(root.place or Place(source, 1, 1), f"must be keys and values, got {root.describe()}")
     return root

@@ -2,7 +2,7 @@
 
 The events of ruamel.yaml's parser are read directly, not its node graph: that bounds depth, aliases and size while
 reading, keeps both positions of a duplicate key, and types plain scalars by the YAML 1.2 core schema (`1e-4` is a
-number, `yes` and `12:30` are text) whatever a `%YAML` directive says.
+number, `yes` and `12:30` are text) regardless of a `%YAML` directive.
 """
 
 import re
@@ -76,7 +76,7 @@ def _events(text: str, source: SpecText) -> Iterator[Any]:
     for number, line in enumerate(text.split("\n"), start=1):
         indent = len(line) - len(line.lstrip(" "))
         if line[indent : indent + 1] == "\t" and line.strip():
-            raise Refused(Place(source, number, indent + 1), "a tab indents this line; YAML takes spaces only")
+            raise Refused(Place(source, number, indent + 1), "the indentation contains a tab; use spaces")
     reached = Place(source, 1, 1)
     try:
         for event in YAML(typ="safe", pure=True).parse(text):
@@ -86,7 +86,7 @@ def _events(text: str, source: SpecText) -> Iterator[Any]:
         mark = error.problem_mark or error.context_mark
         place = Place(source, mark.line + 1, mark.column + 1) if mark else Place(source)
         if "'\\t'" in (error.problem or ""):
-            raise Refused(place, "a tab stands where a value begins; YAML takes spaces only") from error
+            raise Refused(place, "a tab before a value; use spaces") from error
         raise Refused(place, f"not YAML: {error.problem or error.context}") from error
     except YAMLError as error:
         message = str(error).splitlines()[0]
@@ -96,7 +96,7 @@ def _events(text: str, source: SpecText) -> Iterator[Any]:
         raise Refused(place_at(text, position, source), f"not YAML: {message}") from error
     except (OverflowError, ValueError) as error:
         # ruamel lets `chr` complain about "\UFFFFFFFF".
-        raise Refused(reached, "not YAML: an escape after this names no character") from error
+        raise Refused(reached, "not YAML: the escape after this is not a character") from error
 
 
 def place_at(text: str, index: int, source: SpecText) -> Place:
@@ -118,7 +118,7 @@ class _Reader:
         for event in events:
             if isinstance(event, DocumentStartEvent):
                 if root is not None:
-                    raise Refused(self._place(event), "a second document begins here; one file holds one spec")
+                    raise Refused(self._place(event), "a second document begins here; a file contains one spec")
                 root = self._node(next(events), events, 0)
             elif isinstance(event, StreamEndEvent):
                 break
@@ -150,14 +150,14 @@ class _Reader:
     def _count(self, place: Place, values: int) -> None:
         self._values += values
         if self._values > MAX_VALUES:
-            raise Refused(place, f"holds more than {MAX_VALUES} values, aliases counted as often as they are used")
+            raise Refused(place, f"more than {MAX_VALUES} values, with every use of an alias counted")
 
     def _alias(self, anchor: str, place: Place) -> Node:
         if anchor not in self._anchors:
-            raise Refused(place, f"the alias *{anchor} has no anchor &{anchor} that ends before it")
+            raise Refused(place, f"the alias *{anchor} has no anchor &{anchor} before it")
         self._aliases += 1
         if self._aliases > MAX_ALIASES:
-            raise Refused(place, f"uses more than {MAX_ALIASES} aliases")
+            raise Refused(place, f"more than {MAX_ALIASES} aliases")
         node, values = self._anchors[anchor]
         self._count(place, values)
         return Node(node.content, place, written=node.written)
@@ -166,7 +166,7 @@ class _Reader:
         tag = event.tag
         if tag is None or str(tag) in ("!", _STRING_TAG):
             return
-        self._problems.add(place, f"the tag {shortened(str(tag))} is not read; leave it out")
+        self._problems.add(place, f"the tag {shortened(str(tag))} is not supported; remove it")
 
     def _items(self, events: Iterator[Any], depth: int) -> list[Node]:
         items: list[Node] = []
@@ -198,14 +198,14 @@ class _Reader:
             self._problems.add(place, f"a key must be a word, got {node.describe()}")
             return None
         if event.value == "<<" and event.style is None:
-            self._problems.add(place, "merge keys (<<) are not read; use `extends:`")
+            self._problems.add(place, "merge keys (<<) are not supported; use `extends:`")
             return None
         return event.value if node.written is None else node.written
 
     def _scalar(self, event: Any, place: Place) -> Node:
         text: str = event.value
         if _SURROGATE.search(text):
-            self._problems.add(place, "holds half of a surrogate pair, which is no character")
+            self._problems.add(place, "half of a surrogate pair is not a character")
             return Node(_SURROGATE.sub("?", text), place)
         if event.style is not None or event.tag is not None:
             return Node(text, place)

@@ -41,13 +41,13 @@ def test_paths_are_relative_to_the_file_and_names_stay(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("vary: {seed: [1, 2]}\n", "m.yaml:4:14: vary.seed has a key of its own: write it under seeds"),
-        ("change: {recipe: robust}\n", "change.recipe has a key of its own: write it under recipes"),
-        ("change: {a: 1}\nvary: {a: [1]}\n", "change.a is varied as well"),
+        ("vary: {seed: [1, 2]}\n", "m.yaml:4:14: vary.seed must be given under seeds"),
+        ("change: {recipe: robust}\n", "change.recipe must be given under recipes"),
+        ("change: {a: 1}\nvary: {a: [1]}\n", "change.a is also under vary: remove one of the two"),
         ("vary: {recipe.steps: []}\n", "must have at least 1 entry"),
         ("vary: {recipe.steps: 3}\n", "must be a list"),
         ("seeds: []\n", "seeds must have at least 1 entry"),
-        ("seeds: [1, 1]\n", "seeds holds 1 twice"),
+        ("seeds: [1, 1]\n", "seeds contains 1 twice"),
         ("seedz: [1]\n", "seedz is unknown; did you mean seeds?"),
     ],
 )

@@ -28,12 +28,11 @@ NO_GUARD = "recipe.objective.in_chunk={kind: none}"
          "data.vocabulary must be own or bytes, got tokenizer: the base of cortex-v2-hybrid-scratch is from scratch "
          "and has none"),
         (["variant=transformer", NO_GUARD, "recipe.objective.recompute_activations=true"],
-         "recipe.objective.recompute_activations must be false, got true: transformer is no hybrid, "
-         "and nothing else can do it"),
+         "recipe.objective.recompute_activations must be false, got true: transformer is not a hybrid"),
         ([f"{STAGE}[{{gaps: [-1]}}]"], "recipe.objective.stages.0.gaps.0 must be >= 0, got -1"),
         ([f"{STAGE}[{{gaps: [1], promote_at: 1.5}}]"],
          "recipe.objective.stages.0.promote_at must be <= 1, got 1.5"),
-        ([f"{STAGE}[{{gaps: [1, 1]}}]"], "recipe.objective.stages.0.gaps must be named once each, got [1, 1]"),
+        ([f"{STAGE}[{{gaps: [1, 1]}}]"], "recipe.objective.stages.0.gaps must be distinct, got [1, 1]"),
         ([f"{STAGE}[]"], "recipe.objective.stages must have at least 1 entry, got none"),
         (["recipe.objective.bptt_chunks=0"], "recipe.objective.bptt_chunks must be > 0, got 0"),
         (["recipe.schedule.warmup_ratio=0.6"],

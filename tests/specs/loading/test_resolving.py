@@ -162,18 +162,18 @@ def test_what_is_said_of_a_mapping_gives_way_to_what_is_said_of_a_value_in_it(wr
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        (b"", "bad.yaml:1:1: is empty; a spec file begins with `kind:` and `name:`"),
-        (b"# nothing\n", "bad.yaml:1:1: is empty; a spec file begins with `kind:` and `name:`"),
+        (b"", "bad.yaml:1:1: is empty; a spec file starts with `kind:` and `name:`"),
+        (b"# nothing\n", "bad.yaml:1:1: is empty; a spec file starts with `kind:` and `name:`"),
         (b"\x89PNG\r\n\x1a\n\x00", "bad.yaml:1:1: not UTF-8: byte 0x89"),
         (b"kind: recipe\nname: caf\xe9\n", "bad.yaml:2:10: not UTF-8: byte 0xe9"),
-        (b"kind: recipe\nname: a\x00b\n", "bad.yaml:2:8: holds a NUL byte: this is no text file"),
-        (b"- kind: recipe\n", "bad.yaml:1:1: a spec file holds keys and values, got a list"),
-        (b"recipe\n", "bad.yaml:1:1: a spec file holds keys and values, got 'recipe'"),
+        (b"kind: recipe\nname: a\x00b\n", "bad.yaml:2:8: contains a NUL byte: not a text file"),
+        (b"- kind: recipe\n", "bad.yaml:1:1: must be keys and values, got a list"),
+        (b"recipe\n", "bad.yaml:1:1: must be keys and values, got 'recipe'"),
         (b"name: a\n", f"bad.yaml:1:1: kind is missing; write one of: {', '.join(KINDS)}"),
         (b"name: a\nkind: recipes\n",
          f"bad.yaml:2:7: kind must be one of {', '.join(KINDS)}, got 'recipes'; "
          "did you mean recipe?"),
-        (b"kind: recipe\nname: a\nsteps:\n\t- 1\n", "bad.yaml:4:1: a tab indents this line; YAML takes spaces only"),
+        (b"kind: recipe\nname: a\nsteps:\n\t- 1\n", "bad.yaml:4:1: the indentation contains a tab; use spaces"),
         (b"kind: recipe\nname: a\nextends: robst\n",
          "bad.yaml:3:10: no recipe called 'robst' is shipped; did you mean robust?"),
         (b"kind: recipe\nname: a\nextends: cortexgpt-stable\n",
@@ -204,7 +204,7 @@ def test_files_that_cannot_be_opened(write: Write, mistakes: Mistakes, tmp_path:
     assert mistakes("no.yaml") == ["no.yaml: does not exist"]
     assert mistakes("folder.yaml") == ["folder.yaml: is a folder, not a spec file"]
     assert mistakes("large.yaml") == [f"large.yaml: is larger than {MAX_BYTES} bytes"]
-    assert mistakes("/dev/null") == ["/dev/null: is no regular file"]
+    assert mistakes("/dev/null") == ["/dev/null: is not a regular file"]
     assert mistakes("a\0.yaml") == ["a\0.yaml: cannot be read: embedded null byte"]
 
 
