@@ -1,10 +1,13 @@
 """Exit codes, and how an error is printed: one line for each mistake, never a traceback."""
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import ENAMETOOLONG
 
 from cortexzoo.specs.errors import BAD_INPUT, FAILED, Failure, UserError
+from cortexzoo.specs.plain_text import bounded
 
 __all__ = [
     "BAD_INPUT",
@@ -26,6 +29,9 @@ OK = 0
 UNEXPECTED_VERDICT = 1
 INTERRUPTED = 130
 
+OUT_OF_MEMORY = re.compile(r"not enough memory|out of memory|can't allocate memory|Storage size calculation overflowed")
+"""How torch words it, on any device."""
+
 
 class BadInput(UserError):
     """An argument or option that cannot be used."""
@@ -40,7 +46,11 @@ def lines_and_code(error: Exception) -> tuple[list[str], int] | None:
     if isinstance(error, UserError):
         return str(error).splitlines() or [type(error).__name__], error.exit_code
     if isinstance(error, OSError):
-        return [f"error: {' '.join(str(error).split())}"], FAILED
+        return [f"error: {' '.join(str(error).split())}"], BAD_INPUT if error.errno == ENAMETOOLONG else FAILED
+    if isinstance(error, ValueError) and str(error).startswith("embedded null"):
+        return ["error: a path holds a NUL character"], BAD_INPUT
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(str(error))):
+        return [f"error: out of memory: {(str(error).splitlines() or ['no more is available'])[0]}"], FAILED
     return None
 
 
@@ -58,8 +68,8 @@ def told_in_lines() -> Iterator[None]:
 
 
 def tell(lines: list[str]) -> None:
-    """Print to standard error."""
-    for line in lines:
+    """Print to standard error: plain lines, not too long and not too many."""
+    for line in bounded(lines):
         print(line, file=sys.stderr)
 
 

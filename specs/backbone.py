@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from cortexzoo.specs.base import FilePath, Fraction, PositiveFloat, PositiveInt, Spec
+from cortexzoo.specs.base import FilePath, Fraction, LayerCount, PathText, PositiveFloat, PositiveInt, Spec
 from cortexzoo.specs.data import PydocTopics, TextSource
 from cortexzoo.specs.provenance import OURS, RECALL
 
@@ -16,7 +16,7 @@ class RotaryArchitecture(Spec):
 
     vocab_size: Annotated[PositiveInt, OURS] = Field(256, description="Rows of the embedding; 256 are bytes.")
     hidden_size: Annotated[PositiveInt, OURS] = 64
-    num_layers: Annotated[PositiveInt, OURS] = 2
+    num_layers: Annotated[LayerCount, OURS] = 2
     num_heads: Annotated[PositiveInt, OURS] = 4
     num_kv_heads: Annotated[PositiveInt, OURS] = 4
     head_dim: Annotated[PositiveInt | None, OURS] = Field(None, description="Null: hidden_size / num_heads.")
@@ -77,7 +77,7 @@ class GPT2Architecture(Spec):
     layout: Literal["gpt2"] = "gpt2"
     vocab_size: Annotated[PositiveInt, OURS] = 256
     hidden_size: Annotated[PositiveInt, OURS] = 64
-    num_layers: Annotated[PositiveInt, OURS] = 2
+    num_layers: Annotated[LayerCount, OURS] = 2
     num_heads: Annotated[PositiveInt, OURS] = 4
     intermediate_size: Annotated[PositiveInt, OURS] = 256
     max_positions: Annotated[PositiveInt, OURS] = 1024
@@ -146,7 +146,7 @@ class FolderBackbone(Spec):
     """A local folder with `config.json` and safetensors, as `save_pretrained` or a hub download leaves it."""
 
     kind: Literal["folder"] = "folder"
-    path: Annotated[str, Field(min_length=1), FilePath()]
+    path: Annotated[PathText, FilePath()]
     architecture: ArchitectureSpec
     dtype: Annotated[Dtype, OURS] = "float32"
 
@@ -155,7 +155,7 @@ class GGUFBackbone(Spec):
     """A GGUF file, dequantised when it is loaded."""
 
     kind: Literal["gguf"] = "gguf"
-    path: Annotated[str, Field(min_length=1), FilePath()]
+    path: Annotated[PathText, FilePath()]
     architecture: ArchitectureSpec
     dtype: Annotated[Dtype, OURS] = "float32"
 

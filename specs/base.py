@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from cortexzoo.specs.provenance import Source, SourceKind
 
@@ -14,9 +14,21 @@ HASH_LENGTH = 16
 NAME_PATTERN = r"^[a-z0-9][a-z0-9.-]*$"
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=80)]
-PositiveInt = Annotated[int, Field(gt=0)]
+PositiveInt = Annotated[int, Field(gt=0, le=10**12)]
+"""A size or a count. The bound keeps costs, which are products of several, within the numbers of a machine."""
+LayerCount = Annotated[int, Field(gt=0, le=1024)]
+"""Layers of a stack: a thousand have been trained (Wang et al. 2022, arXiv:2203.00555), more are a slip."""
 PositiveFloat = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _without_nul(path: str) -> str:
+    if "\0" in path:
+        raise ValueError("holds a NUL character, which no path may hold")
+    return path
+
+
+PathText = Annotated[str, Field(min_length=1), AfterValidator(_without_nul)]
 
 
 class FilePaths:

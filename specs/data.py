@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cortexzoo.specs.base import FilePaths, NamedSpec, Spec
+from cortexzoo.specs.base import FilePaths, NamedSpec, PathText, Spec
 from cortexzoo.specs.provenance import OURS
 from cortexzoo.specs.task import TaskSpec
 
@@ -19,14 +19,14 @@ class TextFiles(Spec):
     """UTF-8 text files, by path or glob; relative paths are relative to the spec file that names them."""
 
     kind: Literal["files"] = "files"
-    paths: Annotated[tuple[str, ...], Field(min_length=1), FilePaths()]
+    paths: Annotated[tuple[PathText, ...], Field(min_length=1), FilePaths()]
 
 
 class JsonLines(Spec):
     """One JSON object a line; the text is under `field`. Paths as for `files`."""
 
     kind: Literal["jsonl"] = "jsonl"
-    paths: Annotated[tuple[str, ...], Field(min_length=1), FilePaths()]
+    paths: Annotated[tuple[PathText, ...], Field(min_length=1), FilePaths()]
     field: Annotated[str, OURS] = "text"
 
 

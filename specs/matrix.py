@@ -10,6 +10,8 @@ from cortexzoo.specs.provenance import OURS
 OWN_AXES = {"variant": "variants", "recipe": "recipes", "data": "data", "seed": "seeds"}
 """Values of an experiment that have an axis of their own."""
 
+MOST_RUNS = 1000
+
 References = Annotated[tuple[str, ...], SpecReferences(), OURS]
 
 
@@ -45,6 +47,8 @@ class MatrixSpec(NamedSpec):
             values = getattr(self, name)
             if twice := [value for value in values if values.count(value) > 1]:
                 raise ValueError(f"{name} contains {twice[0]} twice")
+        if self.size() > MOST_RUNS:
+            raise ValueError(f"describes {self.size()} runs, at most {MOST_RUNS} fit in one matrix: split it")
         return self
 
     def size(self) -> int:

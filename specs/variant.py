@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from cortexzoo.specs.base import Fraction, NamedSpec, Neutral, PositiveFloat, PositiveInt, Spec
+from cortexzoo.specs.base import Fraction, LayerCount, NamedSpec, Neutral, PositiveFloat, PositiveInt, Spec
 from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.memory import MemorySpec, ShortTermRing
 from cortexzoo.specs.provenance import OURS, PHASE_1, PROBE, PROTOTYPE
@@ -110,7 +110,7 @@ class TransformerSpec(NamedSpec):
     family: Literal["transformer"] = "transformer"
     vocab_size: Annotated[PositiveInt, OURS] = Field(256, description="Bytes.")
     hidden_size: Annotated[PositiveInt, OURS] = 128
-    num_layers: Annotated[PositiveInt, OURS] = 4
+    num_layers: Annotated[LayerCount, OURS] = 4
     num_heads: Annotated[PositiveInt, OURS] = 4
     intermediate_size: Annotated[PositiveInt, OURS] = 576
     rope_base: Annotated[PositiveFloat, OURS] = 10_000.0

@@ -1,17 +1,14 @@
 """The command `cortexzoo`. A command's module is imported when it runs; torch and the like only where it needs them."""
 
-import os
-import sys
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, NoReturn
 
 import typer
 
 from cortexzoo import __version__
 from cortexzoo.harness.cli.commands import LazyGroup
-from cortexzoo.harness.cli.errors import FAILED, INTERRUPTED, OK, lines_and_code, tell
 from cortexzoo.harness.cli.interrupts import noted_interrupts
+from cortexzoo.harness.cli.running import exit_code
 from cortexzoo.harness.tracking.deadlines import leave
 
 app = typer.Typer(
@@ -46,38 +43,9 @@ def help_without_command(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code: 0 success, 1 an unexpected verdict, 2 bad input, 3 a failure."""
     with noted_interrupts() as interrupted:
-        return _run(arguments, interrupted)
+        return exit_code(app, arguments, interrupted)
 
 
 def program() -> NoReturn:
     """Run the command line, and end the process with its exit code."""
     leave(main())
-
-
-def _run(arguments: Sequence[str] | None, interrupted: Callable[[], bool]) -> int:
-    try:
-        code = app(list(arguments) if arguments is not None else None, prog_name="cortexzoo", standalone_mode=False)
-        sys.stdout.flush()
-    except (BrokenPipeError, SystemExit) as ended:
-        if isinstance(ended, SystemExit) and ended.code in (None, 0):
-            return OK  # a shell asked for completions
-        # The reader of our output has closed the pipe, which typer and rich turn into an exit with 1, our code for an
-        # unexpected verdict. Flushing at exit would fail once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
-    except (KeyboardInterrupt, typer.Abort):
-        tell(["interrupted"])
-        return INTERRUPTED
-    except Exception as error:
-        if interrupted():
-            # Such as the RecursionError of a library whose import was cut short.
-            tell(["interrupted"])
-            return INTERRUPTED
-        told = lines_and_code(error)
-        if told is None:
-            traceback.print_exc()
-            tell(["This is a bug in cortexzoo: please report it with the lines above."])
-            return FAILED
-        lines, code = told
-        tell(lines)
-    return code if isinstance(code, int) else OK

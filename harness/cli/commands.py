@@ -48,6 +48,7 @@ COMMANDS = {
     "compare": Entry("compare_commands", "compare", "Compare experiments or runs, and write a report."),
     "sweep": Entry("compare_commands", "sweep", "Train every combination of a matrix and show one table."),
     "monitor": Entry("monitor_commands", "monitor", "Follow runs while they train."),
+    "fuzz": Entry("fuzz_command", "fuzz", "Attack the commands with hostile input and count what breaks."),
     "aim-sync": Entry("aim_commands", "aim_sync", "Copy runs into Aim from their folders."),
 }
 

@@ -8,7 +8,7 @@ import typer
 
 from cortexzoo.harness.cli.errors import BadInput
 from cortexzoo.harness.cli.options import RUNS, RunArgument, require_checkpoint
-from cortexzoo.harness.cli.output import without_foreign_warnings
+from cortexzoo.harness.cli.output import say, without_foreign_warnings
 
 
 def generate(
@@ -59,4 +59,4 @@ def generate(
     continuation = generate_tokens(
         model, last, tokens, temperature=temperature, top_k=top_k, seed=seed, state=start, vocab_size=writing.size
     )
-    print(writing.show(prompt or "", continuation[0].tolist()))
+    say(writing.show(prompt or "", continuation[0].tolist()))

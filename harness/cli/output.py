@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cortexzoo.harness.cli.errors import BadInput
 from cortexzoo.harness.cli.plain_table import table_lines, terminal_width
+from cortexzoo.specs.plain_text import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,9 +34,9 @@ def width() -> int:
 
 def console() -> "Console":
     """Standard output, as it is now."""
-    from rich.console import Console
+    from cortexzoo.harness.cli.plain_console import PlainConsole
 
-    return Console(width=width(), highlight=False)
+    return PlainConsole(width=width(), highlight=False)
 
 
 def print_table(columns: Sequence[str], rows: "Iterable[Sequence[str | Text]]") -> None:
@@ -67,11 +68,11 @@ def without_foreign_warnings() -> None:
 
 def standard_error() -> "Console":
     """Where progress goes."""
-    from rich.console import Console
+    from cortexzoo.harness.cli.plain_console import PlainConsole
 
-    return Console(stderr=True)
+    return PlainConsole(stderr=True)
 
 
 def say(line: str) -> None:
-    """Print one line to standard output at once."""
-    print(line, flush=True)
+    """Print a text to standard output at once."""
+    print(plain(line, keep="\n\t"), flush=True)

@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from cortexzoo.specs.plain_text import plain
+
 if TYPE_CHECKING:
     from rich.text import Text
 
@@ -27,10 +29,10 @@ def table_lines(
 ) -> Iterator[str]:
     """The lines of a table, none wider than `width` as long as no column is narrower than `NARROWEST`."""
     cells = [[_parts(cell) for cell in row] for row in rows]
-    texts = [list(columns), *([text for text, _ in row] for row in cells)]
+    texts = [[plain(name) for name in columns], *([text for text, _ in row] for row in cells)]
     widths = fitted([max((_length(row[index]) for row in texts), default=0) for index in range(len(columns))], width)
     colours = styled and "NO_COLOR" not in os.environ
-    for row in ([(name, "dim") for name in columns], *cells):
+    for row in ([(name, "dim") for name in texts[0]], *cells):
         yield from _row_lines(row, widths, colours)
 
 
@@ -46,7 +48,7 @@ def fitted(widths: Sequence[int], width: int) -> list[int]:
 
 
 def _parts(cell: "str | Text") -> tuple[str, str]:
-    return (cell, "") if isinstance(cell, str) else (cell.plain, str(cell.style))
+    return (plain(cell), "") if isinstance(cell, str) else (plain(cell.plain), str(cell.style))
 
 
 def _row_lines(row: Sequence[tuple[str, str]], widths: Sequence[int], colours: bool) -> Iterator[str]:

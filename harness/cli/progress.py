@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from cortexzoo.harness.cli.output import standard_error
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -47,7 +47,7 @@ def checking_progress(properties: int) -> Iterator[Checking]:
         TextColumn("{task.description}"),
         TextColumn("{task.fields[cases]}"),
     )
-    console = Console(stderr=True)
+    console = standard_error()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         yield Checking(progress, properties)
 
@@ -65,7 +65,7 @@ def steps_progress(title: str, watch: "StepsTaken") -> Iterator[Callable[[str], 
         TimeRemainingColumn(),
     )
     ended = threading.Event()
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=standard_error()) as progress:
         task = progress.add_task(title, total=watch.total)
 
         def follow() -> None:

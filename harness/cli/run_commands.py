@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 TERMINATED = 143
 
 
-def trained(experiment: ExperimentSpec, runs: Path, *, aim: bool, faults: FaultsSpec | None = None) -> "Run":
+def trained(
+    experiment: ExperimentSpec, runs: Path, *, aim: bool, faults: FaultsSpec | None = None, force: bool = False
+) -> "Run":
     """Train and print the result. Ends the command when training was interrupted."""
     from cortexzoo.harness.runs.interventions import Interventions
     from cortexzoo.harness.runs.train import train_run
@@ -35,6 +37,7 @@ def trained(experiment: ExperimentSpec, runs: Path, *, aim: bool, faults: Faults
         warn=lambda line: tell([line]),
         began=began,
         interventions=Interventions(faults),
+        force=force,
     )
     if faults is not None:
         injected = [event["detail"]["fault"] for event in run.events() if event["kind"] == "fault_injected"]

@@ -7,7 +7,7 @@ import typer
 
 from cortexzoo.harness.cli.errors import BadInput
 from cortexzoo.harness.cli.options import RUNS, JsonOption, RunArgument, require_checkpoint
-from cortexzoo.harness.cli.output import print_table, without_foreign_warnings, write_json
+from cortexzoo.harness.cli.output import print_table, standard_error, without_foreign_warnings, write_json
 
 if TYPE_CHECKING:
     from cortexzoo.harness.runs.streaming import Reading
@@ -40,7 +40,6 @@ def stream(
 
     Example: cortexzoo stream runs/cortex-v2-hybrid/20250101-120000-000-abcd --tokens 1000000
     """
-    from rich.console import Console
     from rich.status import Status
 
     from cortexzoo.harness.runs.find import run_path
@@ -61,7 +60,7 @@ def stream(
     if session is not None and (session / f"{SESSION}.json").is_file():
         reader.restore(session)
     found: list[Reading] = []
-    with Status("reading", console=Console(stderr=True)) as status:
+    with Status("reading", console=standard_error()) as status:
         for reading in readings(reader, pieces, every):
             found.append(reading)
             status.update(f"reading: {', '.join(map(' '.join, zip(_cells(reading), COLUMNS, strict=True)))}")

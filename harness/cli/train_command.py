@@ -49,6 +49,9 @@ def train(
         str | None,
         typer.Option("--inject", metavar="NAME|FILE", help="Inject these faults (see `cortexzoo list faults`)."),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Train even if the predicted memory is more than this machine has.")
+    ] = False,
 ) -> None:
     """Train an experiment, draw its curves and check its properties.
 
@@ -77,7 +80,7 @@ def train(
     if not is_first():
         raise typer.Exit(_helped(experiment, faults, None if resume is None else checkpoint, allow_changes))
     if path is None:
-        run = trained(experiment, runs, aim=aim, faults=faults)
+        run = trained(experiment, runs, aim=aim, faults=faults, force=force)
     else:
         run = resumed(experiment, path, checkpoint, aim=aim, allow_changes=allow_changes)
     check = check and process_count() == 1  # the other processes have ended, and checking takes one

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from cortexzoo.harness.runs.memory import require_memory
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.objective import Recall
 from cortexzoo.specs.recipe import AtRandom, EveryInterval, RecipeSpec
@@ -67,6 +68,7 @@ def calibrate(experiment: ExperimentSpec) -> Calibration:
 
     Raises what building a trainer and training raise: `DataError`, `BackboneError`, `SetupError`, `TrainingError`.
     """
+    require_memory(experiment)
     recipe = experiment.recipe
     monitor = recipe.monitor
     timed = -(-TIMED // monitor.probe_every) * monitor.probe_every

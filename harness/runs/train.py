@@ -19,6 +19,7 @@ from cortexzoo.harness.runs.curves import draw_curves
 from cortexzoo.harness.runs.distributed import agree_on_folder, part, together_or_not
 from cortexzoo.harness.runs.interventions import NONE, Interventions
 from cortexzoo.harness.runs.manifest import command_line, manifest
+from cortexzoo.harness.runs.memory import require_memory
 from cortexzoo.harness.runs.run_folder import (
     CHECKPOINTS,
     CURVES,
@@ -52,16 +53,20 @@ def train_run(
     warn: Warn,
     began: Callable[[Run], None] = lambda _: None,
     interventions: Interventions = NONE,
+    force: bool = False,
 ) -> Run:
     """Train `experiment` into a new folder under `runs`: records, checkpoints, summary, curves.
 
     `began` hears of the folder once everything is ready to train. A run that was tampered with stands for no
     experiment: it is never found when one is asked for.
-    Raises `RunFolderError`, `DataError` or `SetupError` before anything is trained, and then leaves nothing behind;
+    Raises `RunFolderError`, `DataError` or `SetupError` before anything is trained, and then leaves nothing behind, the
+    last also where the predicted memory is more than there is, unless with `force`;
     `RunStopped` or `TrainingError` later, when what was recorded and saved so far stays.
     """
     with ExitStack() as undo:
         with together_or_not():
+            if not force:
+                require_memory(experiment)
             run = Run.create(runs, experiment)
             undo.callback(run.discard)
             recorder = open_records(run, warn, undo)

@@ -15,6 +15,7 @@ from cortexzoo.harness.studies.comparison.measures import FIXED, Measure
 from cortexzoo.harness.studies.comparison.reading import Record, read
 from cortexzoo.specs import ExperimentSpec, MatrixSpec, SpecError, load_experiment
 from cortexzoo.specs.loading.load import LoadedSpec, load_with_origins
+from cortexzoo.specs.loading.overrides import label
 
 AXES = {"variant": "variants", "recipe": "recipes", "data": "data"}
 
@@ -92,7 +93,7 @@ def _cells(matrix: MatrixSpec, loaded: LoadedSpec) -> Iterator[SweepCell]:
         try:
             experiments = [load_experiment(matrix.experiment, [*overrides, f"seed={seed}"]) for seed in matrix.seeds]
         except SpecError as error:
-            where = {f"--set {path}={text}: ": _place(loaded, written) for path, text, written in changes}
+            where = {f"{label(f'{path}={text}')}: ": _place(loaded, written) for path, text, written in changes}
             raise SpecError([_told(line, where, _place(loaded, "experiment")) for line in error.lines]) from error
         coordinates = tuple((path, _short(text)) for path, text, _ in combination)
         yield SweepCell(coordinates, tuple(experiments))

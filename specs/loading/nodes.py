@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from cortexzoo.specs.loading.problems import Place
+from cortexzoo.specs.loading.problems import Place, shortened
 
 Scalar = str | int | float | bool | None
 
@@ -47,7 +47,3 @@ class Node:
         if isinstance(self.content, str):
             return repr(shortened(self.content))
         return shortened(self.written) if self.written else "null"
-
-
-def shortened(text: str) -> str:
-    return text if len(text) <= 60 else text[:57] + "..."

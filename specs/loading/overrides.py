@@ -9,7 +9,11 @@ from cortexzoo.specs.loading.merging import TAG_KEYS
 from cortexzoo.specs.loading.nodes import Node
 from cortexzoo.specs.loading.problems import Place, Problems, SpecText
 from cortexzoo.specs.loading.slots import Slot
-from cortexzoo.specs.loading.yaml_nodes import read_yaml
+from cortexzoo.specs.loading.spec_files import MAX_BYTES
+from cortexzoo.specs.loading.yaml_nodes import MAX_DEPTH, read_yaml
+from cortexzoo.specs.plain_text import one_line
+
+LONGEST_LABEL = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +33,25 @@ def parse_overrides(texts: Sequence[str], problems: Problems) -> list[Override]:
     """The overrides of a command line. A malformed one is added to `problems` and left out."""
     overrides: list[Override] = []
     for text in texts:
-        place = Place(SpecText(f"--set {text}", Path.cwd(), has_lines=False))
+        place = Place(SpecText(label(text), Path.cwd(), has_lines=False))
         path, equals, value = text.partition("=")
         keys = tuple(path.strip().split("."))
         if not equals or not all(keys):
             problems.add(place, "an override is a path and a value, as in recipe.steps=500")
             continue
+        if len(keys) > MAX_DEPTH:
+            problems.add(place, f"the path has {len(keys)} parts, at most {MAX_DEPTH} are read")
+            continue
+        if len(value) > MAX_BYTES:
+            problems.add(place, f"the value has {len(value)} characters, at most {MAX_BYTES} are read")
+            continue
         overrides.append(Override(keys, value.strip(), place))
     return overrides
+
+
+def label(text: str) -> str:
+    """How messages name an override: in full, unless it is long."""
+    return one_line(f"--set {text}", LONGEST_LABEL)
 
 
 def in_order(overrides: list[Override], kind: Kind) -> list[Override]:

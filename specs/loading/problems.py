@@ -6,6 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cortexzoo.specs.errors import SpecError
+from cortexzoo.specs.plain_text import bounded, one_line, plain
+
+LONGEST_NAME = 100
+"""Characters that are looked at when a wrong name is compared with right ones."""
+MAX_VALUES = 5000
+"""Of all files and overrides that one spec is read from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +52,16 @@ class Problems:
 
     def __init__(self) -> None:
         self._found: list[tuple[Place, str]] = []
+        self._values = 0
 
     def add(self, place: Place, message: str) -> None:
         self._found.append((place, " ".join(message.split())))
+
+    def count(self, place: Place, values: int) -> None:
+        """Note that so many more values were read for the spec at hand. Raises `Refused` when they are too many."""
+        self._values += values
+        if self._values > MAX_VALUES:
+            raise Refused(place, f"more than {MAX_VALUES} values, with every use of an alias counted")
 
     def add_refusal(self, refused: Refused) -> None:
         self.add(refused.place, refused.message)
@@ -57,15 +70,20 @@ class Problems:
         return bool(self._found)
 
     def as_error(self) -> SpecError:
-        """One line a mistake: text by text, each from top to bottom."""
+        """One line a mistake, of bounded number and length: text by text, each from top to bottom."""
         order = {text: index for index, text in enumerate(dict.fromkeys(place.text for place, _ in self._found))}
         found = sorted(self._found, key=lambda found: (order[found[0].text], found[0].line, found[0].column))
-        return SpecError(list(dict.fromkeys(f"{place}: {message}" for place, message in found)))
+        return SpecError(bounded(list(dict.fromkeys(one_line(f"{place}: {message}") for place, message in found))))
+
+
+def shortened(text: str) -> str:
+    """The beginning of a text, for a message."""
+    return plain(text if len(text) <= 60 else text[:57] + "...", keep="")
 
 
 def nearest(wrong: str, known: Iterable[str]) -> str:
     """The end of a message about a wrong name: the nearest right one, if there is a near one."""
-    names = difflib.get_close_matches(wrong, list(known), n=1)
+    names = difflib.get_close_matches(wrong[:LONGEST_NAME], list(known), n=1)
     return f"; did you mean {names[0]}?" if names else ""
 
 

@@ -9,7 +9,7 @@ from cortexzoo.specs.kinds import KINDS, PARTS, Kind, spec_type
 from cortexzoo.specs.loading.merging import merge, with_default_tags
 from cortexzoo.specs.loading.nodes import Node
 from cortexzoo.specs.loading.overrides import in_order, override_tree, parse_overrides
-from cortexzoo.specs.loading.problems import Place, Problems, Refused, SpecText, did_you_mean, nearest
+from cortexzoo.specs.loading.problems import Place, Problems, Refused, SpecText, did_you_mean, nearest, shortened
 from cortexzoo.specs.loading.shipped import is_path, label_of, shipped_file, shipped_kinds, shipped_names
 from cortexzoo.specs.loading.slots import Slot
 from cortexzoo.specs.loading.spec_files import SpecFile, Unreadable, parse_file, read_file
@@ -69,6 +69,8 @@ class Resolver:
     ) -> Document:
         """The resolved content of a file. `chain`: the files that extend one another up to this one."""
         place = asked_at or Place(file.text)
+        if "\0" in str(file.path):
+            raise Refused(place, "holds a NUL character, which no path may hold")
         if any(os.path.realpath(file.path) == os.path.realpath(earlier.path) for earlier in chain):
             labels = " -> ".join([*(earlier.label for earlier in chain), file.label])
             raise Refused(place, f"circular `extends`: {labels}")
@@ -96,7 +98,7 @@ class Resolver:
                 wanted = f"{subject}is {got}, and {needed} is needed here"
                 raise Refused(asked_at, wanted + _option(others[0], name, kind))
             hint = _hint(name, names, asked_at.text.folder)
-            raise Refused(asked_at, f"no {kind} called {name!r} is shipped{hint}")
+            raise Refused(asked_at, f"no {kind} called {shortened(name)!r} is shipped{hint}")
         return self._file(shipped_file(kind, name), kind, asked_at, chain)
 
     def _reference(self, node: Node, kind: Kind, key: str, chain: tuple[SpecFile, ...] = ()) -> Document:
@@ -180,6 +182,6 @@ def _option(got: Kind, name: str, needed: Kind) -> str:
 
 def _hint(name: str, names: Sequence[str], folder: Path) -> str:
     for ending in (".yaml", ".yml"):
-        if (folder / f"{name}{ending}").is_file():
+        if os.path.isfile(folder / f"{name}{ending}"):  # also of a name that is too long for the file system
             return f"; did you mean the file {name}{ending}?"
     return did_you_mean(name, names)

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from cortexzoo.specs.base import NamedSpec
 from cortexzoo.specs.kinds import PARTS, Kind, adapter, spec_type
 from cortexzoo.specs.loading.nodes import Node
-from cortexzoo.specs.loading.problems import Place, Problems, did_you_mean, nearest
+from cortexzoo.specs.loading.problems import Place, Problems, did_you_mean, nearest, shortened
 from cortexzoo.specs.loading.slots import Slot
 from cortexzoo.specs.renamed import new_name
 
@@ -44,10 +44,14 @@ def validate(root: Node, kind: Kind, problems: Problems) -> NamedSpec | None:
         # JSON, not Python values: the specs are strict, and only JSON mode lets a list become a tuple.
         spec: NamedSpec = adapter(kind).validate_json(json.dumps(root.plain()))
     except ValidationError as error:
-        for details in error.errors(include_url=False):
+        for details in error.errors(include_url=False)[:MOST_DETAILS]:
             _report(_Spot.find(details["loc"], root, kind), details, Slot.of_type(spec_type(kind)), problems)
         return None
     return spec
+
+
+MOST_DETAILS = 200
+"""Mistakes that are worded; of so many a user reads the first few anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,7 @@ class _Spot:
 
     @property
     def name(self) -> str:
-        return ".".join(self.path)
+        return ".".join(shortened(part) for part in self.path)
 
     def place(self) -> Place:
         """Of the value; of a missing value, the mapping that lacks it."""

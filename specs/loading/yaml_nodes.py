@@ -22,12 +22,11 @@ from ruamel.yaml.events import (
     StreamEndEvent,
 )
 
-from cortexzoo.specs.loading.nodes import Node, Scalar, shortened
-from cortexzoo.specs.loading.problems import Place, Problems, Refused, SpecText
+from cortexzoo.specs.loading.nodes import Node, Scalar
+from cortexzoo.specs.loading.problems import Place, Problems, Refused, SpecText, shortened
 
 MAX_DEPTH = 32
 MAX_ALIASES = 64
-MAX_VALUES = 20_000
 MAX_DIGITS = 400
 
 _STRING_TAG = "tag:yaml.org,2002:str"
@@ -149,8 +148,7 @@ class _Reader:
 
     def _count(self, place: Place, values: int) -> None:
         self._values += values
-        if self._values > MAX_VALUES:
-            raise Refused(place, f"more than {MAX_VALUES} values, with every use of an alias counted")
+        self._problems.count(place, values)
 
     def _alias(self, anchor: str, place: Place) -> Node:
         if anchor not in self._anchors:

@@ -1,0 +1,90 @@
+"""The command that attacks the others with hostile input, and count what got through."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from cortexzoo.harness.cli.errors import OK, UNEXPECTED_VERDICT
+from cortexzoo.harness.cli.options import JsonOption
+from cortexzoo.harness.cli.output import (
+    print_table,
+    require_folder_of,
+    say,
+    standard_error,
+    without_foreign_warnings,
+    write_json,
+)
+from cortexzoo.harness.cli.running import exit_code
+from cortexzoo.specs.plain_text import one_line
+
+if TYPE_CHECKING:
+    from cortexzoo.harness.fuzzing.campaign import Command, Report
+
+SHOWN = 10
+LONGEST_ROW = 160
+
+
+def fuzz(
+    context: typer.Context,
+    campaign: Annotated[Literal["specs"], typer.Argument(help="specs: mutated spec files and overrides.")],
+    cases: Annotated[int, typer.Option("--cases", metavar="N", min=1, help="The number of cases.")] = 1000,
+    seed: Annotated[int, typer.Option("--seed", metavar="S", min=0, help="Equal seeds give equal cases.")] = 0,
+    json_file: JsonOption = None,
+) -> None:
+    """Attack the commands with hostile input, in this process, and count what breaks.
+
+    Every case must end with a documented exit code, in bounded time, with a few plain lines and no traceback.
+    Exit code 0: all do; 1: at least one does not.
+
+    Example: cortexzoo fuzz specs --cases 1000 --seed 0
+    """
+    from cortexzoo.harness.fuzzing import spec_mutations
+    from cortexzoo.harness.fuzzing.campaign import Rules, attacked
+
+    without_foreign_warnings()
+    require_folder_of(json_file)
+    with tempfile.TemporaryDirectory() as folder, _progress(cases) as watch:
+        lines = spec_mutations.cases(seed, cases, Path(folder))
+        report = attacked(campaign, seed, lines, _entry(context), Rules(), warm=spec_mutations.WARM, watch=watch)
+    raise typer.Exit(_reported(report, json_file))
+
+
+def _entry(context: typer.Context) -> "Command":
+    """The program's own way from a command line to an exit code."""
+    command = context.find_root().command
+
+    def call(arguments: Sequence[str]) -> int:
+        return exit_code(command, arguments, lambda: False)
+
+    return call
+
+
+@contextmanager
+def _progress(cases: int) -> "Iterator[Callable[[Report], None]]":
+    from rich.progress import Progress
+
+    console = standard_error()
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("attacking", total=cases)
+        yield lambda report: progress.update(
+            task, completed=report.cases, description=f"attacking, {len(report.failures)} got through"
+        )
+
+
+def _reported(report: "Report", json_file: Path | None) -> int:
+    """The counts, the first failures, and the exit code."""
+    codes = ", ".join(f"{count} with {code}" for code, count in sorted(report.codes.items()))
+    say(f"{report.name}: {report.cases} cases, seed {report.seed}; ended {codes}; slowest {report.slowest:.1f} s")
+    rows = [
+        (str(failure["case"]), "; ".join(failure["breaches"]), one_line(" ".join(failure["arguments"]), LONGEST_ROW))
+        for failure in report.failures[:SHOWN]
+    ]
+    if rows:
+        print_table(("case", "breach", "command"), rows)
+    say(f"{len(report.failures)} of {report.cases} broke a rule")
+    write_json(json_file, report.as_json())
+    return UNEXPECTED_VERDICT if report.failures else OK
