@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cortexzoo.specs.loading.nodes import Node
-from cortexzoo.specs.loading.problems import Problems, Refused, SpecText
+from cortexzoo.specs.loading.problems import MAX_VALUES, Problems, Refused, SpecText
 from cortexzoo.specs.loading.yaml_nodes import MAX_ALIASES, MAX_DEPTH, MAX_DIGITS, plain_scalar, read_yaml
 
 SOURCE = SpecText("my.yaml", Path("/folder"))
