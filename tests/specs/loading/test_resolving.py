@@ -204,7 +204,7 @@ def test_files_that_cannot_be_opened(write: Write, mistakes: Mistakes, tmp_path:
     assert mistakes("no.yaml") == ["no.yaml: does not exist"]
     assert mistakes("folder.yaml") == ["folder.yaml: is a folder, not a spec file"]
     assert mistakes("large.yaml") == [f"large.yaml: is larger than {MAX_BYTES} bytes"]
-    assert mistakes("/dev/null") == ["/dev/null: is no regular file"]
+    assert mistakes("/dev/null") == ["/dev/null: is not a regular file"]
     assert mistakes("a\0.yaml") == [r"a\x00.yaml: holds a NUL character, which no path may hold"]
 
 

@@ -111,7 +111,7 @@ def test_an_alias_bomb_is_refused_before_it_unfolds() -> None:
     layers = ["a0: &a0 [x, x, x, x, x, x, x, x]"]
     layers += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 8)}]" for n in range(1, 9)]
     counted = f"more than {MAX_VALUES} values, with every use of an alias counted"
-    assert refusal("\n".join(layers)) == f"my.yaml:5:25: {counted}"
+    assert refusal("\n".join(layers)) == f"my.yaml:4:45: {counted}"
 
 
 @pytest.mark.parametrize("prefix", ["", "-", "0x", "0o"])
