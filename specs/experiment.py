@@ -10,6 +10,7 @@ from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.objective import InChunkDivergence, Recall
 from cortexzoo.specs.provenance import OURS
 from cortexzoo.specs.recipe import RecipeSpec
+from cortexzoo.specs.sleep import ConsolidateSleep
 from cortexzoo.specs.suite import SuiteSpec
 from cortexzoo.specs.task import TaskSpec
 from cortexzoo.specs.variant import VariantSpec
@@ -33,6 +34,13 @@ class ExperimentSpec(NamedSpec):
                 f"recipe.objective.kind must be {'recall' if is_task else 'next_token'} with data of the family "
                 f"{self.data.family}, got {objective}"
             )
+        if isinstance(self.recipe.sleep, ConsolidateSleep):
+            slow_store = self.variant.slow_store.kind if isinstance(self.variant, HybridSpec) else "none"
+            if slow_store == "none":
+                raise ValueError(
+                    f"recipe.sleep.kind must be another one than consolidate, or variant.slow_store one that keeps "
+                    f"something: {self.variant.name} has no slow store"
+                )
         if isinstance(self.data, TaskSpec) and isinstance(self.recipe.objective, Recall):
             self._require_recall(self.data, self.recipe.objective)
         return self

@@ -8,6 +8,7 @@ from cortexzoo.specs.backbone import BackboneSpec, TrainedBackbone
 from cortexzoo.specs.base import NamedSpec, PositiveInt
 from cortexzoo.specs.mixer import MixerSpec
 from cortexzoo.specs.provenance import OURS
+from cortexzoo.specs.slow_store import NoSlowStore, ProductStore, SlowStoreSpec
 
 
 class HybridSpec(NamedSpec):
@@ -23,6 +24,9 @@ class HybridSpec(NamedSpec):
         None, description="Which decoder layers carry a sidecar, from 0; null: all of them."
     )
     mixer: Annotated[MixerSpec, OURS] = MixerSpec()
+    slow_store: Annotated[SlowStoreSpec, OURS] = Field(
+        NoSlowStore(), description="What sleep with `kind: consolidate` moves the fast weights' facts into."
+    )
 
     @property
     def vocab_size(self) -> int:
@@ -33,6 +37,32 @@ class HybridSpec(NamedSpec):
     def sidecar_layers(self) -> tuple[int, ...]:
         """The layers that carry a sidecar, in order."""
         return tuple(range(self.backbone.architecture.num_layers)) if self.layers is None else self.layers
+
+    def slow_store_of(self, layer: int) -> ProductStore | None:
+        """The slow store beside the sidecar of a layer; None: it has none."""
+        store = self.slow_store
+        if isinstance(store, NoSlowStore):
+            return None
+        return store if layer == (self.sidecar_layers[0] if store.layer is None else store.layer) else None
+
+    @model_validator(mode="after")
+    def _slow_store_fits(self) -> Self:
+        store = self.slow_store
+        if isinstance(store, NoSlowStore):
+            return self
+        if store.layer is not None and store.layer not in self.sidecar_layers:
+            raise ValueError(
+                f"slow_store.layer must be one of the layers with a sidecar, {list(self.sidecar_layers)}, "
+                f"got {store.layer}"
+            )
+        channels = self.mixer.num_heads * self.mixer.memory_key_dim
+        most = store.distinct_products(channels)
+        if store.features > most:
+            raise ValueError(
+                f"slow_store.features must be at most {most}, the number of products of {store.order} of the mixer's "
+                f"{channels} key channels, got {store.features}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:

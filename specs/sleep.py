@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from cortexzoo.specs.base import PositiveFloat, PositiveInt, Spec
 from cortexzoo.specs.provenance import OURS, USER_RUN, Source
+from cortexzoo.specs.slow_store import CONSOLIDATION
 
 EWC = Source("elastic weight consolidation, Kirkpatrick et al. 2017, arXiv:1612.00796", "paper")
 HARMLESS = Source("bounds of the property sleep_harms_nothing", "ours")
@@ -44,9 +45,14 @@ class NoSleep(Spec):
 
 
 class SleepBase(Spec):
-    """Common to all kinds of sleep: a separate AdamW behind its own finite gate and clipping."""
+    """Common to all kinds of sleep."""
 
     every: Annotated[PositiveInt, USER_RUN] = Field(512, description="Optimiser steps from one sleep to the next.")
+
+
+class DreamBase(SleepBase):
+    """Common to all kinds that train on dreams: a separate AdamW behind its own finite gate and clipping."""
+
     steps: Annotated[PositiveInt, USER_RUN] = Field(8, description="Updates of one sleep.")
     learning_rate: Annotated[PositiveFloat, USER_RUN] = 1e-4
     batch_size: Annotated[PositiveInt, USER_RUN] = Field(4, description="Dreams of one update.")
@@ -68,14 +74,14 @@ class SleepBase(Spec):
         return self.ewc_weight > 0
 
 
-class NoiseSleep(SleepBase):
+class NoiseSleep(DreamBase):
     """Dreams are uniformly random tokens; the loss is the cross-entropy of the next one. The user's mechanism."""
 
     kind: Literal["noise"] = "noise"
     length: Annotated[PositiveInt, USER_RUN] = Field(64, description="Tokens of a dream, without its last target.")
 
 
-class ReplaySleep(SleepBase):
+class ReplaySleep(DreamBase):
     """Dreams are whole training examples out of the reservoir; the loss is that of their scored targets."""
 
     kind: Literal["replay"] = "replay"
@@ -85,7 +91,7 @@ class ReplaySleep(SleepBase):
         return True
 
 
-class GeneratedSleep(SleepBase):
+class GeneratedSleep(DreamBase):
     """Dreams are sampled from the model itself, after a prompt of a few random tokens; the prompt is not scored."""
 
     kind: Literal["generated"] = "generated"
@@ -100,7 +106,40 @@ class GeneratedSleep(SleepBase):
         return self
 
 
+class ConsolidateSleep(SleepBase):
+    """What the day's texts wrote into fast weights is read again and moved into the slow store, by one linear solve.
+
+    No weight of the base or of a sidecar changes. Needs a variant with a slow store.
+    """
+
+    kind: Literal["consolidate"] = "consolidate"
+    least_write: Annotated[float, Field(ge=0, lt=2), CONSOLIDATION] = Field(
+        0.1, description="A token is moved whose strongest write is above this."
+    )
+    ridge: Annotated[PositiveFloat, CONSOLIDATION] = Field(3e-3, description="λ of the solve (C + λ I)⁻¹ B.")
+    same_key: Annotated[float, Field(gt=0, le=1), CONSOLIDATION] = Field(
+        0.9, description="Keys of one night with features of this cosine are equal, and the last one counts."
+    )
+    keep_curvature: Annotated[bool, CONSOLIDATION] = Field(
+        True, description="C of all nights; without it the nights before are kept by the weights alone."
+    )
+    reservoir: Annotated[PositiveInt, OURS] = Field(
+        32,
+        description="Training examples that are read again, a uniform sample of those since the last sleep.",
+    )
+    acceptance: Annotated[AcceptanceSpec, OURS] = AcceptHeldOut()
+
+    @property
+    def keeps_examples(self) -> bool:
+        return True
+
+
 Dreaming = NoiseSleep | ReplaySleep | GeneratedSleep
+"""Every kind that trains on dreams."""
+
+Sleeping = NoiseSleep | ReplaySleep | GeneratedSleep | ConsolidateSleep
 """Every kind that does anything."""
 
-SleepSpec = Annotated[NoSleep | NoiseSleep | ReplaySleep | GeneratedSleep, Field(discriminator="kind")]
+SleepSpec = Annotated[
+    NoSleep | NoiseSleep | ReplaySleep | GeneratedSleep | ConsolidateSleep, Field(discriminator="kind")
+]

@@ -80,6 +80,10 @@ def _hybrid(variant: HybridSpec, batch_size: int, tokens: int) -> Iterator[State
     most = mixer.window_size - 1
     yield StateSize("window", min(most, tokens) * seen, most * seen)
     cached = batch_size * 2 * _cached_width(variant) * bytes_of_base_weight(variant)
+    for store in filter(None, map(variant.slow_store_of, variant.sidecar_layers)):
+        # Curvature, targets and weights, and the probes of novelty.
+        size = FLOAT * store.features * (store.features + 2 * inner + store.probes)
+        yield StateSize("slow store", size, size)
     yield StateSize("cache of the base", tokens % variant.chunk_size * cached, (variant.chunk_size - 1) * cached)
     yield StateSize("position", POSITION, POSITION)
 

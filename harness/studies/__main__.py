@@ -1,6 +1,8 @@
 """`python -m cortexzoo.harness.studies learning|swings|recall`: train what is missing, print the table, renew its page.
 
 `python -m cortexzoo.harness.studies sleep RUN`: let a trained run sleep many times in a row, with every kind of dreams.
+
+`python -m cortexzoo.harness.studies facts RUN...`: what of a day's facts is left after each kind of sleep.
 """
 
 import json
@@ -27,8 +29,10 @@ from rich.progress import (
 from cortexzoo.harness.cli.output import print_table
 from cortexzoo.harness.errors import told_in_lines
 from cortexzoo.harness.runs.run_folder import Run
-from cortexzoo.harness.studies import learning, recall, sleep, swings
+from cortexzoo.harness.studies import facts, facts_table, learning, recall, sleep, swings
 from cortexzoo.harness.studies.cells import run_cells
+from cortexzoo.specs.sleep import ConsolidateSleep
+from cortexzoo.specs.slow_store import ProductStore
 
 STUDIES = {"learning": learning, "swings": swings, "recall": recall}
 
@@ -118,6 +122,42 @@ def of_sleep(
         json_file.write_text(sleep.as_json(tracks, circumstances), encoding="utf-8")
     if picture is not None:
         sleep.draw(tracks, picture)
+
+
+@app.command("facts")
+@told_in_lines()
+def of_facts(
+    runs: Annotated[list[Path], typer.Argument(help="The folders of trained hybrids on a task, one a seed.")],
+    facts_a_day: Annotated[int, typer.Option("--facts", min=1, help="Facts of the one day.")] = 96,
+    nights: Annotated[int, typer.Option(min=1, help="Nights in a row.")] = 10,
+    facts_a_night: Annotated[int, typer.Option(min=1, help="Facts of the day before each of them.")] = 32,
+    features: Annotated[int, typer.Option(min=1, help="Of the slow store.")] = ProductStore().features,
+    capacity: Annotated[str, typer.Option(help="Features and numbers of facts: A,B/C,D; the capacity of each.")] = (
+        "1024,2048,4096/96,192,320,480,640"
+    ),
+    checkpoint: Annotated[str, typer.Option(help="Which of the runs' checkpoints sleeps.")] = "best",
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write every figure as JSON.")] = None,
+) -> None:
+    """What of a day's facts is answered once the memory is wiped, after every kind of sleep and after many nights."""
+    if not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*/[1-9]\d*(,[1-9]\d*)*", capacity):
+        raise typer.BadParameter(f"--capacity must be numbers with commas on both sides of a /, got {capacity!r}")
+    sizes, counts = (tuple(int(number) for number in part.split(",")) for part in capacity.split("/"))
+    plan = facts.Plan(facts_a_day, nights, facts_a_night, sizes, counts)
+    store, console = ProductStore(features=features), Console(stderr=True)
+    found = []
+    for run in map(Run.open, runs):
+        tell = partial(_told, console, run.path.name)
+        found.append(facts.everything(run, checkpoint, store, ConsolidateSleep(), plan, tell))
+    for title, (header, *rows) in facts_table.tables(found).items():
+        console.print(title)
+        print_table(header, rows)
+    print("", *facts_table.findings(found), sep="\n")
+    if json_file is not None:
+        json_file.write_text(json.dumps({"plan": asdict(plan), "runs": found}, indent=1) + "\n", encoding="utf-8")
+
+
+def _told(console: Console, run: str, what: str) -> None:
+    console.print(f"{run}: {what}")
 
 
 def _progress(title: str) -> Progress:

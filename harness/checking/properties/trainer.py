@@ -13,7 +13,7 @@ from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.objective import Recall
 from cortexzoo.specs.recipe import EveryInterval
-from cortexzoo.specs.sleep import NoSleep
+from cortexzoo.specs.sleep import ConsolidateSleep, NoSleep
 from cortexzoo.specs.task import TaskSpec
 from cortexzoo.zoo.build import build_model, load_data
 from cortexzoo.zoo.training.evaluation import lm_loss
@@ -192,7 +192,9 @@ def short(experiment: ExperimentSpec) -> ExperimentSpec:
         consolidation = EveryInterval(every=2)
     sleep = recipe.sleep
     if not isinstance(sleep, NoSleep):
-        few = {"every": 2, "steps": min(sleep.steps, 2), "batch_size": min(sleep.batch_size, 2)}
+        few = {"every": 2}
+        if not isinstance(sleep, ConsolidateSleep):
+            few |= {"steps": min(sleep.steps, 2), "batch_size": min(sleep.batch_size, 2)}
         sleep = sleep.model_copy(update=few)
     monitor = recipe.monitor.model_copy(
         update={"probe_every": 2, "validate_every": 2, "validation_sequences": 2, "checkpoint_every": 100}

@@ -7,15 +7,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cortexzoo.specs.mixer import MixerSpec
+from cortexzoo.specs.slow_store import ProductStore
 from cortexzoo.zoo.models.hybrid.delta_memory import DeltaMemory
 from cortexzoo.zoo.models.hybrid.precision import wide_dtype, wide_linear, widened
 from cortexzoo.zoo.models.hybrid.short_conv import ShortConv
+from cortexzoo.zoo.models.hybrid.slow_store import SlowStore
 from cortexzoo.zoo.models.hybrid.state import SidecarState
 from cortexzoo.zoo.ops.precision import full_precision
 from cortexzoo.zoo.ops.sliding_window import sliding_window_attention
 
 FAST_WEIGHTS = "fast_weights"
 WINDOW = "window"
+SLOW_STORE = "slow_store"
 
 UNIT_EPS = 1e-6
 SHARPNESS_INIT = 2.0
@@ -29,9 +32,12 @@ class Sidecar(nn.Module):
     short convolution, queries and keys of unit length; the memory may take `products` of these. W_q starts equal to
     W_k, so that what is stored under a token is found by it, and W_o at zero, so that the base is unchanged until
     something is learned.
+
+    One sidecar of a hybrid may have a slow store. Its answer joins that of the memory, and what it expects of a token
+    is not written by the memory again: fast weights learn what differs, so that a fact bound anew is read as it is now.
     """
 
-    def __init__(self, spec: MixerSpec, hidden_size: int) -> None:
+    def __init__(self, spec: MixerSpec, hidden_size: int, slow_store: ProductStore | None = None) -> None:
         super().__init__()
         inner = spec.num_heads * spec.head_dim
         self.spec = spec
@@ -41,6 +47,9 @@ class Sidecar(nn.Module):
         self.conv = ShortConv(spec)
         self.sharpness = nn.Parameter(torch.full((spec.num_heads,), SHARPNESS_INIT))
         self.memory = DeltaMemory(spec, hidden_size)
+        self.slow_store: SlowStore | None = None
+        if slow_store is not None:
+            self.slow_store = SlowStore(slow_store, spec.num_heads * spec.memory_key_dim, inner)
         self.gate = nn.Linear(2 * inner, spec.num_heads)
         self.output = nn.Linear(inner, hidden_size, bias=False)
         with torch.no_grad():
@@ -55,14 +64,17 @@ class Sidecar(nn.Module):
         fast_weights = like.new_zeros(batch_size, spec.num_heads, spec.memory_key_dim, spec.head_dim)
         conv_state = like.new_zeros(batch_size, spec.conv.kernel_size - 1, 3 * spec.num_heads * spec.head_dim)
         held = like.new_zeros(batch_size, 0, spec.num_heads, spec.head_dim)
-        return SidecarState(fast_weights, conv_state, held, held)
+        outputs = spec.num_heads * spec.head_dim
+        expected = None if self.slow_store is None else like.new_zeros(batch_size, outputs)
+        return SidecarState(fast_weights, conv_state, held, held, expected)
 
     def forward(
         self, x: Float[Tensor, "batch time hidden"], state: SidecarState, disabled: Collection[str] = ()
     ) -> tuple[Float[Tensor, "batch time hidden"], SidecarState, dict[str, Tensor]]:
         """What to add to the layer's output, the memory afterwards, and readings of it.
 
-        Without "window" or "fast_weights" that part gives zeros and its memory stays as it is.
+        Without "window" or "fast_weights" that part gives zeros and its memory stays as it is; without "slow_store"
+        the fast weights alone answer.
         """
         with full_precision(x.device):
             out, after, readings = self._forward(widened(x, self.output.weight), state, disabled)
@@ -82,14 +94,23 @@ class Sidecar(nn.Module):
             )
             assert carried is not None
             window = carried
+        asked, stored = (products(part, self.spec.key_products) for part in (q, k))
+        written, known, expected = v, None, state.expected
+        if self.slow_store is not None and SLOW_STORE not in disabled:
+            assert expected is not None, "every sidecar with a slow store begins with what it expects"
+            known = self.slow_store(asked)
+            before = torch.cat([expected.unsqueeze(1).to(known.dtype), known], dim=1)
+            written, expected = v - before[:, :-1].reshape(v.shape), before[:, -1]
         if FAST_WEIGHTS not in disabled:
-            asked, stored = (products(part, self.spec.key_products) for part in (q, k))
-            memory, fast_weights, readings = self.memory(asked, stored, v, x, fast_weights)
+            memory, fast_weights, readings = self.memory(asked, stored, written, x, fast_weights)
+        if self.slow_store is not None and known is not None:
+            memory = memory + self.slow_store.spec.gain * known.reshape(v.shape)
+        memory = self.memory.normalise(memory)
         mixed, gate = self.mix(attention, memory)
         readings["memory/gate_mean"] = gate.detach().mean()
         return (
             wide_linear(self.output, mixed),
-            SidecarState(fast_weights, conv_state, window.keys, window.values),
+            SidecarState(fast_weights, conv_state, window.keys, window.values, expected),
             readings,
         )
 

@@ -45,7 +45,7 @@ class Gates(nn.Module):
 
 
 class DeltaMemory(nn.Module):
-    """Reads and writes the fast weights, and normalises what was read: RMSNorm(S^T q) for each head.
+    """Reads and writes the fast weights; what is read is normalised by `normalise`, RMSNorm(S^T q) for each head.
 
     Source: Yang et al. 2024, arXiv:2412.06464, Sec. 3.4 (the token mixer). Differs: no output gate.
     """
@@ -67,7 +67,7 @@ class DeltaMemory(nn.Module):
         Float[Tensor, "batch heads key_dim value_dim"],
         dict[str, Tensor],
     ]:
-        """The read-out, the fast weights afterwards, and readings. q and k must have unit length."""
+        """S^T q, the fast weights afterwards, and readings. q and k must have unit length."""
         log_decay, beta = self.gates(x)
         read, after = chunk_gated_delta_rule(
             q, k, v, log_decay, beta, scale=1.0, initial_state=fast_weights, output_final_state=True
@@ -78,7 +78,7 @@ class DeltaMemory(nn.Module):
             "memory/write_strength": beta.detach().mean(),
             "memory/state_norm": after.detach().flatten(1).norm(dim=1).mean(),
         }
-        return self.normalise(read), after, readings
+        return read, after, readings
 
     def normalise(
         self, read: Float[Tensor, "batch time heads value_dim"]

@@ -12,7 +12,8 @@ from torch.utils.checkpoint import checkpoint
 from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.zoo.errors import CheckpointError
 from cortexzoo.zoo.models.base import Base
-from cortexzoo.zoo.models.hybrid.block import FAST_WEIGHTS, WINDOW, Sidecar
+from cortexzoo.zoo.models.hybrid.block import FAST_WEIGHTS, SLOW_STORE, WINDOW, Sidecar
+from cortexzoo.zoo.models.hybrid.slow_store import SlowStore
 from cortexzoo.zoo.models.hybrid.state import HybridState, SidecarState
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, ModelOutput
 
@@ -51,7 +52,7 @@ class Hybrid(MemoryLanguageModel[HybridState]):
     that learns is part of it.
     """
 
-    switches = (FAST_WEIGHTS, WINDOW)
+    switches: tuple[str, ...] = (FAST_WEIGHTS, WINDOW)
     state_carries_gradient = True
 
     def __init__(self, spec: HybridSpec, base: Base) -> None:
@@ -62,7 +63,11 @@ class Hybrid(MemoryLanguageModel[HybridState]):
         self.recompute_activations: bool | None = False
         """Keep no activations for the backward pass but those at the borders of a call's pieces; make them again."""
         hidden_size = spec.backbone.architecture.hidden_size
-        self.sidecars = nn.ModuleDict({str(layer): Sidecar(spec.mixer, hidden_size) for layer in spec.sidecar_layers})
+        self.sidecars = nn.ModuleDict(
+            {str(layer): Sidecar(spec.mixer, hidden_size, spec.slow_store_of(layer)) for layer in spec.sidecar_layers}
+        )
+        if self.slow_store is not None:
+            self.switches = (*self.switches, SLOW_STORE)
         self.has_frozen_base = not base.learns
         self.learning_base = base.network if base.learns else None
 
@@ -93,6 +98,11 @@ class Hybrid(MemoryLanguageModel[HybridState]):
         sidecar = self.sidecars[str(layer)]
         assert isinstance(sidecar, Sidecar)
         return sidecar
+
+    @property
+    def slow_store(self) -> SlowStore | None:
+        """That of the one sidecar which has one."""
+        return next((self.sidecar(n).slow_store for n in self.sidecars if self.sidecar(n).slow_store), None)
 
     def forward(
         self, tokens: Int[Tensor, "batch time"], state: HybridState | None = None, disabled: Collection[str] = ()

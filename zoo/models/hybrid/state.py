@@ -22,13 +22,24 @@ class SidecarState:
     """The last inputs of the short convolution: queries, keys and values beside each other."""
     window_keys: Float[Tensor, "batch held heads head_dim"]
     window_values: Float[Tensor, "batch held heads head_dim"]
+    expected: Float[Tensor, "batch outputs"] | None = None
+    """What the slow store answered to the last token; None: there is no slow store."""
 
     @property
     def window(self) -> WindowState:
         return WindowState(self.window_keys, self.window_values)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "SidecarState":
-        return SidecarState(*(change(getattr(self, field)) for field in self.__dataclass_fields__))
+        return SidecarState(**{field: change(tensor) for field, tensor in self.tensors().items()})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """By field."""
+        named = {field: getattr(self, field) for field in self.__dataclass_fields__}
+        return {field: tensor for field, tensor in named.items() if tensor is not None}
+
+
+FIELDS = tuple(SidecarState.__dataclass_fields__)
+REQUIRED = FIELDS[:-1]
 
 
 @dataclass(frozen=True)
@@ -48,9 +59,9 @@ class HybridState(MemoryState):
     def tensors(self) -> dict[str, Tensor]:
         """`sidecar.<layer>.<field>`, `base.<layer>.keys`, `base.<layer>.values`, and the position as a scalar."""
         named = {
-            f"sidecar.{layer}.{field}": getattr(sidecar, field)
+            f"sidecar.{layer}.{field}": tensor
             for layer, sidecar in self.sidecars.items()
-            for field in SidecarState.__dataclass_fields__
+            for field, tensor in sidecar.tensors().items()
         }
         for layer, (keys, values) in enumerate(self.cache):
             named |= {f"base.{layer}.keys": keys, f"base.{layer}.values": values}
@@ -61,12 +72,12 @@ class HybridState(MemoryState):
         """The inverse of `tensors`. Raises `ValueError` naming what is missing."""
         layers = sorted({int(name.split(".")[1]) for name in tensors if name.startswith("sidecar.")})
         base_layers = 1 + max((int(name.split(".")[1]) for name in tensors if name.startswith("base.")), default=-1)
-        wanted = {f"sidecar.{layer}.{field}" for layer in layers or [0] for field in SidecarState.__dataclass_fields__}
+        wanted = {f"sidecar.{layer}.{field}" for layer in layers or [0] for field in REQUIRED}
         wanted |= {f"base.{layer}.{part}" for layer in range(base_layers) for part in ("keys", "values")} | {"position"}
         if missing := sorted(wanted - set(tensors)):
             raise ValueError(f"memory state lacks {', '.join(missing)}")
         sidecars = {
-            layer: SidecarState(*(tensors[f"sidecar.{layer}.{field}"] for field in SidecarState.__dataclass_fields__))
+            layer: SidecarState(**{f: tensors[name] for f in FIELDS if (name := f"sidecar.{layer}.{f}") in tensors})
             for layer in layers
         }
         cache = tuple((tensors[f"base.{layer}.keys"], tensors[f"base.{layer}.values"]) for layer in range(base_layers))

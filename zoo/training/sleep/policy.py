@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cortexzoo.specs.sleep import Dreaming
+from cortexzoo.specs.sleep import ConsolidateSleep, Sleeping
 from cortexzoo.zoo.training.policies.base import Policy, Step, StepUndone, Trainer
 from cortexzoo.zoo.training.recorder import SLEEP_SECONDS
+from cortexzoo.zoo.training.sleep.consolidating import ConsolidatingNight
 from cortexzoo.zoo.training.sleep.phase import SleepPhase
 from cortexzoo.zoo.training.sleep.reservoir import Example, Reservoir
 from cortexzoo.zoo.training.sleep.score import Score, objection
@@ -64,7 +65,7 @@ class Sleep(Policy):
 
     name = "sleep"
 
-    def __init__(self, spec: Dreaming, seed: int, score: Callable[[Trainer], Score], tell: Tell = _tell_nobody) -> None:
+    def __init__(self, spec: Sleeping, seed: int, score: Callable[[Trainer], Score], tell: Tell = _tell_nobody) -> None:
         self.spec = spec
         self.seed = seed
         self.score = score
@@ -143,7 +144,11 @@ class Sleep(Policy):
         self.reference = self.reference or before
         weights = Weights.of(trainer.model)
         try:
-            night = SleepPhase(trainer, self.spec, self.sleeps + 1, self.reservoir, weights)
+            night: SleepPhase | ConsolidatingNight
+            if isinstance(self.spec, ConsolidateSleep):
+                night = ConsolidatingNight(trainer, self.spec, self.reservoir)
+            else:
+                night = SleepPhase(trainer, self.spec, self.sleeps + 1, self.reservoir, weights)
             finished = night.dream(self.tell)
         except BaseException:
             weights.restore(trainer.model)
@@ -155,6 +160,8 @@ class Sleep(Policy):
         reason = objection(self.spec.acceptance, self.reference, before, after)
         if reason is not None:
             weights.restore(trainer.model)
+        elif isinstance(self.spec, ConsolidateSleep):
+            self.reservoir = Reservoir(self.spec.reservoir)  # the next night's day begins
         made = night.updates
         self.sleeps += 1
         self.accepted += reason is None
