@@ -155,7 +155,7 @@ def regression(session: nox.Session) -> None:
 
 def runs_alone(file: Path) -> bool:
     """Whether it is a program, and one that needs no trained run."""
-    return file.stem not in NEED_RUNS and '__name__ == "__main__"' in file.read_text(encoding="utf-8")
+    return file.stem not in NEED_RUNS and "\ndef main(" in file.read_text(encoding="utf-8")
 
 
 @nox.session
@@ -166,14 +166,14 @@ def bench(session: nox.Session) -> None:
     if not names:
         session.skip("harness/bench holds no benchmark")
     for name in names:
-        session.run("python", "-m", f"cortexzoo.harness.bench.{name}")
+        session.run("cortexzoo", "bench", name.replace("_", "-"))
 
 
 @nox.session
 def gpu(session: nox.Session) -> None:
     """Everything that a GPU can show, in a few minutes; writes `docs/gpu.md`. Needs a card."""
     install(session)
-    session.run("python", "-m", "cortexzoo.harness.bench.gpu", "--page", "docs/gpu.md", *session.posargs)
+    session.run("cortexzoo", "bench", "gpu", "--page", "docs/gpu.md", *session.posargs)
 
 
 @nox.session

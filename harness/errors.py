@@ -2,8 +2,6 @@
 
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from errno import ENAMETOOLONG
 
 from cortexzoo.specs.errors import BAD_INPUT, FAILED, Failure, UserError
@@ -22,7 +20,6 @@ __all__ = [
     "in_one_line",
     "lines_and_code",
     "tell",
-    "told_in_lines",
 ]
 
 OK = 0
@@ -52,19 +49,6 @@ def lines_and_code(error: Exception) -> tuple[list[str], int] | None:
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(str(error))):
         return [f"error: out of memory: {(str(error).splitlines() or ['no more is available'])[0]}"], FAILED
     return None
-
-
-@contextmanager
-def told_in_lines() -> Iterator[None]:
-    """For programs beside the command line: an error of the user ends them with its lines and exit code."""
-    try:
-        yield
-    except Exception as error:
-        told = lines_and_code(error)
-        if told is None:
-            raise
-        tell(told[0])
-        raise SystemExit(told[1]) from None
 
 
 def tell(lines: list[str]) -> None:

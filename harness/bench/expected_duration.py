@@ -1,4 +1,4 @@
-"""How well `show --measure` foretells a run: `python -m cortexzoo.harness.bench.expected_duration [NAME…] [--steps N]`.
+"""How well `show --measure` foretells a run: `cortexzoo bench expected-duration [NAME…] [--steps N]`.
 
 Calibrates each experiment, trains it, and reports the real duration as a multiple of the expected one. Never a test: a
 time depends on what else the machine does.
@@ -7,6 +7,7 @@ time depends on what else the machine does.
 import argparse
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -18,23 +19,24 @@ from cortexzoo.specs import load_experiment
 NAMES = ("cortexgpt-stable", "cortexgpt-original", "transformer")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="cortexzoo bench expected-duration",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("names", nargs="*", default=NAMES)
     parser.add_argument("--steps", type=int, default=150)
-    arguments = parser.parse_args()
-    for name in arguments.names:
-        experiment = load_experiment(name, [f"recipe.steps={arguments.steps}"])
+    options = parser.parse_args(arguments)
+    for name in options.names:
+        experiment = load_experiment(name, [f"recipe.steps={options.steps}"])
         expected = calibrate(experiment)
         with tempfile.TemporaryDirectory() as folder:
             run = train_run(experiment, Path(folder), aim=False, progress=False, warn=print)
             real = float(run.summary["seconds"]) + expected.start
         print(json.dumps({
-            "experiment": name, "steps": arguments.steps, "threads": torch.get_num_threads(),
+            "experiment": name, "steps": options.steps, "threads": torch.get_num_threads(),
             "expected_s": round(expected.total, 1), "real_s": round(real, 1),
             "real_over_expected": round(real / expected.total, 2),
         }))  # fmt: skip
-
-
-if __name__ == "__main__":
-    main()
+    return 0

@@ -1,4 +1,4 @@
-"""Searches a run with many seeds: `python -m cortexzoo.harness.bench.flakiness RUN [--seeds 20] [--examples N]`.
+"""Searches a run with many seeds: `cortexzoo bench flakiness RUN [--seeds 20] [--examples N]`.
 
 A property that holds for one seed and fails for another is either a defect that only some searches meet, or a check
 that depends on chance or on the clock. RUN is a run folder, or the name of a shipped experiment, whose training is
@@ -87,9 +87,7 @@ def _as_json(records: dict[PropertyName, Record]) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the benchmark from the command line; 1 when a verdict is not the expected one."""
-    parser = argparse.ArgumentParser(
-        prog="python -m cortexzoo.harness.bench.flakiness", description="Searches with many seeds."
-    )
+    parser = argparse.ArgumentParser(prog="cortexzoo bench flakiness", description="Searches with many seeds.")
     parser.add_argument("run", nargs="?", default="cortexgpt-stable", help="a run folder or a shipped experiment")
     parser.add_argument("--seeds", type=int, default=20, help="how many (20)")
     parser.add_argument("--examples", type=int, default=PROFILES["ci"].examples, help="cases a property and seed")
@@ -114,7 +112,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json is not None:
         options.json.write_text(json.dumps(_as_json(records), indent=1) + "\n", encoding="utf-8")
     return 1 if wrong else 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,4 +1,4 @@
-"""Everything that a GPU can show, in one run: `python -m cortexzoo.harness.bench.gpu [--page FILE] [--json FILE]`.
+"""Everything that a GPU can show, in one run: `cortexzoo bench gpu [--page FILE] [--json FILE]`.
 
 Needs the checkout and, where they are missing, the packages accelerate, faiss-cpu, fla-core, jaxtyping, platformdirs,
 psutil, pydantic, rich, ruamel.yaml, safetensors, transformers and typer. First the ops alone, against their naive twins
@@ -259,7 +259,7 @@ def page(rows: Sequence[Row]) -> str:
     lines = [
         "# On a GPU",
         "",
-        "Written by `python -m cortexzoo.harness.bench.gpu --page docs/gpu.md`, one process on one card.",
+        "Written by `cortexzoo bench gpu --page docs/gpu.md`, one process on one card.",
         "",
     ]
     for section in dict.fromkeys(row.section for row in rows):
@@ -272,7 +272,7 @@ def page(rows: Sequence[Row]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the benchmark from the command line; 1 where something is out of its bound, 2 without a GPU."""
-    parser = argparse.ArgumentParser(prog="python -m cortexzoo.harness.bench.gpu", description="Try it all on a GPU.")
+    parser = argparse.ArgumentParser(prog="cortexzoo bench gpu", description="Try it all on a GPU.")
     parser.add_argument("--page", type=Path, help="also write the figures to this Markdown page")
     parser.add_argument("--seconds", type=float, default=MOST_SECONDS, help="limit of each training (400)")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")

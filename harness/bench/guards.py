@@ -1,4 +1,4 @@
-"""What guards and tracking cost a training step: `python -m cortexzoo.harness.bench.guards [--rounds 6] [--json FILE]`.
+"""What guards and tracking cost a training step: `cortexzoo bench guards [--rounds 6] [--json FILE]`.
 
 Two trainers of the same experiment take turns in one process, block by block: one with the recipe's guards, monitor and
 JSONL records, one with the optimiser and consolidation alone. Reported are the medians of the processor time of a step
@@ -158,9 +158,7 @@ def _recovery_point(trainer: TrainingLoop) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the benchmark from the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m cortexzoo.harness.bench.guards", description="Times guards and tracking."
-    )
+    parser = argparse.ArgumentParser(prog="cortexzoo bench guards", description="Times guards and tracking.")
     parser.add_argument("--rounds", type=int, default=6, help="turns of ten steps that each trainer takes (6)")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args(arguments)
@@ -180,7 +178,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json is not None:
         options.json.write_text(json.dumps(asdict(figures), indent=1) + "\n", encoding="utf-8")
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

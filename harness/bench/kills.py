@@ -1,4 +1,4 @@
-"""Kills training at random moments, then resumes: `python -m cortexzoo.harness.bench.kills [--kills 50] [--json FILE]`.
+"""Kills training at random moments, then resumes: `cortexzoo bench kills [--kills 50] [--json FILE]`.
 
 Every other kill falls at a random time of the run; the others fall at a random moment of a save, right before a call
 that syncs or renames. A run that was killed is resumed (one killed before it had a folder is begun again) and must end
@@ -208,9 +208,7 @@ def _in_words(outcome: KillResult) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the benchmark from the command line; 1 when a resumed run differs."""
-    parser = argparse.ArgumentParser(
-        prog="python -m cortexzoo.harness.bench.kills", description="Kills and resumes training."
-    )
+    parser = argparse.ArgumentParser(prog="cortexzoo bench kills", description="Kills and resumes training.")
     parser.add_argument("--kills", type=int, default=50, help="how many (50)")
     parser.add_argument("--seed", type=int, default=0, help="of the random moments (0)")
     parser.add_argument("--json", type=Path, help="also write the outcomes to this file")
@@ -229,7 +227,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json is not None:
         options.json.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=1) + "\n")
     return 0 if equal == len(outcomes) else 1
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

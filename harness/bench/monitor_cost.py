@@ -1,4 +1,4 @@
-"""Cost of the dashboard for 50 steps a second: `python -m cortexzoo.harness.bench.monitor_cost [--seconds N]`.
+"""Cost of the dashboard for 50 steps a second: `cortexzoo bench monitor-cost [--seconds N]`.
 
 A process writes records with every metric of a real run; another shows the dashboard without a terminal. Reported is
 the share of one core that the dashboard took, once it had started. Never a test: a time depends on the machine.
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -30,19 +31,24 @@ Dashboard([RunView(FolderSource(Run.open(sys.argv[1])))]).run(headless=True, siz
 """
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="cortexzoo bench monitor-cost",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--seconds", type=float, default=20.0)
-    arguments = parser.parse_args()
+    options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         run = generated_run(Path(folder), experiment(), steps=0, finished=False)
         board = subprocess.Popen([sys.executable, "-c", SHOWN, str(run.path)], stdout=subprocess.DEVNULL)
         try:
-            share, written = _measured(psutil.Process(board.pid), JsonlSink(run.path), arguments.seconds)
+            share, written = _measured(psutil.Process(board.pid), JsonlSink(run.path), options.seconds)
         finally:
             board.kill()
             board.wait()
     print(json.dumps({"steps_a_second": round(written, 1), "percent_of_one_core": round(100 * share, 1)}))
+    return 0
 
 
 def _measured(board: psutil.Process, sink: JsonlSink, seconds: float) -> tuple[float, float]:
@@ -62,7 +68,3 @@ def _measured(board: psutil.Process, sink: JsonlSink, seconds: float) -> tuple[f
 def _busy(process: psutil.Process) -> float:
     times = process.cpu_times()
     return float(times.user + times.system)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""Times of the ops beside a peer's, in one run: `python -m cortexzoo.harness.bench.ops [--quick] [--json FILE]`.
+"""Times of the ops beside a peer's, in one run: `cortexzoo bench ops [--quick] [--json FILE]`.
 
 A pair runs ours and the peer's one after the other on the same tensors, in turns which first. All cases take a pair in
 every round, so that a busy moment of the machine slows one pair of each and not all pairs of one. Reported are the
@@ -256,7 +256,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         }
         options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,4 +1,4 @@
-"""Recall of a trained hybrid by gap: `python -m cortexzoo.harness.bench.recall_curve RUN… [--gaps 1,16,…] [--plot F]`.
+"""Recall of a trained hybrid by gap: `cortexzoo bench recall-curve RUN… [--gaps 1,16,…] [--plot F]`.
 
 Asks each run's model for what documents told it, over gaps of up to a million tokens streamed in constant memory, and
 again with one cause of forgetting taken away: the memory does not fade, nothing of the gap is written, or everything is
@@ -21,7 +21,6 @@ from rich.table import Table
 from torch import Tensor
 
 from cortexzoo.harness.bench.recall_plot import draw_recall
-from cortexzoo.harness.errors import told_in_lines
 from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.zoo.build import load_data
 from cortexzoo.zoo.data.task_data import TaskData
@@ -105,7 +104,10 @@ def chunks_of(gaps: str) -> list[int]:
     return asked
 
 
-@told_in_lines()
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
 def main(
     runs: Annotated[list[Path], typer.Argument(help="Finished runs of a hybrid, such as several seeds.")],
     gaps: Annotated[str, typer.Option(help="Gaps in chunks, separated by commas.")] = GAPS,
@@ -151,7 +153,3 @@ def _show(found: dict[str, dict[int, list[float]]], gaps: list[int], chunk: int)
         shares = [by_gap[gap] for by_gap in found.values()]
         table.add_row(f"{gap:,}", f"{gap * chunk:,}", *(" ".join(f"{s:.3f}" for s in each) for each in shares))
     Console(width=140).print(table)
-
-
-if __name__ == "__main__":
-    typer.run(main)

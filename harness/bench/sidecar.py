@@ -1,4 +1,4 @@
-"""Time and memory of a sidecar by length: `python -m cortexzoo.harness.bench.sidecar [--quick] [--json FILE]`.
+"""Time and memory of a sidecar by length: `cortexzoo bench sidecar [--quick] [--json FILE]`.
 
 Time is the median CPU time of a forward and backward pass. Memory is the most bytes that tensors hold at once during
 one, counted as they are made and freed, so that each run gives the same. Never a test: a time depends on the machine.
@@ -136,7 +136,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json is not None:
         options.json.write_text(json.dumps([asdict(growth) for growth in growths], indent=2) + "\n", encoding="utf-8")
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

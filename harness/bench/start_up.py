@@ -11,7 +11,8 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-from cortexzoo.harness.cli.output import print_table
+from rich.console import Console
+from rich.table import Table
 
 EMPTY = "python -c pass"
 COMMANDS: Mapping[str, Sequence[str]] = {
@@ -41,11 +42,11 @@ def medians(rounds: int) -> dict[str, float]:
     return {name: statistics.median(found[1:]) for name, found in times.items()}
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and print one row a command."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="cortexzoo bench start-up", description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=15, help="runs of each command (default: 15)")
-    found = medians(parser.parse_args().rounds)
+    found = medians(parser.parse_args(arguments).rounds)
     rows = [
         (
             name,
@@ -55,8 +56,8 @@ def main() -> None:
         )
         for name, seconds in found.items()
     ]
-    print_table(("command", "ms", "ratio", "at most"), rows)
-
-
-if __name__ == "__main__":
-    main()
+    table = Table("command", "ms", "ratio", "at most", box=None)
+    for row in rows:
+        table.add_row(*row)
+    Console(width=100).print(table)
+    return 0

@@ -22,7 +22,7 @@ def timing_options(
     arguments: Sequence[str] | None, name: str, description: str, *, rounds: int, quick_rounds: int, round_is: str
 ) -> TimingOptions:
     """Reads them and sets torch's threads; ends the program with one line and code 2 when one is out of range."""
-    parser = argparse.ArgumentParser(prog=f"python -m cortexzoo.harness.bench.{name}", description=description)
+    parser = argparse.ArgumentParser(prog=f"cortexzoo bench {name}", description=description)
     parser.add_argument("--quick", action="store_true", help="few rounds and no long sequences")
     parser.add_argument("--rounds", type=int, help=f"{round_is} ({rounds}; {quick_rounds} if quick)")
     parser.add_argument("--threads", type=int, default=1, help="threads (1)")

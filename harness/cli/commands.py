@@ -20,12 +20,16 @@ class Entry:
     """In `cortexzoo.harness.cli`."""
     function: str
     summary: str
+    passes_arguments: bool = False
+    """What follows its first argument belongs to another program."""
 
     def load(self) -> Callable[..., Any]:
         """The function that runs the command. Imports its module."""
         command: Callable[..., Any] = getattr(import_module(f"cortexzoo.harness.cli.{self.module}"), self.function)
         return command
 
+
+PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "allow_interspersed_args": False}
 
 COMMANDS = {
     "list": Entry("list_command", "list_specs", "List the shipped specs."),
@@ -47,6 +51,8 @@ COMMANDS = {
     "ablate": Entry("study_commands", "ablate", "Switch off each ingredient in turn and measure what it is worth."),
     "compare": Entry("compare_commands", "compare", "Compare experiments or runs, and write a report."),
     "sweep": Entry("compare_commands", "sweep", "Train every combination of a matrix and show one table."),
+    "bench": Entry("program_commands", "bench", "Run a benchmark.", passes_arguments=True),
+    "study": Entry("program_commands", "study", "Repeat a study of the documentation.", passes_arguments=True),
     "monitor": Entry("monitor_commands", "monitor", "Follow runs while they train."),
     "fuzz": Entry("fuzz_command", "fuzz", "Attack the commands with hostile input and count what breaks."),
     "aim-sync": Entry("aim_commands", "aim_sync", "Copy runs into Aim from their folders."),
@@ -56,7 +62,8 @@ COMMANDS = {
 def loaded(name: str) -> TyperCommand:
     """One command with its arguments and options."""
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    single.command(name)(COMMANDS[name].load())
+    entry = COMMANDS[name]
+    single.command(name, context_settings=PASSED_ON if entry.passes_arguments else None)(entry.load())
     command = get_command(single)
     assert isinstance(command, TyperCommand)
     command.params.append(wide_option())

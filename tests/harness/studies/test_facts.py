@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cortexzoo.harness.studies.__main__ import app
 from typer.testing import CliRunner
 
 from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.harness.runs.train import train_run
-from cortexzoo.harness.studies.__main__ import app
 from cortexzoo.harness.studies.fact_days import Key, Session, bound_anew, near_keys, sessions_of
 from cortexzoo.specs import load_experiment
 from cortexzoo.specs.task import KeyValue, TaskSpec

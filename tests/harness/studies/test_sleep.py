@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from typer.testing import CliRunner
 
+from cortexzoo.harness.cli import main
 from cortexzoo.harness.runs.run_folder import CHECKPOINTS, Run
 from cortexzoo.harness.runs.train import train_run
 from cortexzoo.harness.studies import sleep
-from cortexzoo.harness.studies.__main__ import app
 from cortexzoo.harness.studies.sleep import Setting, Track
 from cortexzoo.specs import load_experiment
 from cortexzoo.zoo.checkpoints import CheckpointReader
@@ -100,12 +99,11 @@ def test_the_table_tells_loss_and_recall_at_its_marks(tmp_path: Path) -> None:
     assert "recall" not in sleep.table([track("noise", True, [1.0, 1.0], None)])[0]
 
 
-def test_the_command_writes_what_it_shows(run: Run, tmp_path: Path) -> None:
+def test_the_command_writes_what_it_shows(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = tmp_path / "sleep.json"
-    command = ["sleep", str(run.path), "--sleeps", "1", "--kinds", "noise", "--sequences", "2", "--json", str(report)]
-    done = CliRunner().invoke(app, command)
-    assert done.exit_code == 0, done.output
-    assert "the highest held-out loss of any moment" in done.output
+    few = ["--sleeps", "1", "--kinds", "noise", "--sequences", "2"]
+    assert main(["study", "sleep", str(run.path), *few, "--json", str(report)]) == 0
+    assert "the highest held-out loss of any moment" in capsys.readouterr().out
     content = json.loads(report.read_text())
     assert [(one["dreams"], one["gated"], len(one["loss"])) for one in content["tracks"]] == [
         ("noise", False, 2), ("noise", True, 2),
@@ -123,9 +121,11 @@ def test_the_command_writes_what_it_shows(run: Run, tmp_path: Path) -> None:
         (["RUN", "--gaps", "4"], "--gaps: only a task has gaps, and cortexgpt-stable trains on text", 2),
     ],
 )
-def test_a_mistake_is_told_without_a_traceback(arguments: list[str], said: str, code: int, run: Run) -> None:
+def test_a_mistake_is_told_without_a_traceback(
+    arguments: list[str], said: str, code: int, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
     given = [str(run.path) if argument == "RUN" else argument for argument in arguments]
-    done = CliRunner().invoke(app, ["sleep", *given])
-    assert done.exit_code == code
-    assert said in " ".join(done.output.replace("│", " ").split())
-    assert "Traceback" not in done.output
+    assert main(["study", "sleep", *given]) == code
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert "Traceback" not in printed

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from cortexzoo.harness.cli.study_programs import _write_section
 from cortexzoo.harness.studies import learning, swings
-from cortexzoo.harness.studies.__main__ import _write_section
 from cortexzoo.harness.studies.cells import Cell, Result, mean_and_spread
 
 
@@ -80,7 +80,7 @@ def test_a_section_is_replaced_between_its_marks_only(tmp_path: Any) -> None:
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
     assert "| a | 1.0 |" in text
-    assert "python -m cortexzoo.harness.studies learning --seeds 2" in text
+    assert "cortexzoo study learning --seeds 2" in text
 
 
 def test_a_single_value_has_no_spread() -> None:

@@ -1,9 +1,4 @@
-"""`python -m cortexzoo.harness.studies learning|swings|recall`: train what is missing, print the table, renew its page.
-
-`python -m cortexzoo.harness.studies sleep RUN`: let a trained run sleep many times in a row, with every kind of dreams.
-
-`python -m cortexzoo.harness.studies facts RUN...`: what of a day's facts is left after each kind of sleep.
-"""
+"""The programs of `cortexzoo study`: train what is missing, print the table, renew its page."""
 
 import json
 import re
@@ -27,7 +22,6 @@ from rich.progress import (
 )
 
 from cortexzoo.harness.cli.output import print_table
-from cortexzoo.harness.errors import told_in_lines
 from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.harness.studies import facts, facts_table, learning, recall, sleep, swings
 from cortexzoo.harness.studies.cells import run_cells
@@ -43,7 +37,6 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def _trains(study: str) -> Callable[..., None]:
     """The command of a study that trains its runs."""
 
-    @told_in_lines()
     def command(
         seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 … N − 1 of every cell.")] = 3,
         jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time, one thread each.")] = 2,
@@ -53,7 +46,7 @@ def _trains(study: str) -> Callable[..., None]:
         docs: Annotated[Path | None, typer.Option(help="The docs folder whose page is brought up to date.")] = None,
         json_file: Annotated[Path | None, typer.Option("--json", help="Also write the table as JSON.")] = None,
     ) -> None:
-        """Train every run of a study that is not there yet, then show what came out."""
+        """Train the missing runs of a study, then show the results."""
         module = STUDIES[study]
         with _progress(study) as progress:
             task = progress.add_task(study, total=None)
@@ -82,7 +75,6 @@ for name in STUDIES:
 
 
 @app.command("sleep")
-@told_in_lines()
 def of_sleep(
     run: Annotated[Path, typer.Argument(help="The folder of a trained run.")],
     sleeps: Annotated[int, typer.Option(min=1, help="Sleeps in a row, with no training in between.")] = 200,
@@ -125,7 +117,6 @@ def of_sleep(
 
 
 @app.command("facts")
-@told_in_lines()
 def of_facts(
     runs: Annotated[list[Path], typer.Argument(help="The folders of trained hybrids on a task, one a seed.")],
     facts_a_day: Annotated[int, typer.Option("--facts", min=1, help="Facts of the one day.")] = 96,
@@ -179,7 +170,7 @@ def _write_section(page: Path, study: str, seeds: int, table: list[tuple[str, ..
     """Replace what stands between the study's two marks."""
     header, *rows = table
     lines = [
-        f"    python -m cortexzoo.harness.studies {study} --seeds {seeds} --docs docs",
+        f"    cortexzoo study {study} --seeds {seeds} --docs docs",
         "",
         *(f"- {line}" for line in findings),
         "",
@@ -194,7 +185,3 @@ def _write_section(page: Path, study: str, seeds: int, table: list[tuple[str, ..
         raise typer.BadParameter(f"{page}: has no marks {begin} … {end}")
     content = "\n".join([begin, "", *lines, "", end])
     page.write_text(pattern.sub(lambda _: content, text), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    app()

@@ -1,0 +1,96 @@
+"""`cortexzoo bench NAME` and `cortexzoo study NAME`: measurements, each a program with options of its own."""
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+
+from cortexzoo.harness.cli.errors import BadInput
+from cortexzoo.harness.cli.output import print_table, without_foreign_warnings
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A module with `main(arguments)` or a typer `app`, and the first line of its help."""
+
+    module: str
+    """In `cortexzoo.harness`."""
+    summary: str
+
+
+BENCHMARKS = {
+    "compare-reading": Program("bench.compare_reading", "Time what `compare` does with 100 trained runs."),
+    "expected-duration": Program("bench.expected_duration", "Compare what `show --measure` expects with real runs."),
+    "flakiness": Program("bench.flakiness", "Check a run with many seeds of the search."),
+    "gpu": Program("bench.gpu", "Run everything that needs a GPU, and write a page about it."),
+    "guards": Program("bench.guards", "Time what guards and tracking add to a training step."),
+    "kills": Program("bench.kills", "Kill training at random moments, resume it, and compare."),
+    "monitor-cost": Program("bench.monitor_cost", "Time the dashboard at 50 steps a second."),
+    "ops": Program("bench.ops", "Time the operations beside other implementations."),
+    "recall-curve": Program("bench.recall_curve", "Measure recall of trained hybrids over long gaps."),
+    "sidecar": Program("bench.sidecar", "Measure time and memory of a sidecar by length."),
+    "start-up": Program("bench.start_up", "Time the start of the commands that only read specs."),
+}
+STUDIES = {
+    "facts": Program("cli.study_programs", "What is left of a day's facts after each kind of sleep."),
+    "learning": Program("cli.study_programs", "Train every variant with several seeds, against counting."),
+    "recall": Program("cli.study_programs", "Recall of hybrids over gaps, against controls."),
+    "sleep": Program("cli.study_programs", "Let a trained run sleep many times in a row, with every kind of dreams."),
+    "swings": Program("cli.study_programs", "How much the loss of each recipe swings."),
+}
+NameArgument = Annotated[
+    str | None, typer.Argument(metavar="[NAME]", help="Which; without it, all are listed.", show_default=False)
+]
+
+
+def bench(
+    context: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="One of the benchmarks.", show_default=False)
+    ] = None,
+) -> None:
+    """Measure time or memory, or repeat a check many times. Without NAME, list the benchmarks.
+
+    `cortexzoo bench NAME --help` shows the options of one. Example: cortexzoo bench ops --quick
+    """
+    _run("bench", BENCHMARKS, name, context.args)
+
+
+def study(
+    context: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="One of the studies.", show_default=False)
+    ] = None,
+) -> None:
+    """Repeat a study of the documentation: train what is missing, print its table. Without NAME, list the studies.
+
+    `cortexzoo study NAME --help` shows the options of one. Example: cortexzoo study learning --seeds 3
+    """
+    _run("study", STUDIES, name, context.args, subcommand=True)
+
+
+def _run(
+    command: str, programs: dict[str, Program], name: str | None, arguments: list[str], subcommand: bool = False
+) -> None:
+    if name is None:
+        print_table(("name", "what it does"), [(each, program.summary) for each, program in programs.items()])
+        return
+    if name not in programs:
+        near = get_close_matches(name, programs, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"must be one of {', '.join(programs)}"
+        raise BadInput(f"cortexzoo {command} {name}: no such {'benchmark' if command == 'bench' else command}: {hint}")
+    without_foreign_warnings()
+    module = import_module(f"cortexzoo.harness.{programs[name].module}")
+    app: Any = getattr(module, "app", None)
+    try:
+        if app is None:
+            code = module.main(arguments)
+        elif subcommand:
+            code = app([name, *arguments], prog_name=f"cortexzoo {command}", standalone_mode=False)
+        else:
+            code = app(arguments, prog_name=f"cortexzoo {command} {name}", standalone_mode=False)
+    except SystemExit as ended:  # argparse, after --help or a mistake
+        code = ended.code
+    raise typer.Exit(code if isinstance(code, int) else 0)
