@@ -35,10 +35,10 @@ def fuzz(
     seed: Annotated[int, typer.Option("--seed", metavar="S", min=0, help="Equal seeds give equal cases.")] = 0,
     json_file: JsonOption = None,
 ) -> None:
-    """Attack the commands with hostile input, in this process, and count what breaks.
+    """Attack the commands with hostile input and count what breaks.
 
-    Every case must end with a documented exit code, in bounded time, with a few plain lines and no traceback.
-    Exit code 0: all do; 1: at least one does not.
+    The commands run in this process. Every case must end with a documented exit code, in bounded time, with a few plain
+    lines and no traceback. Exit code 0: all do; 1: at least one does not.
 
     Example: cortexzoo fuzz specs --cases 1000 --seed 0
     """

@@ -51,9 +51,12 @@ def bench(
         str | None, typer.Argument(metavar="[NAME]", help="One of the benchmarks.", show_default=False)
     ] = None,
 ) -> None:
-    """Measure time or memory, or repeat a check many times. Without NAME, list the benchmarks.
+    """Run a benchmark.
 
-    `cortexzoo bench NAME --help` shows the options of one. Example: cortexzoo bench ops --quick
+    Benchmarks measure time or memory, or repeat a check many times. Without NAME, they are listed; `cortexzoo bench
+    NAME --help` shows the options of one.
+
+    Example: cortexzoo bench ops --quick
     """
     _run("bench", BENCHMARKS, name, context.args)
 
@@ -64,9 +67,12 @@ def study(
         str | None, typer.Argument(metavar="[NAME]", help="One of the studies.", show_default=False)
     ] = None,
 ) -> None:
-    """Repeat a study of the documentation: train what is missing, print its table. Without NAME, list the studies.
+    """Repeat a study of the documentation.
 
-    `cortexzoo study NAME --help` shows the options of one. Example: cortexzoo study learning --seeds 3
+    Missing runs are trained, and the table is printed. Without NAME, the studies are listed; `cortexzoo study NAME
+    --help` shows the options of one.
+
+    Example: cortexzoo study learning --seeds 3
     """
     _run("study", STUDIES, name, context.args, subcommand=True)
 
