@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cortexzoo.harness.cli.aim_commands import AIM_PORT, show_in_aim
-from cortexzoo.harness.cli.errors import BadInput
+from cortexzoo.harness.cli.errors import OK, UNEXPECTED_VERDICT, BadInput
 from cortexzoo.harness.cli.options import (
     RUNS,
     DataOption,
@@ -74,7 +74,7 @@ def compare(
 
     Missing runs are trained on the same text in the same order for the same number of steps. Finished runs are reused
     and unfinished ones resumed, so an interrupted comparison continues. The report shows which is more stable, at what
-    cost, and which spec values differ.
+    cost, and which spec values differ. Exit code 0: all verdicts as expected; 1: at least one is not.
 
     Example: cortexzoo compare cortexgpt-original cortexgpt-stable --seeds 3
     """
@@ -104,6 +104,7 @@ def compare(
     write_json(json_file, to_json_value(comparison.as_json()))
     if print_link or show:
         show_in_aim(comparison, port, show=show)
+    raise typer.Exit(UNEXPECTED_VERDICT if comparison.unexpected else OK)
 
 
 def sweep(

@@ -88,6 +88,11 @@ class Comparison:
             if judgement.verdict in ("fail", "error")
         ]
 
+    @property
+    def unexpected(self) -> bool:
+        """Whether a run has a verdict that its suite does not expect."""
+        return any(record.certificate is not None and record.certificate.unexpected for record in self.records)
+
     def cell(self, name: str, result: ContenderResult) -> VerdictCell:
         """One cell of the verdict matrix."""
         found = [judgement for _, judgement in result.judgements(name)]

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from cortexzoo.harness.errors import BadInput
 from cortexzoo.harness.tracking.aim.sink import AimError
 
 HOST = "127.0.0.1"
@@ -22,14 +23,14 @@ START = "from aim.cli.cli import cli_entry_point; cli_entry_point()"
 
 
 def require_free(port: int) -> None:
-    """Raises `AimError` when another program listens there."""
+    """Raises `BadInput` when another program uses the port."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((HOST, port))
         except OSError as problem:
             why = f"cannot be used: {problem.strerror or problem}"
-            raise AimError(f"--port {port}: {why}; choose another, or close what listens there") from None
+            raise BadInput(f"--port {port}: {why}; choose another port, or stop the program there") from None
 
 
 @contextmanager

@@ -10,10 +10,10 @@ import pytest
 pytest.importorskip("aim", reason="Aim is not available for this Python or system")
 
 from cortexzoo.harness.bench.generated_runs import experiment, generated_run
+from cortexzoo.harness.errors import BadInput
 from cortexzoo.harness.runs.aim_sync import sync
 from cortexzoo.harness.tracking.aim.link import metrics_link
 from cortexzoo.harness.tracking.aim.server import require_free, serving
-from cortexzoo.harness.tracking.aim.sink import AimError
 from tests.browser import browser_page, installed
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
@@ -25,7 +25,7 @@ def test_a_port_in_use_is_one_clear_line() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(AimError, match=f"--port {port}: cannot be used: Address already in use; choose another"):
+        with pytest.raises(BadInput, match=f"--port {port}: cannot be used: Address already in use; choose another"):
             require_free(port)
     require_free(port)
 
