@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from cortexzoo.harness.cli.output import console, print_table
 from cortexzoo.harness.runs.costs import Costs, duration, in_short
+from cortexzoo.zoo.costs import LATER
 
 if TYPE_CHECKING:
     from cortexzoo.specs import ExperimentSpec
@@ -16,8 +17,8 @@ def print_costs(costs: Costs) -> None:
     held = f"{costs.batch_size} row{'s' * (costs.batch_size > 1)}"
     tables = (
         (("parameters", "count"), costs.parameter_rows()),
-        ((f"memory of {held}", f"after {costs.length} tokens", "at most"), costs.state_rows()),
-        (("operations per token", "forward", "training"), costs.flops_rows()),
+        ((f"memory of {held}", f"after {costs.length} tokens", f"after {LATER * costs.length}"), costs.state_rows()),
+        (("operations per token", "FLOP"), costs.flops_rows()),
         ((f"training on {batch} at a time", "takes"), costs.memory_rows()),
     )
     for columns, rows in tables:

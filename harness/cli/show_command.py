@@ -2,21 +2,21 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from cortexzoo.harness.cli.cost_tables import print_costs, print_measured
 from cortexzoo.harness.cli.errors import BadInput
 from cortexzoo.harness.cli.options import RUNS, JsonOption, KindOption, Overrides, SpecArgument, with_overrides
 from cortexzoo.harness.cli.output import console, print_table, write_json
-from cortexzoo.harness.runs.costs import Costs
 from cortexzoo.specs.experiment import ExperimentSpec
 from cortexzoo.specs.loading.load import LoadedSpec, identity, load_with_origins
 from cortexzoo.specs.loading.origins import ValueOrigin
-from cortexzoo.specs.parameters import parameter_count
 from cortexzoo.specs.recipe import RecipeSpec
 from cortexzoo.specs.variant import VariantSpec
+
+if TYPE_CHECKING:
+    from cortexzoo.harness.runs.costs import Costs
 
 
 @with_overrides
@@ -49,18 +49,23 @@ def show(
     loaded = load_with_origins(spec, kind, given.changes())
     if measure and not isinstance(loaded.spec, ExperimentSpec):
         raise BadInput(f"--measure: only an experiment can be trained, got the {loaded.kind} {loaded.spec.name}")
+    costs = _costs(loaded)
     out = console()
-    out.print(_headline(loaded), markup=False)
+    out.print(_headline(loaded, costs), markup=False)
     if loaded.spec.description:
         out.print(loaded.spec.description, markup=False)
     out.print()
     rows = [(path, _as_yaml(origin.value), str(origin)) for path, origin in loaded.origins.items()]
     print_table(("path", "value", "comes from"), rows)
     content = {**identity(loaded), "values": {p: _as_json(o) for p, o in loaded.origins.items()}}
-    if (costs := _costs(loaded)) is not None:
+    if costs is not None:
+        from cortexzoo.harness.cli.cost_tables import print_costs
+
         print_costs(costs)
         content["costs"] = costs.as_json()
     if measure and isinstance(loaded.spec, ExperimentSpec):
+        from cortexzoo.harness.cli.cost_tables import print_measured
+
         content["measured"] = print_measured(loaded.spec)
     write_json(json_file, content)
 
@@ -74,21 +79,23 @@ def _run(target: str) -> Path | None:
     return run_path(target, RUNS)
 
 
-def _costs(loaded: LoadedSpec) -> Costs | None:
+def _costs(loaded: LoadedSpec) -> "Costs | None":
     """Of an experiment with its recipe, of a variant with the batches of a recipe with every default."""
     if isinstance(loaded.spec, ExperimentSpec):
-        return Costs.of(loaded.spec.variant, loaded.spec.recipe)
-    if loaded.kind == "variant":
-        return Costs.of(cast(VariantSpec, loaded.spec), RecipeSpec(name="default"))
-    return None
-
-
-def _headline(loaded: LoadedSpec) -> str:
-    parts = [f"{loaded.kind} {loaded.spec.name}", f"hash {loaded.spec.hash()}"]
-    if isinstance(loaded.spec, ExperimentSpec):
-        parts.append(f"{parameter_count(loaded.spec.variant):,} parameters")
+        variant, recipe = loaded.spec.variant, loaded.spec.recipe
     elif loaded.kind == "variant":
-        parts.append(f"{parameter_count(cast(VariantSpec, loaded.spec)):,} parameters")
+        variant, recipe = cast(VariantSpec, loaded.spec), RecipeSpec(name="default")
+    else:
+        return None
+    from cortexzoo.harness.runs.costs import Costs
+
+    return Costs.of(variant, recipe)
+
+
+def _headline(loaded: LoadedSpec, costs: "Costs | None") -> str:
+    parts = [f"{loaded.kind} {loaded.spec.name}", f"hash {loaded.spec.hash()}"]
+    if costs is not None:
+        parts.append(f"{costs.batch.trained_parameters:,} parameters")
     return " · ".join(parts)
 
 

@@ -9,7 +9,7 @@ from cortexzoo.specs.task import TaskSpec
 
 def intention(experiment: ExperimentSpec) -> str:
     """One line: size, steps, recipe and seed."""
-    from cortexzoo.specs.parameters import parameter_count
+    from cortexzoo.zoo.costs import parameter_count
 
     recipe = experiment.recipe
     size = f"{parameter_count(experiment.variant):,} parameters"

@@ -1,21 +1,38 @@
-"""What an experiment costs before anything is trained: parameters, memories, operations, bytes; all from its specs."""
+"""What an experiment costs before anything is trained: parameters, memories, operations, bytes."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cortexzoo.specs.flops import Flops, flops
 from cortexzoo.specs.objective import Recall
-from cortexzoo.specs.parameters import frozen_parameter_count, parameters_by_part
 from cortexzoo.specs.recipe import RecipeSpec
-from cortexzoo.specs.state_sizes import StateSize, state_sizes
-from cortexzoo.specs.training_memory import TrainingMemory, training_memory
 from cortexzoo.specs.variant import VariantSpec
+from cortexzoo.zoo.costs import LATER, BatchCosts, batch_costs
 
 Row = tuple[str, ...]
+FLOAT = 4
+"""Bytes of a trained weight, its gradient and each moment: float32 in both precisions of a recipe."""
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
 PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 ON_TOP = "the interpreter and its libraries come on top"
+
+
+@dataclass(frozen=True)
+class TrainingMemory:
+    """Bytes. What the interpreter and its libraries take comes on top."""
+
+    weights: int
+    frozen_weights: int
+    gradients: int
+    moments: int
+    """The two running means of AdamW."""
+    memories: int
+    """What the model remembers after a batch; a long-term memory that has a bound is full."""
+    activations: int
+    """What autograd saves of one forward pass in float32; fused kernels save less, and bf16 about half."""
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.frozen_weights + self.gradients + self.moments + self.memories + self.activations
 
 
 @dataclass(frozen=True)
@@ -24,35 +41,24 @@ class Costs:
 
     batch_size: int
     length: int
-    parameters: dict[str, int]
-    frozen_parameters: int
-    states: Sequence[StateSize]
-    flops: Flops
-    memory: TrainingMemory
+    batch: BatchCosts
     steps: int
     sequences_a_step: int
     is_bound: bool = False
-    """Documents differ in length: so many tokens are what the largest steps hold, without what guards the chunk."""
+    """Documents differ in length, and `length` is that of the largest steps: the totals are upper bounds."""
 
     @classmethod
     def of(cls, variant: VariantSpec, recipe: RecipeSpec) -> "Costs":
-        """Counted without building anything; activations alone are an estimate."""
+        """Counted on the meta device, without weights."""
         batch_size, length = recipe.batch_size, recipe.sequence_length
         objective = recipe.objective
         if isinstance(objective, Recall):
             # As many documents as fit: they weigh as one of all their tokens.
             batch_size, length = 1, max(stage.tokens_per_step for stage in objective.stages)
-        memory = training_memory(
-            variant, recipe.model_copy(update={"batch_size": batch_size, "sequence_length": length})
-        )
         return cls(
             batch_size,
             length,
-            parameters_by_part(variant),
-            frozen_parameter_count(variant),
-            state_sizes(variant, batch_size, length),
-            flops(variant, batch_size, length),
-            memory,
+            batch_costs(variant, batch_size, length),
             recipe.steps,
             batch_size * recipe.accumulation,
             isinstance(objective, Recall),
@@ -61,29 +67,57 @@ class Costs:
     @property
     def training_flops(self) -> float:
         """Of the whole run, without validation and probes."""
-        return self.flops.training_per_token * self.sequences_a_step * self.length * self.steps
+        return self.training_per_token * self.sequences_a_step * self.length * self.steps
+
+    @property
+    def forward_per_token(self) -> float:
+        return sum(self.batch.forward_flops.values()) / self.tokens
+
+    @property
+    def training_per_token(self) -> float:
+        """Forward and backward together; the optimiser's own work is not counted."""
+        return self.batch.training_flops / self.tokens
+
+    @property
+    def tokens(self) -> int:
+        return self.batch_size * self.length
+
+    @property
+    def memory(self) -> TrainingMemory:
+        trained = FLOAT * self.batch.trained_parameters
+        return TrainingMemory(
+            weights=trained,
+            frozen_weights=self.batch.frozen_bytes,
+            gradients=trained,
+            moments=2 * trained,
+            memories=sum(self.batch.states.values()),
+            activations=self.batch.activation_bytes,
+        )
+
+    @property
+    def state_bytes(self) -> dict[str, tuple[int, int]]:
+        """Of each memory that is not empty: after one batch, and after `LATER`."""
+        batch = self.batch
+        names = dict.fromkeys([*batch.states, *batch.states_later])
+        sizes = {name: (batch.states.get(name, 0), batch.states_later.get(name, 0)) for name in names}
+        return {name: both for name, both in sizes.items() if any(both)}
 
     def parameter_rows(self) -> list[Row]:
         """One a part, then the sums."""
-        rows: list[Row] = [(name, f"{count:,}") for name, count in self.parameters.items()]
-        rows.append(("trained, all together", f"{sum(self.parameters.values()):,}"))
-        return [*rows, ("frozen: the base", f"{self.frozen_parameters:,}")] if self.frozen_parameters else rows
+        rows: list[Row] = [(name, f"{count:,}") for name, count in self.batch.parameters.items()]
+        rows.append(("trained, all together", f"{self.batch.trained_parameters:,}"))
+        frozen = self.batch.frozen_parameters
+        return [*rows, ("frozen: the base", f"{frozen:,}")] if frozen else rows
 
     def state_rows(self) -> list[Row]:
-        """Each memory: its bytes after a training sequence, and at most."""
-        return [
-            (size.name, in_bytes(size.bytes), "no bound" if size.at_most is None else in_bytes(size.at_most))
-            for size in self.states
-        ]
+        """Each memory: its bytes after one batch, and after several that continue the same documents."""
+        return [(name, in_bytes(first), in_bytes(later)) for name, (first, later) in self.state_bytes.items()]
 
     def flops_rows(self) -> list[Row]:
-        """One a part: operations per token of a forward and of a training pass."""
-        tokens, counted = self.flops.tokens, self.flops
-        rows = [
-            (part, in_short(count / tokens), in_short(counted.training[part] / tokens))
-            for part, count in counted.forward.items()
-        ]
-        return [*rows, ("all", in_short(counted.forward_per_token), in_short(counted.training_per_token))]
+        """Operations per token: of a forward pass by part, of a forward and a training pass in all."""
+        rows = [(part, in_short(count / self.tokens)) for part, count in self.batch.forward_flops.items()]
+        forward, training = in_short(self.forward_per_token), in_short(self.training_per_token)
+        return [*rows, ("forward, all", forward), ("forward and backward", training)]
 
     def memory_rows(self) -> list[Row]:
         """What training holds at once."""
@@ -101,17 +135,21 @@ class Costs:
 
     def as_json(self) -> dict[str, Any]:
         """Everything in plain numbers: counts, bytes, operations of one batch."""
+        batch = self.batch
         return {
             "batch_size": self.batch_size,
             "sequence_length": self.length,
-            "parameters": self.parameters,
-            "frozen_parameters": self.frozen_parameters,
-            "state_bytes": {size.name: {"bytes": size.bytes, "at_most": size.at_most} for size in self.states},
+            "parameters": dict(batch.parameters),
+            "frozen_parameters": batch.frozen_parameters,
+            "state_bytes": {
+                name: {"after_1_batch": first, f"after_{LATER}_batches": later}
+                for name, (first, later) in self.state_bytes.items()
+            },
             "flops": {
-                "forward": self.flops.forward,
-                "training": self.flops.training,
-                "forward_per_token": self.flops.forward_per_token,
-                "training_per_token": self.flops.training_per_token,
+                "forward": dict(batch.forward_flops),
+                "training": batch.training_flops,
+                "forward_per_token": self.forward_per_token,
+                "training_per_token": self.training_per_token,
                 "training_run": self.training_flops,
             },
             "training_bytes": {**asdict(self.memory), "total": self.memory.total},

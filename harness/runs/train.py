@@ -34,9 +34,9 @@ from cortexzoo.harness.tracking.base import CompositeRecorder, guarded
 from cortexzoo.harness.tracking.deadlines import OPENING
 from cortexzoo.harness.tracking.jsonl import JsonlSink
 from cortexzoo.specs import ExperimentSpec
-from cortexzoo.specs.parameters import parameter_count
 from cortexzoo.specs.suite import PropertyName
 from cortexzoo.zoo.build import build_trainer, load_data
+from cortexzoo.zoo.costs import trained_parameters
 from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.errors import TrainingError, TrainingStopped
 from cortexzoo.zoo.training.loop import TrainingLoop
@@ -231,7 +231,7 @@ def _trained(run: Run, experiment: ExperimentSpec, trainer: TrainingLoop) -> dic
         "experiment": experiment.name,
         "seed": experiment.seed,
         "spec_hash": experiment.hash(),
-        "parameters": parameter_count(experiment.variant),
+        "parameters": trained_parameters(trainer.model),
         "swing_window": experiment.recipe.monitor.swing_window,
     }
     try:

@@ -5,7 +5,6 @@ import pytest
 from cortexzoo.specs import SpecError, load_experiment
 from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.slow_store import ProductStore
-from cortexzoo.specs.state_sizes import state_sizes
 
 HYBRID = "cortex-v2-hybrid"
 STORE = "variant.slow_store={kind: products, features: 1024}"
@@ -36,11 +35,8 @@ def test_only_a_hybrid_can_consolidate_in_sleep() -> None:
         load_experiment("cortexgpt-stable", ["recipe.sleep={kind: consolidate}"])
 
 
-def test_a_store_is_off_unless_asked_for_and_its_size_is_told() -> None:
+def test_a_store_is_off_unless_asked_for() -> None:
     plain, grown = (load_experiment(HYBRID, changes).variant for changes in ([], [STORE]))
     assert isinstance(plain, HybridSpec) and isinstance(grown, HybridSpec)
     assert plain.slow_store.kind == "none" and plain.slow_store_of(0) is None
     assert grown.slow_store_of(0) == ProductStore(features=1024) and grown.slow_store_of(1) is None
-    (size,) = [size for size in state_sizes(grown, 1, 1) if size.name == "slow store"]
-    assert size.bytes == size.at_most == 4 * (1024 * 1024 + 1024 * (2 * 64 + 64))
-    assert not [size for size in state_sizes(plain, 1, 1) if size.name == "slow store"]

@@ -43,7 +43,8 @@ def load_backbone(spec: BackboneSpec) -> Base:
         return _scratch(spec)
     with torch.random.fork_rng():
         if torch.empty(0).is_meta:
-            return _base_of(_empty_network(spec.architecture), spec.kind)
+            dtype = torch.float32 if isinstance(spec, TrainedBackbone) else getattr(torch, spec.dtype)
+            return _base_of(_empty_network(spec.architecture).to(dtype), spec.kind)
         match spec:
             case TrainedBackbone():
                 return _base_of(_trained(spec), f"trained base {spec.hash()}")

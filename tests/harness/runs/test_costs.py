@@ -6,6 +6,7 @@ import pytest
 
 from cortexzoo.harness.runs.costs import Costs, duration, in_bytes, in_short
 from cortexzoo.specs import load
+from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.recipe import RecipeSpec
 
 
@@ -32,7 +33,7 @@ def test_durations(seconds: float, text: str) -> None:
 def test_the_whole_training_counts_every_token_of_every_step() -> None:
     recipe = RecipeSpec(name="r", steps=10, batch_size=2, sequence_length=16, accumulation=3)
     costs = Costs.of(load("transformer", "variant"), recipe)
-    assert costs.training_flops == pytest.approx(costs.flops.training_per_token * 10 * 2 * 16 * 3)
+    assert costs.training_flops == pytest.approx(costs.training_per_token * 10 * 2 * 16 * 3)
 
 
 def test_a_hybrid_shows_what_is_trained_and_what_is_frozen_apart() -> None:
@@ -42,9 +43,22 @@ def test_a_hybrid_shows_what_is_trained_and_what_is_frozen_apart() -> None:
     assert costs.memory.gradients < costs.memory.frozen_weights / 30
 
 
+def test_memories_that_are_empty_are_left_out() -> None:
+    variant = load("cortex-v2-hybrid", "variant")
+    assert isinstance(variant, HybridSpec)
+    chunk = variant.chunk_size
+    full, started = (
+        Costs.of(variant, RecipeSpec(name="r", batch_size=1, sequence_length=length)).state_bytes
+        for length in (chunk, chunk + 1)
+    )
+    assert "base.keys" not in full
+    assert started["base.keys"][1] == 4 * started["base.keys"][0] > 0
+
+
 def test_as_json_is_plain_and_whole() -> None:
     content = json.loads(json.dumps(Costs.of(load("cortexgpt-original", "variant"), RecipeSpec(name="r")).as_json()))
-    assert content["state_bytes"]["long-term memory"] == {"bytes": 0, "at_most": None}
+    assert content["state_bytes"]["short_term.reads"] == {"after_1_batch": 512, "after_4_batches": 512}
+    assert "long_term.values" not in content["state_bytes"], "a store without bound counts as empty"
     assert content["training_bytes"]["total"] == sum(
         count for name, count in content["training_bytes"].items() if name != "total"
     )
@@ -56,5 +70,5 @@ def test_a_curriculum_is_counted_at_its_largest_steps_at_most() -> None:
     costs = Costs.of(load("cortex-v2-hybrid", "variant"), recipe)
     assert costs.is_bound
     assert (costs.batch_size, costs.length) == (1, 16_640), "the tokens of the last stage, as one document"
-    assert costs.training_flops == pytest.approx(costs.flops.training_per_token * recipe.steps * 16_640)
+    assert costs.training_flops == pytest.approx(costs.training_per_token * recipe.steps * 16_640)
     assert not Costs.of(load("cortex-v2-hybrid", "variant"), RecipeSpec(name="r")).is_bound

@@ -15,8 +15,8 @@ from cortexzoo.harness.runs.train import check_run, subject_of, train_run
 from cortexzoo.harness.tracking.aim import sink as aim_tracking
 from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS, JsonlSink
 from cortexzoo.specs import ExperimentSpec
-from cortexzoo.specs.parameters import parameter_count
 from cortexzoo.specs.suite import PROPERTY_NAMES
+from cortexzoo.zoo.costs import parameter_count
 from cortexzoo.zoo.errors import CheckpointError, DataError
 from tests.harness.trained import small, train_small
 

@@ -131,7 +131,8 @@ class SlowStore(nn.Module):
         """The Cholesky factor of A, in float64."""
         matrix = self.curvature.to(torch.float64, copy=True)
         matrix.diagonal().add_(ridge)
-        return torch.linalg.cholesky(matrix)
+        factor: Tensor = torch.linalg.cholesky(matrix)
+        return factor
 
     def _leave_out(self, phi: Tensor, ridge: float, factor: Tensor) -> None:
         """With h = phi^T A^-1 phi, a key that is counted once has the novelty ridge h / (1 - h) without itself."""

@@ -8,8 +8,8 @@ from torch.nn import functional as F  # noqa: N812
 
 from cortexzoo.specs.backbone import ArchitectureSpec, GPT2Architecture, Qwen2Architecture, ScratchBackbone
 from cortexzoo.specs.hybrid import HybridSpec
-from cortexzoo.specs.parameters import parameter_count
 from cortexzoo.zoo.build import build_model
+from cortexzoo.zoo.costs import parameter_count
 from cortexzoo.zoo.errors import CheckpointError
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.hybrid.weights import save_sidecars

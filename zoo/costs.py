@@ -1,0 +1,234 @@
+"""What a model costs, counted on the meta device: the model runs once with shapes and no values."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from cortexzoo.specs.variant import CortexGPTSpec, VariantSpec
+from cortexzoo.zoo.build import build_model
+from cortexzoo.zoo.models.hybrid.model import Hybrid
+from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState
+
+LATER = 4
+"""After so many batches the memories are measured again: what still grows has no bound, or one that is further off."""
+BASE, REST = "base", "rest"
+
+
+@dataclass(frozen=True)
+class BatchCosts:
+    """Of one batch of a variant, in float32 except for a base of another dtype. All but activations are exact.
+
+    A long-term memory with a bound counts as full, one without as empty.
+    """
+
+    parameters: Mapping[str, int]
+    """Trained ones, by module."""
+    frozen_parameters: int
+    frozen_bytes: int
+    states: Mapping[str, int]
+    """Bytes of each memory after the batch, with those that are kept beside the weights."""
+    states_later: Mapping[str, int]
+    """The same after `LATER` batches that continue the documents."""
+    forward_flops: Mapping[str, int]
+    """Operations of a forward pass by module: matrix products, a multiplication and an addition each."""
+    training_flops: int
+    """Operations of forward and backward pass; the optimiser is not counted."""
+    activation_bytes: int
+    """What autograd saves for the backward pass, without fused kernels: an upper bound where there are some."""
+
+    @property
+    def trained_parameters(self) -> int:
+        return sum(self.parameters.values())
+
+
+def batch_costs(variant: VariantSpec, batch_size: int, length: int) -> BatchCosts:
+    """Costs of batches of `batch_size` rows of `length` tokens that begin a document."""
+    with _shapes_only():
+        model = build_model(variant)
+        state = _filled(model, variant, batch_size)
+        tokens = torch.zeros(batch_size, length, dtype=torch.long)
+        by_module, after = _forward_flops(model, tokens, state)
+        frozen = _frozen(model)
+        return BatchCosts(
+            parameters_by_part(model),
+            sum(parameter.numel() for parameter in frozen),
+            sum(parameter.nbytes for parameter in frozen),
+            _bytes(model, after),
+            _bytes(model, _read_on(model, after, batch_size, (LATER - 1) * length)),
+            by_module,
+            *_training_pass(
+                model, tokens, state, [*model.parameters(), *model.buffers(), *frozen, *state.tensors().values()]
+            ),
+        )
+
+
+def parameter_count(variant: VariantSpec) -> int:
+    """Parameters of `variant` that training changes."""
+    with torch.device("meta"):
+        return trained_parameters(build_model(variant))
+
+
+def trained_parameters(model: nn.Module) -> int:
+    """Parameters of `model` that training changes."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def parameters_by_part(model: nn.Module) -> dict[str, int]:
+    """Trained parameters by module; the layers of a stack count together."""
+    counts: Counter[str] = Counter()
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            counts[_part(name.rpartition(".")[0] or name)] += parameter.numel()
+    return dict(counts)
+
+
+def _part(name: str) -> str:
+    """The first two words of a dotted name that are no numbers; a base that learns is one part."""
+    words = [word for word in name.split(".") if not word.isdecimal()]
+    return BASE if words[0] == "learning_base" else ".".join(words[:2])
+
+
+def _frozen(model: MemoryLanguageModel[Any]) -> list[nn.Parameter]:
+    base = model.base.network.parameters() if isinstance(model, Hybrid) else ()
+    return [parameter for parameter in (*model.parameters(), *base) if not parameter.requires_grad]
+
+
+def _filled(model: MemoryLanguageModel[Any], variant: VariantSpec, rows: int) -> MemoryState:
+    """The state at a document's start, with a long-term memory as full as it gets."""
+    state = model.initial_state(rows)
+    capacity = getattr(variant.memory.long_term, "capacity", None) if isinstance(variant, CortexGPTSpec) else None
+    if capacity:
+        with torch.no_grad():
+            read = model(torch.zeros(rows, capacity, dtype=torch.long), state).state
+            entries = -1
+            while entries < read.sizes()["ltm"] < capacity:
+                entries, read = read.sizes()["ltm"], model.consolidate(read)
+        state = read
+    between: MemoryState = model.between_batches(state, rows)
+    return between
+
+
+def _forward_flops(
+    model: MemoryLanguageModel[Any], tokens: Tensor, state: MemoryState
+) -> tuple[dict[str, int], MemoryState]:
+    """Operations by module, without those of a module within it; and the state after the pass."""
+    counted: Counter[str] = Counter()
+    inside = [0]
+    counter = _counter()
+    with ExitStack() as stack:
+
+        def watch(name: str, module: nn.Module) -> None:
+            began: list[int] = []
+
+            def enter(*_: object) -> None:
+                began.append(counter.get_total_flops())
+                inside.append(0)
+
+            def leave(*_: object) -> None:
+                whole = counter.get_total_flops() - began.pop()
+                counted[name] += whole - inside.pop()
+                inside[-1] += whole
+
+            stack.callback(module.register_forward_pre_hook(enter).remove)
+            stack.callback(module.register_forward_hook(leave).remove)
+
+        for name, module in _modules(model):
+            watch(name, module)
+        with counter, torch.no_grad():
+            after = model(tokens, state).state
+    counted[REST] += counter.get_total_flops() - inside[0]
+    return {name: count for name, count in counted.items() if count}, after
+
+
+def _modules(model: MemoryLanguageModel[Any]) -> Iterator[tuple[str, nn.Module]]:
+    """What operations are counted by: children of the model, each layer of a stack, and a hybrid's base."""
+    base = model.base.network if isinstance(model, Hybrid) else None
+    for name, child in model.named_children():
+        if child is not base:
+            stack = isinstance(child, nn.ModuleList | nn.ModuleDict)
+            yield from ((name, each) for each in (child.children() if stack else [child]))
+    if base is not None:
+        yield BASE, base
+
+
+def _training_pass(
+    model: MemoryLanguageModel[Any], tokens: Tensor, state: MemoryState, known: list[Tensor]
+) -> tuple[int, int]:
+    """Operations of forward and backward, and bytes that autograd saved beside `known` tensors."""
+    own = {tensor.untyped_storage()._cdata for tensor in known}
+    saved: dict[int, Tensor] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        saved[tensor.untyped_storage()._cdata] = tensor
+        return tensor
+
+    with _counter() as counter:
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            logits = model(tokens, state).logits
+            loss = nn.functional.cross_entropy(logits.flatten(0, 1), tokens.flatten())
+        torch.autograd.backward(loss)
+    kept = sum(tensor.untyped_storage().nbytes() for place, tensor in saved.items() if place not in own)
+    return counter.get_total_flops(), kept
+
+
+def _read_on(model: MemoryLanguageModel[Any], state: MemoryState, rows: int, tokens: int) -> MemoryState:
+    with torch.no_grad():
+        after: MemoryState = model.read(torch.zeros(rows, tokens, dtype=torch.long), state).state
+    return after
+
+
+def _bytes(model: nn.Module, state: MemoryState) -> dict[str, int]:
+    """Of every memory, by the name that its tensors share; buffers that are saved with the weights are memories too."""
+    saved = model.state_dict()
+    buffers = {name: buffer for name, buffer in model.named_buffers() if name in saved}
+    sizes: Counter[str] = Counter()
+    for name, tensor in {**state.tensors(), **buffers}.items():
+        sizes[_part(name)] += tensor.nbytes
+    return dict(sizes)
+
+
+def _counter() -> FlopCounterMode:
+    def in_place(_into: object, a: list[int], b: list[int], *_: object, **__: object) -> int:
+        """torch's counter knows `baddbmm` and not its form in place."""
+        return 2 * a[0] * a[1] * a[2] * b[2]
+
+    return FlopCounterMode(display=False, custom_mapping={torch.ops.aten.baddbmm_: in_place})
+
+
+@contextmanager
+def _shapes_only() -> Iterator[None]:
+    """Run models on the meta device, with attention as the plain products that the counter sees."""
+    with torch.random.fork_rng(), torch.device("meta"), _AnyValue(), sdpa_kernel(SDPBackend.MATH):
+        yield
+
+
+class _AnyValue(TorchDispatchMode):
+    """Gives the few values that a model asks for: every flag is true, and a mask selects all."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        call: Callable[..., Any] = func
+        if func is torch.ops.aten._local_scalar_dense.default and args[0].is_meta:
+            return True
+        if func is torch.ops.aten.index.Tensor:
+            args = (args[0], [index for given in args[1] for index in _all_of(given)])
+        return call(*args, **(kwargs or {}))
+
+
+def _all_of(index: Tensor | None) -> list[Tensor | None]:
+    """An index by numbers in place of a mask."""
+    if index is None or index.dtype != torch.bool:
+        return [index]
+    return [torch.empty(index.numel(), dtype=torch.long, device="meta")] * index.ndim
