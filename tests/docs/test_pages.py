@@ -7,7 +7,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from cortexzoo.harness.checking.mutants.library import MUTANTS
+from cortexzoo.harness.cli import main
 from cortexzoo.harness.cli.commands import COMMANDS
+from cortexzoo.harness.cli.docs_command import stale_pages
 from cortexzoo.harness.cli.reference import command_reference, spec_reference
 from cortexzoo.specs.base import Spec
 from cortexzoo.specs.kinds import KINDS
@@ -77,3 +79,24 @@ def test_the_command_reference_has_every_command() -> None:
     text = command_reference()
     assert set(re.findall(r"^## `cortexzoo ([a-z-]+)`$", text, re.MULTILINE)) == set(COMMANDS)
     assert "`--executor <local|slurm>`" in text
+
+
+def test_generated_tables_are_fresh() -> None:
+    assert stale_pages(DOCS) == {}, "run `cortexzoo docs --write`"
+
+
+def test_a_stale_table_is_found_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- begin properties -->\nstale\n<!-- end properties -->\nafter\n")
+    assert main(["docs", "--docs", str(tmp_path), "--check"]) == 1
+    assert capsys.readouterr().err == f"{page} is stale: run `cortexzoo docs --write`\n"
+    assert main(["docs", "--docs", str(tmp_path), "--write"]) == 0
+    assert main(["docs", "--docs", str(tmp_path), "--check"]) == 0
+    text = page.read_text()
+    assert text.startswith("before\n") and text.endswith("after\n") and "stale" not in text
+    assert [row for row in text.splitlines() if row.startswith("| `causality` |")]
+    assert all(f"`{name}`" in text for name in PROPERTY_NAMES)
+
+
+def test_docs_needs_something_to_do() -> None:
+    assert main(["docs"]) == 2
