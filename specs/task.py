@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from cortexzoo.specs.base import NamedSpec, PositiveFloat, PositiveInt, Spec
+from cortexzoo.specs.filler import FillerSpec, MixedFiller, NoiseFiller, OneFiller
 from cortexzoo.specs.provenance import OURS, Source
 
 STAGE_A1 = Source("Cortex v2 stage A1", "user")
@@ -190,6 +191,9 @@ class TaskSpec(NamedSpec):
         description="chunks: whole chunks of noise; tokens: exactly this many, also within a chunk.",
     )
     gaps: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), RECALL] = (1, 4, 16, 64)
+    filler: Annotated[FillerSpec, OURS] = Field(
+        NoiseFiller(), description="What stands around facts and questions, and between them."
+    )
     document_chunks: Annotated[PositiveInt | None, OURS] = Field(
         None, description="Noise before the facts fills each document to this many chunks; null: no noise there."
     )
@@ -201,6 +205,37 @@ class TaskSpec(NamedSpec):
         needed = task.num_tokens if isinstance(task, (PairsOfTokens, MultiQueryRecall, SelectiveCopy)) else 0
         if self.vocabulary == "bytes" and needed > BYTES:
             raise ValueError(f"vocabulary must be own or tokenizer, as the task needs {needed} tokens, got 'bytes'")
+        return self
+
+    @property
+    def fillers(self) -> tuple[OneFiller, ...]:
+        """Those that documents take turns with."""
+        return self.filler.of if isinstance(self.filler, MixedFiller) else (self.filler,)
+
+    @model_validator(mode="after")
+    def _fillers_fit(self) -> Self:
+        task, kinds = self.task, [filler.kind for filler in self.fillers]
+        if len(set(kinds)) < len(kinds):
+            raise ValueError(f"filler.of must name each kind once, got {', '.join(kinds)}")
+        others = [kind for kind in kinds if kind != "noise"]
+        if others and not isinstance(task, KeyValue | PairsOfTokens):
+            raise ValueError(
+                f"filler.kind must be noise for the task {task.kind}, got {others[0]}: only pairs have other fillers"
+            )
+        spelled_out = [kind for kind in others if kind in ("unseen_noise", "text")]
+        if self.vocabulary == "own" and spelled_out:
+            raise ValueError(f"filler.kind must be noise, pairs or near_keys with vocabulary own, got {spelled_out[0]}")
+        uses_all = isinstance(task, PairsOfTokens) and task.num_tokens == BYTES and self.vocabulary == "bytes"
+        if uses_all and "unseen_noise" in kinds:
+            raise ValueError("filler.kind must be another one than unseen_noise: the task uses all 256 bytes")
+        of_keys = [kind for kind in others if kind in ("pairs", "near_keys")]
+        if of_keys and isinstance(task, KeyValue | PairsOfTokens):
+            keys = task.num_keys if isinstance(task, PairsOfTokens) else LETTERS**task.key_length
+            if keys <= task.num_pairs:
+                raise ValueError(
+                    f"filler.kind must be a filler without further keys, got {of_keys[0]}: "
+                    f"num_pairs = {task.num_pairs} leaves no key that is not asked for among {keys}"
+                )
         return self
 
 

@@ -54,6 +54,8 @@ def _recalled(summary: dict[str, Any]) -> str:
     """Right answers by gap, beside those of the controls."""
     (task, by_gap), *_ = summary["recall"].items()
     recalled = ", ".join(f"{share:.1%} at {gap}" for gap, share in by_gap.items())
+    if summary.get("recall_by_filler"):
+        recalled += "; " + ", ".join(_worst_fillers(summary["recall_by_filler"][task]))
     controls = {"memory off": summary["recall_memory_off"], "base alone": summary["recall_base"]}
     beside = [f"{name} {max(found[task].values()):.1%}" for name, found in controls.items() if found]
     chance = f"chance {summary['chance'][task]:.2g}"
@@ -61,3 +63,9 @@ def _recalled(summary: dict[str, Any]) -> str:
     if summary.get("perplexity") is not None:
         text = f"; plain text: perplexity {summary['perplexity']:.2f}, the base's {summary['base_perplexity']:.2f}"
     return f"answers right by gap: {recalled}; at most {', '.join([*beside, chance])}{text}"
+
+
+def _worst_fillers(by_gap: dict[str, dict[str, float]]) -> list[str]:
+    """The worst filler at each gap."""
+    worst = {gap: min((share, kind) for kind, share in shares.items()) for gap, shares in by_gap.items()}
+    return [f"with {kind} {share:.1%} at {gap}" for gap, (share, kind) in worst.items()]

@@ -6,6 +6,8 @@ from typing import Literal, TypeAlias
 
 RecallByGap: TypeAlias = Mapping[str, Mapping[int, float]]
 """Task → gap → share of whole answers that are right."""
+RecallByFiller: TypeAlias = Mapping[str, Mapping[int, Mapping[str, float]]]
+"""Task → gap → kind of filler → share of whole answers that are right."""
 StopReason = Literal["interrupted", "terminated"]
 
 
@@ -46,6 +48,8 @@ class TrainingResult:
     recall: RecallByGap | None = None
     recall_memory_off: RecallByGap | None = None
     """With the memory that crosses chunks switched off."""
+    recall_by_filler: RecallByFiller | None = None
+    """`recall` for each filler on its own; None: all documents have the same."""
     recall_base: RecallByGap | None = None
     """The frozen base alone."""
     perplexity: float | None = None

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,13 @@ Ints: TypeAlias = npt.NDArray[np.int64]
 
 BLANK = -1
 """A place of a passage that noise fills."""
+
+
+class Filler(Protocol):
+    """Tokens that depend on nothing but the document and the place."""
+
+    def between(self, begin: int, end: int) -> Ints:
+        """The tokens at places begin … end - 1."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +32,11 @@ class Noise:
     def between(self, begin: int, end: int) -> Ints:
         """The noise at places begin … end - 1."""
         places = np.arange(begin, end, dtype=np.uint64) + np.uint64(self.key)
-        drawn = places if self.in_order else _mixed(places)
+        drawn = places if self.in_order else hashed(places)
         return self.tokens[(drawn % np.uint64(len(self.tokens))).astype(np.int64)]
 
 
-def _mixed(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+def hashed(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """A hash that makes consecutive numbers look independent; changes `numbers`.
 
     z = n · 0x9E3779B97F4A7C15; z = (z ^ z >> 30) · 0xBF58476D1CE4E5B9; z = (z ^ z >> 27) · 0x94D049BB133111EB;
@@ -89,7 +96,7 @@ class Document:
     length: int
     placed: tuple[tuple[int, Passage], ...]
     """Passages with the places where they begin."""
-    noise: Noise
+    noise: Filler
     distances: Ints
     """For each answer: how many tokens lie from the last one of the facts that it follows from to its first one."""
     slices: Mapping[str, Ints]

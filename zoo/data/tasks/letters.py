@@ -1,6 +1,7 @@
 """What tasks in letters and digits share: their alphabets, and noise that none of them uses."""
 
 from string import ascii_uppercase
+from string import digits as decimal_digits
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from cortexzoo.zoo.data.tasks.document import Ints
 from cortexzoo.zoo.data.tasks.vocabulary import Alphabet, Vocabulary, noise_of_characters
 
 NOISE_LETTERS = ascii_uppercase
+UNSEEN_LETTERS = decimal_digits
 
 
 class Script:
@@ -18,8 +20,14 @@ class Script:
         self.letters = Alphabet(letters, vocabulary)
         self.digits = Alphabet(digits, vocabulary)
         self.marks = {mark: vocabulary.spell(mark) for mark in marks}
+        self._vocabulary = vocabulary
         used = self.letters.tokens | self.digits.tokens | {token for mark in self.marks.values() for token in mark}
+        self._used = used
         self.noise = noise_of_characters(NOISE_LETTERS, used, vocabulary)
+
+    def unseen_noise(self) -> Ints:
+        """Tokens that neither the task nor its noise uses. Raises `DataError` where the tokenizer has none."""
+        return noise_of_characters(UNSEEN_LETTERS, self._used | set(self.noise.tolist()), self._vocabulary)
 
     def length(self, letters: int = 0, digits: int = 0, marks: str = "") -> int:
         """Tokens at most of so many letters and digits, and of these marks."""

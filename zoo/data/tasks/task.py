@@ -8,10 +8,11 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from cortexzoo.specs.filler import NearKeys, NoiseFiller, OneFiller, PairsFiller, TextFiller, UnseenNoise
 from cortexzoo.specs.task import TaskSpec
 from cortexzoo.zoo.data.tasks.batch import Batch, batch_of
 from cortexzoo.zoo.data.tasks.chance import Chance
-from cortexzoo.zoo.data.tasks.document import Document, Ints, Noise, Passage
+from cortexzoo.zoo.data.tasks.document import Document, Filler, Ints, Noise, Passage
 from cortexzoo.zoo.data.tasks.vocabulary import Vocabulary
 from cortexzoo.zoo.errors import DataError
 
@@ -29,6 +30,8 @@ class Composition:
     """For each answer: the place within the facts of the last token that it follows from."""
     noise: Ints | None = None
     """The tokens that noise is drawn from, where that hangs on the facts."""
+    bound: Ints | None = None
+    """The keys that are bound, by their numbers, where other pairs may fill the document."""
     slices: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """What the accuracy is broken down by, besides the gap: one value an answer."""
 
@@ -118,15 +121,42 @@ class Task(ABC):
         facts, questions, depth = self._starts(gap, length, content, room)
         ends = np.array([_start(content.questions, number + 1) for number in range(len(content.evidence))])
         slices: dict[str, Sequence[int]] = {"gap": [gap] * len(ends), **content.slices}
+        if len(self.spec.fillers) > 1:
+            slices["filler"] = [key % len(self.spec.fillers)] * len(ends)
         if self.depth_chunks:
             slices["depth"] = [depth] * len(ends)
         return Document(
             length=length,
             placed=((facts, content.facts), (questions, content.questions)),
-            noise=Noise(self.noise if content.noise is None else content.noise, key, self.noise_in_order),
+            noise=self.filler(self.spec.fillers[key % len(self.spec.fillers)], content, key),
             distances=questions + ends - facts - np.array(content.evidence, dtype=np.int64),
             slices={name: np.array(values, dtype=np.int64) for name, values in slices.items()},
         )
+
+    def filler(self, kind: OneFiller, content: Composition, key: int) -> Filler:
+        """What stands around the passages of a document; `key` makes it another one in each."""
+        match kind:
+            case NoiseFiller():
+                return Noise(self.noise if content.noise is None else content.noise, key, self.noise_in_order)
+            case UnseenNoise():
+                return Noise(self.unseen_noise(), key)
+            case TextFiller():
+                return Noise(self.text(), key, in_order=True)
+            case PairsFiller() | NearKeys():
+                assert content.bound is not None, "the spec is validated: only pairs have other pairs"
+                return self.other_pairs(content.bound, key, near=isinstance(kind, NearKeys))
+
+    def unseen_noise(self) -> Ints:
+        """Tokens that neither the task nor its noise uses. Raises `DataError` where there are too few."""
+        raise NotImplementedError
+
+    def text(self) -> Ints:
+        """The embedded text in tokens that make no fact."""
+        raise NotImplementedError
+
+    def other_pairs(self, bound: Ints, key: int, *, near: bool) -> Filler:
+        """Pairs of keys that are not `bound`, or of those near to them."""
+        raise NotImplementedError
 
     def batch(self, split: Split, indices: Sequence[int], gap: int) -> Batch:
         """Some documents as a whole. Raises `DataError`."""

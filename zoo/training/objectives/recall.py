@@ -1,6 +1,6 @@
 """Recall beyond the window: only answers count, and gradients flow through the memory carried from chunk to chunk."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from cortexzoo.specs.objective import InChunkDivergence, InChunkSamples, NoInChu
 from cortexzoo.specs.recipe import RecipeSpec
 from cortexzoo.zoo.data.order import TrainingOrder
 from cortexzoo.zoo.data.task_data import TaskData
+from cortexzoo.zoo.data.tasks.accuracy import Accuracy
 from cortexzoo.zoo.data.tasks.batch import Batch
 from cortexzoo.zoo.data.tasks.recall import chance_levels
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput
@@ -127,10 +128,15 @@ class RecallObjective(Objective):
         if model.has_frozen_base:
             controls["recall_base"] = frozenset(model.switches)
         name, gaps = self.task.name, self.task.spec.gaps
+        fillers = [filler.kind for filler in self.task.spec.fillers]
         found: dict[str, Any] = {"chance": dict(chance_levels([self.task]))}
         for control, disabled in controls.items():
             asked = ask(model, self.task, gaps, trainer, self.task.spec.evaluation_documents, disabled)
             found[control] = {name: {gap: result.accuracy.exact for gap, result in asked.items()}}
+            if control == "recall" and len(fillers) > 1:
+                found["recall_by_filler"] = {
+                    name: {gap: _by_filler(result.by_slice["filler"], fillers) for gap, result in asked.items()}
+                }
         return found if self._drift is None else {**found, **self._drift.measured(trainer)}
 
     @property
@@ -182,3 +188,7 @@ class RecallObjective(Objective):
         starts = torch.from_numpy(self._guard_order.starts(own.start, len(own)))
         offsets = starts[:, None] + torch.arange(self.recipe.sequence_length)
         return divergence(model, self._guard_text[offsets].to(device))
+
+
+def _by_filler(found: Mapping[int, Accuracy], fillers: Sequence[str]) -> dict[str, float]:
+    return {fillers[number]: accuracy.exact for number, accuracy in found.items()}

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cortexzoo.zoo.data.tasks.document import Noise
 from cortexzoo.zoo.data.tasks.task import SPLITS
 from tests.property.strategies import seeds
 from tests.zoo.data.tasks.shipped import NAMES, answers_of, solved, task_of
@@ -41,6 +42,7 @@ def test_the_gap_and_the_questions_never_tell(name: str, split: str, index: int,
         assert solved(task, tokens[start - receptive_field : start].tolist()) is None
         evidence = start - distance
         assert evidence // chunk_size + gap < start // chunk_size, "whole chunks lie between"
+        assert isinstance(document.noise, Noise)
         assert not set(document.noise.tokens) & set(answer)
 
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from cortexzoo.specs.data import TextSpec
 from cortexzoo.specs.fault import BadBatch, FaultSpec, FaultsSpec, RepeatedBatch
+from cortexzoo.specs.filler import MixedFiller, NoiseFiller, PairsFiller
 from cortexzoo.specs.objective import DriftSpec, InChunkDivergence, InChunkSamples, NoInChunkGuard, Recall, Stage
 from cortexzoo.specs.sleep import ReplaySleep
 from cortexzoo.specs.task import KeyValue, MultiQueryRecall, Passkey, SelectiveCopy
@@ -189,6 +190,17 @@ def test_held_out_recall_and_the_end_of_a_run() -> None:
         assert found is not None
         assert set(found["tiny-pairs"]) == {1, 2}
     assert result.chance == {"tiny-pairs": pytest.approx(1 / 8)}
+
+
+def test_recall_is_told_for_each_filler_of_a_mixture() -> None:
+    mixed = MixedFiller(of=(NoiseFiller(), PairsFiller()))
+    data = tiny_task(filler=mixed, evaluation_documents=16)
+    result = tiny_trainer(tiny_experiment(data=data, steps=1)).run()
+    assert result.recall is not None and result.recall_by_filler is not None
+    for gap, shares in result.recall_by_filler["tiny-pairs"].items():
+        assert set(shares) == {"noise", "pairs"}
+        assert min(shares.values()) <= result.recall["tiny-pairs"][gap] <= max(shares.values())
+    assert tiny_trainer(tiny_experiment(steps=1)).run().recall_by_filler is None
 
 
 ASKED = {
