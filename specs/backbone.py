@@ -99,7 +99,7 @@ ArchitectureSpec = Annotated[
 class BaseTrainingSpec(Spec):
     """Training of your own base: next byte of a text, AdamW, warmup and then a cosine down to a tenth."""
 
-    source: Annotated[TextSource, OURS] = PydocTopics()
+    source: Annotated[TextSource, OURS] = PydocTopics.defaults()
     steps: Annotated[PositiveInt, RECALL] = 600
     batch_size: Annotated[PositiveInt, OURS] = 32
     sequence_length: Annotated[PositiveInt, OURS] = 64
@@ -117,8 +117,8 @@ class TrainedBackbone(Spec):
     """A base that is trained on first use and then kept in the user's cache folder: no network, no download."""
 
     kind: Literal["trained"] = "trained"
-    architecture: Annotated[ArchitectureSpec, OURS] = Qwen2Architecture()
-    training: Annotated[BaseTrainingSpec, OURS] = BaseTrainingSpec()
+    architecture: Annotated[ArchitectureSpec, OURS] = Qwen2Architecture.defaults()
+    training: Annotated[BaseTrainingSpec, OURS] = BaseTrainingSpec.defaults()
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
@@ -174,7 +174,7 @@ class ScratchBackbone(Spec):
     """No pretrained base: fresh weights that train along with the sidecars and are saved with them."""
 
     kind: Literal["scratch"] = "scratch"
-    architecture: Annotated[ArchitectureSpec, OURS] = Qwen2Architecture()
+    architecture: Annotated[ArchitectureSpec, OURS] = Qwen2Architecture.defaults()
     init_std: Annotated[PositiveFloat, OURS] = Field(
         0.02, description="Standard deviation of fresh embeddings and projections."
     )

@@ -38,7 +38,7 @@ class TextSpec(NamedSpec):
 
     kind: Literal["data"] = "data"
     family: Literal["text"] = "text"
-    source: Annotated[TextSource, OURS] = PydocTopics()
+    source: Annotated[TextSource, OURS] = PydocTopics.defaults()
     validation_fraction: Annotated[float, Field(gt=0, lt=1), OURS] = 0.1
 
 

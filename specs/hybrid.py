@@ -16,14 +16,14 @@ class HybridSpec(NamedSpec):
 
     kind: Literal["variant"] = "variant"
     family: Literal["hybrid"] = "hybrid"
-    backbone: Annotated[BackboneSpec, OURS] = TrainedBackbone()
+    backbone: Annotated[BackboneSpec, OURS] = TrainedBackbone.defaults()
     chunk_size: Annotated[PositiveInt, OURS] = Field(
         64, description="Tokens that the base sees at a time; chunks count from the document's start."
     )
     layers: Annotated[tuple[Annotated[int, Field(ge=0)], ...] | None, OURS] = Field(
         None, description="Which decoder layers carry a sidecar, from 0; null: all of them."
     )
-    mixer: Annotated[MixerSpec, OURS] = MixerSpec()
+    mixer: Annotated[MixerSpec, OURS] = MixerSpec.defaults()
     slow_store: Annotated[SlowStoreSpec, OURS] = Field(
         NoSlowStore(), description="What sleep with `kind: consolidate` moves the fast weights' facts into."
     )

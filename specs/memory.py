@@ -53,7 +53,7 @@ class ShortTermRing(Spec):
     recency: Annotated[Literal["none", "learned"], PROBE] = Field(
         "learned", description="`learned`: a head's attention scores fall by softplus(a) for each token of age."
     )
-    read_out: Annotated[ReadOutSpec, PHASE_1] = ProjectedReadOut()
+    read_out: Annotated[ReadOutSpec, PHASE_1] = ProjectedReadOut.defaults()
 
 
 ShortTermSpec = Annotated[NoShortTerm | ShortTermRing, Field(discriminator="kind")]
@@ -122,9 +122,9 @@ GateSpec = Annotated[SoftmaxGate | SigmoidGate, Field(discriminator="kind")]
 class MemorySpec(Spec):
     """Short-term and long-term memory and the gate over (current, short-term, long-term)."""
 
-    short_term: Annotated[ShortTermSpec, OURS] = ShortTermRing()
-    long_term: Annotated[LongTermSpec, OURS] = RawRing()
-    gate: Annotated[GateSpec, PHASE_1] = SigmoidGate()
+    short_term: Annotated[ShortTermSpec, OURS] = ShortTermRing.defaults()
+    long_term: Annotated[LongTermSpec, OURS] = RawRing.defaults()
+    gate: Annotated[GateSpec, PHASE_1] = SigmoidGate.defaults()
 
     @model_validator(mode="after")
     def _something_to_consolidate(self) -> Self:

@@ -65,13 +65,13 @@ class MixerSpec(Spec):
     num_heads: Annotated[PositiveInt, OURS] = 2
     head_dim: Annotated[PositiveInt, OURS] = Field(32, description="Of keys and values; the user's `--fast_rank`.")
     window_size: Annotated[PositiveInt, USER_RUN] = Field(128, description="Tokens, the own one included.")
-    conv: Annotated[ShortConvSpec, RECALL] = ShortConvSpec()
+    conv: Annotated[ShortConvSpec, RECALL] = ShortConvSpec.defaults()
     key_products: Annotated[int, Field(ge=0), OURS] = Field(
         0,
         description="The number of neighbours by which each channel of the memory's queries and keys is multiplied, so "
         "that a match must agree in several channels; 0: none.",
     )
-    decay: Annotated[DecaySpec, RECALL] = DecaySpec()
+    decay: Annotated[DecaySpec, RECALL] = DecaySpec.defaults()
     write_bias: Annotated[GateBias, RECALL] = Field(-1.0, description="Write strength at the start: sigmoid of this.")
     write_threshold: Annotated[float, Field(ge=0, lt=1), OURS] = Field(
         0.0, description="A write weaker than this share of the strongest is dropped."

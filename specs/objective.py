@@ -69,7 +69,7 @@ InChunkSpec = Annotated[NoInChunkGuard | InChunkSamples | InChunkDivergence, Fie
 class DriftSpec(Spec):
     """The effect of the sidecars on plain text: perplexity beside that of the base, and the divergence from it."""
 
-    source: Annotated[TextSource, OURS] = PydocTopics()
+    source: Annotated[TextSource, OURS] = PydocTopics.defaults()
     sequences: Annotated[PositiveInt, OURS] = Field(32, description="Windows of recipe.sequence_length tokens.")
 
 
@@ -86,8 +86,8 @@ class Recall(Spec):
     recompute_activations: Annotated[bool, OURS] = Field(
         False, description="Keep only the state between pieces of a document, and compute activations twice."
     )
-    in_chunk: Annotated[InChunkSpec, RECALL] = NoInChunkGuard()
-    drift: Annotated[DriftSpec, OURS] = DriftSpec()
+    in_chunk: Annotated[InChunkSpec, RECALL] = NoInChunkGuard.defaults()
+    drift: Annotated[DriftSpec, OURS] = DriftSpec.defaults()
 
 
 ObjectiveSpec = Annotated[NextToken | Recall, Field(discriminator="kind")]

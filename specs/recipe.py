@@ -40,7 +40,7 @@ class AdamWSpec(Spec):
     beta2: Annotated[Fraction, PHASE_1, Neutral(0.999)] = 0.98
     eps: Annotated[PositiveFloat, OURS] = 1e-8
     weight_decay: Annotated[float, Field(ge=0), PHASE_1] = 0.1
-    rate_factors: Annotated[RateFactors, OURS] = RateFactors()
+    rate_factors: Annotated[RateFactors, OURS] = RateFactors.defaults()
 
 
 class Cosine(Spec):
@@ -139,16 +139,18 @@ class RecipeSpec(NamedSpec):
     batch_size: Annotated[PositiveInt, OURS] = 8
     sequence_length: Annotated[PositiveInt, OURS] = 128
     accumulation: Annotated[PositiveInt, OURS] = 1
-    objective: Annotated[ObjectiveSpec, OURS] = NextToken()
+    objective: Annotated[ObjectiveSpec, OURS] = NextToken.defaults()
     precision: Annotated[Literal["fp32", "bf16"], OURS] = Field("fp32", description="bf16: autocast, fp32 weights.")
-    optimizer: Annotated[AdamWSpec, PHASE_1] = AdamWSpec()
-    schedule: Annotated[ScheduleSpec, PHASE_1] = Cosine()
-    clipping: Annotated[ClippingSpec, PHASE_1] = NormClipping()
-    spikes: Annotated[SpikeSpec, PHASE_1] = Field(AverageRatio(), description="What is a loss spike, and what then.")
-    recovery: Annotated[RecoverySpec, PHASE_1] = RecoveryCheckpoints()
-    consolidation: Annotated[ConsolidationSpec, PHASE_1] = EveryInterval()
-    sleep: Annotated[SleepSpec, OURS] = NoSleep()
-    monitor: Annotated[MonitorSpec, OURS] = MonitorSpec()
+    optimizer: Annotated[AdamWSpec, PHASE_1] = AdamWSpec.defaults()
+    schedule: Annotated[ScheduleSpec, PHASE_1] = Cosine.defaults()
+    clipping: Annotated[ClippingSpec, PHASE_1] = NormClipping.defaults()
+    spikes: Annotated[SpikeSpec, PHASE_1] = Field(
+        AverageRatio.defaults(), description="What is a loss spike, and what then."
+    )
+    recovery: Annotated[RecoverySpec, PHASE_1] = RecoveryCheckpoints.defaults()
+    consolidation: Annotated[ConsolidationSpec, PHASE_1] = EveryInterval.defaults()
+    sleep: Annotated[SleepSpec, OURS] = NoSleep.defaults()
+    monitor: Annotated[MonitorSpec, OURS] = MonitorSpec.defaults()
 
     @model_validator(mode="after")
     def _something_to_return_to(self) -> Self:

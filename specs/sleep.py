@@ -66,7 +66,7 @@ class DreamBase(SleepBase):
     reservoir: Annotated[PositiveInt, OURS] = Field(
         32, description="Training examples kept, a uniform sample of those seen, where replay or EWC uses them."
     )
-    acceptance: Annotated[AcceptanceSpec, OURS] = AcceptHeldOut()
+    acceptance: Annotated[AcceptanceSpec, OURS] = AcceptHeldOut.defaults()
 
     @property
     def keeps_examples(self) -> bool:
@@ -127,7 +127,7 @@ class ConsolidateSleep(SleepBase):
         32,
         description="Training examples that are read again, a uniform sample of those since the last sleep.",
     )
-    acceptance: Annotated[AcceptanceSpec, OURS] = AcceptHeldOut()
+    acceptance: Annotated[AcceptanceSpec, OURS] = AcceptHeldOut.defaults()
 
     @property
     def keeps_examples(self) -> bool:

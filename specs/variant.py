@@ -53,7 +53,7 @@ class ColumnsSpec(Spec):
     """Cortical columns: gated two-layer maps side by side, concatenated and mixed back by one linear map."""
 
     num_columns: Annotated[PositiveInt, PROTOTYPE] = 16
-    sparsity: Annotated[SparsitySpec, PHASE_1] = SoftThreshold()
+    sparsity: Annotated[SparsitySpec, PHASE_1] = SoftThreshold.defaults()
 
 
 class Replace(Spec):
@@ -84,11 +84,11 @@ class CortexGPTSpec(NamedSpec):
     embedding_std: Annotated[PositiveFloat, PROTOTYPE] = Field(
         1.0, description="As torch has it. With recipe robust 0.02 ended 0.04 nats lower: docs/results.md."
     )
-    position: Annotated[PositionSpec, OURS] = NoPosition()
+    position: Annotated[PositionSpec, OURS] = NoPosition.defaults()
     order: Annotated[Literal["memory_first", "columns_first"], PROBE] = "memory_first"
-    join: Annotated[JoinSpec, PHASE_1] = Residual()
-    columns: Annotated[ColumnsSpec, PROTOTYPE] = ColumnsSpec()
-    memory: Annotated[MemorySpec, OURS] = MemorySpec()
+    join: Annotated[JoinSpec, PHASE_1] = Residual.defaults()
+    columns: Annotated[ColumnsSpec, PROTOTYPE] = ColumnsSpec.defaults()
+    memory: Annotated[MemorySpec, OURS] = MemorySpec.defaults()
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:

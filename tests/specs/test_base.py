@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from cortexzoo.specs import RecipeSpec, load
-from cortexzoo.specs.base import HASH_LENGTH, Origin
-from cortexzoo.specs.kinds import KINDS, Kind
+from cortexzoo.specs.base import HASH_LENGTH, Origin, Spec
+from cortexzoo.specs.kinds import KINDS, Kind, adapter
 from cortexzoo.specs.suite import Check, SuiteSpec
 from tests.property.strategies import specs_of
 
@@ -47,3 +47,21 @@ def test_provenance_may_name_an_entry_of_a_table() -> None:
         else:
             with pytest.raises(ValidationError, match="is not a field of SuiteSpec"):
                 SuiteSpec.from_json(text)
+
+
+def spec_classes(outer: type[Spec] = Spec) -> set[type[Spec]]:
+    found = {each for each in outer.__subclasses__() if each.__module__.startswith("cortexzoo.specs.")}
+    return found | {inner for each in found for inner in spec_classes(each)}
+
+
+def test_defaults_are_valid_although_nothing_validates_them() -> None:
+    for kind in KINDS:
+        adapter(kind)
+    without_arguments = [
+        each for each in spec_classes() if not any(field.is_required() for field in each.model_fields.values())
+    ]
+    assert len(without_arguments) > 30
+    for spec_class in without_arguments:
+        taken = spec_class.defaults()
+        spec_class.model_rebuild()
+        assert spec_class.model_validate_json(taken.canonical_json()) == taken == spec_class()

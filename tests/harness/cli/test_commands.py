@@ -48,3 +48,22 @@ def test_a_shell_completes_commands_and_options(words: str, completed: list[str]
     position = str(len(words.split()) - 1)
     ended = run_module(_CORTEXZOO_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=position)
     assert (ended.returncode, ended.stdout.split(), ended.stderr) == (0, completed, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unneeded"),
+    [
+        (["--help"], {"pydantic", "ruamel.yaml", "cortexzoo.specs.kinds", "cortexzoo.harness.cli.list_command"}),
+        (["list"], {"rich", "cortexzoo.specs.base"}),
+        (["validate", "robust"], {"rich", "cortexzoo.specs.variant", "cortexzoo.specs.suite", "cortexzoo.specs.fault"}),
+    ],
+    ids=["help", "list", "validate"],
+)
+def test_a_command_imports_only_what_it_uses(arguments: list[str], unneeded: set[str]) -> None:
+    """What keeps the start-up short: docs/performance.md."""
+    program = (
+        "import sys; from cortexzoo.harness.cli import main; code = main(sys.argv[1:]); "
+        f"print(sorted(set(sys.modules) & {unneeded!r}), file=sys.stderr); sys.exit(code)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "[]\n")
