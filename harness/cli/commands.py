@@ -53,7 +53,7 @@ COMMANDS = {
     "sweep": Entry("compare_commands", "sweep", "Train every combination of a matrix and show one table."),
     "bench": Entry("program_commands", "bench", "Run a benchmark.", passes_arguments=True),
     "study": Entry("program_commands", "study", "Repeat a study of the documentation.", passes_arguments=True),
-    "docs": Entry("docs_command", "docs", "Write the generated tables of the documentation."),
+    "docs": Entry("docs_command", "docs", "Write the generated tables of the documentation, or check them."),
     "monitor": Entry("monitor_commands", "monitor", "Follow runs while they train."),
     "fuzz": Entry("fuzz_command", "fuzz", "Attack the commands with hostile input and count what breaks."),
     "aim-sync": Entry("aim_commands", "aim_sync", "Copy runs into Aim from their folders."),
