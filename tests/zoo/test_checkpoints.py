@@ -121,6 +121,14 @@ def test_a_checkpoint_of_another_run_is_refused(saved: Path) -> None:
             other.load(saved)
 
 
+def test_a_checkpoint_of_another_layout_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(snapshot, "LAYOUT", None)
+    trainer(steps=7).save(tmp_path / "old")
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match=r"old: has layout None, written by another version of cortexzoo"):
+        TrainingLoop(tiny_model(), tiny_spec(steps=7), tiny_data()).load(tmp_path / "old")
+
+
 def test_a_folder_that_is_no_checkpoint_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(CheckpointError, match="exists and is no checkpoint, it will not be replaced"):

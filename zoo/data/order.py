@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from cortexzoo.zoo.streams import Stream
+
 ByteArray: TypeAlias = npt.NDArray[np.uint8]
 Starts: TypeAlias = npt.NDArray[np.int64]
 
@@ -43,7 +45,7 @@ class TrainingOrder:
 
 @lru_cache(maxsize=4)
 def _shuffled_grid(text_length: int, sequence_length: int, windows: int, seed: int, epoch: int) -> Starts:
-    generator = np.random.default_rng([seed, epoch])
+    generator = Stream.TEXT.generator(seed, epoch)
     room = text_length - 1 - windows * sequence_length
     shift = generator.integers(0, room, endpoint=True)
     grid: Starts = shift + generator.permutation(windows).astype(np.int64) * sequence_length

@@ -19,6 +19,7 @@ from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.errors import TrainingError, TrainingStopped
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState
+from cortexzoo.zoo.streams import Stream
 from cortexzoo.zoo.training.evaluation import autocast, read_out
 from cortexzoo.zoo.training.objectives.base import TrainingPass
 from cortexzoo.zoo.training.objectives.build import build_objective
@@ -35,9 +36,6 @@ from cortexzoo.zoo.training.state import snapshot
 
 Moment = Literal["batch_ready", "gradients_ready", "step_taken", "step_refused", "phase_ended"]
 """The moments at which nothing is asked."""
-
-TRAINING_STREAM = 2
-"""Keeps the random numbers of dropout apart from every other use of the experiment's seed."""
 
 
 class TrainingLoop:
@@ -279,7 +277,7 @@ class TrainingLoop:
     def _start_generators(self) -> None:
         self._running = True
         if self._random_state is None:
-            seeds = np.random.SeedSequence([self.spec.seed, TRAINING_STREAM, self.ranks.rank])
+            seeds = Stream.DROPOUT.seeds(self.spec.seed, self.ranks.rank)
             torch.manual_seed(int(seeds.generate_state(1)[0]))
         else:
             snapshot.set_random_state(self.device, self._random_state)

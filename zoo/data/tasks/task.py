@@ -15,6 +15,7 @@ from cortexzoo.zoo.data.tasks.chance import Chance
 from cortexzoo.zoo.data.tasks.document import Document, Filler, Ints, Noise, Passage
 from cortexzoo.zoo.data.tasks.vocabulary import Vocabulary
 from cortexzoo.zoo.errors import DataError
+from cortexzoo.zoo.streams import Stream
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -114,7 +115,7 @@ class Task(ABC):
     def example(self, split: Split, index: int, gap: int) -> Document:
         """Document `index` of a split: it follows from seed, split, index and gap alone. Raises `DataError`."""
         length = self.length(gap)
-        rng = np.random.default_rng([self.seed, SPLITS.index(split), index])
+        rng = Stream.DOCUMENTS.generator(self.seed, SPLITS.index(split), index)
         key = int(rng.integers(2**63))
         room = rng.random(3).tolist()
         content = self.compose(rng)

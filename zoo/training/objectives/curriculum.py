@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 
 from cortexzoo.specs.objective import Stage
+from cortexzoo.zoo.streams import Stream
 from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 
 RIGHT = "train/answer_tokens_right"
 """The share of a step's answer tokens that were right: a reading of the objective."""
-GAP_STREAM = 3
-"""Keeps the order of the gaps apart from every other use of the experiment's seed."""
 RECENT = 4
 """Steps of each gap that a promotion looks at."""
 
@@ -41,7 +40,7 @@ class Curriculum(Policy):
         """The gap of step `number`, which must belong to the present stage."""
         gaps = self.stages[self.stage].gaps
         block, place = divmod(number - 1 - self.began, len(gaps))
-        order = np.random.default_rng([self.seed, GAP_STREAM, self.stage, block]).permutation(len(gaps))
+        order = Stream.GAPS.generator(self.seed, self.stage, block).permutation(len(gaps))
         return gaps[int(order[place])]
 
     @property

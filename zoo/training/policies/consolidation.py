@@ -1,13 +1,10 @@
 """When short-term memory moves into long-term memory."""
 
-import numpy as np
 import torch
 
 from cortexzoo.specs.recipe import AtRandom, ConsolidationSpec, EveryInterval, Never
+from cortexzoo.zoo.streams import Stream
 from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
-
-CONSOLIDATION_STREAM = 1
-"""Keeps these random numbers apart from every other use of the experiment's seed."""
 
 
 class Consolidation(Policy):
@@ -36,7 +33,7 @@ class Consolidation(Policy):
             case EveryInterval(every=every):
                 return step % every == 0
             case AtRandom(probability=probability):
-                draw = np.random.default_rng([self.seed, CONSOLIDATION_STREAM, step]).random()
+                draw = Stream.CONSOLIDATION.generator(self.seed, step).random()
                 return bool(draw < probability)
             case Never():
                 return False

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.func import functional_call
@@ -11,6 +10,7 @@ from torch.func import functional_call
 from cortexzoo.specs.sleep import Dreaming
 from cortexzoo.zoo.errors import NonFiniteLogits
 from cortexzoo.zoo.models.interface import MemoryState
+from cortexzoo.zoo.streams import Stream
 from cortexzoo.zoo.training.evaluation import autocast, lm_loss, undisturbed
 from cortexzoo.zoo.training.policies.base import Trainer
 from cortexzoo.zoo.training.sleep.anchors import divergence, elastic_penalty, fisher_information
@@ -18,9 +18,6 @@ from cortexzoo.zoo.training.sleep.dreams import Dream, draw
 from cortexzoo.zoo.training.sleep.optimizer import SleepOptimizer
 from cortexzoo.zoo.training.sleep.reservoir import Reservoir
 from cortexzoo.zoo.training.state.undo import Weights
-
-SLEEP_STREAM = 3
-"""Keeps these random numbers apart from every other use of the experiment's seed."""
 
 
 class SleepPhase:
@@ -96,7 +93,7 @@ class SleepPhase:
 @contextmanager
 def own_random_numbers(device: torch.device, seed: int, number: int) -> Iterator[torch.Generator]:
     """A generator for dreams, and torch's generators seeded for dropout; the latter are as before afterwards."""
-    dreams, dropout = np.random.SeedSequence([seed, SLEEP_STREAM, number]).generate_state(2)
+    dreams, dropout = Stream.SLEEP.seeds(seed, number).generate_state(2)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(int(dropout))
         yield torch.Generator().manual_seed(int(dreams))

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from cortexzoo.specs.sleep import ConsolidateSleep, Sleeping
+from cortexzoo.zoo.streams import Stream
 from cortexzoo.zoo.training.policies.base import Policy, Step, StepUndone, Trainer
 from cortexzoo.zoo.training.recorder import SLEEP_SECONDS
 from cortexzoo.zoo.training.sleep.consolidating import ConsolidatingNight
@@ -18,9 +18,6 @@ from cortexzoo.zoo.training.sleep.phase import SleepPhase
 from cortexzoo.zoo.training.sleep.reservoir import Example, Reservoir
 from cortexzoo.zoo.training.sleep.score import Score, objection
 from cortexzoo.zoo.training.state.undo import StepBefore, Weights
-
-RESERVOIR_STREAM = 4
-"""Keeps these random numbers apart from every other use of the experiment's seed."""
 
 Tell = Callable[[int, int], None]
 
@@ -175,7 +172,7 @@ class Sleep(Policy):
         assert step.tokens is not None
         scored = torch.ones_like(step.tokens[..., 1:], dtype=torch.bool) if step.scored is None else step.scored
         tokens, scored = (trainer.ranks.gather_tensor(part, 1).flatten(0, 1).cpu() for part in (step.tokens, scored))
-        random = np.random.default_rng([self.seed, RESERVOIR_STREAM, step.number])
+        random = Stream.RESERVOIR.generator(self.seed, step.number)
         examples = (Example(row.clone(), counted.clone()) for row, counted in zip(tokens, scored, strict=True))
         self.reservoir = self.reservoir.offered(examples, random)
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from cortexzoo.zoo.training.ranks import Ranks
 
 T = TypeVar("T")
+LAYOUT = 2
+"""Of a checkpoint, changed when policies save other states or random streams change."""
 
 
 def save(trainer: Trainer, folder: Path, keep: Path | None = None) -> None:
@@ -83,6 +85,11 @@ class _Saved:
 
 def _read(trainer: Trainer, reader: CheckpointReader, changed: bool) -> _Saved:
     rank, count, description = trainer.ranks.rank, trainer.ranks.count, reader.json("trainer")
+    if (layout := description.get("layout")) != LAYOUT:
+        raise CheckpointError(
+            f"{reader.folder}: has layout {layout}, written by another version of cortexzoo; this version reads layout "
+            f"{LAYOUT}: resume with that version, or train again"
+        )
     if (processes := description.get("processes")) != count:
         raise CheckpointError(f"{reader.folder}: {processes} processes trained it and must go on with it, got {count}")
     for key, value in _identity(trainer).items():
@@ -139,6 +146,7 @@ def _identity(trainer: Trainer) -> dict[str, Any]:
 def _description(trainer: Trainer) -> dict[str, Any]:
     return {
         **_identity(trainer),
+        "layout": LAYOUT,
         "processes": trainer.ranks.count,
         "position": trainer.position,
         "taken": trainer.taken,

@@ -104,5 +104,5 @@ def test_a_curriculum_that_has_fewer_stages_by_now_stays_in_the_last() -> None:
 
 
 def test_a_gap_may_be_named_once_only() -> None:
-    with pytest.raises(ValueError, match="once each"):
+    with pytest.raises(ValueError, match="gaps must be distinct"):
         Stage(gaps=(1, 1))
