@@ -67,20 +67,22 @@ _PRECISION = Source("rounding of float32 on a CPU", "ours")
 
 PROPERTIES: dict[PropertyName, PropertyInfo] = {
     "causality": PropertyInfo(
-        "editing later tokens leaves earlier logits as they were", 0.0, "at_most", "max |Δ logit|", _PRECISION
+        "editing later tokens leaves earlier logits as they were", 0.0, "at_most", "max |Δ logit|",
+        _PRECISION, version=2,
     ),
     "batch_isolation": PropertyInfo(
-        "a row's logits and gradients ignore the other rows", 0.0, "at_most", "max |Δ logit|", _PRECISION
+        "a row's logits and gradients ignore the other rows", 0.0, "at_most", "max |Δ logit|",
+        _PRECISION, version=2,
     ),
     "repeatability": PropertyInfo(
         "evaluating twice gives the same logits and leaves weights and memory as they were",
-        0.0, "at_most", "max |Δ logit|", OURS,
+        0.0, "at_most", "max |Δ logit|", OURS, version=2,
     ),
     "finite_gradients": PropertyInfo(
-        "loss and gradients are finite at every tried length", 0.0, "at_most", "non-finite values", OURS
+        "loss and gradients are finite at every tried length", 0.0, "at_most", "non-finite values", OURS, version=2,
     ),
     "every_parameter_learns": PropertyInfo(
-        "every trainable parameter gets a gradient", 0.0, "at_most", "parameters without gradient", OURS
+        "every trainable parameter gets a gradient", 0.0, "at_most", "parameters without gradient", OURS, version=2,
     ),
     "gate_balance": PropertyInfo(
         "each live source keeps a mean gate share", 0.05, "at_least", "smallest mean share",
@@ -94,10 +96,11 @@ PROPERTIES: dict[PropertyName, PropertyInfo] = {
     ),
     "chunk_invariance": PropertyInfo(
         "a sequence in pieces, its memory carried, gives what the whole gives", 1e-5, "at_most", "max |Δ output|",
-        _PRECISION,
+        _PRECISION, version=2,
     ),
     "any_shape_works": PropertyInfo(
-        "any sequence of calls with other batch sizes and lengths works", 0.0, "at_most", "calls that failed", OURS
+        "any sequence of calls with other batch sizes and lengths works", 0.0, "at_most", "calls that failed",
+        OURS, version=2,
     ),
     "own_token_counts": PropertyInfo(
         "every token can influence its own output", 0.0, "at_most", "tokens without influence", OURS
@@ -109,14 +112,14 @@ PROPERTIES: dict[PropertyName, PropertyInfo] = {
         "a model and its memory work the same after saving and loading", 0.0, "at_most", "max |Δ|", OURS
     ),
     "padding_changes_nothing": PropertyInfo(
-        "padding moves no output of a real token", 1e-5, "at_most", "max |Δ output|", _PRECISION
+        "padding moves no output of a real token", 1e-5, "at_most", "max |Δ output|", _PRECISION, version=2,
     ),
     "linear_time": PropertyInfo(
-        "time grows linearly with length", 1.2, "at_most", "log-log slope", OURS
+        "time grows linearly with length", 1.2, "at_most", "log-log slope", OURS, version=2,
     ),
     "linear_memory": PropertyInfo(
         "memory of a training pass grows linearly with length", 1.2, "at_most", "log-log slope",
-        OURS,
+        OURS, version=2,
     ),
     "state_is_detached": PropertyInfo(
         "the memory after a call is detached from the call's graph", 0.0, "at_most", "attached tensors", OURS

@@ -19,6 +19,8 @@ class Effort:
     examples: int = 0
     seconds: float = float("inf")
     seed: int = 0
+    cpu: bool = False
+    """Whether the seconds are of CPU time, which other programs on the machine take nothing from."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,12 @@ PROFILES: dict[ProfileName, Profile] = {
 class Shares:
     """Gives each of some properties an equal part of the time that those before it have left."""
 
-    def __init__(self, seconds: float, properties: int) -> None:
-        self._end, self._waiting = time.monotonic() + seconds, properties
+    def __init__(self, seconds: float, properties: int, *, cpu: bool = False) -> None:
+        self._now = time.process_time if cpu else time.monotonic
+        self._end, self._waiting = self._now() + seconds, properties
 
     def next(self) -> float:
         """Seconds for the next property."""
-        share = (self._end - time.monotonic()) / self._waiting
+        share = (self._end - self._now()) / self._waiting
         self._waiting -= 1
         return max(LEAST_SHARE, share)

@@ -5,6 +5,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic
 
@@ -12,6 +13,7 @@ from cortexzoo.harness.checking.effort import Effort, Shares
 from cortexzoo.harness.checking.properties import REGISTRY
 from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, SubjectT
 from cortexzoo.harness.checking.search import Clock, Result, search
+from cortexzoo.harness.checking.shrinking import shrink
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.verdict import Certificate, Judgement
 from cortexzoo.harness.errors import in_one_line
@@ -21,6 +23,8 @@ from cortexzoo.zoo.training.signals import signals_left_alone
 
 Watch = Callable[[Case], None]
 NO_SEARCH = Effort()
+LISTED = 0.7
+"""Of a property's time, for its listed cases; the search gets the rest."""
 LIBRARIES = ("site-packages", "dist-packages")
 
 
@@ -86,6 +90,8 @@ class Trial(Generic[SubjectT]):
         info = PROPERTIES[tested.name]
         self.tested, self.subject, self.watch = tested, subject, watch
         self.tried = 0
+        self.longest = 0
+        """Tokens of the longest case that was tried, where cases have lengths."""
         self.judgement = Judgement(
             tested.name, info.clause, "error", check.expect, _bound(tested.name, check), info.direction, info.unit,
             "no case was tried", expected_reason=check.reason, version=info.version, seed=seed,
@@ -93,14 +99,16 @@ class Trial(Generic[SubjectT]):
 
     def run(self, effort: Effort) -> None:
         """All listed cases, then the search, until one does not hold or the time is over."""
-        clock = Clock(effort.seconds)
+        clock = Clock(effort.seconds, cpu=effort.cpu)
         # The search needs its share of the time even where the listed cases take long.
-        first = Clock(effort.seconds if self.tested.strategy is None else effort.seconds / 2)
+        first = Clock(effort.seconds if self.tested.strategy is None else effort.seconds * LISTED, cpu=effort.cpu)
         cut = False
         try:
             cases = list(self.tested.cases(self.subject))
             for tried, case in enumerate(cases, start=1):
-                if self.attempt(case) != "holds":
+                if (result := self.attempt(case)) != "holds":
+                    if self.tested.shrinks:
+                        shrink(case, partial(self._still, result), Clock(effort.seconds, cpu=effort.cpu))
                     return
                 if cut := first.is_over and tried < len(cases):
                     break
@@ -111,6 +119,9 @@ class Trial(Generic[SubjectT]):
             self._set("skipped", str(excuse), {})
         except Exception as crash:
             self._set("error", f"the check crashed: {where(crash)}", {})
+        if self.judgement.verdict == "pass" and self.longest:
+            reason = f"{self.judgement.reason}; tried up to {self.longest} tokens"
+            self.judgement = replace(self.judgement, reason=reason)
         if self.judgement.verdict == "pass" and cut:
             self.judgement = replace(self.judgement, reason=f"{self.judgement.reason}; the time limit ended the search")
 
@@ -120,6 +131,7 @@ class Trial(Generic[SubjectT]):
             return "holds"
         self.watch(case)
         self.tried += 1
+        self.longest = max(self.longest, tokens_of(case))
         try:
             found = self.tested.check(self.subject, case)
         except DoesNotApply as excuse:
@@ -129,6 +141,14 @@ class Trial(Generic[SubjectT]):
             self._set("error", f"the check crashed: {where(crash)}", case)
             return "error"
         return self._note(found)
+
+    def _still(self, wanted: Result, case: Case) -> bool:
+        """Whether a smaller case gives the same result; if it gives another, what was known stays."""
+        known = self.judgement
+        if self.attempt(case) == wanted and (wanted != "error" or _kind(self.judgement) == _kind(known)):
+            return True
+        self.judgement = replace(known, cases_tried=self.tried)
+        return False
 
     @property
     def _may_go_on(self) -> bool:
@@ -157,6 +177,22 @@ class Trial(Generic[SubjectT]):
             self.judgement, verdict=verdict, reason=reason, case=dict(case), observed=None, margin=None,
             cases_tried=self.tried,
         )  # fmt: skip
+
+
+def tokens_of(case: Case) -> int:
+    """The length of the longest text of a case, 0 for cases without one."""
+    pieces, calls = case.get("pieces"), case.get("calls")
+    if isinstance(pieces, str):
+        return sum(int(size) for size in pieces.split("+"))
+    if isinstance(calls, str) and calls:
+        return max(int(call.rpartition("×")[2]) for call in calls.split())
+    parts = [case.get(name, 0) for name in ("length", "pads", "before")]
+    return sum(part for part in parts if isinstance(part, int)) if "length" in case else 0
+
+
+def _kind(judgement: Judgement) -> str:
+    """The exception of an error."""
+    return judgement.reason.removeprefix("the check crashed: ").partition(":")[0]
 
 
 def where(crash: BaseException) -> str:

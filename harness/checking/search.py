@@ -18,14 +18,15 @@ Result = Literal["holds", "fail", "error"]
 
 
 class Clock:
-    """Tells when the seconds of an effort are over."""
+    """When the seconds of an effort are over: of the wall clock, or of this process's CPU time."""
 
-    def __init__(self, seconds: float) -> None:
-        self._end = time.perf_counter() + seconds
+    def __init__(self, seconds: float, *, cpu: bool = False) -> None:
+        self._now = time.process_time if cpu else time.perf_counter
+        self._end = self._now() + seconds
 
     @property
     def is_over(self) -> bool:
-        return time.perf_counter() > self._end
+        return self._now() > self._end
 
 
 def search(strategy: SearchStrategy[Case], attempt: Callable[[Case], Result], effort: Effort, clock: Clock) -> bool:

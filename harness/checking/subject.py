@@ -27,6 +27,26 @@ class Runnable(Protocol):
     def carries_state(self) -> bool:
         """Whether a sequence can be given in pieces, with the memory carried from one to the next."""
 
+    @property
+    def scales_linearly(self) -> bool:
+        """Whether it claims that time and memory grow linearly with length."""
+
+    @property
+    def memory_has_one_layout(self) -> bool:
+        """Whether equal memories are equal tensor by tensor; a ring that was turned is not."""
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """`eval`, and `train` where training mode can be compared as evaluation mode is."""
+
+    @property
+    def longest(self) -> int:
+        """The greatest length that is tried."""
+
+    @property
+    def eps(self) -> float:
+        """The rounding of the least precise parameters."""
+
     def copy(self) -> nn.Module:
         """The module under test in evaluation mode, untouched by what other properties did to theirs."""
 
@@ -45,8 +65,8 @@ class Runnable(Protocol):
     def follow(self, model: nn.Module, state: Any, rows: int) -> Any:
         """The memory that the next, unrelated batch starts from after one that ended with `state`."""
 
-    def run(self, model: nn.Module, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """The output [B, T, …] and the memory after the last token."""
+    def run(self, model: nn.Module, inputs: Tensor, state: Any, mask: Tensor | None = None) -> tuple[Tensor, Any]:
+        """The output [B, T, …] and the memory after the last token; `mask` [B, T] is True at real tokens."""
 
     def settle(self, model: nn.Module, state: Any) -> Any:
         """The memory after whatever the model does to it besides forward calls: consolidation."""
@@ -74,6 +94,12 @@ class Subject:
     """The content of `summary.json`: losses of the model and of the counting references, in nats a token."""
     task: Task | None = None
     """What was trained, where that was no text."""
+
+    scales_linearly = True
+    memory_has_one_layout = True
+    modes = ("eval",)
+    longest = 450
+    eps = torch.finfo(torch.float32).eps
 
     @property
     def carries_state(self) -> bool:
@@ -126,8 +152,11 @@ class Subject:
         following: MemoryState = model.between_batches(state, rows)
         return following
 
-    def run(self, model: nn.Module, inputs: Tensor, state: MemoryState) -> tuple[Tensor, MemoryState]:
-        """Logits and memory."""
+    def run(
+        self, model: nn.Module, inputs: Tensor, state: MemoryState, mask: Tensor | None = None
+    ) -> tuple[Tensor, MemoryState]:
+        """Logits and memory. No model of the zoo takes a mask."""
+        assert mask is None
         output = model(inputs, state)
         return output.logits, output.state
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cortexzoo.harness.checking.modules.supervision import Request
 
 BARE_SUITE = "bare-module"
-MODULE_BUDGET: dict[ProfileName, str] = {"dev": "20s", "ci": "60s", "deep": "10m"}
+MODULE_BUDGET: dict[ProfileName, str] = {"dev": "20s", "ci": "25s", "deep": "10m"}
 """The time limit for a module, listed cases included: it may be of any size."""
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
@@ -65,11 +65,8 @@ def check(
         int | None, typer.Option("--width", min=1, help="With --module: the input is vectors of N numbers.")
     ] = None,
     max_length: Annotated[
-        int,
-        typer.Option(
-            "--max-length", min=1, help="With --module or --hf: the longest sequence whose gradients are checked."
-        ),
-    ] = 300,
+        int, typer.Option("--max-length", min=1, help="With --module or --hf: the longest sequence that is tried.")
+    ] = 2048,
     json_file: JsonOption = None,
 ) -> None:
     """Check the properties of a run, an experiment or a module of your own.

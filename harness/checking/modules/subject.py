@@ -1,48 +1,24 @@
-"""A bare module as a subject: inputs drawn for it, its output found, its optional memory carried."""
+"""A bare module as a subject: copied, called, its memory carried."""
 
 import copy
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+import inspect
+import random
+import types
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map
 
-from cortexzoo.harness.checking.judge import where
-from cortexzoo.harness.checking.modules.errors import ModuleError, UnfitOutput
+from cortexzoo.harness.checking.modules.inputs import Inputs, special_ids
 from cortexzoo.harness.checking.modules.loading import Factory
+from cortexzoo.harness.checking.modules.values import duplicate, floats_of, output_of, tensors_of
 
-DTYPES = {"float64": torch.float64, "bfloat16": torch.bfloat16}
-"""Tried besides float32 where the module takes them."""
-WIDTH_NAMES = ("hidden_size", "d_model", "dim", "width", "embed_dim", "n_embd", "input_size", "model_dim")
-COMMON_WIDTHS = (8, 16, 32, 64, 128, 256, 512)
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """Token ids below `size`, or vectors of `size` numbers."""
-
-    kind: Literal["tokens", "vectors"]
-    size: int
-
-    def __str__(self) -> str:
-        return f"token ids below {self.size}" if self.kind == "tokens" else f"vectors of {self.size}"
-
-    def draw(self, rows: int, length: int, seed: int = 0, scale: float = 1.0) -> Tensor:
-        """[B, T] uniform ids, or [B, T, D] normal numbers times `scale`."""
-        generator = torch.Generator().manual_seed(seed)
-        if self.kind == "tokens":
-            return torch.randint(self.size, (rows, length), generator=generator)
-        return torch.randn(rows, length, self.size, generator=generator) * scale
-
-    def other(self, inputs: Tensor, seed: int = 0) -> Tensor:
-        """Inputs of the same shape that differ from the given ones at every token."""
-        generator = torch.Generator().manual_seed(1000 + seed)
-        if self.kind == "tokens":
-            shift = torch.randint(1, max(2, self.size), inputs.shape, generator=generator)
-            return (inputs + shift) % self.size
-        return torch.randn(inputs.shape, generator=generator).to(inputs.dtype)
+SPARSE = (1, 2, 3, 64, 128, 129, 257, 300, 513, 1025)
+"""Lengths on both sides of the usual chunk and window sizes, few enough to be tried first."""
+FURTHER = (2048, 17, 33, 65, 127, 255, 256, 511, 512, 640, 769, 1000, 1024, 1537, 2047)
+MASK_NAMES = ("mask", "attention_mask", "padding_mask", "pad_mask", "key_padding_mask")
 
 
 @dataclass(frozen=True)
@@ -53,26 +29,92 @@ class BareSubject:
     original: nn.Module
     inputs: Inputs
     longest: int = 300
-    """The greatest length at which gradients are looked at."""
+    """The greatest length that is tried."""
+    slots: tuple[int, ...] = (0,)
+    """Which of the returned tensors have one entry for each token, the output first."""
+    dtype: torch.dtype | None = None
+    """What copies are converted to; None: as they are."""
+    scales_linearly = property(lambda self: bool(getattr(self.original, "scales_linearly", False)))
+    modes = ("eval", "train")
+    memory_has_one_layout = False
 
     @property
     def carries_state(self) -> bool:
         return callable(getattr(self.original, "initial_state", None))
 
+    @property
+    def eps(self) -> float:
+        """The rounding of the least precise parameters that are computed with."""
+        return max((torch.finfo(dtype).eps for dtype in self._dtypes), default=torch.finfo(torch.float32).eps)
+
+    @property
+    def _dtypes(self) -> set[torch.dtype]:
+        return {self.dtype} if self.dtype else {p.dtype for p in self.original.parameters() if p.is_floating_point()}
+
+    def lengths(self, least: int = 1, most: int = 2048) -> list[int]:
+        """Sparse first: lengths around usual internal sizes, then further ones, and the longest that is tried."""
+        offered = [*SPARSE, self.longest, self.longest - 1, *FURTHER]
+        return [n for n in dict.fromkeys(offered) if least <= n <= min(most, self.longest)]
+
+    @property
+    def special(self) -> tuple[int, ...]:
+        """Token ids at the edges."""
+        return special_ids(self.original, self.inputs)
+
+    def in_double(self) -> "BareSubject":
+        """The same subject computed in float64."""
+        return replace(self, dtype=torch.float64)
+
     def copy(self) -> nn.Module:
         """A copy in evaluation mode; a module that cannot be copied is built anew from the same seed."""
-        try:
-            return copy.deepcopy(self.original).eval()
-        except Exception:
-            return self.rebuilt(0).eval()
+        model = self._copied()
+        if self.dtype is not None:
+            model.to(self.dtype)
+        model.eval()
+        return model
+
+    def _copied(self) -> nn.Module:
+        if not self._shares:
+            try:
+                return copy.deepcopy(self.original)
+            except Exception:
+                return self._fresh(0)
+        model = self._fresh(0)
+        model.load_state_dict({name: value.clone() for name, value in self.original.state_dict().items()})
+        return model
+
+    @cached_property
+    def _shares(self) -> bool:
+        """Whether a deep copy would keep functions that are bound to the original."""
+        return any(_is_bound(value) for module in self.original.modules() for value in _attributes(module))
 
     def rebuilt(self, seed: int) -> nn.Module:
         """What the factory gives after torch's generator was set to `seed`."""
-        return seeded(self.factory, seed)
+        model = self._fresh(seed)
+        return model if self.dtype is None else model.to(self.dtype)
+
+    def _fresh(self, seed: int) -> nn.Module:
+        model = seeded(self.factory, seed)
+        if self._is_lazy:
+            materialise(model, self, seed)
+        return model
+
+    @cached_property
+    def _is_lazy(self) -> bool:
+        fresh = seeded(self.factory, 0)
+        if any(nn.parameter.is_lazy(parameter) for parameter in fresh.parameters()):
+            return True
+        return {n for n, _ in fresh.named_parameters()} != {n for n, _ in self.original.named_parameters()}
 
     def draw(self, rows: int, length: int, seed: int = 0) -> Tensor:
-        """As `Inputs.draw`."""
-        return self.inputs.draw(rows, length, seed)
+        """As `Inputs.draw`, in the module's dtype."""
+        return self.fitted(self.inputs.draw(rows, length, seed))
+
+    def fitted(self, inputs: Tensor) -> Tensor:
+        """Vectors in the dtype of the parameters; token ids as they are."""
+        if not inputs.is_floating_point() or not self._dtypes:
+            return inputs
+        return inputs.to(max(self._dtypes, key=lambda dtype: torch.finfo(dtype).eps))
 
     def other(self, inputs: Tensor, seed: int = 0) -> Tensor:
         """As `Inputs.other`."""
@@ -81,132 +123,119 @@ class BareSubject:
     def begin(self, model: nn.Module, rows: int) -> Any:
         """The module's initial state, where it offers one; a module with `reset` is reset."""
         if callable(reset := getattr(model, "reset", None)):
-            reset()
+            reset(*[rows] * _required(reset))
         return model.initial_state(rows) if self.carries_state else None  # type: ignore[operator]
 
     def follow(self, model: nn.Module, state: Any, rows: int) -> Any:
-        """A new beginning: a module says nothing of what stays between unrelated batches."""
+        """A new beginning: a module defines nothing that stays between unrelated batches."""
         return self.begin(model, rows)
 
-    def run(self, model: nn.Module, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """The output, and the state where the module offers one."""
-        result = model(inputs, state) if self.carries_state else model(inputs)
-        after = result[1] if self.carries_state else None
-        return output_of(result), after
+    def call(
+        self, model: nn.Module, inputs: Tensor, state: Any, mask: Tensor | None = None
+    ) -> tuple[list[Tensor], Any]:
+        """Every floating point tensor that the module returned, the output first, and its state; `state` as given."""
+        named = {} if mask is None else {self.mask_name: mask}
+        result = model(inputs, state, **named) if self.carries_state else model(inputs, **named)
+        if not self.carries_state:
+            return floats_of(result), None
+        after = result[1]
+        return floats_of([result[0], *result[2:]]), after
+
+    @property
+    def mask_name(self) -> str:
+        """What the module calls its padding mask."""
+        parameters = inspect.signature(self.original.forward).parameters
+        return next((name for name in MASK_NAMES if name in parameters), MASK_NAMES[0])
+
+    def run(self, model: nn.Module, inputs: Tensor, state: Any, mask: Tensor | None = None) -> tuple[Tensor, Any]:
+        """The output, and the state where the module offers one; a state that grows in place is copied first."""
+        found, after = self.call(model, inputs, duplicate(state), mask)
+        return self.joined(found), after
+
+    def joined(self, found: list[Tensor]) -> Tensor:
+        """The output, beside it whatever else has one entry for each token."""
+        kept = [found[slot] for slot in self.slots if slot < len(found)]
+        if len(kept) == 1:
+            return kept[0]
+        widest = max((t.dtype for t in kept), key=lambda dtype: torch.finfo(dtype).bits)
+        return torch.cat([t.flatten(2) if t.dim() > 2 else t[..., None] for t in (k.to(widest) for k in kept)], dim=-1)
 
     def output(self, model: nn.Module, inputs: Tensor) -> Tensor:
         """The output for a batch that has nothing before it."""
         return self.run(model, inputs, self.begin(model, len(inputs)))[0]
 
     def settle(self, model: nn.Module, state: Any) -> Any:
-        """A module says nothing of consolidation."""
+        """A module defines no consolidation."""
         return state
 
     def memory(self, state: Any) -> dict[str, Tensor]:
         """Every tensor of the state, numbered."""
-        leaves = (leaf for leaf in tree_leaves(state) if isinstance(leaf, Tensor))
-        return {str(index): leaf for index, leaf in enumerate(leaves)}
+        return {str(index): leaf for index, leaf in enumerate(tensors_of(state))}
 
     def reread(self, model: nn.Module, state: Any) -> tuple[nn.Module, Any]:
         """Another module of the factory with this one's state_dict, and a copy of the state."""
         fresh = self.rebuilt(1)
         fresh.load_state_dict({name: value.clone() for name, value in model.state_dict().items()})
-        return fresh.eval(), tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, state)
+        fresh.eval()
+        return fresh, duplicate(state)
 
 
 def seeded(factory: Factory, seed: int) -> nn.Module:
-    """The factory's module from a seed; torch's generator is left as it was."""
+    """The factory's module from a seed; the generators of torch and Python are left as they were."""
+    before = random.getstate()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return factory()
-
-
-def output_of(result: Any) -> Tensor:
-    """The tensor in what a module returned: itself, its `logits`, or its first entry. Raises `UnfitOutput`."""
-    if isinstance(result, Mapping):
-        result = result.get("logits", next(iter(result.values()), None))
-    elif hasattr(result, "logits"):
-        result = result.logits
-    elif isinstance(result, tuple | list) and result:
-        result = result[0]
-    if not isinstance(result, Tensor) or not result.is_floating_point():
-        got = f"a tensor of {result.dtype}" if isinstance(result, Tensor) else type(result).__name__
-        raise UnfitOutput(
-            f"the output must be a floating point tensor, or a tuple or object that begins with one, got {got}"
-        )
-    return result
-
-
-def detect(
-    factory: Factory, module: nn.Module, name: str, vocab_size: int | None, width: int | None, longest: int
-) -> BareSubject:
-    """Find out what the module takes by trying. Raises `ModuleError` when nothing fits."""
-    problems: list[Exception] = []
-    for inputs in _candidates(module, vocab_size, width):
-        subject = BareSubject(factory, module, inputs, longest)
+        random.setstate(random.Random(seed).getstate())
         try:
-            _try(subject)
-            return subject
-        except Exception as problem:
-            problems.append(problem)
-    if said := [problem for problem in problems if isinstance(problem, UnfitOutput)]:
-        raise ModuleError(f"{name}: {said[0]}")
-    tried = "token ids" if vocab_size else "vectors" if width else "token ids and vectors"
-    hint = "" if vocab_size or width else "; say what it takes with --vocab-size N or --width D"
-    cause = f": {where(problems[0])}" if problems else ""
-    raise ModuleError(f"{name}: took no {tried} of shape [2, 3]{cause}{hint}")
+            return factory()
+        finally:
+            random.setstate(before)
 
 
-def _try(subject: BareSubject) -> None:
-    """One small call, the largest token id included."""
-    inputs = subject.draw(2, 3)
-    if subject.inputs.kind == "tokens":
-        inputs[0, 0] = subject.inputs.size - 1
+def materialise(model: nn.Module, subject: BareSubject, seed: int) -> None:
+    """One small call, which makes what a lazy module makes on its first."""
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        output = subject.output(subject.copy(), inputs)
-    if output.dim() < 2 or output.shape[:2] != (2, 3):
-        raise UnfitOutput(f"must give one output for each token, [2, 3, …], got {list(output.shape)}")
+        torch.manual_seed(seed)
+        given = subject.draw(2, 3)
+        if callable(begin := getattr(model, "initial_state", None)):
+            output_of(model(given, begin(2)))
+        else:
+            output_of(model(given))
 
 
-def _candidates(module: nn.Module, vocab_size: int | None, width: int | None) -> Iterator[Inputs]:
-    if vocab_size is not None:
-        yield Inputs("tokens", vocab_size)
-        return
-    if width is None:
-        sizes = [layer.num_embeddings for layer in module.modules() if isinstance(layer, nn.Embedding)]
-        declared = getattr(module, "vocab_size", None)
-        if isinstance(declared, int):
-            sizes.insert(0, declared)
-        yield from (Inputs("tokens", size) for size in dict.fromkeys(sizes))
-    widths = [width] if width is not None else list(_widths(module))
-    yield from (Inputs("vectors", size) for size in dict.fromkeys(widths) if size > 0)
+def _attributes(module: nn.Module) -> list[Any]:
+    values: list[Any] = []
+    for name, value in vars(module).items():
+        if isinstance(value, dict) and name.endswith("_hooks"):
+            values += value.values()
+        elif isinstance(value, list | tuple):
+            values += value
+        else:
+            values.append(value)
+    return values
 
 
-def _widths(module: nn.Module) -> Iterator[int]:
-    for name in WIDTH_NAMES:
-        if isinstance(value := getattr(module, name, None), int):
-            yield value
-    for layer in module.modules():
-        for name in ("in_features", "in_channels", "input_size", "embed_dim"):
-            if isinstance(value := getattr(layer, name, None), int):
-                yield value
-        if isinstance(layer, nn.LayerNorm):
-            yield layer.normalized_shape[-1]
-    for parameter in module.parameters():
-        yield from reversed(parameter.shape)
-    yield from COMMON_WIDTHS
+def _is_bound(value: Any) -> bool:
+    """Whether a function refers to modules or tensors that a deep copy leaves as they are."""
+    if isinstance(value, partial):
+        return _is_bound(value.func) or any(isinstance(part, nn.Module | Tensor) for part in value.args)
+    if not isinstance(value, types.FunctionType) or not value.__closure__:
+        return False
+    cells = [cell.cell_contents for cell in value.__closure__ if not _is_empty(cell)]
+    return any(isinstance(content, nn.Module | Tensor) or _is_bound(content) for content in cells)
 
 
-def dtypes_offered(subject: BareSubject) -> list[str]:
-    """float32, and the others in which a small call gives an output."""
-    offered = ["float32"]
-    for name, dtype in DTYPES.items():
-        try:
-            model = subject.copy().to(dtype)
-            inputs = subject.draw(1, 2)
-            with torch.no_grad():
-                subject.output(model, inputs.to(dtype) if inputs.is_floating_point() else inputs)
-            offered.append(name)
-        except Exception:
-            continue
-    return offered
+def _is_empty(cell: types.CellType) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return True
+    return False
+
+
+def _required(function: Any) -> int:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return 0
+    return sum(p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)

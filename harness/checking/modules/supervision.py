@@ -29,6 +29,7 @@ START_LIMIT = 60.0
 """Seconds that a child may compute, or idle, to start Python and torch, before anything of the user's is called."""
 SHORTEST_LIMIT, LONGEST_LIMIT = 3.0, 60.0
 """Bounds of the seconds that one case may compute, or idle, before it counts as hanging: a quarter of the budget."""
+HINT = " (the limit follows --budget: raise it if the module is only slow)"
 MOST_HANGS = 3
 """After so many the rest is not tried: each costs its limit."""
 
@@ -41,7 +42,7 @@ class Request:
     suite: SuiteSpec
     vocab_size: int | None = None
     width: int | None = None
-    max_length: int = 300
+    max_length: int = 2048
     seconds: float = 60.0
     seed: int = 0
     examples: int = PROFILES["ci"].examples
@@ -180,14 +181,14 @@ def _follow(
                 case "judged":
                     found.judgements[content["name"]] = Judgement(**content)
                     waiting.remove(content["name"])
-            patience.renew(case_limit if child.ready else START_LIMIT)
+            patience.renew(case_limit if child.ready else START_LIMIT + 2 * case_limit)
         if not waiting:
             return None
         if dead:
             return child.how_it_died()
         if patience.is_over:
             what = "the case" if child.ready else "making it, or its first call,"
-            return f"{what} did not end within {patience.limit:.0f} s"
+            return f"{what} did not end within {patience.limit:.0f} s{HINT}"
         time.sleep(POLL)
 
 

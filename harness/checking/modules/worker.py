@@ -17,11 +17,12 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 from cortexzoo.harness.checking.effort import Effort, Shares
 from cortexzoo.harness.checking.judge import judge, judge_case
+from cortexzoo.harness.checking.modules.detection import detect
 from cortexzoo.harness.checking.modules.errors import ModuleError
 from cortexzoo.harness.checking.modules.hugging_face import Pretrained, load_pretrained
 from cortexzoo.harness.checking.modules.loading import Reference, load_factory, make
 from cortexzoo.harness.checking.modules.registry import BARE
-from cortexzoo.harness.checking.modules.subject import BareSubject, detect, seeded
+from cortexzoo.harness.checking.modules.subject import BareSubject, seeded
 from cortexzoo.harness.checking.properties.base import Case
 from cortexzoo.harness.tracking.jsonl import from_json_value, to_json_value
 from cortexzoo.specs import SuiteSpec
@@ -55,10 +56,10 @@ def work(request: Mapping[str, Any], report: Report) -> None:
         report.tell("begun", name)
         report.tell("judged", asdict(judge_case(BARE[name], suite.properties[name], subject, from_json_value(case))))
         return
-    shares = Shares(request["seconds"], len(request["properties"]))
+    shares = Shares(request["seconds"], len(request["properties"]), cpu=True)
     for name in request["properties"]:
         report.tell("begun", name)
-        effort = Effort(request["examples"], shares.next(), request["seed"])
+        effort = Effort(request["examples"], shares.next(), request["seed"], cpu=True)
         report.tell("judged", asdict(judge(BARE[name], suite.properties[name], subject, effort, _watch(report))))
 
 
@@ -73,14 +74,17 @@ def _subject(path: Path, name: str, request: Mapping[str, Any]) -> BareSubject:
     if path.is_dir():
         fresh, pretrained = load_pretrained(Pretrained(path, name))
         longest = min(request["max_length"], pretrained.max_length or request["max_length"])
-        return detect(fresh, pretrained, str(path), request["vocab_size"], None, longest)
+        return detect(fresh, pretrained, str(path), request["vocab_size"], None, longest, request["seconds"])
     reference = Reference(path, name)
     factory = load_factory(reference)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         make(factory, reference)
     module = seeded(factory, 0)
-    return detect(factory, module, str(reference), request["vocab_size"], request["width"], request["max_length"])
+    return detect(
+        factory, module, str(reference), request["vocab_size"], request["width"], request["max_length"],
+        request["seconds"],
+    )  # fmt: skip
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ class GatedDeltaLayer(nn.Module):
     """Embedding, x + gated delta memory of x, vocabulary. Offers all that a bare module can."""
 
     padding_side = "right"
+    scales_linearly = True
 
     def __init__(self) -> None:
         super().__init__()

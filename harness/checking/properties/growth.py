@@ -40,6 +40,7 @@ def linear_time(subject: Runnable, case: Case) -> Finding:
     give equally many tokens at every length: memory is the same throughout, but a model that loops over time pays its
     fixed cost of a step for fewer rows at a time. Either only ever adds to the slope of a linear model.
     """
+    _claimed(subject)
     model = subject.copy()
     with one_thread():
         single = _lengths(subject, model)
@@ -62,6 +63,11 @@ def linear_time(subject: Runnable, case: Case) -> Finding:
     if math.isfinite(a_token[0]):
         reason += f"; {a_token[0]:.1f} and {a_token[1]:.1f} µs a token where all lengths hold equally many tokens"
     return finding("linear_time", slope, reason, case)
+
+
+def _claimed(subject: Runnable) -> None:
+    if not subject.scales_linearly:
+        raise DoesNotApply("it claims no linear growth (ordinary attention has none): offer scales_linearly = True")
 
 
 def _lengths(subject: Runnable, model: torch.nn.Module) -> Calls:
@@ -116,6 +122,7 @@ def one_thread() -> Iterator[None]:
 
 def linear_memory(subject: Runnable, case: Case) -> Finding:
     """The slope of the most bytes of tensors that are alive at once during forward and backward."""
+    _claimed(subject)
     model = subject.copy().train()
     longest = _at_most(model, MEMORY_LONGEST)
     lengths = [longest // 4, longest // 2, longest]

@@ -14,40 +14,59 @@ from cortexzoo.harness.checking.properties.base import (
     largest_difference,
     number,
     text,
+    within_rounding,
 )
 from cortexzoo.harness.checking.subject import Runnable
 from cortexzoo.harness.errors import in_one_line
 
 STATE_HINT = "offer initial_state(batch_size) and forward(inputs, state) -> (output, state)"
 LONGEST_PIECE = 70
+ROUNDING = 1e-5
+AFTER = (1, 1, 3)
+"""Pieces that follow on both memories: one token at a time, then several."""
 MOST_CALLS = 4
+MOST_ROWS = 17
 
 
-def chunk_invariance_cases(_: object) -> Iterable[Case]:
-    """Single tokens, uneven pieces, and pieces around the usual chunk and window sizes."""
-    for pieces in ("1+1", "1+2+1", "5+12", "33+32", "64+65", "127+2+71"):
-        yield {"pieces": pieces, "rows": 2, "seed": 0}
+def chunk_invariance_cases(subject: Runnable) -> Iterable[Case]:
+    """Single tokens, uneven pieces, and pieces around the usual chunk and window sizes; then many and long ones."""
+    listed = [("1+1", 2), ("1+2+1", 2), ("5+12", 2), ("33+32", 2), ("64+65", 2), ("127+2+71", 2)]
+    listed += [("256+1+43", 2), ("1" + "+1" * 39, 3), ("3+2", 17), ("5+4", 1), ("257+70", 2), ("130+1+1+1+130", 2)]
+    listed += [("513+512", 2), ("1000+1025", 1), ("300+300+300+300", 2), ("7" + "+7" * 59, 2)]
+    for pieces, rows in listed:
+        if sum(map(int, pieces.split("+"))) + sum(AFTER) <= subject.longest:
+            yield {"pieces": pieces, "rows": rows, "mode": "eval", "seed": 0}
+    for pieces in ("5+12", "64+65", "257+70"):
+        if "train" in subject.modes and sum(map(int, pieces.split("+"))) + sum(AFTER) <= subject.longest:
+            yield {"pieces": pieces, "rows": 2, "mode": "train", "seed": 0}
 
 
-def chunk_invariance_strategy(_: object) -> st.SearchStrategy[Case]:
+def chunk_invariance_strategy(subject: Runnable) -> st.SearchStrategy[Case]:
     """Any pieces."""
-    pieces = st.lists(st.integers(1, LONGEST_PIECE), min_size=2, max_size=5)
+    longest = max(1, min(LONGEST_PIECE, (subject.longest - sum(AFTER)) // 5))
+    pieces = st.lists(st.integers(1, longest), min_size=2, max_size=5)
     return st.fixed_dictionaries(
         {
             "pieces": pieces.map(lambda sizes: "+".join(map(str, sizes))),
             "rows": st.integers(1, 3),
+            "mode": st.sampled_from(subject.modes),
             "seed": st.integers(0, 99),
         }
     )
 
 
-@torch.no_grad()
 def chunk_invariance(subject: Runnable, case: Case) -> Finding:
-    """Outputs, and the memory at the end, of pieces with their memory carried against one call."""
+    """Outputs, what follows from the memory, and gradients of pieces with their memory carried against one call."""
     if not subject.carries_state:
         raise DoesNotApply(f"it takes no memory as an argument: {STATE_HINT}")
-    sizes = [int(size) for size in text(case, "pieces").split("+")]
-    rows = number(case, "rows")
+    if text(case, "mode") == "train":
+        return _in_training(subject, case)
+    with torch.no_grad():
+        return _in_evaluation(subject, case)
+
+
+def _in_evaluation(subject: Runnable, case: Case) -> Finding:
+    sizes, rows = _sizes(case), number(case, "rows")
     model = subject.copy()
     inputs = subject.draw(rows, sum(sizes), number(case, "seed"))
     whole, end = subject.run(model, inputs, subject.begin(model, rows))
@@ -56,31 +75,96 @@ def chunk_invariance(subject: Runnable, case: Case) -> Finding:
         output, state = subject.run(model, piece, state)
         outputs.append(output)
     scale = max(1.0, float(whole.abs().max()))
-    delta = largest_difference(whole, torch.cat(outputs, dim=1)) / scale
+    raw = largest_difference(whole, torch.cat(outputs, dim=1)) / scale
     what = "the outputs"
+    following = subject.draw(rows, sum(AFTER), number(case, "seed") + 1)
+    for taken in AFTER:
+        piece, following = following[:, :taken], following[:, taken:]
+        if not piece.shape[1]:
+            break
+        one, end = subject.run(model, piece, end)
+        other, state = subject.run(model, piece, state)
+        raw, what = max((raw, what), (largest_difference(one, other) / scale, "what follows from the memory"))
     carried, once = subject.memory(state), subject.memory(end)
-    for name in once:
+    for name in once if subject.memory_has_one_layout else ():
         if once[name].is_floating_point():
             apart = largest_difference(once[name], carried[name]) / max(1.0, _size(once[name]))
-            delta, what = max((delta, what), (apart, f"memory {name}"))
-    reason = f"{what} of {case['pieces']} tokens in pieces differ by {delta:.2g} from those of the whole"
+            raw, what = max((raw, what), (apart, f"memory {name}"))
+    delta = within_rounding(raw, subject.eps, sum(sizes), ROUNDING)
+    reason = f"{what} of {case['pieces']} tokens in pieces differ by {raw:.2g} from those of the whole"
     return finding("chunk_invariance", delta, reason, case)
+
+
+def _in_training(subject: Runnable, case: Case) -> Finding:
+    """Without dropout. Gradients are compared where the memory carries its graph: to cut it may be on purpose."""
+    sizes, rows = _sizes(case), number(case, "rows")
+    inputs = subject.draw(rows, sum(sizes), number(case, "seed"))
+    whole, once, _ = _trained(subject, [inputs])
+    again, _, _ = _trained(subject, [inputs], seed=1)
+    if largest_difference(whole, again) > 0:
+        return finding("chunk_invariance", 0.0, "it draws at random in training: compared in evaluation only", case)
+    pieces, split, linked = _trained(subject, list(inputs.split(sizes, dim=1)))
+    raw = largest_difference(whole, pieces) / max(1.0, float(whole.abs().max()))
+    what = "the outputs in training"
+    scale = max([1.0, *(_size(gradient) for gradient in once.values())])
+    for name in once if linked else ():
+        apart = largest_difference(once[name], split[name]) / scale if name in split else _size(once[name])
+        raw, what = max((raw, what), (apart, f"the gradient of {name}"))
+    delta = within_rounding(raw, subject.eps, sum(sizes), ROUNDING)
+    reason = f"{what} of {case['pieces']} tokens in pieces differ by {raw:.2g} from those of the whole"
+    return finding("chunk_invariance", delta, reason, case)
+
+
+def _trained(
+    subject: Runnable, pieces: list[torch.Tensor], seed: int = 0
+) -> tuple[torch.Tensor, dict[str, torch.Tensor], bool]:
+    """Outputs, gradients, and whether every memory between two pieces had a graph."""
+    model = subject.copy()
+    model.train()
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.modules.dropout._DropoutNd):
+            layer.p = 0.0
+    outputs, linked = [], True
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        state = subject.begin(model, len(pieces[0]))
+        for place, piece in enumerate(pieces):
+            if place:
+                linked &= all(t.requires_grad for t in subject.memory(state).values() if t.is_floating_point())
+            output, state = subject.run(model, piece, state)
+            outputs.append(output)
+    result = torch.cat(outputs, dim=1)
+    if result.requires_grad:
+        result.double().square().mean().backward()
+    gradients = {n: p.grad.to_dense().detach() for n, p in model.named_parameters() if p.grad is not None}
+    return result.detach(), gradients, linked and bool(gradients)
+
+
+def _sizes(case: Case) -> list[int]:
+    return [int(size) for size in text(case, "pieces").split("+")]
 
 
 def _size(tensor: torch.Tensor) -> float:
     return float(tensor.abs().max()) if tensor.numel() else 0.0
 
 
-def any_shape_works_strategy(_: object) -> st.SearchStrategy[Case]:
+def any_shape_works_strategy(subject: Runnable) -> st.SearchStrategy[Case]:
     """Some calls, one after the other on the same model, written as rows×length."""
-    call = st.tuples(st.integers(1, 5), st.integers(1, 150)).map(lambda shape: f"{shape[0]}×{shape[1]}")
+    longest = min(150, subject.longest)
+    call = st.tuples(st.integers(1, MOST_ROWS), st.integers(1, longest)).map(lambda shape: f"{shape[0]}×{shape[1]}")
     return st.fixed_dictionaries({"calls": st.lists(call, min_size=1, max_size=MOST_CALLS).map(" ".join)})
 
 
-def any_shape_works_cases(_: object) -> Iterable[Case]:
-    """One call, a batch that grows and shrinks, and a long one after a short one."""
-    for calls in ("1×1", "2×1", "1×3 3×1", "2×17 5×17 1×17", "1×2 2×140 3×1"):
-        yield {"calls": calls}
+def any_shape_works_cases(subject: Runnable) -> Iterable[Case]:
+    """One call, a batch that grows and shrinks, long ones after short ones, every batch size up to 17."""
+    rows = " ".join(f"{rows}×3" for rows in range(1, MOST_ROWS + 1))
+    listed = ["1×1", "2×1", "1×3 3×1", "2×17 5×17 1×17", "1×2 2×140 3×1", rows, "1×64 1×65 1×128 1×129"]
+    listed += ["1×257 2×300 1×5", "1×513 1×512", "1×1025 2×1", "1×2048 1×2047"]
+    for calls in listed:
+        if max(int(call.split("×")[1]) for call in calls.split()) <= subject.longest:
+            yield {"calls": calls}
+    if subject.longest < 140:
+        yield {"calls": f"1×{subject.longest} 2×1 3×{max(1, subject.longest - 1)}"}
 
 
 @torch.no_grad()
@@ -106,15 +190,17 @@ def any_shape_works(subject: Runnable, case: Case) -> Finding:
     return finding("any_shape_works", 0, "every call gave an output for every token", case)
 
 
-def own_token_cases(_: object) -> Iterable[Case]:
+def own_token_cases(subject: Runnable) -> Iterable[Case]:
     """A single token, and lengths that several chunk sizes do not divide."""
     for length in (1, 2, 17, 33):
-        yield {"length": length, "seed": 0}
+        if length <= subject.longest:
+            yield {"length": length, "seed": 0}
 
 
-def own_token_strategy(_: object) -> st.SearchStrategy[Case]:
+def own_token_strategy(subject: Runnable) -> st.SearchStrategy[Case]:
     """Any short sequence."""
-    return st.fixed_dictionaries({"length": st.integers(1, LONGEST_PIECE), "seed": st.integers(0, 99)})
+    longest = min(LONGEST_PIECE, subject.longest)
+    return st.fixed_dictionaries({"length": st.integers(1, longest), "seed": st.integers(0, 99)})
 
 
 @torch.no_grad()
@@ -141,7 +227,7 @@ def own_token_counts(subject: Runnable, case: Case) -> Finding:
 
 
 SEQUENCES: tuple[Property[Runnable], ...] = (
-    Property("chunk_invariance", chunk_invariance, chunk_invariance_cases, chunk_invariance_strategy),
+    Property("chunk_invariance", chunk_invariance, chunk_invariance_cases, chunk_invariance_strategy, shrinks=True),
     Property("any_shape_works", any_shape_works, any_shape_works_cases, any_shape_works_strategy),
     Property("own_token_counts", own_token_counts, own_token_cases, own_token_strategy),
 )

@@ -13,6 +13,8 @@ NOT_A_FUNCTION = 3
 class Linear(nn.Module):
     """Healthy: a map of each vector by itself, and a mean over those before it."""
 
+    scales_linearly = True
+
     def __init__(self) -> None:
         super().__init__()
         self.here, self.past = nn.Linear(8, 8), nn.Linear(8, 8)
@@ -46,8 +48,8 @@ class Crashing(Linear):
 
 class Raising(Linear):
     def forward(self, x: Tensor) -> Tensor:
-        if x.shape[1] > 40:
-            raise ValueError(f"at most 40, got {x.shape[1]}")
+        if x.shape[1] == 41:
+            raise ValueError(f"anything but 41, got {x.shape[1]}")
         return super().forward(x)
 
 

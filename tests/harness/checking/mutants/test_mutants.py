@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from cortexzoo.harness.checking.judge import judge
+from cortexzoo.harness.checking.modules.inputs import Inputs
 from cortexzoo.harness.checking.modules.registry import BARE
-from cortexzoo.harness.checking.modules.subject import BareSubject, Inputs, seeded
+from cortexzoo.harness.checking.modules.subject import BareSubject, seeded
 from cortexzoo.harness.checking.mutants.base import Mutant, after, rebound, replaced
 from cortexzoo.harness.checking.mutants.gated_delta_layer import VOCAB, make_layer
 from cortexzoo.harness.checking.mutants.library import MUTANTS

@@ -1,0 +1,163 @@
+"""Outputs and gradients of a bare module: finite at every length, dtype and scale, at special tokens and with pads."""
+
+from collections.abc import Iterable
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from cortexzoo.harness.checking.modules.detection import DTYPES, dtypes_offered
+from cortexzoo.harness.checking.modules.subject import BareSubject
+from cortexzoo.harness.checking.properties.base import Case, Finding, Property, finding, number, text
+
+SCALES = {"0": 0.0, "1e-8": 1e-8, "1": 1.0, "1e4": 1e4}
+DENSE = 300
+"""Every length up to this is tried, after the sparse ones."""
+SIDES = ("left", "right")
+
+
+def finite_gradients_cases(subject: BareSubject) -> Iterable[Case]:
+    """Sparse lengths; special tokens in each dtype; pads; then every length."""
+    plain: dict[str, int | float | str] = {"rows": 1, "dtype": "float32", "content": "1", "seed": 0}
+    sparse = subject.lengths()[:12]
+    for length in sparse[:8]:
+        yield {"length": length, **plain}
+    dtypes = _dtypes(subject)
+    for content in contents(subject):
+        for dtype in dtypes:
+            if not (content == "1e4" and dtype == "float16"):  # 1e4 squared is beyond float16 for any module
+                yield {"length": 2, **plain, "dtype": dtype, "content": content}
+    for dtype in dtypes[1:]:
+        for length in (65, 300):
+            if length <= subject.longest:
+                yield {"length": length, **plain, "dtype": dtype}
+    if masked(subject):
+        for length in [n for n in (2, 5, 17, 70) if n <= subject.longest]:
+            yield {"length": length, **plain, "rows": 3, "content": "padded"}
+    for length in sparse[8:]:
+        yield {"length": length, **plain}
+    for length in range(1, min(subject.longest, DENSE) + 1):
+        if length not in sparse:
+            yield {"length": length, **plain}
+
+
+def finite_gradients_strategy(subject: BareSubject) -> st.SearchStrategy[Case]:
+    """Any length, batch, dtype, content and seed."""
+    return st.fixed_dictionaries(
+        {
+            "length": st.integers(1, min(subject.longest, 400)),
+            "rows": st.integers(1, 3),
+            "dtype": st.sampled_from([d for d in _dtypes(subject) if d != "float16"]),
+            "content": st.sampled_from(contents(subject)),
+            "seed": st.integers(0, 999),
+        }
+    )
+
+
+def contents(subject: BareSubject) -> list[str]:
+    """What inputs are made of: at random, all the same, scaled; beginning with or made of a special token."""
+    if subject.inputs.kind == "vectors":
+        return ["1", "same", "0", "1e-8", "1e4"]
+    return ["1", "same", *(f"{where} {token}" for where in ("first", "last", "all") for token in subject.special)]
+
+
+def masked(subject: BareSubject) -> bool:
+    """Whether the module takes a padding mask."""
+    return getattr(subject.original, "padding_side", None) in SIDES
+
+
+def _dtypes(subject: BareSubject) -> list[str]:
+    return ["float32", "autocast", *dtypes_offered(subject)]
+
+
+def inputs_of(subject: BareSubject, case: Case) -> Tensor:
+    """[B, T] or [B, T, D] of a case's content."""
+    content, length = text(case, "content"), number(case, "length")
+    inputs = subject.inputs.draw(number(case, "rows"), length, number(case, "seed"), SCALES.get(content, 1.0))
+    if content == "same":
+        return inputs[:, :1].expand_as(inputs).clone()
+    where, _, token = content.partition(" ")
+    if where in ("first", "last", "all"):
+        inputs[:, {"first": slice(0, 1), "last": slice(-1, None), "all": slice(None)}[where]] = int(token)
+    return inputs
+
+
+def finite_gradients(subject: BareSubject, case: Case) -> Finding:
+    """One training pass: count what is not finite among outputs and gradients."""
+    name, content, length = text(case, "dtype"), text(case, "content"), number(case, "length")
+    subject = replace(subject, dtype=DTYPES[name]) if name in DTYPES else subject
+    model = subject.copy()
+    model.train()
+    inputs = subject.fitted(inputs_of(subject, case))
+    if inputs.is_floating_point():
+        inputs.requires_grad_()
+    mask = pad_mask(subject, len(inputs), length) if content == "padded" else None
+    casting: Any = torch.autocast("cpu", dtype=torch.bfloat16) if name == "autocast" else nullcontext()
+    with torch.random.fork_rng(devices=[]), casting:
+        torch.manual_seed(0)
+        try:
+            outputs = _trained_on(subject, model, inputs, mask)
+        except Exception:
+            if name == "float32":
+                raise
+            return finding("finite_gradients", 0, f"it does not take {name}", case)
+    values = {"the output": outputs[0].detach()}
+    values |= {f"output {n + 1}": o.detach() for n, o in enumerate(outputs) if n and n in subject.slots}
+    if inputs.grad is not None:
+        values["the gradient of the input"] = inputs.grad
+    values |= {f"the gradient of {n}": p.grad for n, p in model.named_parameters() if p.grad is not None}
+    bad = {key: value for key, value in values.items() if not bool(_dense(value).isfinite().all())}
+    if not bad:
+        reason = f"output and gradients are finite at every tried length and dtype ({', '.join(_dtypes(subject))})"
+        return finding("finite_gradients", 0, reason, case)
+    count = sum(int((~_dense(value).isfinite()).sum()) for value in bad.values())
+    first = next(iter(bad))
+    kind = "NaN" if bool(_dense(bad[first]).isnan().any()) else "infinite"
+    reason = f"{first} is {kind} at length {length}{_in_words(content)}" + ("" if name == "float32" else f" in {name}")
+    return finding("finite_gradients", count, reason, {**case, "where": first})
+
+
+def _trained_on(subject: BareSubject, model: nn.Module, inputs: Tensor, mask: Tensor | None) -> list[Tensor]:
+    """Everything that the module returns for real tokens, after a backward pass from it."""
+    found, _ = subject.call(model, inputs, subject.begin(model, len(inputs)), mask)
+    outputs = [output[mask] if mask is not None and output.shape[:2] == mask.shape else output for output in found]
+    losses = [weighted(output) for output in outputs if output.requires_grad]
+    if losses:
+        torch.autograd.backward(losses)
+    return outputs
+
+
+def _in_words(content: str) -> str:
+    where, _, token = content.partition(" ")
+    if where in ("first", "last", "all"):
+        return {"first": " beginning with", "last": " ending with", "all": " of nothing but"}[where] + f" token {token}"
+    return {"1": "", "same": " of equal inputs", "padded": " with pads"}.get(content, f" of inputs scaled by {content}")
+
+
+def pad_mask(subject: BareSubject, rows: int, length: int) -> Tensor:
+    """[B, T], True at real tokens: no pads in the first row, then ever more, one real token in the last."""
+    pads = torch.arange(rows) * (length - 1) // max(1, rows - 1)
+    place = torch.arange(length)
+    if subject.original.padding_side == "right":
+        return place < (length - pads)[:, None]
+    return place >= pads[:, None]
+
+
+def _dense(value: Tensor) -> Tensor:
+    return value.coalesce().values() if value.is_sparse else value
+
+
+def weighted(output: Tensor) -> Tensor:
+    """A different weight for every number, of the size of a mean, so that no gradient cancels or grows with length."""
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.randn(output.shape, generator=generator).to(output.dtype)
+    loss: Tensor = (output * weights).sum() / max(1, output.numel()) ** 0.5
+    return loss
+
+
+FINITENESS = (
+    Property("finite_gradients", finite_gradients, finite_gradients_cases, finite_gradients_strategy, shrinks=True),
+)

@@ -1,0 +1,236 @@
+"""What training reaches: every parameter gets a gradient, and the gradient that finite differences give."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cortexzoo.harness.checking.modules.finiteness import weighted
+from cortexzoo.harness.checking.modules.subject import BareSubject
+from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, finding, number
+
+UPDATES = 2
+LEARNING_RATE = 1e-3
+ROUNDS = 40
+"""Passes with other weights before the silent ones, for experts that a router has not chosen yet."""
+IN_VAIN = 12
+"""Rounds that reach nothing new, after which the rest counts as unreachable."""
+FINE, COARSE = (1e-5, 1e-6, 1e-4), (1e-3, 1e-2, 1e-4)
+"""Steps of finite differences, where all is computed in float64 and where a part is not; the nearest counts."""
+WRONG_FINE, WRONG_COARSE = 2e-4, 5e-2
+"""Relative difference of a directional derivative from which on a gradient is wrong."""
+TINY = 1e-9
+"""A step that float64 resolves and float32 does not."""
+MOST_MEASURED = 40
+"""Parameters whose gradients are compared with finite differences."""
+
+
+@dataclass(frozen=True)
+class Reached:
+    """Which parameters a pass used, and which got a gradient that is not zero."""
+
+    used: set[str]
+    moved: set[str]
+    strangers: int
+    """Tensors that want a gradient and are no parameter of the module."""
+
+
+def every_parameter_learns_cases(subject: BareSubject) -> Iterable[Case]:
+    """One batch."""
+    yield {"rows": 4, "length": max(1, min(32, subject.longest // 2))}
+
+
+def every_parameter_learns(subject: BareSubject, case: Case) -> Finding:
+    """Gradients of passes around two updates, of other weights where experts stay out, and of finite differences."""
+    model = subject.copy()
+    model.train()
+    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    rows, length = number(case, "rows"), number(case, "length")
+    frozen = sum(1 for p in model.parameters() if not p.requires_grad)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        first = _pass(subject, model, rows, length, 0)
+        if not trainable and not first.strangers:
+            raise DoesNotApply(f"it has no trainable parameter{f' ({frozen} are frozen)' if frozen else ''}")
+        if first.strangers:
+            reason = f"{first.strangers} tensors that want a gradient are no parameters: an optimizer never gets them"
+            return finding("every_parameter_learns", first.strangers, reason, case)
+        silent, used = set(trainable) - first.moved, first.used
+        optimizer = torch.optim.AdamW(trainable.values(), lr=LEARNING_RATE)
+        for update in range(1, UPDATES + 1):
+            optimizer.step()
+            if not silent:
+                break
+            reached = _pass(subject, model, rows, length, update)
+            silent, used = silent - reached.moved, used | reached.used
+    if silent:
+        silent = _still_silent(subject, silent, rows, length)
+    if silent:
+        shown = [name for name in trainable if name in silent]
+        names = ", ".join(shown[:4]) + (f" and {len(shown) - 4} more" if len(shown) > 4 else "")
+        why = "used, but its gradient is zero" if shown[0] in used else "no forward pass uses it"
+        reason = f"{names}: no gradient in {UPDATES + 1} passes ({shown[0]}: {why})"
+        return finding("every_parameter_learns", len(silent), reason, {**case, "first": shown[0]})
+    wrong = _wrong(subject)
+    if wrong:
+        name, told = next(iter(wrong.items()))
+        return finding("every_parameter_learns", len(wrong), told, {**case, "first": name})
+    reason = f"all {len(trainable)} parameters got a gradient" + (f" ({frozen} more are frozen)" if frozen else "")
+    return finding("every_parameter_learns", 0, reason, case)
+
+
+def _pass(subject: BareSubject, model: nn.Module, rows: int, length: int, seed: int) -> Reached:
+    """Two pieces with their memory carried, where there is one, so that what writes it is reached too."""
+    model.zero_grad(set_to_none=True)
+    state = subject.begin(model, rows)
+    losses = []
+    for piece in range(2 if subject.carries_state else 1):
+        inputs = subject.draw(rows, length, 2 * seed + piece)
+        found, state = subject.call(model, inputs, state)
+        losses += [weighted(output) for output in found if output.requires_grad]
+    named = {id(p): name for name, p in model.named_parameters(remove_duplicate=False)}
+    leaves = _leaves(losses)
+    given = {id(p) for p in model.parameters()}
+    strangers = sum(1 for leaf in leaves if id(leaf) not in given)
+    if losses:
+        torch.autograd.backward(losses)
+    moved = {n for n, p in model.named_parameters() if p.grad is not None and _is_real(p.grad)}
+    return Reached({named[id(leaf)] for leaf in leaves if id(leaf) in named}, moved, strangers)
+
+
+def _leaves(losses: list[Tensor]) -> list[Tensor]:
+    """The tensors that the graphs of the losses end in."""
+    waiting = [loss.grad_fn for loss in losses if loss.grad_fn is not None]
+    seen: set[object] = set(waiting)
+    found: dict[int, Tensor] = {}
+    while waiting:
+        node = waiting.pop()
+        if (variable := getattr(node, "variable", None)) is not None:
+            found[id(variable)] = variable
+        for following, _ in node.next_functions:
+            if following is not None and following not in seen:
+                seen.add(following)
+                waiting.append(following)
+    return list(found.values())
+
+
+def _is_real(gradient: Tensor) -> bool:
+    values = gradient.coalesce().values() if gradient.is_sparse else gradient
+    return bool((values.nan_to_num(0.0, 0.0, 0.0) != 0).any())
+
+
+def _still_silent(subject: BareSubject, silent: set[str], rows: int, length: int) -> set[str]:
+    """What stays silent with more tokens and other weights elsewhere: experts that no token chose are not dead."""
+    model = subject.copy()
+    model.train()
+    kept = {name: p.detach().clone() for name, p in model.named_parameters()}
+    generator = torch.Generator().manual_seed(0)
+    rows, vain = 2 * rows, 0
+    length = max(1, min(2 * length, subject.longest // 2))
+    for round_ in range(ROUNDS):
+        with torch.no_grad():
+            for name, p in model.named_parameters():
+                if name not in silent and p.is_floating_point():
+                    noise = torch.randn(p.shape, generator=generator).to(p.dtype)
+                    p.copy_(kept[name] + noise * max(float(kept[name].float().std(correction=0)), 0.02))
+                else:
+                    p.copy_(kept[name])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(round_)
+            reached = _pass(subject, model, rows, length, round_)
+        vain = vain + 1 if not silent & reached.moved else 0
+        silent = silent - reached.moved
+        if not silent or vain >= IN_VAIN:
+            break
+    return silent
+
+
+def _wrong(subject: BareSubject) -> dict[str, str]:
+    """Parameters whose gradient is not the one of finite differences in float64, with the reason."""
+    double = subject.in_double()
+    try:
+        model = double.copy()
+        model.train()
+        inputs = double.draw(2, min(9, double.longest), 0)
+        _loss(double, model, inputs).backward()
+    except Exception:
+        return {}
+    if float(_loss(double, model, inputs).detach()) != float(_loss(double, model, inputs).detach()):
+        return {}
+    gradients = {n: p.grad.to_dense() for n, p in model.named_parameters() if p.grad is not None}
+    if any(not bool(g.isfinite().all()) for g in gradients.values()):
+        return {}
+    parameters = dict(model.named_parameters())
+    largest = max((float(g.norm()) for g in gradients.values()), default=0.0)
+    chosen = [n for n in gradients if parameters[n].dtype == torch.float64][:MOST_MEASURED]
+    wrong = {}
+    for name in chosen:
+        measured = list(_directions(double, model, inputs, parameters[name], gradients[name]))
+        if all(_apart(*slopes, largest) for slopes in measured):
+            by_hand, by_grad, _ = measured[0]
+            wrong[name] = f"{name}: its gradient gives {by_grad:.3g} where finite differences give {by_hand:.3g}"
+    return wrong
+
+
+def _directions(
+    subject: BareSubject, model: nn.Module, inputs: Tensor, parameter: Tensor, gradient: Tensor
+) -> Iterator[tuple[float, float, float]]:
+    """The slope along two directions: by finite differences, and by the gradient; and what may lie between them."""
+    generator = torch.Generator().manual_seed(1)
+    kept = parameter.detach().clone()
+
+    def moved(step: float) -> float:
+        with torch.no_grad():
+            parameter.copy_(kept + step * direction)
+            return float(_loss(subject, model, inputs))
+
+    for _ in range(2):
+        direction = torch.randn(kept.shape, generator=generator, dtype=torch.float64)
+        if subject.inputs.kind == "tokens" and direction.shape[:1] == (subject.inputs.size,):
+            direction[list(subject.special)] = 0.0  # an embedding gives its padding no gradient on purpose
+        by_grad = float((gradient * direction).sum())
+        first = (moved(FINE[0]) - moved(-FINE[0])) / (2 * FINE[0])
+        tiny = (moved(TINY) - moved(-TINY)) / (2 * TINY)
+        fine = abs(tiny - first) <= 1e-2 * abs(first) + 1e-6
+        wrong = WRONG_FINE if fine else WRONG_COARSE
+        slopes = [first] if fine else []
+        for step in FINE[1:] if fine else COARSE:
+            if slopes and abs(slopes[-1] - by_grad) <= wrong * abs(by_grad):
+                break
+            slopes.append((moved(step) - moved(-step)) / (2 * step))
+        moved(0.0)
+        yield min(slopes, key=lambda slope: abs(slope - by_grad)), by_grad, wrong
+
+
+def _apart(by_hand: float, by_grad: float, wrong: float, largest: float) -> bool:
+    return abs(by_hand - by_grad) > wrong * max(abs(by_hand), abs(by_grad)) + wrong * 1e-3 * max(1e-2, largest)
+
+
+def _loss(subject: BareSubject, model: nn.Module, inputs: Tensor) -> Tensor:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        found, _ = subject.call(model, inputs, subject.begin(model, len(inputs)))
+        return torch.stack([weighted(found[slot]) for slot in subject.slots]).sum()
+
+
+def gate_balance(subject: BareSubject, case: Case) -> Finding:
+    """The smallest mean share that the module reports after a call."""
+    model = subject.copy()
+    readings = getattr(model, "gate_readings", None)
+    if not callable(readings):
+        raise DoesNotApply("it reports no gate: offer gate_readings() -> {source: share} after a call")
+    with torch.no_grad():
+        subject.output(model, subject.draw(number(case, "rows"), number(case, "length")))
+        shares = {str(name): float(torch.as_tensor(value).float().mean()) for name, value in readings().items()}
+    if len(shares) < 2:
+        raise DoesNotApply(f"gate_readings() names {len(shares)} sources: two are needed for a balance")
+    least = min(shares, key=lambda name: shares[name])
+    told = ", ".join(f"{name} {share:.3f}" for name, share in shares.items())
+    return finding("gate_balance", shares[least], f"mean shares {told}", {**case, "source": least})
+
+
+LEARNING = (
+    Property("every_parameter_learns", every_parameter_learns, every_parameter_learns_cases),
+    Property("gate_balance", gate_balance, every_parameter_learns_cases),
+)

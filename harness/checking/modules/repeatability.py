@@ -1,0 +1,150 @@
+"""Evaluation changes nothing: not weights, not what was given, and no later call."""
+
+from collections.abc import Iterable
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from cortexzoo.harness.checking.modules.rounding import scale_of
+from cortexzoo.harness.checking.modules.subject import BareSubject
+from cortexzoo.harness.checking.modules.values import duplicate, grows_in_place, tensors_of
+from cortexzoo.harness.checking.properties.base import (
+    Case,
+    Finding,
+    Property,
+    finding,
+    largest_difference,
+    number,
+    text,
+)
+
+BETWEEN = ("1×1", "5×2 1×9", "1×40 3×7", "2×129 17×2", "1×300 2×5", "1×1025")
+SESSION = (3, 5)
+"""Rows of two sessions that take turns."""
+
+
+def repeatability_cases(subject: BareSubject) -> Iterable[Case]:
+    """One input, a few and many; then with calls of other shapes between, and two sessions in turns."""
+    for length in [n for n in (1, 17, 100, 257) if n <= subject.longest]:
+        yield {"length": length, "rows": 2, "between": "", "seed": 0}
+    for between in BETWEEN:
+        if max(int(call.split("×")[1]) for call in between.split()) <= subject.longest >= 7:
+            yield {"length": 7, "rows": 2, "between": between, "seed": 0}
+    if subject.carries_state and subject.longest >= 12:
+        for rows in (2, 5):
+            yield {"length": 4, "rows": rows, "between": "sessions", "seed": 0}
+
+
+def repeatability_strategy(subject: BareSubject) -> st.SearchStrategy[Case]:
+    """Any batch, with any two calls between."""
+    most = min(subject.longest, 200)
+    call = st.tuples(st.integers(1, 17), st.integers(1, most)).map(lambda shape: f"{shape[0]}×{shape[1]}")
+    return st.fixed_dictionaries(
+        {
+            "length": st.integers(1, most),
+            "rows": st.integers(1, 9),
+            "between": st.lists(call, max_size=2).map(" ".join),
+            "seed": st.integers(0, 99),
+        }
+    )
+
+
+@torch.no_grad()
+def repeatability(subject: BareSubject, case: Case) -> Finding:
+    """Evaluate twice: output, weights, saved buffers, what was given and torch's settings stay bit by bit."""
+    moved = _in_turns(subject, case) if text(case, "between") == "sessions" else _twice(subject, case)
+    what = max(moved, key=lambda name: moved[name])
+    if moved[what] == 0:
+        return finding("repeatability", 0.0, "two evaluation calls gave the same and left everything alone", case)
+    changed = [name for name in moved if moved[name]]
+    reason = f"an evaluation call changed {', '.join(changed[:3])}"
+    if changed == ["the output"]:
+        reason += ": something is kept between calls, or drawn at random"
+    return finding("repeatability", moved[what], reason, {**case, "changed": changed[0]})
+
+
+def _twice(subject: BareSubject, case: Case) -> dict[str, float]:
+    model, rows = subject.copy(), number(case, "rows")
+    inputs = subject.draw(rows, number(case, "length"), number(case, "seed"))
+    given = inputs.clone()
+    saved = set(model.state_dict())
+    before = _surroundings(model)
+    first = subject.output(model, inputs)
+    after = _surroundings(model)
+    moved = {"the inputs": largest_difference(given, inputs)}
+    moved |= {n: largest_difference(before[n], after[n]) if n in after else torch.inf for n in before}
+    moved |= {name: torch.inf for name in after if name not in before and name in saved}
+    moved["the output"] = largest_difference(first, subject.output(model, given))
+    if subject.carries_state:
+        moved |= _state_given(subject, model, given)
+    for number_of_call, call in enumerate(text(case, "between").split()):
+        other_rows, length = (int(size) for size in call.split("×"))
+        subject.output(model, subject.draw(other_rows, length, number_of_call + 1))
+    if text(case, "between"):
+        again = subject.output(model, given)
+        apart = largest_difference(first, again) / scale_of(first)
+        moved[f"the output after calls of {text(case, 'between')}"] = apart if apart > 2 * subject.eps * 8 else 0.0
+    return moved
+
+
+def _state_given(subject: BareSubject, model: nn.Module, inputs: Tensor) -> dict[str, float]:
+    """Whether the memory that a call was given still gives the same; one that grows in place is expected to change."""
+    rows = len(inputs)
+    if 2 * inputs.shape[1] > subject.longest:
+        return {}
+    for what, start in (
+        ("the memory it begins with", subject.begin(model, rows)),
+        ("the memory that was given", subject.run(model, inputs, subject.begin(model, rows))[1]),
+    ):
+        kept = duplicate(start)
+        first, after = subject.call(model, inputs, start)
+        tensors = zip(tensors_of(kept), tensors_of(start), strict=False)
+        if grows_in_place(start, after) or all(largest_difference(one, other) == 0 for one, other in tensors):
+            continue
+        again, _ = subject.call(model, inputs, duplicate(start))
+        if apart := largest_difference(subject.joined(first), subject.joined(again)):
+            return {what: apart}
+    return {}
+
+
+def _in_turns(subject: BareSubject, case: Case) -> dict[str, float]:
+    """Two sessions on one module, piece by piece in turns, against each on a module of its own."""
+    length, seed = number(case, "length"), number(case, "seed")
+    batches = [
+        [subject.draw(rows, length, seed + 10 * session + piece) for piece in range(3)]
+        for session, rows in enumerate((number(case, "rows"), SESSION[number(case, "rows") % 2]))
+    ]
+    alone = []
+    for pieces in batches:
+        model = subject.copy()
+        state, outputs = subject.begin(model, len(pieces[0])), []
+        for piece in pieces:
+            output, state = subject.run(model, piece, state)
+            outputs.append(output)
+        alone.append(outputs)
+    model = subject.copy()
+    states = [subject.begin(model, len(pieces[0])) for pieces in batches]
+    moved = {}
+    for turn in range(3):
+        for session, pieces in enumerate(batches):
+            found, states[session] = subject.call(model, pieces[turn], states[session])
+            apart = largest_difference(alone[session][turn], subject.joined(found)) / scale_of(alone[session][turn])
+            name = f"another session's output ({session + 1} of 2, piece {turn + 1})"
+            moved[name] = apart if apart > 16 * subject.eps else 0.0
+    return moved
+
+
+def _surroundings(model: nn.Module) -> dict[str, Tensor]:
+    """Weights, buffers that are saved, and torch's settings. Caches that are not saved may grow."""
+    saved = set(model.state_dict(keep_vars=True))
+    named = {**dict(model.named_parameters()), **{n: b for n, b in model.named_buffers() if n in saved}}
+    settings = torch.tensor([torch.is_grad_enabled(), torch.get_default_dtype() == torch.float32, model.training])
+    return {
+        **{n: t.detach().clone() for n, t in named.items()},
+        "torch's random state": torch.get_rng_state(),
+        "torch's settings": settings.float(),
+    }
+
+
+REPEATABILITY = (Property("repeatability", repeatability, repeatability_cases, repeatability_strategy, shrinks=True),)

@@ -1,0 +1,45 @@
+"""No healthy module is accused of anything, and every defective twin is caught by the property that is about it."""
+
+from collections.abc import Callable
+
+import pytest
+from torch import nn
+
+from cortexzoo.harness.checking.effort import Effort
+from cortexzoo.harness.checking.judge import judge
+from cortexzoo.harness.checking.modules.detection import detect
+from cortexzoo.harness.checking.modules.registry import BARE
+from cortexzoo.harness.checking.modules.subject import seeded
+from cortexzoo.harness.checking.verdict import Judgement
+from cortexzoo.specs import SuiteSpec, load
+from tests.harness.subjects.defective import DEFECTIVE
+from tests.harness.subjects.healthy import HEALTHY
+from tests.harness.subjects.long_and_padded import SOUND, UNSOUND
+
+EFFORT = Effort(examples=3, seconds=0.6, cpu=True)
+LONGEST = 1100
+
+
+def judged(factory: Callable[[], nn.Module], names: tuple[str, ...] = (), seed: int = 0) -> dict[str, Judgement]:
+    suite = load("bare-module", "suite")
+    assert isinstance(suite, SuiteSpec)
+    subject = detect(factory, seeded(factory, seed), "the module", None, None, LONGEST, seconds=20)
+    chosen = {name: check for name, check in suite.properties.items() if not names or name in names}
+    return {name: judge(BARE[name], check, subject, EFFORT) for name, check in chosen.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*HEALTHY, *SOUND])
+def test_a_healthy_module_is_accused_of_nothing(name: str) -> None:
+    found = judged({**HEALTHY, **SOUND}[name])
+    accused = {key: (j.verdict, j.reason, j.case) for key, j in found.items() if j.verdict not in ("pass", "skipped")}
+    assert accused == {}
+
+
+@pytest.mark.parametrize("name", [*DEFECTIVE, *UNSOUND])
+def test_a_defective_module_fails_the_property_that_is_about_it(name: str) -> None:
+    factory, properties = {**DEFECTIVE, **UNSOUND}[name]
+    found = judged(factory, properties)
+    assert {key: j.verdict for key, j in found.items()} == dict.fromkeys(found, "fail"), [
+        j.reason for j in found.values()
+    ]
