@@ -140,7 +140,7 @@ def of_facts(
         tell = partial(_told, console, run.path.name)
         found.append(facts.everything(run, checkpoint, store, ConsolidateSleep(), plan, tell))
     for title, (header, *rows) in facts_table.tables(found).items():
-        console.print(title)
+        print(f"\n{title}")
         print_table(header, rows)
     print("", *facts_table.findings(found), sep="\n")
     if json_file is not None:
