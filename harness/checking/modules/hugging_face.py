@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from cortexzoo.harness.checking.modules.errors import ModuleError
+from cortexzoo.harness.checking.modules.weights import has_weights, refuse_incomplete
 from cortexzoo.harness.errors import in_one_line
 from cortexzoo.zoo.models.meta_device import note_what_creates_tensors
 
 CONFIG = "config.json"
-WEIGHTS = ("*.safetensors", "*.bin")
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,9 @@ class CausalLM(nn.Module):
     def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network
-        self.vocab_size = int(network.config.vocab_size)
-        self.max_length: int | None = getattr(network.config, "max_position_embeddings", None)
+        config = network.config.get_text_config()
+        self.vocab_size = int(config.vocab_size)
+        self.max_length: int | None = getattr(config, "max_position_embeddings", None)
 
     def forward(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         attention = None if mask is None else mask.long()
@@ -71,7 +72,8 @@ class CausalLM(nn.Module):
 def load_pretrained(reference: Pretrained) -> tuple[Callable[[], CausalLM], CausalLM]:
     """A factory of fresh models of its architecture, and the model with its weights, if there are any, in float32.
 
-    Raises `ModuleError` when transformers cannot make a causal language model of the folder.
+    Raises `ModuleError` when transformers cannot make a causal language model of the folder, or its weights are not
+    exactly those of the model.
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -81,12 +83,17 @@ def load_pretrained(reference: Pretrained) -> tuple[Callable[[], CausalLM], Caus
         config = AutoConfig.from_pretrained(reference.path, local_files_only=True)
         return CausalLM(AutoModelForCausalLM.from_config(config, dtype=torch.float32))
 
+    read = has_weights(reference.path)
     try:
-        if not any(file for pattern in WEIGHTS for file in reference.path.glob(pattern)):
+        if not read:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
                 return fresh, fresh()
-        network = AutoModelForCausalLM.from_pretrained(reference.path, dtype=torch.float32, local_files_only=True)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            reference.path, dtype=torch.float32, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
     except Exception as problem:
         raise ModuleError(f"{reference.path}: no causal language model: {in_one_line(problem)}") from problem
+    network, report = loaded
+    refuse_incomplete(reference.path, report)
     return fresh, CausalLM(network)

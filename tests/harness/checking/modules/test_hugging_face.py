@@ -1,10 +1,12 @@
 """A causal language model of Hugging Face is checked as any module is, from its files alone."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from cortexzoo.harness.checking.modules.errors import ModuleError
 from cortexzoo.harness.checking.modules.hugging_face import Pretrained, load_pretrained
@@ -64,6 +66,64 @@ def test_what_is_no_model_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "vit"}')
     with pytest.raises(ModuleError, match="no causal language model: ValueError"):
         load_pretrained(Pretrained.parse(str(tmp_path)))
+
+
+def saved(folder: Path, change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]] = dict) -> Pretrained:
+    """The folder with weights, in which `change` was made."""
+    _, drawn = load_pretrained(Pretrained.parse(str(folder)))
+    drawn.network.save_pretrained(folder)
+    file = folder / "model.safetensors"
+    save_file(change(load_file(file)), file, metadata={"format": "pt"})
+    return Pretrained.parse(str(folder))
+
+
+def test_tied_weights_are_complete(folder: Path) -> None:
+    reference = saved(folder)
+    assert "lm_head.weight" not in load_file(folder / "model.safetensors")
+    _, read = load_pretrained(reference)
+    assert read.network.lm_head.weight is read.network.transformer.wte.weight
+
+
+LAYER_NAME = "transformer.h.0.mlp.c_fc.weight"
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda w: {k: v for k, v in w.items() if k != LAYER_NAME}, f"the weights {LAYER_NAME} are missing$"),
+        (lambda w: {f"_orig_mod.{k}": v for k, v in w.items()}, "begin with _orig_mod., save the inner model"),
+        (lambda w: {k.replace("c_fc", "up"): v for k, v in w.items()}, r"are missing: the file has .*up\.bias"),
+        (lambda w: {**w, LAYER_NAME: w[LAYER_NAME][:, :3].clone()}, "no causal language model: |of another shape"),
+        (
+            lambda w: {**w, "transformer.h.0.extra": torch.zeros(2)},
+            "no place for the weights transformer.h.0.extra",
+        ),
+    ],
+)
+def test_weights_that_are_not_those_of_the_model_are_refused(
+    folder: Path, change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]], expected: str
+) -> None:
+    reference = saved(folder, change)
+    with pytest.raises(ModuleError, match=expected) as refusal:
+        load_pretrained(reference)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("pytorch_model.bin", "x", "only safetensors are read, since other formats may run code"),
+        ("model.gguf", "x", "only safetensors are read"),
+        ("model.safetensors.index.json", '{"weight_map": {"a": "model-00001-of-00002.safetensors"}}', "is not there"),
+        ("model.safetensors.index.json", "[]", "is no index of weights"),
+        ("checkpoint-10/model.safetensors", "x", "has no weights, but checkpoint-10/ has: name that folder"),
+    ],
+)
+def test_weights_that_cannot_be_read_are_no_fresh_model(folder: Path, name: str, content: str, expected: str) -> None:
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text(content)
+    with pytest.raises(ModuleError, match=expected):
+        load_pretrained(Pretrained.parse(str(folder)))
 
 
 @pytest.mark.parametrize(
