@@ -51,7 +51,7 @@ def partial_folder(folder: Path) -> Path:
 def begin(folder: Path) -> None:
     """Make the empty partial folder. Raises `CheckpointError` when `folder` is something else than a checkpoint."""
     if folder.exists() and not (folder / MANIFEST).is_file():
-        raise CheckpointError(f"{folder}: exists and is no checkpoint, it will not be replaced")
+        raise CheckpointError(f"{folder}: exists and is no checkpoint, so it is not replaced")
     shutil.rmtree(partial_folder(folder), ignore_errors=True)
     partial_folder(folder).mkdir(parents=True)
 
@@ -138,7 +138,7 @@ class CheckpointReader:
         interrupted = not folder.exists() and _previous_folder(folder).exists()
         self.folder = _previous_folder(folder) if interrupted else folder
         if not (self.folder / MANIFEST).is_file():
-            raise CheckpointError(f"{folder}: is no checkpoint, it holds no {MANIFEST}")
+            raise CheckpointError(f"{folder}: is no checkpoint: {MANIFEST} is missing")
         manifest = self._parse(MANIFEST, self._read(MANIFEST))
         if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
             raise CheckpointError(f"{self.folder / MANIFEST}: lists no files")
@@ -168,7 +168,7 @@ class CheckpointReader:
     def verified(self, file: str) -> bytes:
         """The content of one file that has its sum. Raises `CheckpointError`."""
         if file not in self.sums:
-            raise CheckpointError(f"{self.folder}: holds no {file}")
+            raise CheckpointError(f"{self.folder}: {file} is missing")
         content = self._read(file)
         if (found := hashlib.sha256(content).hexdigest()) != self.sums[file]:
             sums = f"its sha256 is {found[:12]}…, {MANIFEST} says {self.sums[file][:12]}…"

@@ -30,7 +30,7 @@ def generate(
     Raises `ValueError` for an empty prompt, a negative temperature, or a top_k below 1, and `NonFiniteLogits`.
     """
     if prompt.shape[1] == 0:
-        raise ValueError("the prompt must hold at least one token, got none")
+        raise ValueError("the prompt must have at least one token, got none")
     if temperature < 0:
         raise ValueError(f"temperature must be >= 0, got {temperature}")
     if top_k is not None and top_k < 1:
@@ -66,7 +66,7 @@ def read_all_but_the_last(
             state = model.read(last, state).state
         last = piece
     if last is None:
-        raise ValueError("the text must hold at least one piece, got none")
+        raise ValueError("the text must have at least one piece, got none")
     return last, state
 
 

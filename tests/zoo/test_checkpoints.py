@@ -86,7 +86,7 @@ def test_a_damaged_file_is_named_and_nothing_is_loaded(saved: Path, file: str, d
 
 def test_what_is_no_checkpoint_is_named(saved: Path, tmp_path: Path) -> None:
     model = tiny_model()
-    with pytest.raises(CheckpointError, match=r"nowhere: is no checkpoint, it holds no manifest\.json"):
+    with pytest.raises(CheckpointError, match=r"nowhere: is no checkpoint: manifest\.json is missing"):
         load_weights(model, tmp_path / "nowhere")
     (saved / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"model\.safetensors: cannot be read: No such file"):
@@ -94,7 +94,7 @@ def test_what_is_no_checkpoint_is_named(saved: Path, tmp_path: Path) -> None:
     manifest = json.loads((saved / "manifest.json").read_text())
     del manifest["files"]["memory.safetensors"]
     (saved / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(CheckpointError, match=r"last: holds no memory\.safetensors"):
+    with pytest.raises(CheckpointError, match=r"last: memory\.safetensors is missing"):
         snapshot.load_memory(model, saved)
     (saved / "manifest.json").write_text(json.dumps({**manifest, "format": 2}))
     with pytest.raises(CheckpointError, match="format 1 is required, got 2"):
@@ -131,7 +131,7 @@ def test_a_checkpoint_of_another_layout_is_refused(monkeypatch: pytest.MonkeyPat
 
 def test_a_folder_that_is_no_checkpoint_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(CheckpointError, match="exists and is no checkpoint, it will not be replaced"):
+    with pytest.raises(CheckpointError, match="exists and is no checkpoint, so it is not replaced"):
         TrainingLoop(tiny_model(), tiny_spec(), tiny_data()).save(tmp_path)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 

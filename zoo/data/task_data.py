@@ -80,11 +80,11 @@ class TaskData:
             )
 
     def require_text(self, sequence_length: int) -> None:
-        """Raise `DataError` unless what is held out of the text, and the rest, hold one sequence and its target."""
+        """Raise `DataError` unless what is held out of the text, and the rest, contain one sequence and its target."""
         shortest = min(len(part) for part in (self.held_out_tokens(), self.training_tokens()) if part is not None)
         if shortest < sequence_length + 1:
             raise DataError(
-                f"recipe.objective.drift.source: a part of its text holds {shortest} tokens, but one sequence of "
+                f"recipe.objective.drift.source: a part of its text has {shortest} tokens, but one sequence of "
                 f"{sequence_length} tokens and its last target need {sequence_length + 1}: use a longer text or a "
                 "smaller recipe.sequence_length"
             )

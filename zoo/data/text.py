@@ -40,17 +40,17 @@ class TextData:
         return cls(text[:cut], text[cut:], hashlib.sha256(content).hexdigest())
 
     def require(self, sequence_length: int, vocab_size: int) -> None:
-        """Raise `DataError` unless both parts hold one sequence and its last target, and every byte has a logit."""
+        """Raise `DataError` unless both parts contain one sequence and its last target, and every byte has a logit."""
         for name, part in (("training", self.train), ("validation", self.validation)):
             if len(part) < sequence_length + 1:
                 raise DataError(
-                    f"the {name} part holds {len(part)} bytes, but one sequence of {sequence_length} bytes and its "
+                    f"the {name} part has {len(part)} bytes, but one sequence of {sequence_length} bytes and its "
                     f"last target need {sequence_length + 1}: use a longer text or a smaller recipe.sequence_length"
                 )
         largest = int(max(self.train.max(), self.validation.max()))
         if largest >= vocab_size:
             raise DataError(
-                f"variant.vocab_size must be at least {largest + 1}, since the text holds byte {largest}, "
+                f"variant.vocab_size must be at least {largest + 1}, since the text contains byte {largest}, "
                 f"got {vocab_size}"
             )
 

@@ -25,7 +25,7 @@ class MemoryGate(nn.Module):
     def shares(
         self, logits: Float[Tensor, "*groups asked 3"], live: Bool[Tensor, "asked 3"]
     ) -> Float[Tensor, "*groups asked 3"]:
-        """Non-negative shares that sum to 1. `live` says which sources hold something; `current` always does."""
+        """Non-negative shares that sum to 1. `live` marks the sources that are not empty; `current` never is."""
         if not isinstance(self.spec, SigmoidGate):
             return logits.softmax(dim=-1)
         # sigmoid(z) / Σ sigmoid(z) as a softmax of log sigmoids: finite also where every sigmoid underflows

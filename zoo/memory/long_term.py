@@ -68,12 +68,12 @@ class LongTermRing(nn.Module):
         self.log_sharpness = nn.Parameter(torch.zeros(()))
 
     def empty(self, like: Tensor) -> LongTermState:
-        """A store that holds nothing."""
+        """An empty store."""
         raw = like.new_zeros(0, self.hidden_size)
         return LongTermState(raw, raw, like.new_zeros(0, self.spec.code_size))
 
     def read(self, x: Float[Tensor, "asked hidden"], state: LongTermState) -> Float[Tensor, "asked hidden"]:
-        """The read-out for every query. The store must hold something."""
+        """The read-out for every query. The store must not be empty."""
         query_codes = self.compress(x)
         ids = state.index.search(query_codes, self.spec.top_k)
         key_codes = self._encode(state.keys.to(x.dtype), ids)
@@ -128,12 +128,12 @@ class LongTermStore(nn.Module):
         self.consolidation_network = nn.Sequential(nn.Linear(2 * hidden_size, code), nn.ReLU(), nn.Linear(code, code))
 
     def empty(self, like: Tensor) -> LongTermState:
-        """A store that holds nothing."""
+        """An empty store."""
         codes = like.new_zeros(0, self.spec.code_size)
         return LongTermState(like.new_zeros(0, 0), codes, codes)
 
     def read(self, x: Float[Tensor, "asked hidden"], state: LongTermState) -> Float[Tensor, "asked hidden"]:
-        """The read-out for every query. The store must hold something."""
+        """The read-out for every query. The store must not be empty."""
         with torch.no_grad():
             query_codes = self.compress(x)
             ids = state.index.search(query_codes, self.spec.top_k)

@@ -33,7 +33,7 @@ class ShortTermState:
 
     @classmethod
     def empty(cls, groups: int, hidden_size: int, like: Tensor) -> "ShortTermState":
-        """Rings that hold nothing, with the dtype and device of `like`."""
+        """Empty rings, with the dtype and device of `like`."""
         pairs = like.new_zeros(groups, 0, hidden_size)
         return cls(pairs, pairs, like.new_zeros(groups, 0))
 

@@ -83,7 +83,7 @@ def load_tokenizer(spec: BackboneSpec) -> Any:
 
 
 def random_backbone(architecture: ArchitectureSpec, seed: int = 0) -> Base:
-    """A base with fresh weights: of no use for language, enough for everything that holds for any weights."""
+    """A base with fresh weights: useless for language, sufficient for properties that are true of any weights."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return _base_of(_empty_network(architecture), f"random base of seed {seed}")

@@ -21,7 +21,7 @@ BaseCache = tuple[tuple[Tensor, Tensor], ...]
 """Keys and values of every layer, each [batch, kv_heads, seen, head_dim]; empty before the first token."""
 
 Edit = Callable[[int, Tensor, Tensor], Tensor]
-"""(layer, its normed input, its output) -> what goes on to the next layer; all [batch, time, hidden]."""
+"""(layer, its normed input, its output) -> the input of the next layer; all [batch, time, hidden]."""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ class MemoryState:
 
     @abstractmethod
     def sizes(self) -> dict[str, int]:
-        """How many entries each memory holds, by name (`stm`, `ltm`)."""
+        """The number of entries in each memory, by name (`stm`, `ltm`)."""
 
 
 StateT = TypeVar("StateT", bound=MemoryState)

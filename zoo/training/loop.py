@@ -134,38 +134,38 @@ class TrainingLoop:
         return self._result(time.perf_counter() - began, concluded)
 
     def stop(self, reason: StopReason) -> None:
-        """Ask for an end after the current step; `run` then saves and returns with `stopped` set."""
+        """Request an end after the current step; `run` then saves and returns with `stopped` set."""
         self._stop = self._stop or reason
 
     def fail(self, error: TrainingError) -> None:
-        """Give up after the current step: `run` saves what stands and raises `error`. Every process must call it."""
+        """End training after the current step: `run` saves the state and raises `error`. Every process must call it."""
         self._failure = self._failure or error
 
     def is_over(self) -> bool:
-        """Whether a stop was asked for or a policy gave up, on any process. Every process must ask."""
+        """Whether a stop was requested or a policy ended training, on any process. Every process must call it."""
         interrupted, terminated, failed = self.ranks.any_rank(
             [self._stop == "interrupted", self._stop == "terminated", self._failure is not None]
         )
         if interrupted or terminated:
             self._stop = "interrupted" if interrupted else "terminated"
         if failed:
-            self.fail(TrainingStopped(self.position, "another process gave up"))
+            self.fail(TrainingStopped(self.position, "another process ended training"))
         return failed or self._stop is not None
 
     def event(self, kind: str, detail: Mapping[str, object]) -> None:
-        """Tell the recorder, once for all processes, that something happened in the current step."""
+        """Record, once for all processes, something that happened in the current step."""
         if self.ranks.is_main:
             self.recorder.event(self._now, kind, detail)
 
     def save(self, folder: Path, keep: Path | None = None) -> None:
-        """Write a checkpoint from which a fresh trainer goes on exactly. Raises `CheckpointError`.
+        """Write a checkpoint from which a fresh trainer resumes exactly. Raises `CheckpointError`.
 
         The checkpoint that it replaces stays under the name `keep`, if one is given.
         """
         snapshot.save(self, folder, keep)
 
     def load(self, folder: Path, changed: bool = False) -> None:
-        """Go on from a checkpoint of the same experiment, or with `changed` of another one that the weights fit.
+        """Resume from a checkpoint of the same experiment, or with `changed` of another one that the weights fit.
 
         Raises `CheckpointError`.
         """

@@ -29,7 +29,7 @@ def build_optimizer(model: MemoryLanguageModel[StateT], spec: AdamWSpec) -> Adam
 
 
 def _matrices(model: nn.Module) -> set[int]:
-    """Ids of what is decayed. A bias stacked over columns has two dimensions too, so its name tells it apart."""
+    """Ids of what is decayed. A bias stacked over columns has two dimensions too, so it is known by its name."""
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     return {
         id(parameter)

@@ -1,4 +1,4 @@
-"""What the processes of one run tell each other. With one process every function returns its argument."""
+"""Communication between the processes of one run. With one process every function returns its argument."""
 
 import gc
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The protocol through which training tells what happens. `cortexzoo.harness.tracking` fulfils it."""
+"""The protocol through which training reports. `cortexzoo.harness.tracking` implements it."""
 
 from collections.abc import Mapping
 from typing import Protocol

@@ -71,7 +71,7 @@ def test_drill_prints_a_verdict_for_each_fault(tmp_path: Path, capsys: pytest.Ca
         (["drill", "cortexgpt-stable", "--set", "recipe.steps=5"], "step must be at most recipe.steps, 5, got 67"),
         (
             ["drill", "cortexgpt-stable", "--faults", "one-rank"],
-            "faults.nan-gradient.rank strikes one process of several",
+            "faults.nan-gradient.rank applies to one process of several",
         ),
         (["train", "cortexgpt-stable", "--inject", "one-rank"], "at least 2 must train (torchrun --nproc-per-node 2"),
         (["frontier", "cortexgpt-stable", "--rates", "1e-3..1e-4"], "--rates: must be LOW..HIGH:COUNT"),

@@ -48,7 +48,7 @@ def test_an_edited_file_is_named(file: str, run: Run, tmp_path: Path) -> None:
 
 def test_a_folder_that_holds_something_else_is_left_alone(run: Run, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(CheckpointError, match="will not be replaced"):
+    with pytest.raises(CheckpointError, match="so it is not replaced"):
         export(run, tmp_path)
     assert (tmp_path / "notes.txt").read_text() == "mine"
     with pytest.raises(RunFolderError, match="no such checkpoint"):

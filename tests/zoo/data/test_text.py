@@ -27,9 +27,9 @@ def test_a_spec_is_read_relative_to_its_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("size", "fraction", "message"),
     [
-        (0, 0.1, "the training part holds 0 bytes, but one sequence of 8 bytes and its last target need 9"),
-        (80, 0.1, "the validation part holds 8 bytes"),
-        (80, 0.9, "the training part holds 7 bytes"),
+        (0, 0.1, "the training part has 0 bytes, but one sequence of 8 bytes and its last target need 9"),
+        (80, 0.1, "the validation part has 8 bytes"),
+        (80, 0.9, "the training part has 7 bytes"),
     ],
 )
 def test_text_shorter_than_one_sequence_is_refused(size: int, fraction: float, message: str) -> None:
@@ -42,5 +42,5 @@ def test_one_sequence_and_its_target_are_enough() -> None:
 
 
 def test_every_byte_needs_a_logit() -> None:
-    with pytest.raises(DataError, match="vocab_size must be at least 201, since the text holds byte 200, got 128"):
+    with pytest.raises(DataError, match="vocab_size must be at least 201, since the text contains byte 200, got 128"):
         TextData.from_bytes(bytes(90) + b"\xc8" * 10, 0.2).require(8, 128)

@@ -119,12 +119,14 @@ def test_where_one_process_cannot_go_on_none_does(both: tuple[Left, Left]) -> No
     assert "memory.rank-1.safetensors: is damaged: its sha256 is" in damaged
     assert unread.endswith("checkpoints/last: the part of another process cannot be read")
     assert gave_up == "stopped at step 3: no more"
-    assert told == "stopped at step 3: another process gave up"
+    assert told == "stopped at step 3: another process ended training"
 
 
 @pytest.mark.parametrize(("rank", "least"), [(0, 2), (1, 2), (3, 4)])
 def test_a_fault_of_one_process_needs_several(rank: int, least: int) -> None:
     trainer = TrainingLoop(tiny_model(), tiny_spec(), tiny_data())
     fault = NonFinite(place="gradient", rank=rank, step=5, expect="skip", harms=True)
-    with pytest.raises(SpecError, match=rf"^f: faults\.a\.rank strikes one process of several: at least {least} must "):
+    with pytest.raises(
+        SpecError, match=rf"^f: faults\.a\.rank applies to one process of several: at least {least} must "
+    ):
         inject(trainer, FaultsSpec(name="f", faults={"a": fault}))

@@ -285,7 +285,7 @@ def test_training_runs_outside_the_main_thread() -> None:
 
 
 def test_a_text_that_does_not_fit_is_refused_before_training() -> None:
-    with pytest.raises(DataError, match="training part holds 16 bytes"):
+    with pytest.raises(DataError, match="training part has 16 bytes"):
         TrainingLoop(tiny_model(), tiny_spec(sequence_length=16), tiny_data(20))
     with pytest.raises(DataError, match="vocab_size must be at least"):
         TrainingLoop(tiny_model(vocab_size=10), tiny_spec(), tiny_data())

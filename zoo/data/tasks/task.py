@@ -93,7 +93,7 @@ class Task(ABC):
         return gap * self.chunk_size if self.spec.gap_unit == "chunks" else gap
 
     def gap_places(self, gap: int) -> tuple[int, int]:
-        """Where the chunks that hold nothing but the gap begin and end. Raises `DataError` where there are none."""
+        """Where the chunks that contain only the gap begin and end. Raises `DataError` where there are none."""
         if self._is_bridged(gap):
             raise DataError(f"task {self.name}: a gap of {self._told(gap)} has no chunks of its own")
         end = self.length(gap) - self._chunks(self._questions) * self.chunk_size
@@ -135,7 +135,7 @@ class Task(ABC):
         )
 
     def filler(self, kind: OneFiller, content: Composition, key: int) -> Filler:
-        """What stands around the passages of a document; `key` makes it another one in each."""
+        """What surrounds the passages of a document; `key` makes it differ between documents."""
         match kind:
             case NoiseFiller():
                 return Noise(self.noise if content.noise is None else content.noise, key, self.noise_in_order)

@@ -47,7 +47,9 @@ def load_sidecars(model: Hybrid, file: Path) -> None:
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{file}: cannot be read: {' '.join(str(error).split())}") from None
     if metadata.get("format") != FORMAT:
-        raise CheckpointError(f"{file}: holds no sidecars: format {FORMAT} is required, got {metadata.get('format')}")
+        raise CheckpointError(
+            f"{file}: contains no sidecars: format {FORMAT} is required, got {metadata.get('format')}"
+        )
     if metadata["base_sha256"] != model.base.sha256:
         raise CheckpointError(
             f"{file}: belongs to the base {metadata['base']} with the sum {metadata['base_sha256'][:16]}…, but this "

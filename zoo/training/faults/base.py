@@ -1,4 +1,4 @@
-"""What all injected faults have in common: they strike once, at their step, and say so before they do."""
+"""What all injected faults have in common: each happens once, at its step, and is recorded first."""
 
 from abc import abstractmethod
 from typing import Generic, TypeVar
@@ -23,7 +23,7 @@ class InjectedFault(Policy, Generic[SpecT]):
         self.label = label
         self.spec = spec
         self.here = False
-        """Whether it strikes in the current step."""
+        """Whether it happens in the current step."""
 
     def batch_ready(self, trainer: Trainer, step: Step) -> None:
         self.here = step.number == self.spec.step
@@ -37,7 +37,7 @@ class InjectedFault(Policy, Generic[SpecT]):
 
 
 class FaultAfterStep(InjectedFault[SpecT]):
-    """A fault that strikes what a step leaves behind, whether it was taken or refused."""
+    """A fault in what a step leaves behind, whether it was taken or refused."""
 
     @abstractmethod
     def strike(self, trainer: Trainer, step: Step) -> None:

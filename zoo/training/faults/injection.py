@@ -63,7 +63,7 @@ def require_processes(faults: FaultsSpec, count: int) -> None:
         if isinstance(fault, NonFinite) and fault.rank is not None
     }
     lines = [
-        f"{faults.name}: faults.{label}.rank strikes one process of several: at least {least} must train "
+        f"{faults.name}: faults.{label}.rank applies to one process of several: at least {least} must train "
         f"(torchrun --nproc-per-node {least} --no-python cortexzoo train …), got {count}"
         for label, least in needed.items()
         if least > count
@@ -73,7 +73,7 @@ def require_processes(faults: FaultsSpec, count: int) -> None:
 
 
 def injected(label: str, fault: FaultSpec) -> InjectedFault[Any]:
-    """The policy that lets `fault` strike."""
+    """The policy that injects `fault`."""
     match fault:
         case NonFinite(place="loss", rank=int()):
             return NonFiniteLossOfOne(label, fault)

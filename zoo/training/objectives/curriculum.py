@@ -76,7 +76,7 @@ class Curriculum(Policy):
         self.epoch += is_over or learned
         if not is_last and (is_over or learned):
             self.stage, self.began, self._right = self.stage + 1, step.number, {}
-            why = "every gap had its documents" if not learned else "the answers were right"
+            why = "every gap had its documents" if not learned else "the answers were correct"
             trainer.event("stage", {"stage": self.stage + 1, "gaps": list(self.stages[self.stage].gaps), "why": why})
 
     def _learned(self) -> bool:

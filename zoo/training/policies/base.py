@@ -8,8 +8,8 @@ One optimiser step passes through these moments, in this order:
 `phase_began` and `phase_ended` frame the run. With accumulation, forward and backward repeat for every micro-batch, and
 `loss_known` comes before the last backward. After a refusal no further policy is asked, and a refusal on one process is
 one on all. `step_taken` and `step_refused` reach all policies, which may add metrics until it is the recorder's turn.
-After a rollback every policy hears `rolled_back`. A policy is an object with its own state; the loop has no flag for
-any of them.
+After a rollback `rolled_back` of every policy is called. A policy is an object with its own state; the loop has no flag
+for any of them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -137,7 +137,7 @@ class Trainer(Protocol):
 
 
 class StepUndone(Exception):
-    """A policy took the step back, as if it had never been attempted: training ends, and repeats it when it goes on."""
+    """A policy took the step back, as if it had never been attempted: training ends, and a resumed run repeats it."""
 
 
 class Policy:
@@ -146,7 +146,7 @@ class Policy:
     name: str = "policy"
 
     def phase_began(self, trainer: Trainer) -> None:
-        """Everything is in place for the first step, or for the next one of a run that goes on."""
+        """Everything is in place for the first step, or for the next one of a resumed run."""
 
     def batch_ready(self, trainer: Trainer, step: Step) -> None:
         """The batch is on the device, nothing has been computed; refusing here saves the forward pass."""
@@ -155,7 +155,7 @@ class Policy:
         """Forward and loss are done; refusing here saves the backward pass."""
 
     def gradients_ready(self, trainer: Trainer, step: Step) -> None:
-        """Gradients are accumulated and synchronised; nobody has looked at them."""
+        """Gradients are accumulated and synchronised, and not yet checked."""
 
     def gradients_known(self, trainer: Trainer, step: Step) -> None:
         """Their norm is known too; they may be changed in place."""
@@ -187,14 +187,14 @@ class Policy:
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
 
     def recoverable(self) -> dict[str, Any]:
         """The part of the state that belongs to the weights and returns with them: JSON values only."""
         return {}
 
     def recoverable_tensors(self) -> dict[str, Tensor]:
-        """As `recoverable`, for tensors, which nobody changes in place afterwards. No name is in both."""
+        """As `recoverable`, for tensors, which must not change in place afterwards. No name is in both."""
         return {}
 
     def tensors(self) -> dict[str, Tensor]:
@@ -202,7 +202,7 @@ class Policy:
         return {}
 
     def load_tensors(self, trainer: Trainer, tensors: Mapping[str, Tensor]) -> None:
-        """Take over what `tensors` gave, after `load_state_dict`."""
+        """Restore what `tensors` returned, after `load_state_dict`."""
 
 
 PolicyT = TypeVar("PolicyT", bound=Policy)

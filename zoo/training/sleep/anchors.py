@@ -1,4 +1,4 @@
-"""What holds a sleeping model near the self that fell asleep: KL to its predictions, EWC on its weights."""
+"""What keeps a sleeping model near its state before sleep: KL to its predictions, EWC on its weights."""
 
 from collections.abc import Sequence
 from typing import Any

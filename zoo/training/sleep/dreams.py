@@ -46,7 +46,7 @@ def draw(
             return Dream(_random_tokens(model, spec.batch_size, spec.length + 1, random)).on(device)
         case ReplaySleep():
             if not reservoir.examples:
-                raise ValueError("the reservoir must hold at least one example to replay, got none")
+                raise ValueError("the reservoir must contain at least one example to replay, got none")
             chosen = torch.randint(len(reservoir.examples), (spec.batch_size,), generator=random)
             return together([reservoir.examples[i] for i in chosen.tolist()]).on(device)
         case GeneratedSleep():

@@ -47,13 +47,13 @@ class RecoveryPoint:
         )
 
     def restore(self, trainer: Trainer) -> None:
-        """Bring everything back but the place in the data, and tell every policy."""
+        """Restore everything but the place in the data, and call `rolled_back` of every policy."""
         self.bring_back(trainer)
         for policy in trainer.policies:
             policy.rolled_back(trainer, {**self.policies.get(policy.name, {}), **self._tensors_of(policy.name)})
 
     def bring_back(self, trainer: Trainer) -> None:
-        """As `restore`, and tell nobody."""
+        """As `restore`, without calling any policy."""
         trainer.model.load_state_dict(dict(self.weights))
         snapshot.set_optimizer(trainer, _copies(self.moments))
         trainer.memory, trainer.taken = self.memory, self.taken

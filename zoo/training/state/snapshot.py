@@ -91,7 +91,9 @@ def _read(trainer: Trainer, reader: CheckpointReader, changed: bool) -> _Saved:
             f"{LAYOUT}: resume with that version, or train again"
         )
     if (processes := description.get("processes")) != count:
-        raise CheckpointError(f"{reader.folder}: {processes} processes trained it and must go on with it, got {count}")
+        raise CheckpointError(
+            f"{reader.folder}: was written by {processes} processes and must be resumed by as many, got {count}"
+        )
     for key, value in _identity(trainer).items():
         if description.get(key) != value and not (changed and key in ("experiment", "data")):
             raise CheckpointError(
@@ -101,7 +103,7 @@ def _read(trainer: Trainer, reader: CheckpointReader, changed: bool) -> _Saved:
     memory, random_state = _memory(trainer.model, reader, rank), reader.tensors(_of_rank("rng", rank))
     stated = description["policies"]
     if not changed and (missing := sorted({p.name for p in trainer.policies if p.state_dict()} - set(stated))):
-        raise CheckpointError(f"{reader.folder}: holds no state of the policy {missing[0]}")
+        raise CheckpointError(f"{reader.folder}: has no state of the policy {missing[0]}")
     held = {p.name: _held(reader, p.name, description, rank) for p in trainer.policies if p.name in stated}
     return _Saved(description, weights, moments, memory, random_state, held)
 
@@ -170,7 +172,7 @@ def optimizer_tensors(trainer: Trainer) -> dict[str, Tensor]:
 
 
 def set_optimizer(trainer: Trainer, tensors: Mapping[str, Tensor]) -> None:
-    """The inverse of `optimizer_tensors`. The optimiser goes on in these very tensors."""
+    """The inverse of `optimizer_tensors`. The optimiser continues with these tensors themselves."""
     index = {name: i for i, name in enumerate(_parameter_names(trainer))}
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():

@@ -39,7 +39,7 @@ def test_another_base_another_variant_and_damage_are_refused(tmp_path: Path) -> 
     with pytest.raises(CheckpointError, match="cannot be read"):
         load_sidecars(tiny_hybrid(), file)
     save_file({"a": torch.zeros(1)}, file)
-    with pytest.raises(CheckpointError, match="holds no sidecars"):
+    with pytest.raises(CheckpointError, match="contains no sidecars"):
         load_sidecars(tiny_hybrid(), file)
     with pytest.raises(CheckpointError, match="cannot be read"):
         load_sidecars(tiny_hybrid(), tmp_path / "missing")

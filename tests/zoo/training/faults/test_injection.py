@@ -191,7 +191,7 @@ def test_batches_that_are_none() -> None:
         refusals = [detail["reason"] for _, kind, detail in notes(trainer).events if kind == "step_refused"]
         assert refusals == {
             "empty": ["the batch is empty"],
-            "out_of_vocabulary": ["the batch holds 256: the vocabulary goes from 0 to 255"],
+            "out_of_vocabulary": ["token 256 in the batch is outside the vocabulary, 0 to 255"],
         }.get(content, [])
         assert result.steps_refused == len(refusals)
         assert notes(trainer).column("stability/nonfinite_steps")[12] == 0

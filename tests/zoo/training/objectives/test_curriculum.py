@@ -61,7 +61,7 @@ def test_a_stage_ends_sooner_when_the_answers_are_right() -> None:
     course = curriculum(Stage(gaps=(1, 2), samples_per_gap=1000, promote_at=0.9), Stage(gaps=(9,)))
     take(course, range(1, 2 * RECENT + 1), right=0.95, told=trainer(book))
     assert (course.stage, course.epoch) == (1, 1), "an epoch ends with its stage"
-    assert book.events[0][2]["why"] == "the answers were right"
+    assert book.events[0][2]["why"] == "the answers were correct"
 
 
 def test_one_gap_that_is_not_learned_holds_the_stage() -> None:

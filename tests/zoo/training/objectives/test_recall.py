@@ -273,7 +273,7 @@ def test_what_does_not_suit_is_refused_in_one_line() -> None:
     big = tiny_task(task=MultiQueryRecall(vocab_size=512, sequence_length=16, num_pairs=2), vocabulary="own")
     with pytest.raises(DataError, match="needs 512 tokens, but the model has 256"):
         tiny_trainer(tiny_experiment(data=big))
-    with pytest.raises(DataError, match=r"drift.source: a part of its text holds \d+ tokens, but one seq"):
+    with pytest.raises(DataError, match=r"drift.source: a part of its text has \d+ tokens, but one seq"):
         tiny_trainer(tiny_experiment(sequence_length=90_000))
     with pytest.raises(DataError, match="document_chunks is 4"):
         tiny_trainer(tiny_experiment(Recall(stages=(Stage(gaps=(9,)),)), data=tiny_task(document_chunks=4)))

@@ -26,7 +26,7 @@ class BatchGate(Policy):
         low, high = torch.stack(step.tokens.aminmax()).tolist()
         last = trainer.model.vocab_size - 1
         if low < 0 or high > last:
-            step.refuse(f"the batch holds {low if low < 0 else high}: the vocabulary goes from 0 to {last}")
+            step.refuse(f"token {low if low < 0 else high} in the batch is outside the vocabulary, 0 to {last}")
 
 
 class FiniteGate(Policy):

@@ -41,7 +41,7 @@ class Recovery(Policy):
 
     def step_refused(self, trainer: Trainer, step: Step) -> None:
         if trainer.ranks.any_rank([step.rollback])[0]:
-            self._roll_back(trainer, step.number, step.refused or "asked for by another process")
+            self._roll_back(trainer, step.number, step.refused or "requested by another process")
         else:
             self._is_whole(trainer, step)
         self._report(step)

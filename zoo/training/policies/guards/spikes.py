@@ -57,13 +57,13 @@ class SpikeGuard(Policy):
     def loss_known(self, trainer: Trainer, step: Step) -> None:
         if math.isfinite(step.loss) and step.loss > (limit := self.loss_limit()):
             self.loss_spikes += 1
-            self._meet(trainer, step, f"loss {step.loss:.4g} is a spike: at most {limit:.4g} is usual here")
+            self._meet(trainer, step, f"loss {step.loss:.4g} is a spike: the usual limit is {limit:.4g}")
 
     def gradients_known(self, trainer: Trainer, step: Step) -> None:
         norm = step.gradient_norm
         if math.isfinite(norm) and norm > (limit := self.gradient_limit()):
             self.gradient_spikes += 1
-            self._meet(trainer, step, f"gradient norm {norm:.4g} is a spike: at most {limit:.4g} is usual here")
+            self._meet(trainer, step, f"gradient norm {norm:.4g} is a spike: the usual limit is {limit:.4g}")
 
     def step_taken(self, trainer: Trainer, step: Step) -> None:
         self.in_a_row = 0

@@ -27,8 +27,8 @@ def refusal(tokens: Tensor) -> str | None:
     [
         (torch.zeros(1, 4, 0, dtype=torch.long), "the batch is empty"),
         (torch.zeros(1, 0, 9, dtype=torch.long), "the batch is empty"),
-        (torch.full((1, 4, 9), 256), "the batch holds 256: the vocabulary goes from 0 to 255"),
-        (torch.full((1, 4, 9), -100), "the batch holds -100: the vocabulary goes from 0 to 255"),
+        (torch.full((1, 4, 9), 256), "token 256 in the batch is outside the vocabulary, 0 to 255"),
+        (torch.full((1, 4, 9), -100), "token -100 in the batch is outside the vocabulary, 0 to 255"),
         (torch.full((1, 4, 9), 255), None),
         (torch.zeros(1, 4, 9, dtype=torch.long), None),
     ],

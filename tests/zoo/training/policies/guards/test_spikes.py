@@ -64,7 +64,7 @@ def test_a_spike_of_a_thousand_is_refused_and_not_remembered(spec: SpikeSpec) ->
     before = json.dumps(policy.history())
     step = meet(policy, 2000.0)
     assert step.refused is not None
-    assert step.refused.startswith("loss 2000 is a spike: at most ")
+    assert step.refused.startswith("loss 2000 is a spike: the usual limit is ")
     assert json.dumps(policy.history()) == before
     assert policy.loss_spikes == step.metrics["stability/loss_spikes"] == 1
     assert meet(policy, 2.0).refused is None
