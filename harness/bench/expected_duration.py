@@ -1,4 +1,4 @@
-"""How well `show --measure` foretells a run: `cortexzoo bench expected-duration [NAME…] [--steps N]`.
+"""How well `show --measure` predicts a run: `cortexzoo bench expected-duration [NAME…] [--steps N]`.
 
 Calibrates each experiment, trains it, and reports the real duration as a multiple of the expected one. Never a test: a
 time depends on what else the machine does.

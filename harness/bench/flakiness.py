@@ -34,7 +34,7 @@ from cortexzoo.specs.suite import PropertyName, Verdict
 
 @dataclass
 class Record:
-    """What all seeds said of one property."""
+    """The verdicts of all seeds on one property."""
 
     expected: Verdict
     verdicts: Counter[Verdict] = field(default_factory=Counter)

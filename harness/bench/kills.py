@@ -54,7 +54,7 @@ IN_SAVE = ("fsync", "rename")
 
 @dataclass(frozen=True)
 class KillResult:
-    """One kill and what came of it."""
+    """One kill and its result."""
 
     moment: str
     steps_recorded: int
@@ -62,7 +62,7 @@ class KillResult:
     partial: bool
     """Whether a checkpoint was half written."""
     differing: list[str]
-    """What differs from the run that nobody touched; empty: nothing."""
+    """What differs from the run without a kill; empty: nothing."""
 
 
 def run(kills: int, seed: int, folder: Path, console: Console) -> list[KillResult]:

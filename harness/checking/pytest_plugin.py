@@ -21,7 +21,7 @@ OPTION, PROFILE_OPTION = "--cortexzoo", "--cortexzoo-profile"
 
 
 class UnexpectedVerdict(Exception):
-    """A verdict that is not the one which the suite expects. The message says all that a user needs."""
+    """A verdict other than the expected one. The message is complete: no traceback is needed."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -131,7 +131,7 @@ class PropertyItem(pytest.Item):
     check: "Check"
 
     def runtest(self) -> None:
-        """Skipped or expected to fail as the suite says; every other verdict but `pass` is a failure, so is none."""
+        """Skipped or expected to fail as in the suite; every other verdict but `pass` is a failure, so is none."""
         from cortexzoo.harness.checking.judge import judge
         from cortexzoo.harness.checking.properties import REGISTRY
 
@@ -149,7 +149,7 @@ class PropertyItem(pytest.Item):
             pytest.xfail(judgement.expected_reason or judgement.reason)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *arguments: Any) -> Any:
-        """A surprise in words; anything else as usual."""
+        """An unexpected verdict in words; anything else as usual."""
         return (
             str(excinfo.value)
             if isinstance(excinfo.value, UnexpectedVerdict)

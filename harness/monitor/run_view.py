@@ -20,7 +20,7 @@ LEFT_OUT = frozenset({"checkpoint"})
 EVENTS_KEPT = 200
 STEPS_TIMED = 100
 SILENT_AFTER = 30.0
-"""Seconds without a new step after which an unfinished run is said to be silent."""
+"""Seconds without a new step after which an unfinished run is shown as silent."""
 
 
 @dataclass
@@ -77,7 +77,7 @@ class RunView:
 
     @property
     def clip(self) -> str:
-        """At what gradient norms are clipped: in the last step, or else as the recipe says it."""
+        """At what gradient norms are clipped: in the last step, or else as in the recipe."""
         if (threshold := self.last.get("stability/clip_threshold")) is not None:
             return f"{threshold:.3g}"
         clipping = self.experiment.recipe.clipping

@@ -22,7 +22,7 @@ class News:
     """What came since the last look."""
 
     restarted: bool = False
-    """All that was told before is void: the run went on from an earlier step."""
+    """Everything before is void: the run was resumed from an earlier step."""
     steps: list[dict[str, Any]] = field(default_factory=list)
     """Metrics by name, with `step` and `time`, ascending."""
     events: list[tuple[int, str, str]] = field(default_factory=list)
@@ -83,12 +83,12 @@ class AimSource:
         self.path = runs / REPOSITORY / str(parameters.get("folder", run_hash))
         if "spec" not in parameters:
             raise AimError(
-                f"{self.path}: was written by an older cortexzoo and holds no spec: `cortexzoo aim-sync` writes it anew"
+                f"{self.path}: comes from an older cortexzoo, without its spec: `cortexzoo aim-sync` writes it again"
             )
         self.experiment = ExperimentSpec.from_json(str(parameters["spec"]))
         self._looked: float | None = None
         self._told = (0, 0)
-        """The last step and the number of events told so far."""
+        """The last step and the number of events so far."""
 
     def news(self) -> Iterator[News]:
         now = self._clock()

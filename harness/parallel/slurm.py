@@ -21,7 +21,7 @@ CLUSTERS: tuple[Cluster, ...] = get_args(Cluster)
 QUEUE = ".jobs"
 """The folder beside the runs that holds the spec of each job, and what submitit writes of it."""
 ERROR = ".error"
-"""Ending of the file, beside its spec, in which a job that fails says why."""
+"""Ending of the file, beside its spec, with the reason why a job failed."""
 LOOK_EVERY = 0.5
 """Seconds between two looks at the jobs."""
 

@@ -69,10 +69,10 @@ def _train(experiment: str, runs: Path, accept_stopped: bool) -> Path:
 
 
 def train_or_go_on(spec: ExperimentSpec, runs: Path, began: Callable[[Run], None] = lambda _: None) -> Run:
-    """Go on with the newest run of `spec` that was cut short, or begin a new one.
+    """Resume the newest run of `spec` that was cut short, or start a new one.
 
-    A run that cannot go on, since another process trains it or its checkpoint is damaged, costs one line and stays as
-    it is. Raises as `train_run`, and `StoppedEarly` when a signal ended training before its last step.
+    A run that cannot be resumed, since another process trains it or its checkpoint is damaged, costs one line and stays
+    as it is. Raises as `train_run`, and `StoppedEarly` when a signal ended training before its last step.
     """
     import logging
 
@@ -84,11 +84,11 @@ def train_or_go_on(spec: ExperimentSpec, runs: Path, began: Callable[[Run], None
         try:
             return _whole(resume_run(cut_short.path, spec, aim=False, progress=False, warn=warn, began=began))
         except RunFolderError as problem:
-            warn(f"{problem}: {spec.name}, seed {spec.seed}, is trained anew")
+            warn(f"{problem}: {spec.name}, seed {spec.seed}, is trained again")
     return _whole(train_run(spec, runs, aim=False, progress=False, warn=warn, began=began))
 
 
 def _whole(run: Run) -> Run:
     if not run.finished:
-        raise StoppedEarly(f"{run.path}: stopped before its last step; the same command goes on")
+        raise StoppedEarly(f"{run.path}: stopped before its last step; repeat the command to continue")
     return run

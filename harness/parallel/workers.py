@@ -1,4 +1,4 @@
-"""The one pool of processes that trains, checks and judges: nothing is begun in vain, nothing outlives who began it."""
+"""The one pool of processes for training and checking: no task starts in vain, no process outlives its parent."""
 
 import multiprocessing
 import os
@@ -49,8 +49,7 @@ def in_processes(
                     yield running.pop(future), future.result()
         except BrokenProcessPool as problem:
             raise ProcessLost(
-                "a process broke off in the middle of its work, perhaps killed for lack of memory: fewer --jobs need "
-                "less; the same command goes on"
+                "a worker died (out of memory?); retry with fewer --jobs: what is finished is not repeated"
             ) from problem
 
 

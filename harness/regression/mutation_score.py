@@ -61,7 +61,7 @@ EXPERIMENTS: dict[Host, tuple[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class MutantResult:
-    """What the properties said of one mutant, or of a healthy host (`mutant` None)."""
+    """The verdicts on one mutant, or on a healthy host (`mutant` None)."""
 
     host: Host
     mutant: str | None

@@ -84,7 +84,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Checked:
-    """What came of one experiment: its certificate, or why its training gave up."""
+    """The result of one experiment: its certificate, or why its training ended early."""
 
     experiment: ExperimentSpec
     certificate: Certificate | None

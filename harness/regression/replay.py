@@ -28,7 +28,7 @@ class ReplayError(UserError):
 
 @dataclass(frozen=True)
 class Replayed:
-    """What the certificate says of a case, and what the same case shows now."""
+    """A case as in the certificate, and the same case now."""
 
     then: Judgement
     now: Judgement
@@ -82,7 +82,7 @@ def _of_module(made: Mapping[str, Any], then: Judgement, check: Check, path: Pat
     named = str(made["module"])
     reference = Pretrained.parse(named.removeprefix("hf:")) if named.startswith("hf:") else Reference.parse(named)
     if source_sum(reference.path) != made["module_sha256"]:
-        raise ReplayError(f"{reference.path}: is not what {path} speaks of (its sha256 differs): check again")
+        raise ReplayError(f"{reference.path}: differs from the module of {path} (another sha256): check again")
     suite = SuiteSpec(name="replay", properties={then.name: check})
     request = Request(
         reference, suite, made["vocab_size"], made["width"], made["max_length"], seconds=240.0, seed=made["seed"]

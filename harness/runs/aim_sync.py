@@ -1,4 +1,4 @@
-"""Making Aim anew from the run folders: what they hold is the truth, the repository can be thrown away at any time."""
+"""Writing Aim's repository from the run folders, which are the truth: the repository can be deleted at any time."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ Synced = Literal["written", "up to date"]
 RECORDS = (METRICS, EVENTS, SUMMARY, VERDICT)
 NO_METRICS = ("step", "time")
 WRITTEN_AS = b"with its spec"
-"""What Aim is told of a run; changing this makes `sync` write every run anew."""
+"""Which contents a run has in Aim; after a change `sync` writes every run again."""
 
 
 def all_runs(runs: Path) -> list[Run]:
@@ -26,7 +26,7 @@ def all_runs(runs: Path) -> list[Run]:
 
 
 def open_sink(run: Run, experiment: ExperimentSpec, run_hash: str | None) -> AimSink:
-    """The Aim run of a run folder, begun anew unless `run_hash` names one. May raise anything that Aim raises."""
+    """The Aim run of a run folder, a new one unless `run_hash` names one. May raise anything that Aim raises."""
     return AimSink(
         run.path.parent.parent,
         run_hash=run_hash,
@@ -95,7 +95,7 @@ def _numbers(line: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _fingerprint(run: Run) -> str:
-    """A sum over everything that Aim is told of a run."""
+    """A sum over everything that is written to Aim about a run."""
     total = hashlib.sha256(WRITTEN_AS)
     for name in RECORDS:
         file = run.path / name

@@ -12,7 +12,7 @@ def process_count() -> int:
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes and speaks."""
+    """Whether this process writes the run folder and prints."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
@@ -43,7 +43,7 @@ def part() -> None:
 
 @contextmanager
 def together_or_not() -> Iterator[None]:
-    """When the block fails, no process goes on: where it would have agreed on a folder, there is none."""
+    """When the block fails, no process continues: they agree that there is no folder."""
     try:
         yield
     except Exception:

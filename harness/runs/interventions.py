@@ -36,7 +36,7 @@ class Interventions:
     def apply(self, trainer: TrainingLoop) -> None:
         """Change `trainer` before it runs, on every process.
 
-        Raises `SpecError` when a fault would strike after the last step, or a process that there is not.
+        Raises `SpecError` when a fault is due after the last step, or a process that there is not.
         """
         if not self.guards:
             trainer.policies = [policy for policy in trainer.policies if policy.name not in ALWAYS_ON]

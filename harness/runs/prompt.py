@@ -79,7 +79,7 @@ class Writing:
         except OSError as problem:
             raise PromptError(f"{name}: cannot be read: {problem.strerror or problem}") from None
         if empty:
-            raise PromptError(f"{name}: must hold at least one byte, got none")
+            raise PromptError(f"{name}: must contain at least one byte, got none")
 
     def _encoded(self, name: str, content: bytes) -> list[int]:
         if self.tokenizer is None:
@@ -97,11 +97,11 @@ class Writing:
     def _checked(self, tokens: list[int], name: str) -> list[int]:
         if not tokens:
             raise PromptError(
-                f"{name}: must hold at least one {'byte' if self.tokenizer is None else 'token'}, got none"
+                f"{name}: must contain at least one {'byte' if self.tokenizer is None else 'token'}, got none"
             )
         if max(tokens) >= self.size:
             what = "byte" if self.tokenizer is None else "token"
-            raise PromptError(f"{name}: holds {what} {max(tokens)}, but the model knows only {self.size} {what}s")
+            raise PromptError(f"{name}: contains {what} {max(tokens)}, but the model has only {self.size} {what}s")
         return tokens
 
 

@@ -1,4 +1,4 @@
-"""Going on with a run that was stopped or killed, so that it ends as if nothing had happened."""
+"""Resuming a run that was stopped or killed, so that it ends as if it had not been."""
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -32,7 +32,7 @@ def resume_run(
     began: Callable[[Run], None] = lambda _: None,
     interventions: Interventions = NONE,
 ) -> Run:
-    """Go on with the run in `path` from one of its checkpoints; one that has none yet starts again at step 0.
+    """Resume the run in `path` from one of its checkpoints; one that has none yet starts again at step 0.
 
     What was recorded of later steps is dropped, for it is recorded again. Raises `RunFolderError` when there is nothing
     to go on with: no run, no such checkpoint, a damaged one, records with gaps, a finished run, or a run of another
@@ -80,7 +80,7 @@ def _permitted_changes(
     changes = differences(run.spec, experiment)
     if changes and not allow_changes:
         raise RunFolderError(
-            f"{run.path}: was trained with another spec: {in_words(changes)} (--allow-changes goes on with the new one)"
+            f"{run.path}: was trained with another spec: {in_words(changes)} (--allow-changes uses the new one)"
         )
     if run.finished and not changes and checkpoint == "last":
         raise RunFolderError(f"{run.path}: has taken all its {experiment.recipe.steps} steps, nothing is left to do")
@@ -119,7 +119,7 @@ def _cut_records(run: Run, step: int) -> None:
 def _continued(
     content: Mapping[str, Any], run: Run, experiment: ExperimentSpec, trainer: TrainingLoop
 ) -> dict[str, Any]:
-    """The manifest of a run that goes on: the circumstances of now, and every step from which it was resumed."""
+    """The manifest of a resumed run: the present circumstances, and every step from which it was resumed."""
     command = content.get("command", command_line())
     fresh = manifest(experiment, run_id=run.path.name, command=command, data_sha256=trainer.objective.sha256)
     resumed = [*content.get("resumed", []), {"from_step": trainer.position, "command": command_line()}]

@@ -76,13 +76,13 @@ class Run:
             raise RunFolderError(f"{folder}: no such run folder")
         if not (folder / SPEC).is_file():
             runs = sorted(spec.parent for spec in folder.glob(f"*/{SPEC}"))
-            hint = f" (it holds runs: did you mean {runs[-1]}?)" if runs else ""
+            hint = f" (it contains runs: did you mean {runs[-1]}?)" if runs else ""
             raise RunFolderError(f"{folder}: not a run folder: it has no {SPEC}{hint}")
         return cls(folder)
 
     @cached_property
     def spec(self) -> ExperimentSpec:
-        """The experiment with everything resolved: what `spec.yaml` says. Raises `RunFolderError`."""
+        """The experiment with everything resolved, from `spec.yaml`. Raises `RunFolderError`."""
         parsed = self._parsed_before()
         if parsed is not None:
             return parsed
@@ -187,11 +187,11 @@ class Run:
         try:
             content = from_json_value(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
-            raise RunFolderError(f"{path}: not there: the run has not got so far") from None
+            raise RunFolderError(f"{path}: missing: the run has not reached this stage") from None
         except (OSError, ValueError) as problem:
             raise RunFolderError(f"{path}: cannot be read as JSON: {problem}") from problem
         if not isinstance(content, dict):
-            raise RunFolderError(f"{path}: must hold a JSON object")
+            raise RunFolderError(f"{path}: must contain a JSON object")
         return content
 
     def discard(self) -> None:
@@ -235,7 +235,7 @@ def stopped_runs(runs: Path, experiment: ExperimentSpec) -> Iterator[Run]:
 
 
 def unfinished_runs(runs: Path, experiment: ExperimentSpec) -> Iterator[Run]:
-    """As `finished_runs`, those that were killed, interrupted or stopped by the machine: they can go on."""
+    """As `finished_runs`, those that were killed, interrupted or stopped by the machine: they can be resumed."""
     return (run for run in _runs_of(runs, experiment, MANIFEST) if not _has_ended(run))
 
 

@@ -57,8 +57,8 @@ def train_run(
 ) -> Run:
     """Train `experiment` into a new folder under `runs`: records, checkpoints, summary, curves.
 
-    `began` hears of the folder once everything is ready to train. A run that was tampered with stands for no
-    experiment: it is never found when one is asked for.
+    `began` is called with the run once everything is ready to train. A run with interventions is never taken for a run
+    of its experiment.
     Raises `RunFolderError`, `DataError` or `SetupError` before anything is trained, and then leaves nothing behind, the
     last also where the predicted memory is more than there is, unless with `force`;
     `RunStopped` or `TrainingError` later, when what was recorded and saved so far stays.

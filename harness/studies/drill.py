@@ -82,10 +82,7 @@ def chosen(faults: FaultsSpec, only: Sequence[str]) -> dict[str, FaultSpec]:
     """The named faults, or all. Raises `SpecError` for a name that is not there."""
     if unknown := [name for name in only if name not in faults.faults]:
         raise SpecError(
-            [
-                f"--only {name}: {faults.name} holds no such fault; it holds {', '.join(faults.faults)}"
-                for name in unknown
-            ]
+            [f"--only {name}: {faults.name} has no such fault; it has {', '.join(faults.faults)}" for name in unknown]
         )
     return {name: fault for name, fault in faults.faults.items() if not only or name in only}
 

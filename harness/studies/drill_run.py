@@ -33,11 +33,11 @@ class DrillResult:
     """What a run came to, after it was resumed if it had been killed or had found no space to save."""
 
     ended: End
-    """stopped: with a line for the user; crashed: with an exception that is nobody's message."""
+    """stopped: with a line for the user; crashed: with an exception that is no message for a user."""
     line: str
     """The last line that the user would have seen of it."""
     stops: tuple[str, ...]
-    """Every line with which the run ended early, also where it went on afterwards."""
+    """Every line with which the run ended early, also where it was resumed afterwards."""
     refused: int
     undone: int
     """Steps taken and then taken back by rollbacks."""
@@ -51,7 +51,7 @@ class DrillResult:
     state: Mapping[str, str]
     """sha256 of the last checkpoint's tensors, by file; empty where it cannot be read."""
     missed: str | None
-    """Why the fault could not strike; None: it did."""
+    """Why the fault could not be injected; None: it was."""
 
     @property
     def steps_lost(self) -> int:
@@ -78,7 +78,7 @@ def read_outcome(folder: Path) -> DrillResult | None:
 
 
 def perform(experiment: str, faults: str | None, guards: bool, folder: Path) -> DrillResult:
-    """Train `experiment` with `faults` (both as JSON) below `folder`, resume where that is due; tell the outcome."""
+    """Train `experiment` with `faults` (both as JSON) below `folder`, resume where that is due; return the result."""
     import torch
 
     torch.set_num_threads(1)
@@ -143,7 +143,7 @@ def _resume(experiment: str, guards: bool, folder: Path) -> tuple[End, str]:
 
 
 def _lived(folder: Path, life: Callable[[], object]) -> tuple[End, str]:
-    """Run `life`, and say on disk too how it ended."""
+    """Run `life`, and record on disk how it ended."""
     end: tuple[End, str]
     try:
         life()

@@ -54,7 +54,7 @@ def train_counted(
     *,
     accept_stopped: bool = False,
 ) -> dict[str, Run]:
-    """Train what is missing; the runs by the hash of their experiment. `done(finished, total)` hears of each.
+    """Train what is missing; the runs by the hash of their experiment. `done(finished, total)` is called after each.
 
     Raises as `train_missing`.
     """

@@ -74,7 +74,7 @@ class Setting:
 def follow(
     run: Run, kind: str, gated: bool, sleeps: int, setting: Setting, slept: Callable[[int], None] = lambda _: None
 ) -> Track:
-    """Let the run's model sleep `sleeps` times in a row, with no training in between; `slept` hears of each.
+    """Let the run's model sleep `sleeps` times in a row, with no training in between; `slept` is called after each.
 
     What stands is scored after every sleep: where one was undone, the score before it. Raises `CheckpointError`,
     `DataError`.
@@ -87,7 +87,7 @@ def follow(
     track = Track(kind, gated, [standing])
     for number in range(1, sleeps + 1):
         done = sleep.sleep(trainer, standing)
-        assert done is not None, "nobody asks this trainer to stop"
+        assert done is not None, "this trainer is never asked to stop"
         standing = done.after if done.accepted else standing
         track.scores.append(standing)
         track.accepted += done.accepted

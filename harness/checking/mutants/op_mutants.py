@@ -85,7 +85,7 @@ OP_MUTANTS = (
     Mutant("op-final-state-is-zero", HOST, "the state after a call is empty",
            rebound(chunk_gated_delta_rule, after(lambda result, *_: (result[0], 0.0 * result[1]))),
            caught_by="chunk_invariance"),
-    Mutant("op-batch-leak", HOST, "rows read a little of one another's memory",
+    Mutant("op-batch-leak", HOST, "rows read a little of each other's memory",
            rebound(chunk_gated_delta_rule, after(_leaking)), caught_by="batch_isolation"),
     Mutant("decay-without-gradient", HOST, "the decay takes no gradient",
            rebound(chunk_gated_delta_rule, _arguments(lambda i, _: (*i[:3], i[3].detach(), i[4]))),

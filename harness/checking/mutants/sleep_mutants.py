@@ -32,7 +32,7 @@ def _trainings_generator(_device: Any, _seed: int, _number: int) -> Iterator[tor
 
 
 def _memory_of_dreams(finished: bool, sleep: SleepPhase, *_: Any) -> bool:
-    """Training goes on with what the memory holds after a dream."""
+    """Training continues with the memory as it is after a dream."""
     trainer = sleep.trainer
     tokens = torch.randint(trainer.model.vocab_size, (trainer.ranks.rows, 8), generator=torch.Generator())
     with torch.no_grad():
@@ -54,11 +54,11 @@ SLEEP_MUTANTS = (
            replaced(SleepOptimizer, "_is_finite", instead(lambda self, value: True)), caught_by="no_nan_after_sleep"),
     Mutant("sleep-return-forgets-a-weight", HOST, "a sleep that may not stay leaves one parameter as it made it",
            replaced(Weights, "restore", instead(_forgets_one)), caught_by="sleep_harms_nothing"),
-    Mutant("sleep-always-stays", HOST, "nobody asks what a sleep did",
+    Mutant("sleep-always-stays", HOST, "no sleep is judged: each one stays",
            rebound(objection, instead(lambda *_: None)), caught_by="sleep_harms_nothing"),
     Mutant("sleep-draws-from-training", HOST, "dreams are drawn from the generator that dropout draws from",
            replaced(phase, "own_random_numbers", instead(_trainings_generator)), caught_by="sleep_harms_nothing"),
-    Mutant("sleep-keeps-its-memory", HOST, "training goes on with the memory of a dream",
+    Mutant("sleep-keeps-its-memory", HOST, "training continues with the memory of a dream",
            replaced(SleepPhase, "dream", after(_memory_of_dreams)), caught_by="sleep_harms_nothing"),
     Mutant("sleep-never-comes", HOST, "a sleep that is due is forgotten",
            replaced(Sleep, "_is_due", instead(lambda self, step: False)), caught_by="sleep_harms_nothing"),

@@ -1,4 +1,4 @@
-"""From names to a comparison: who takes part, is it fair, what is missing, what came out."""
+"""From names to a comparison: the contenders, whether it is fair, what is missing, the results."""
 
 import hashlib
 import re
@@ -34,7 +34,7 @@ def folder_of(comparison: Comparison, runs: Path) -> Path:
 
 
 def telling_apart(contenders: Sequence[Contender]) -> tuple[str, ...]:
-    """The run parameters by which Aim tells the contenders apart."""
+    """The run parameters that distinguish the contenders in Aim."""
     variants = [contender.experiment.variant.name for contender in contenders]
     if len(set(variants)) == len(variants):
         return ("variant",)

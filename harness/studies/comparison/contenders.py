@@ -15,7 +15,7 @@ ENDINGS = (".yaml", ".yml")
 
 
 class Incomparable(UserError):
-    """What was named cannot be compared. The message is one line that says why and what would do."""
+    """What was named cannot be compared. The message is one line with the reason and the fix."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def contenders(targets: Sequence[str], seeds: int | None, overrides: Sequence[st
             experiments = [load_experiment(target, (*overrides, f"seed={seed}")) for seed in wanted]
             grouped.setdefault(_apart_from_the_seed(experiments[0]), (experiments, []))
     if len(grouped) < 2:
-        raise Incomparable("compare takes at least two that differ in more than the seed: name another one")
+        raise Incomparable("compare needs at least two that differ in more than the seed")
     labels = _labels([specs[0] for specs, _ in grouped.values()])
     return [_contender(label, *side) for label, side in zip(labels, grouped.values(), strict=True)]
 
@@ -97,7 +97,7 @@ def _finished(target: str) -> Run:
 
 
 def _go_on(run: Run, target: str) -> str:
-    return f"go on with `cortexzoo train {run.path / SPEC} --resume {target}`, or leave it out"
+    return f"resume it with `cortexzoo train {run.path / SPEC} --resume {target}`, or leave it out"
 
 
 def _apart_from_the_seed(experiment: ExperimentSpec) -> str:
@@ -105,7 +105,7 @@ def _apart_from_the_seed(experiment: ExperimentSpec) -> str:
 
 
 def _labels(experiments: Sequence[ExperimentSpec]) -> list[str]:
-    """The shortest names that tell them apart: the variant, with the recipe, with the experiment, or numbered."""
+    """The shortest names that differ: the variant, with the recipe, with the experiment, or numbered."""
     ways = (
         [experiment.name for experiment in experiments],
         [experiment.variant.name for experiment in experiments],

@@ -35,7 +35,7 @@ class Curve:
 
 
 def mean_curve(records: Sequence[Record], metric: str, window: int = 1) -> Curve | None:
-    """Mean and spread at each step, over the seeds that have it; None: nobody measured the metric.
+    """Mean and spread at each step, over the seeds that have it; None: the metric was not measured.
 
     With `window` each seed is smoothed first, by a trailing mean over that many points.
     """

@@ -13,7 +13,7 @@ from cortexzoo.specs.objective import ObjectiveSpec, Recall
 
 ALLOW = "--allow-different"
 DATA_SHOWN = 3
-"""Of values that differ between data; how many more there are is said."""
+"""Of values that differ between data; the number of the others is shown."""
 
 FACTS: dict[str, Callable[[ExperimentSpec], Any]] = {
     "steps": lambda e: e.recipe.steps,

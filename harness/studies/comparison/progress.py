@@ -1,4 +1,4 @@
-"""How far runs are that other processes train, read from their folders: they need not tell."""
+"""How far runs are that other processes train, read from their folders."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ class StepsTaken:
         self._steps: dict[str, int] = {}
         cut_short = [next(unfinished_runs(runs, experiment), None) for experiment in experiments]
         self.to_go_on = sum(run is not None for run in cut_short)
-        """So many of them were begun before."""
+        """So many of them were started before."""
         for run in cut_short:
             if run is not None:
                 self._meet(run.path)

@@ -79,7 +79,7 @@ class Comparison:
 
     @property
     def falsified(self) -> list[tuple[ContenderResult, Record, Judgement]]:
-        """Every property that did not hold, with the case that shows it; one that was skipped says nothing."""
+        """Every property that did not hold, with the case that shows it; one that was skipped does not count."""
         return [
             (result, record, judgement)
             for result in self.contenders
@@ -194,7 +194,7 @@ def _all_are_bounded(contenders: Sequence[ContenderResult]) -> bool:
 
 def _caution(first: Spread, second: Spread) -> str:
     if first.sd is None or second.sd is None:
-        return "; one seed tells nothing of the spread" if min(first.count, second.count) < 2 else ""
+        return "; one seed shows no spread" if min(first.count, second.count) < 2 else ""
     close = abs(first.mean - second.mean) <= first.sd + second.sd
     return "; the difference lies within the spread of the seeds" if close else ""
 

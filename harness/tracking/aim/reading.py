@@ -32,14 +32,14 @@ def hash_of(runs: Path, folder: str) -> str:
     for run_hash in hashes_by_age(runs):
         if _attributes(runs, run_hash).get("folder") == folder:
             return run_hash
-    raise AimError(f"{runs / REPOSITORY}: holds no run {folder}: `cortexzoo aim-sync` brings it in")
+    raise AimError(f"{runs / REPOSITORY}: contains no run {folder}: `cortexzoo aim-sync` copies it")
 
 
 def read_run(runs: Path, run_hash: str) -> AimRun:
     """Everything about one run. Raises `AimError` when it is not there."""
     repository = _existing(runs)
     if run_hash not in _hashes(repository):
-        raise AimError(f"{runs / REPOSITORY}: holds no run {run_hash}")
+        raise AimError(f"{runs / REPOSITORY}: contains no run {run_hash}")
     run = import_aim().Run(run_hash, repo=repository, read_only=True)
     run.meta_run_tree = _meta_tree(repository, run_hash)
     lines: defaultdict[int, dict[str, Any]] = defaultdict(dict)
@@ -86,5 +86,5 @@ def _meta_tree(repository: Any, run_hash: str) -> Any:
 
 def _existing(runs: Path) -> Any:
     if not (runs / REPOSITORY).is_dir():
-        raise AimError(f"{runs}: holds no Aim repository: `cortexzoo aim-sync --runs {runs}` makes one")
+        raise AimError(f"{runs}: contains no Aim repository: `cortexzoo aim-sync --runs {runs}` makes one")
     return open_repository(import_aim(), runs)

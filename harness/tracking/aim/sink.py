@@ -113,7 +113,7 @@ class AimSink:
             self._run.add_tag(verdict)
 
     def stamp(self, fingerprint: str) -> None:
-        """Note which records this run was made from: `stamp_of` tells later whether they are still the same."""
+        """Note which records this run was made from, for comparing them later with `stamp_of`."""
         self._run[_STAMP] = fingerprint
 
     def close(self) -> None:
@@ -208,7 +208,7 @@ def _require_version(repository: Path) -> None:
     if written.split(".")[0] != str(DATA_VERSION[0]) or not written.replace(".", "").isdigit():
         raise AimError(
             f"{repository}: was written by another version of Aim (its data are {written!r}, {ours} is needed): "
-            "move it away; `cortexzoo aim-sync` makes it anew from the runs"
+            "move it away; `cortexzoo aim-sync` makes a new one from the runs"
         )
 
 

@@ -190,7 +190,7 @@ def test_a_picture_of_the_dashboard_from_aim(tmp_path: Path, capsys: pytest.Capt
     arguments = ["monitor", str(tmp_path / "runs"), "--source", "aim", "--snapshot", str(picture)]
     run = generated_run(tmp_path / "runs", experiment(3), steps=5)
     assert main(arguments) == 3
-    assert "holds no Aim repository: `cortexzoo aim-sync --runs" in one_line(capsys)
+    assert "contains no Aim repository: `cortexzoo aim-sync --runs" in one_line(capsys)
     sync(run)
     shutil.rmtree(run.path)
     assert main(arguments) == 0

@@ -135,7 +135,7 @@ def test_generate_reads_a_file_before_the_prompt(run: Run, tmp_path: Path, capsy
         (["check", "RUN", "--checkpoint", "worst"], "--checkpoint: must be best or last, got 'worst'"),
         (["check", "RUN", "--json", "RUNS/none/x.json"], "no such folder"),
         (["generate", "RUNS/nothing", "--prompt", "a"], "nothing: no such run folder"),
-        (["generate", "RUN", "--prompt", ""], "--prompt: must hold at least one byte, got none"),
+        (["generate", "RUN", "--prompt", ""], "--prompt: must contain at least one byte, got none"),
         (["generate", "RUN"], "--prompt TEXT or --prompt-file FILE: at least one of them is required"),
         (["generate", "RUN", "--prompt-file", "RUNS/none"], "RUNS/none: cannot be read: No such file or directory"),
         (["generate", "RUN", "--prompt", "a", "--top-k", "0"], "--top-k"),

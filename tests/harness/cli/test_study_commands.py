@@ -65,7 +65,7 @@ def test_drill_prints_a_verdict_for_each_fault(tmp_path: Path, capsys: pytest.Ca
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["drill", "cortexgpt-stable", "--only", "nan-los"], "every-fault holds no such fault"),
+        (["drill", "cortexgpt-stable", "--only", "nan-los"], "every-fault has no such fault"),
         (["drill", "cortexgpt-stable", "--faults", "none-such"], "no faults called 'none-such' is shipped"),
         (["drill", "cortexgpt-stable", "--guards", "maybe"], "--guards"),
         (["drill", "cortexgpt-stable", "--set", "recipe.steps=5"], "step must be at most recipe.steps, 5, got 67"),

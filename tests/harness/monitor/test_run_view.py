@@ -94,7 +94,7 @@ def test_folders_stand_for_the_runs_that_were_written_last(tmp_path: Path) -> No
     (only,), left_out = chosen_runs([made[-1].path])
     assert only.path == made[-1].path and left_out == 0
     (tmp_path / "empty").mkdir()
-    with pytest.raises(RunFolderError, match="holds no run"):
+    with pytest.raises(RunFolderError, match="contains no run"):
         chosen_runs([tmp_path / "empty"])
 
 

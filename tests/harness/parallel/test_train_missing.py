@@ -66,7 +66,7 @@ def test_one_that_cannot_go_on_stays_and_is_trained_anew(
     found = train_or_go_on(small(), tmp_path)
     assert found.path != run.path and found.finished
     (line,) = caplog.messages
-    assert str(run.path) in line and line.endswith("cortexgpt-stable, seed 0, is trained anew")
+    assert str(run.path) in line and line.endswith("cortexgpt-stable, seed 0, is trained again")
     assert not (run.path / SUMMARY).exists()
 
 
@@ -78,7 +78,7 @@ def test_one_that_another_process_trains_is_left_to_it(
         found = train_or_go_on(small(), tmp_path)
     assert found.path != run.path and found.finished
     assert caplog.messages == [
-        f"{run.path}: is being trained by another process: cortexgpt-stable, seed 0, is trained anew"
+        f"{run.path}: is being trained by another process: cortexgpt-stable, seed 0, is trained again"
     ]
 
 
@@ -95,7 +95,7 @@ def test_a_run_that_is_stopped_by_a_signal_is_no_result(
         generated_run(tmp_path, experiment(), steps=1, finished=False)
     monkeypatch.setattr("cortexzoo.harness.runs.train.train_run", terminated if not begun else pytest.fail)
     monkeypatch.setattr("cortexzoo.harness.runs.resume.resume_run", terminated if begun else pytest.fail)
-    with pytest.raises(StoppedEarly, match=r"stopped before its last step; the same command goes on$"):
+    with pytest.raises(StoppedEarly, match=r"stopped before its last step; repeat the command to continue$"):
         train_or_go_on(experiment(), tmp_path)
 
 

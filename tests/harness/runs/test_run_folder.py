@@ -139,7 +139,7 @@ def test_the_folder_of_an_experiment_names_its_newest_run(tmp_path: Path) -> Non
 def test_a_half_written_run_says_what_is_missing(tmp_path: Path) -> None:
     run = Run.open(Run.create(tmp_path, tiny.experiment()).path)
     for read in (lambda: run.summary, lambda: run.manifest, lambda: run.certificate):
-        with pytest.raises(RunFolderError, match="not there: the run has not got so far"):
+        with pytest.raises(RunFolderError, match="missing: the run has not reached this stage"):
             read()
     with pytest.raises(RunFolderError, match=r"metrics\.jsonl: cannot be read"):
         run.metrics()

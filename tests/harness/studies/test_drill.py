@@ -93,7 +93,7 @@ def test_only_takes_names_that_are_there() -> None:
     faults = load("every-fault", "faults")
     assert list(chosen(faults, ["nan-loss"])) == ["nan-loss"]
     assert len(chosen(faults, [])) == len(faults.faults) > 20
-    with pytest.raises(SpecError, match="--only nan-los: every-fault holds no such fault; it holds nan-loss, "):
+    with pytest.raises(SpecError, match="--only nan-los: every-fault has no such fault; it has nan-loss, "):
         chosen(faults, ["nan-los"])
 
 

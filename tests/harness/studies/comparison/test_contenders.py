@@ -66,8 +66,8 @@ def test_what_cannot_be_compared(
 
 def test_a_run_that_has_not_ended_is_named_with_what_would_do(tmp_path: Path) -> None:
     run = generated_run(tmp_path, experiment(), steps=1, finished=False)
-    with pytest.raises(RunFolderError, match=f"its training has not ended: go on with .* --resume {run.path}"):
+    with pytest.raises(RunFolderError, match=f"its training has not ended: resume it with .* --resume {run.path}"):
         contenders([str(run.path), "cortexgpt-original"], None, ())
     run.write_json(SUMMARY, {"status": "interrupted"})
-    with pytest.raises(RunFolderError, match="its training was interrupted: go on with"):
+    with pytest.raises(RunFolderError, match="its training was interrupted: resume it with"):
         contenders([str(run.path), "cortexgpt-original"], None, ())

@@ -89,11 +89,11 @@ def test_the_newest_runs_come_first(run: Run, live: AimSink) -> None:
 
 def test_what_is_not_there_is_told_in_one_line(run: Run, tmp_path: Path) -> None:
     runs = run.path.parent.parent
-    with pytest.raises(AimError, match="holds no run 20: `cortexzoo aim-sync` brings it in"):
+    with pytest.raises(AimError, match="contains no run 20: `cortexzoo aim-sync` copies it"):
         aim_sources([runs / "cortexgpt-stable" / "20"])
-    with pytest.raises(AimError, match="holds no Aim repository: `cortexzoo aim-sync --runs"):
+    with pytest.raises(AimError, match="contains no Aim repository: `cortexzoo aim-sync --runs"):
         aim_sources([tmp_path])
-    with pytest.raises(AimError, match="holds no run x"):
+    with pytest.raises(AimError, match="contains no run x"):
         read_run(runs, "x")
 
 
@@ -101,5 +101,5 @@ def test_a_run_without_its_spec_is_told_in_one_line(run: Run) -> None:
     runs = run.path.parent.parent
     sink = AimSink(runs, experiment="old", parameters={"folder": "old"})
     sink.close()
-    with pytest.raises(AimError, match="written by an older cortexzoo and holds no spec: `cortexzoo aim-sync`"):
+    with pytest.raises(AimError, match="comes from an older cortexzoo, without its spec: `cortexzoo aim-sync`"):
         AimSource(runs, sink.run_hash)
