@@ -18,6 +18,8 @@ CONSTRAINTS = ROOT / "constraints.txt"
 PER_PLATFORM = re.compile(r"(torch|sympy|triton|nvidia-.*|cuda-.*)==")
 """torch, and what its releases pin. Each platform has builds of its own, those for CUDA with gigabytes of libraries."""
 RESOLVE = ("uv", "pip", "compile", "pyproject.toml", "--extra=dev", "--quiet", "--no-annotate", "--no-header")
+IN_PARALLEL = ("-n=logical", "--maxprocesses=4", "--dist=loadfile")
+"""A process a core; tests of one file share what they train. A process takes a gigabyte, so that four are the most."""
 BENCHMARKS = ROOT / "harness" / "bench"
 NEED_RUNS = ("recall_curve",)
 """Benchmarks of trained runs, which must be named."""
@@ -43,9 +45,9 @@ def install(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The test suite with coverage; arguments go to pytest."""
+    """The test suite with coverage, on several cores; arguments go to pytest, which then runs on one."""
     install(session)
-    session.run("python", "-m", "pytest", "--cov", "--cov-report=term", *session.posargs)
+    session.run("python", "-m", "pytest", "--cov", "--cov-report=term", *(session.posargs or IN_PARALLEL))
 
 
 @nox.session(venv_backend="virtualenv")
@@ -82,7 +84,7 @@ def oldest(session: nox.Session) -> None:
 
 def tests_and_main_job(session: nox.Session, arguments: list[str]) -> None:
     """The tests, and where all of them run also what the README begins with."""
-    session.run("python", "-m", "pytest", "-p", "tests.deprecations", *arguments)
+    session.run("python", "-m", "pytest", "-p", "tests.deprecations", *(arguments or IN_PARALLEL))
     if not arguments:
         session.run("cortexzoo", "train", "cortexgpt-stable", "--runs", session.create_tmp())
 
