@@ -25,7 +25,8 @@ def circumstances() -> dict[str, Any]:
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     return {
-        "versions": versions(),
+        # The build belongs to it, which the installed package does not always name: 2.6.0+cu124.
+        "versions": versions() | {"torch": str(torch.__version__)},
         "platform": {"system": platform.platform(), "machine": platform.machine(), "processors": os.cpu_count()},
         "device": device,
         "threads": torch.get_num_threads(),

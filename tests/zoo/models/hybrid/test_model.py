@@ -1,5 +1,6 @@
 """The hybrid: the base until something is learned, chunks that only sidecars cross, gradients through the state."""
 
+from contextlib import nullcontext
 from itertools import pairwise
 
 import pytest
@@ -28,6 +29,8 @@ from cortexzoo.zoo.training.optimizer import build_optimizer
 from tests.tolerances import SIDECAR_SPLIT
 from tests.zoo.models.hybrid.tiny import CHUNK, relative_error, some_tokens, tiny_hybrid, tiny_spec
 
+EXACT = torch.__version__ >= (2, 7)
+"""Before, the bits of fused attention with shared keys depend on strides."""
 ROTARY = {"hidden_size": 16, "num_heads": 2, "num_kv_heads": 1, "intermediate_size": 24}
 LAYOUTS: list[ArchitectureSpec] = [
     Qwen2Architecture(**ROTARY, tied_embeddings=True),
@@ -46,12 +49,10 @@ def layout(architecture: ArchitectureSpec) -> str:
 def test_at_the_start_the_logits_are_those_of_the_base_bit_for_bit(architecture: ArchitectureSpec) -> None:
     model = tiny_hybrid(architecture, awake=False)
     tokens, several = some_tokens(2, CHUNK), some_tokens(2, 3 * CHUNK)
-    # Which kernel of attention an older torch takes for shared keys depends on whether gradients are wanted.
-    for alike in (torch.no_grad(), sdpa_kernel(SDPBackend.MATH)):
-        with alike:
-            assert torch.equal(model(tokens).logits, model.base.network(tokens).logits)
-            alone = model.base.network(several.reshape(6, CHUNK)).logits.reshape(2, 3 * CHUNK, -1)
-            assert torch.equal(model(several).logits, alone)
+    with nullcontext() if EXACT or architecture.layout == "gpt2" else sdpa_kernel(SDPBackend.MATH):
+        assert torch.equal(model(tokens).logits, model.base.network(tokens).logits)
+        alone = model.base.network(several.reshape(6, CHUNK)).logits.reshape(2, 3 * CHUNK, -1)
+        assert torch.equal(model(several).logits, alone)
 
 
 @pytest.mark.parametrize("layers", [None, (0, 2, 3)])
