@@ -82,7 +82,7 @@ def test_what_is_missing_is_trained_and_checked_once(tmp_path: Path, capsys: pyt
         ),
         (["compare", "RUN", "OTHER", "--seeds", "2"], "leave --seeds out"),
         (["compare", "RUN", "OTHER", "--json", "RUNS/none/x.json"], "no such folder"),
-        (["compare", "OTHER", "HALF"], "manifest.json: not there"),
+        (["compare", "OTHER", "HALF"], "manifest.json: missing"),
         (["aim-sync", "--runs", "RUNS/none"], "contains no run"),
         (["aim-sync", "RUNS/none"], "none: no such run folder"),
         (["monitor", "RUNS/none"], "none: no such run folder"),
