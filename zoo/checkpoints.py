@@ -19,6 +19,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from cortexzoo.specs.regular_files import read_regular
 from cortexzoo.zoo.errors import CheckpointError
 
 FORMAT = 1
@@ -140,8 +141,8 @@ class CheckpointReader:
         if not (self.folder / MANIFEST).is_file():
             raise CheckpointError(f"{folder}: is no checkpoint: {MANIFEST} is missing")
         manifest = self._parse(MANIFEST, self._read(MANIFEST))
-        if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
-            raise CheckpointError(f"{self.folder / MANIFEST}: lists no files")
+        if not isinstance(manifest, dict) or not _names_texts(manifest.get("files")):
+            raise CheckpointError(f"{self.folder / MANIFEST}: lists no files with their sums")
         if manifest.get("format") != FORMAT:
             raise CheckpointError(
                 f"{self.folder / MANIFEST}: format {FORMAT} is required, got {manifest.get('format')!r}"
@@ -157,12 +158,16 @@ class CheckpointReader:
             raise CheckpointError(f"{self.folder / file}: is no safetensors file: {error}") from None
         if f"{name}.{SHARED}" in self.sums:
             shared = self.json(f"{name}.{SHARED.removesuffix('.json')}")
+            if not _names_texts(shared) or not set(shared.values()) <= set(tensors):
+                raise CheckpointError(f"{self.folder / name}.{SHARED}: must give each name a tensor of {file}")
             tensors |= {alias: tensors[kept] for alias, kept in shared.items()}
         return tensors
 
     def json(self, name: str) -> dict[str, Any]:
         """The object in `<name>.json`. Raises `CheckpointError`."""
-        parsed: dict[str, Any] = self._parse(f"{name}.json", self.verified(f"{name}.json"))
+        parsed = self._parse(f"{name}.json", self.verified(f"{name}.json"))
+        if not isinstance(parsed, dict):
+            raise CheckpointError(f"{self.folder / name}.json: must hold a JSON object")
         return parsed
 
     def verified(self, file: str) -> bytes:
@@ -177,14 +182,14 @@ class CheckpointReader:
 
     def _read(self, file: str) -> bytes:
         try:
-            return (self.folder / file).read_bytes()
+            return read_regular(self.folder / file, most_in_memory())
         except OSError as error:
             raise CheckpointError(f"{self.folder / file}: cannot be read: {error.strerror or error}") from None
 
     def _parse(self, file: str, content: bytes) -> Any:
         try:
             return json.loads(content)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CheckpointError(f"{self.folder / file}: is not JSON: {error}") from None
 
 
@@ -204,6 +209,15 @@ def set_weights(model: torch.nn.Module, weights: Mapping[str, Tensor], folder: P
             required_shape, got = list(tensor.shape), list(weights[name].shape)
             raise CheckpointError(f"{folder}: belongs to another model: {name} must be {required_shape}, got {got}")
     model.load_state_dict(dict(weights))
+
+
+def most_in_memory() -> int:
+    """Bytes that one file may have: half of what the machine has, as it is read whole."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def _names_texts(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(entry, str) for entry in value.values())
 
 
 def _previous_folder(folder: Path) -> Path:

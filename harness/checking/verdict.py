@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from pydantic import TypeAdapter, ValidationError
+
 from cortexzoo.harness.checking.properties.base import Case
 from cortexzoo.harness.checking.schema import FORMAT
 from cortexzoo.specs.suite import PropertyName, Verdict
@@ -49,6 +51,15 @@ class Judgement:
         return self.verdict != self.expected
 
 
+def _checked(judgement: Judgement) -> Judgement:
+    """The judgement, whose values came from a file. Raises `TypeError` when one is not of its type."""
+    try:
+        TypeAdapter(Judgement).validate_python(asdict(judgement), strict=False)
+    except ValidationError as error:
+        raise TypeError(f"{judgement.name}: {error.errors(include_url=False)[0]['msg']}") from error
+    return judgement
+
+
 @dataclass(frozen=True)
 class Certificate:
     """All verdicts on one run, with what is needed to obtain them again: the content of `verdict.json`."""
@@ -88,7 +99,8 @@ class Certificate:
             )
         judgements = []
         for name, entry in content["properties"].items():
-            judgements.append(Judgement(name, **{key: v for key, v in entry.items() if key != "unexpected"}))
+            judgement = Judgement(name, **{key: v for key, v in entry.items() if key != "unexpected"})
+            judgements.append(_checked(judgement))
         circumstances = {key: v for key, v in content.items() if key not in ("format", "outcome", "properties")}
         return cls(tuple(judgements), circumstances)
 

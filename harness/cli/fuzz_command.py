@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cortexzoo.harness.cli.errors import OK, UNEXPECTED_VERDICT
-from cortexzoo.harness.cli.options import JsonOption
+from cortexzoo.harness.cli.errors import OK, UNEXPECTED_VERDICT, BadInput
+from cortexzoo.harness.cli.options import RUNS, JsonOption, RunsOption
 from cortexzoo.harness.cli.output import (
     print_table,
     require_folder_of,
@@ -30,9 +30,16 @@ LONGEST_ROW = 160
 
 def fuzz(
     context: typer.Context,
-    campaign: Annotated[Literal["specs"], typer.Argument(help="specs: mutated spec files and overrides.")],
+    campaign: Annotated[
+        Literal["specs", "checkpoints"],
+        typer.Argument(help="specs: mutated spec files and overrides; checkpoints: damaged run folders."),
+    ],
     cases: Annotated[int, typer.Option("--cases", metavar="N", min=1, help="The number of cases.")] = 1000,
     seed: Annotated[int, typer.Option("--seed", metavar="S", min=0, help="Equal seeds give equal cases.")] = 0,
+    runs: RunsOption = RUNS,
+    run: Annotated[
+        Path | None, typer.Option("--run", metavar="RUN", help="With checkpoints: the finished run that is damaged.")
+    ] = None,
     json_file: JsonOption = None,
 ) -> None:
     """Attack the commands with hostile input and count what breaks.
@@ -41,16 +48,31 @@ def fuzz(
     lines and no traceback. Exit code 0: all do; 1: at least one does not.
 
     Example: cortexzoo fuzz specs --cases 1000 --seed 0
+    Example: cortexzoo fuzz checkpoints --run runs/cortexgpt-stable/20250101-120000-000-abcd --cases 100
     """
-    from cortexzoo.harness.fuzzing import spec_mutations
+    from cortexzoo.harness.fuzzing import run_damage, spec_mutations
     from cortexzoo.harness.fuzzing.campaign import Rules, attacked
 
     without_foreign_warnings()
     require_folder_of(json_file)
-    with tempfile.TemporaryDirectory() as folder, _progress(cases) as watch:
-        lines = spec_mutations.cases(seed, cases, Path(folder))
-        report = attacked(campaign, seed, lines, _entry(context), Rules(), warm=spec_mutations.WARM, watch=watch)
+    with tempfile.TemporaryDirectory() as name, _progress(cases) as watch:
+        folder, entry = Path(name), _entry(context)
+        if campaign == "specs":
+            lines = spec_mutations.cases(seed, cases, folder)
+            report = attacked(campaign, seed, lines, entry, Rules(), warm=spec_mutations.WARM, watch=watch)
+        else:
+            report = run_damage.attacked(seed, cases, _finished(run, runs), folder, entry, watch)
     raise typer.Exit(_reported(report, json_file))
+
+
+def _finished(run: Path | None, runs: Path) -> Path:
+    from cortexzoo.harness.runs.find import run_path
+    from cortexzoo.harness.runs.run_folder import Run
+
+    path = run_path(run or Path("latest"), runs)
+    if not Run.open(path).finished:
+        raise BadInput(f"{path}: has not finished: name a finished run with --run")
+    return path
 
 
 def _entry(context: typer.Context) -> "Command":

@@ -5,7 +5,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
+
+from pydantic import BaseModel, Field, ValidationError
 
 from cortexzoo.harness.checking.judge import judge_case
 from cortexzoo.harness.checking.modules.certifying import source_sum
@@ -19,7 +21,10 @@ from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.harness.runs.train import subject_of
 from cortexzoo.harness.tracking.jsonl import from_json_value
 from cortexzoo.specs import SuiteSpec
+from cortexzoo.specs.regular_files import read_regular
 from cortexzoo.specs.suite import PROPERTIES, Check, PropertyName
+
+MOST_ROWS = 10**9
 
 
 class ReplayError(UserError):
@@ -49,19 +54,22 @@ def replay_case(path: Path, name: str) -> Replayed:
     if "module" in certificate.circumstances:
         return Replayed(then, _of_module(certificate.circumstances, then, check, path))
     run = Run.open(path.parent)
-    subject = subject_of(run, str(certificate.circumstances["checkpoint"]))
+    checkpoint = certificate.circumstances.get("checkpoint")
+    if checkpoint not in ("best", "last"):
+        raise ReplayError(f"{path}: names no checkpoint: it must be best or last, got {checkpoint!r}")
+    subject = subject_of(run, checkpoint)
     return Replayed(then, judge_case(REGISTRY[then.name], check, subject, then.case))
 
 
 def read_certificate(path: Path) -> Certificate:
     """Raises `ReplayError` unless the file is a certificate of this version."""
     try:
-        return Certificate.from_json(from_json_value(json.loads(path.read_text(encoding="utf-8"))))
+        return Certificate.from_json(from_json_value(json.loads(read_regular(path))))
     except OldCertificate as problem:
         raise ReplayError(f"{path}: {problem}") from problem
     except OSError as problem:
         raise ReplayError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
-    except (ValueError, KeyError, TypeError, AttributeError) as problem:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
         raise ReplayError(f"{path}: is no certificate: it must be the verdict.json that a check wrote") from problem
 
 
@@ -78,13 +86,27 @@ def _judgement(certificate: Certificate, name: str, path: Path) -> Judgement:
     return then
 
 
-def _of_module(made: Mapping[str, Any], then: Judgement, check: Check, path: Path) -> Judgement:
-    named = str(made["module"])
+class _MadeWith(BaseModel):
+    """The circumstances of a module's certificate that its replay needs."""
+
+    module: str
+    module_sha256: str
+    vocab_size: Annotated[int, Field(ge=1, le=MOST_ROWS)] | None
+    width: Annotated[int, Field(ge=1, le=MOST_ROWS)] | None
+    max_length: Annotated[int, Field(ge=1, le=MOST_ROWS)]
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+
+
+def _of_module(certificate: Mapping[str, Any], then: Judgement, check: Check, path: Path) -> Judgement:
+    try:
+        made = _MadeWith.model_validate(certificate, strict=True)
+    except ValidationError as problem:
+        first = problem.errors(include_url=False, include_input=False)[0]
+        raise ReplayError(f"{path}: is damaged: {'.'.join(map(str, first['loc']))}: {first['msg']}") from problem
+    named = made.module
     reference = Pretrained.parse(named.removeprefix("hf:")) if named.startswith("hf:") else Reference.parse(named)
-    if source_sum(reference.path) != made["module_sha256"]:
+    if source_sum(reference.path) != made.module_sha256:
         raise ReplayError(f"{reference.path}: differs from the module of {path} (another sha256): check again")
     suite = SuiteSpec(name="replay", properties={then.name: check})
-    request = Request(
-        reference, suite, made["vocab_size"], made["width"], made["max_length"], seconds=240.0, seed=made["seed"]
-    )
+    request = Request(reference, suite, made.vocab_size, made.width, made.max_length, seconds=240.0, seed=made.seed)
     return replay_module(request, then.name, then.case)

@@ -108,8 +108,10 @@ def _cut_records(run: Run, step: int) -> None:
         if step == 0 and not (run.path / METRICS).exists():
             return
         raise
-    if missing := sorted(set(range(1, step + 1)) - set(recorded)):
-        raise RunFolderError(f"{run.path / METRICS}: lacks step {missing[0]}, which the checkpoint has behind it")
+    # Each is above the one before, so the first that is not in its place comes after a gap.
+    missing = next((place for place, found in enumerate(recorded, start=1) if place != found), len(recorded) + 1)
+    if missing <= step:
+        raise RunFolderError(f"{run.path / METRICS}: lacks step {missing}, which the checkpoint has behind it")
     try:
         cut_after([run.path / file for file in (METRICS, EVENTS, *RECORDS.values())], step)
     except ValueError as problem:

@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property
@@ -17,9 +17,11 @@ from filelock import FileLock, Timeout
 
 from cortexzoo.harness.checking.verdict import VERDICT, Certificate, OldCertificate
 from cortexzoo.harness.errors import RunStopped, UserError
+from cortexzoo.harness.runs.file_models import event_mistake, manifest_mistake, record_mistake, summary_mistake
 from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS, from_json_value, read_lines, to_json_value
 from cortexzoo.specs import ExperimentSpec, SpecError, dump_yaml, load_experiment
 from cortexzoo.specs.base import NamedSpec
+from cortexzoo.specs.regular_files import read_regular
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState
 
 SPEC = "spec.yaml"
@@ -32,10 +34,22 @@ CHECKPOINTS = "checkpoints"
 REFUSED = "refused"
 LOCK = ".lock"
 ID_ATTEMPTS = 100
+MISTAKES = {MANIFEST: manifest_mistake, SUMMARY: summary_mistake}
 
 
 class RunFolderError(UserError):
     """A runs folder or run folder that cannot be used. The message is one line."""
+
+
+class _Content(dict[str, Any]):
+    """The content of a file; asking for a key that it lacks raises `RunFolderError`."""
+
+    def __init__(self, path: Path, content: Mapping[str, Any]) -> None:
+        super().__init__(content)
+        self._path = path
+
+    def __missing__(self, key: str) -> Any:
+        raise RunFolderError(f"{self._path}: is damaged: it has no {key}")
 
 
 class Run:
@@ -118,11 +132,11 @@ class Run:
 
     def metrics(self) -> list[dict[str, Any]]:
         """One dictionary for each optimiser step."""
-        return self._lines(METRICS)
+        return self._lines(METRICS, record_mistake)
 
     def events(self) -> list[dict[str, Any]]:
         """What happened besides: consolidations, checkpoints, refused steps."""
-        return self._lines(EVENTS)
+        return self._lines(EVENTS, event_mistake)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -185,14 +199,18 @@ class Run:
         """One JSON file of the run. Raises `RunFolderError`."""
         path = self.path / name
         try:
-            content = from_json_value(json.loads(path.read_text(encoding="utf-8")))
+            content = from_json_value(json.loads(read_regular(path)))
         except FileNotFoundError:
             raise RunFolderError(f"{path}: missing: the run has not reached this stage") from None
-        except (OSError, ValueError) as problem:
+        except OSError as problem:
+            raise RunFolderError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
+        except (ValueError, RecursionError) as problem:
             raise RunFolderError(f"{path}: cannot be read as JSON: {problem}") from problem
         if not isinstance(content, dict):
             raise RunFolderError(f"{path}: must contain a JSON object")
-        return content
+        if name in MISTAKES and (mistake := MISTAKES[name](content)):
+            raise RunFolderError(f"{path}: is damaged: {mistake}")
+        return _Content(path, content)
 
     def discard(self) -> None:
         """Remove a run that never started, and the folders that were made for it alone."""
@@ -202,10 +220,10 @@ class Run:
     def _parsed_before(self) -> ExperimentSpec | None:
         """The spec as JSON, which is read fifty times as fast as YAML; None unless it is that of the `spec.yaml`."""
         try:
-            parsed = json.loads((self.path / PARSED).read_text(encoding="utf-8"))
-            if parsed["sha256"] == hashlib.sha256((self.path / SPEC).read_bytes()).hexdigest():
+            parsed = json.loads(read_regular(self.path / PARSED))
+            if parsed["sha256"] == hashlib.sha256(read_regular(self.path / SPEC)).hexdigest():
                 return ExperimentSpec.from_json(parsed["spec"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             pass
         return None
 
@@ -215,9 +233,16 @@ class Run:
         except OSError as problem:
             raise RunStopped(f"{self.path / name}: cannot be written: {problem.strerror or problem}") from problem
 
-    def _lines(self, name: str) -> list[dict[str, Any]]:
+    def _lines(self, name: str, mistake: Callable[[dict[str, Any], int], str | None]) -> list[dict[str, Any]]:
+        lines: list[dict[str, Any]] = []
+        step = 0
         try:
-            return list(read_lines(self.path / name))
+            for number, line in enumerate(read_lines(self.path / name), start=1):
+                if wrong := mistake(line, step):
+                    raise RunFolderError(f"{self.path / name}:{number}: {wrong}")
+                step = line["step"]
+                lines.append(line)
+            return lines
         except OSError as problem:
             raise RunFolderError(f"{self.path / name}: cannot be read: {problem.strerror or problem}") from problem
         except ValueError as problem:

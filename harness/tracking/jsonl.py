@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from cortexzoo.harness.errors import RunStopped
+from cortexzoo.specs.regular_files import open_regular
 
 METRICS = "metrics.jsonl"
 EVENTS = "events.jsonl"
 RECORDS = {"sample": "probes.jsonl", "drift": "drift.jsonl"}
 """Kinds of events that have a file of their own: there are many of them, or they are read on their own."""
+
+MOST_BYTES = 8 << 30
+"""Of one file of records: ten million steps."""
+LONGEST_LINE = 1 << 22
 
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -43,10 +48,13 @@ def from_json_value(value: Any) -> Any:
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The objects of a JSONL file, without the last line where a killed writer left it unfinished.
 
-    Raises `ValueError` naming file and line for any other line that is no JSON object.
+    Raises `ValueError` naming file and line for any other line that is no JSON object, `OSError` for what is no regular
+    file.
     """
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
+    with open_regular(path, MOST_BYTES) as file:
+        for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE), b""), start=1):
+            if len(line) == LONGEST_LINE:
+                raise ValueError(f"{path}:{number}: longer than {LONGEST_LINE} bytes")
             if not line.endswith(b"\n"):
                 return
             entry = parse_line(line)
@@ -68,8 +76,8 @@ def cut_after(paths: Sequence[Path], step: int) -> None:
 
 def _bytes_until(path: Path, step: int) -> int:
     kept = 0
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
+    with open_regular(path, MOST_BYTES) as file:
+        for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE), b""), start=1):
             if not line.endswith(b"\n"):
                 break
             entry = parse_line(line)
@@ -85,7 +93,7 @@ def parse_line(line: str | bytes) -> Any:
     """The value of a line, with the floats that JSON lacks; None for a line that is no JSON."""
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     # Looking for their names first makes reading twice as fast: hardly a line holds one.
     text = line.decode(errors="replace") if isinstance(line, bytes) else line

@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from cortexzoo.harness.tracking.jsonl import parse_line
+from cortexzoo.harness.tracking.jsonl import MOST_BYTES, parse_line
+from cortexzoo.specs.regular_files import open_regular
 
 LONGEST_READ = 1 << 22
 """Bytes taken in at one look; a longer file takes several."""
@@ -30,7 +31,7 @@ class Tail:
         """
         self.restarted = False
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path, MOST_BYTES) as file:
                 size = os.fstat(file.fileno()).st_size
                 if size < self._offset:
                     self.restarted, self._offset, self._rest = True, 0, b""

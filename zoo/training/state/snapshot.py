@@ -1,11 +1,13 @@
 """Everything that the next step depends on, as files: what a trainer saves, and how a fresh trainer takes it over."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from cortexzoo.zoo import checkpoints
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 LAYOUT = 2
 """Of a checkpoint, changed when policies save other states or random streams change."""
+
+MOST_STEPS = 10**9
+DAMAGE = (AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError, ValueError)
+"""What values of a wrong type or shape raise."""
 
 
 def save(trainer: Trainer, folder: Path, keep: Path | None = None) -> None:
@@ -60,14 +66,85 @@ def load(trainer: Trainer, folder: Path, changed: bool = False) -> None:
     """
     saved = _together(trainer.ranks, folder, "read", lambda: _read(trainer, CheckpointReader(folder), changed))
     checkpoints.set_weights(trainer.model, saved.weights, folder)
-    set_optimizer(trainer, saved.moments)
+    with _damage_named(folder, "the moments of the optimiser"):
+        set_optimizer(trainer, saved.moments)
     trainer.memory = saved.memory
     description = saved.description
     trainer.resume_from(description["position"], description["taken"], description["refused"], saved.random_state)
     for policy in trainer.policies:
         if policy.name in saved.policy_tensors:
-            policy.load_state_dict(description["policies"][policy.name])
-            policy.load_tensors(trainer, saved.policy_tensors[policy.name])
+            with _damage_named(folder, f"the state of {policy.name}"):
+                _require_alike(policy.state_dict(), description["policies"][policy.name], policy.name)
+                policy.load_state_dict(description["policies"][policy.name])
+                policy.load_tensors(trainer, saved.policy_tensors[policy.name])
+
+
+class _Description(BaseModel):
+    """`trainer.json`: where training was, and the state of each policy."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    position: int = Field(ge=0)
+    taken: int = Field(ge=0)
+    refused: int = Field(ge=0)
+    policy_tensors: list[str]
+    policies: dict[str, dict[str, Any]]
+
+
+def _described(trainer: Trainer, reader: CheckpointReader, changed: bool) -> dict[str, Any]:
+    """The content of `trainer.json`. Raises `CheckpointError` when it is none that training wrote."""
+    description = reader.json("trainer")
+    try:
+        found = _Description.model_validate(description)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise CheckpointError(f"{reader.folder / 'trainer.json'}: is damaged: {where}: {first['msg']}") from None
+    last = MOST_STEPS if changed else trainer.spec.recipe.steps
+    if max(found.position, found.taken, found.refused) > last:
+        place = f"position {found.position}, taken {found.taken}, refused {found.refused}"
+        raise CheckpointError(f"{reader.folder / 'trainer.json'}: is damaged: {place} of {last} steps")
+    return description
+
+
+def _require_alike(own: Mapping[str, Any], saved: Mapping[str, Any], name: str) -> None:
+    """Raises `ValueError` unless a saved state has the keys of a policy's own, and values of their types."""
+    for key, value in own.items():
+        if key not in saved:
+            raise ValueError(f"{key} is missing")
+        _require_type(value, saved[key], f"{name}.{key}")
+
+
+def _require_type(own: Any, saved: Any, name: str) -> None:
+    if own is None or saved is None:
+        _require_scalars(saved, name)
+        return
+    number = isinstance(own, int | float) and not isinstance(own, bool)
+    wanted: Any = (int, float) if number else (list, tuple) if isinstance(own, list | tuple) else type(own)
+    if not isinstance(saved, wanted) or (number and isinstance(saved, bool)):
+        raise ValueError(f"{name} must be of type {type(own).__name__}, got {type(saved).__name__}")
+    if isinstance(own, list | tuple) and own and saved:
+        _require_type(own[0], saved[0], f"{name}[0]")
+    _require_scalars(saved, name)
+
+
+def _require_scalars(saved: Any, name: str) -> None:
+    """No mapping where one would be taken for a number, and no number that only a text of thousands of digits has."""
+    if isinstance(saved, list):
+        for entry in saved:
+            _require_scalars(entry, name)
+    if isinstance(saved, int) and abs(saved) >= 2**63:
+        raise ValueError(f"{name} must be below 2^63")
+
+
+@contextmanager
+def _damage_named(folder: Path, what: str) -> Iterator[None]:
+    """What a state of the wrong form raises becomes one `CheckpointError`."""
+    try:
+        yield
+    except DAMAGE as problem:
+        reason = " ".join(f"{type(problem).__name__}: {problem}".split())
+        raise CheckpointError(f"{folder}: is damaged: {what}: {reason}") from problem
 
 
 @dataclass(frozen=True)
@@ -84,12 +161,13 @@ class _Saved:
 
 
 def _read(trainer: Trainer, reader: CheckpointReader, changed: bool) -> _Saved:
-    rank, count, description = trainer.ranks.rank, trainer.ranks.count, reader.json("trainer")
-    if (layout := description.get("layout")) != LAYOUT:
+    rank, count = trainer.ranks.rank, trainer.ranks.count
+    if (layout := reader.json("trainer").get("layout")) != LAYOUT:
         raise CheckpointError(
             f"{reader.folder}: has layout {layout}, written by another version of cortexzoo; this version reads layout "
             f"{LAYOUT}: resume with that version, or train again"
         )
+    description = _described(trainer, reader, changed)
     if (processes := description.get("processes")) != count:
         raise CheckpointError(
             f"{reader.folder}: was written by {processes} processes and must be resumed by as many, got {count}"
@@ -101,6 +179,8 @@ def _read(trainer: Trainer, reader: CheckpointReader, changed: bool) -> _Saved:
             )
     weights, moments = reader.tensors("model"), reader.tensors("optimizer")
     memory, random_state = _memory(trainer.model, reader, rank), reader.tensors(_of_rank("rng", rank))
+    with _damage_named(reader.folder, "the state of the random numbers"):
+        torch.Generator().set_state(random_state["cpu"])
     stated = description["policies"]
     if not changed and (missing := sorted({p.name for p in trainer.policies if p.state_dict()} - set(stated))):
         raise CheckpointError(f"{reader.folder}: has no state of the policy {missing[0]}")
@@ -118,7 +198,7 @@ def _memory(model: MemoryLanguageModel[StateT], reader: CheckpointReader, rank: 
     tensors = {key: tensor.to(model_device(model)) for key, tensor in reader.tensors(name).items()}
     try:
         return type(model.initial_state(1)).from_tensors(tensors)
-    except ValueError as error:
+    except DAMAGE as error:
         raise CheckpointError(f"{reader.folder / name}.safetensors: {error}") from None
 
 
@@ -177,6 +257,9 @@ def set_optimizer(trainer: Trainer, tensors: Mapping[str, Tensor]) -> None:
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         parameter, key = name.rsplit("/", 1)
+        shape = trainer.model.get_parameter(parameter).shape
+        if tensor.ndim and tensor.shape != shape:
+            raise ValueError(f"{name} must be {list(shape)}, got {list(tensor.shape)}")
         state.setdefault(index[parameter], {})[key] = tensor
     groups = trainer.optimizer.state_dict()["param_groups"]
     trainer.optimizer.load_state_dict({"state": state, "param_groups": groups})

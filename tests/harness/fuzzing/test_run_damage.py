@@ -1,0 +1,101 @@
+"""Damaged run folders are refused in one line and stay as they are, as in `cortexzoo fuzz checkpoints`."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cortexzoo.harness.cli import main
+from cortexzoo.harness.fuzzing import run_damage
+from cortexzoo.harness.fuzzing.run_damage import _contents, _sum_again
+from tests.harness.trained import train_small
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_small(tmp_path_factory.mktemp("runs")).path
+
+
+def _changed(file: str, **values: object) -> Callable[[Path], None]:
+    def damage(run: Path) -> None:
+        content = json.loads((run / file).read_text())
+        (run / file).write_text(json.dumps({**content, **values}))
+        _sum_again(run)
+
+    return damage
+
+
+def _endless(run: Path) -> None:
+    (run / "metrics.jsonl").unlink()
+    (run / "metrics.jsonl").symlink_to("/dev/zero")
+
+
+def _pipe(run: Path) -> None:
+    (run / "manifest.json").unlink()
+    os.mkfifo(run / "manifest.json")
+
+
+def _twice(run: Path) -> None:
+    first, *others = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_text("".join([first, first, *others]))
+
+
+def _deep(run: Path) -> None:
+    (run / "summary.json").write_text("[" * 100_000)
+
+
+TRAINER = "checkpoints/last/trainer.json"
+RESUME = (
+    "train",
+    "--resume",
+    "{}",
+    "--no-aim",
+    "--no-check",
+    "--allow-changes",
+    "--set",
+    "recipe.monitor.probe_every=3",
+)
+
+
+@pytest.mark.parametrize(
+    ("damage", "command", "said"),
+    [
+        (_endless, ("monitor", "{}", "--once"), "is a link, a regular file is required"),
+        (_endless, RESUME, "is a link, a regular file is required"),
+        (_pipe, RESUME, "is not a regular file"),
+        (_twice, RESUME, "metrics.jsonl:2: is of step 1, which must be above 1"),
+        (_deep, ("show", "{}"), "cannot be read as JSON"),
+        (_changed("summary.json", steps_taken="many"), ("show", "{}"), "is damaged: steps_taken"),
+        (_changed("manifest.json", resumed=3), RESUME, "is damaged: resumed"),
+        (_changed(TRAINER, position=10**18), RESUME, "is damaged: position"),
+        (_changed(TRAINER, position="1"), RESUME, "is damaged: position"),
+        (_changed(TRAINER, policies=[]), RESUME, "is damaged: policies"),
+        (_changed("checkpoints/last/manifest.json", files={"model.safetensors": 3}), RESUME, "lists no files"),
+    ],
+)
+def test_damage_is_named_and_left_alone(
+    damage: Callable[[Path], None],
+    command: tuple[str, ...],
+    said: str,
+    finished: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = tmp_path / finished.parent.name / finished.name
+    shutil.copytree(finished, run)
+    damage(run)
+    before = _contents(run)
+    code = main([part.format(run) for part in command])
+    (line,) = capsys.readouterr().err.splitlines()[-1:]
+    assert code in (2, 3) and said in line
+    assert _contents(run) == before
+
+
+def test_some_damaged_folders_keep_the_rules(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = tuple(reader for reader in run_damage.READERS if reader[0] in ("monitor", "runs", "show"))
+    monkeypatch.setattr(run_damage, "READERS", quick)
+    report = run_damage.attacked(5, 60, finished, tmp_path, main, lambda _: None)
+    assert (report.cases, report.failures) == (60, [])
