@@ -1,5 +1,6 @@
 """Resuming a run that was stopped or killed, so that it ends as if it had not been."""
 
+import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -42,7 +43,7 @@ def resume_run(
         with together_or_not():
             run = Run.open(path)
             changes = _permitted_changes(run, experiment, checkpoint, allow_changes)
-            content = run.read_json(MANIFEST) if (run.path / MANIFEST).is_file() else {}
+            content = run.read_json(MANIFEST) if os.path.lexists(run.path / MANIFEST) else {}
             recorder = open_records(run, warn, undo)
             held.enter_context(run.held())
         agree_on_folder(run.path)

@@ -118,7 +118,7 @@ class Run:
     @property
     def finished(self) -> bool:
         """Training took all its steps."""
-        return (self.path / SUMMARY).is_file() and self.summary.get("status") == "finished"
+        return os.path.lexists(self.path / SUMMARY) and self.summary.get("status") == "finished"
 
     @property
     def certificate(self) -> Certificate:
