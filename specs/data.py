@@ -1,8 +1,8 @@
 """What to train on: byte-level text from the interpreter itself, from files or from JSONL, or a memory task."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cortexzoo.specs.base import FilePaths, NamedSpec, PathText, Spec
 from cortexzoo.specs.provenance import OURS
@@ -13,6 +13,23 @@ class PydocTopics(Spec):
     """The English help texts of the running Python (`pydoc_data.topics`, about 465 kB): no file, no network."""
 
     kind: Literal["pydoc_topics"] = "pydoc_topics"
+
+
+Letter = Annotated[str, Field(pattern="^[a-z]$")]
+
+
+class PythonLibrary(Spec):
+    """Sources of the running Python's standard library: top-level modules whose names begin with these letters."""
+
+    kind: Literal["python_library"] = "python_library"
+    first: Annotated[Letter, OURS] = "n"
+    last: Annotated[Letter, OURS] = "z"
+
+    @model_validator(mode="after")
+    def _some_letters(self) -> Self:
+        if self.first > self.last:
+            raise ValueError(f"last must not come before first = {self.first}, got {self.last}")
+        return self
 
 
 class TextFiles(Spec):
@@ -30,16 +47,30 @@ class JsonLines(Spec):
     field: Annotated[str, OURS] = "text"
 
 
-TextSource = Annotated[PydocTopics | TextFiles | JsonLines, Field(discriminator="kind")]
+TextSource = Annotated[PydocTopics | PythonLibrary | TextFiles | JsonLines, Field(discriminator="kind")]
 
 
 class TextSpec(NamedSpec):
-    """Byte-level language modelling; the last `validation_fraction` of the text is held out."""
+    """Byte-level language modelling on a text in three parts: training, then validation, then test.
+
+    All choices are made on the validation part, the best checkpoint included. The test part is measured once, with that
+    checkpoint, when training has finished.
+    """
 
     kind: Literal["data"] = "data"
     family: Literal["text"] = "text"
     source: Annotated[TextSource, OURS] = PydocTopics.defaults()
     validation_fraction: Annotated[float, Field(gt=0, lt=1), OURS] = 0.1
+    test_fraction: Annotated[float, Field(gt=0, lt=1), OURS] = 0.1
+
+    @model_validator(mode="after")
+    def _something_to_train_on(self) -> Self:
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise ValueError(
+                f"test_fraction must be below 1 - validation_fraction = {1 - self.validation_fraction:g}, "
+                f"got {self.test_fraction}: the rest is what trains"
+            )
+        return self
 
 
 DataSpec = Annotated[TextSpec | TaskSpec, Field(discriminator="family")]

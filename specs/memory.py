@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from cortexzoo.specs.base import Fraction, Neutral, PositiveFloat, PositiveInt, Spec
-from cortexzoo.specs.provenance import OURS, PHASE_1, PROBE, PROTOTYPE
+from cortexzoo.specs.provenance import CONTEXTS, OURS, PHASE_1, PROBE, PROTOTYPE
 
 
 class RawReadOut(Spec):
@@ -95,7 +95,86 @@ class RawRing(Spec):
     )
 
 
-LongTermSpec = Annotated[NoLongTerm | CompressedStore | RawRing, Field(discriminator="kind")]
+PLACE, COUNT = 4, 8
+"""Bytes of a token or of a place in a text, and of a count, as a diary keeps them."""
+PLACES_A_LIST = 16
+LARGEST_WEIGHT = 32
+EXACT_IN_FLOAT32 = 2**24
+OPEN_LENGTH = 1024
+
+
+class Contexts(Spec):
+    """A diary of the tokens read: keys are contexts, values what followed them, found through FAISS inverted lists.
+
+    It enters by a learned mixture of what followed like contexts with the model's own distribution, not by the gate:
+    its share of the prediction is its gate share.
+    """
+
+    kind: Literal["contexts"] = "contexts"
+    capacity: Annotated[int, Field(ge=16, le=10_000_000), CONTEXTS] = Field(
+        393_216, description="Places: tokens read, each an entry, and one between documents. The oldest goes first."
+    )
+    context: Annotated[int, Field(gt=0, le=64), CONTEXTS] = Field(
+        24, description="Tokens of a context that are compared."
+    )
+    top_k: Annotated[PositiveInt, CONTEXTS] = Field(32, description="Contexts that are found and weighed.")
+    list_tokens: Annotated[PositiveInt, CONTEXTS] = Field(
+        4, description="Contexts that end in the same so many tokens share an inverted list."
+    )
+    lists: Annotated[PositiveInt | None, OURS] = Field(
+        None,
+        description="Inverted lists; the last tokens' hash chooses one, so there is nothing to train. "
+        "Null: one for every 16 places.",
+    )
+    code_size: Annotated[int, Field(gt=0, le=64), CONTEXTS] = 64
+    decay: Annotated[float, Field(gt=0, le=1), CONTEXTS] = Field(
+        0.85, description="Weight in the code of each token relative to the one after it."
+    )
+    own_span: Annotated[PositiveInt, OURS] = Field(
+        128,
+        description="In training, entries whose source lies within so many tokens of the query's are left out: "
+        "a place must not find itself.",
+    )
+    share_width: Annotated[PositiveInt, OURS] = Field(64, description="Hidden units of the network for the share.")
+    own_weight: Annotated[float, Field(ge=0), CONTEXTS] = Field(
+        1.0, description="Weight in training of the loss without this memory, so that the model can do without."
+    )
+
+    @model_validator(mode="after")
+    def _in_proportion(self) -> Self:
+        if self.lists is not None and self.lists > self.capacity:
+            raise ValueError(f"lists must be at most capacity = {self.capacity}, got {self.lists}: most would be empty")
+        if self.list_tokens > self.context:
+            raise ValueError(f"list_tokens must be at most context = {self.context}, got {self.list_tokens}")
+        furthest = (2 * sum(self.weights)) ** 2 * self.code_size
+        if furthest > EXACT_IN_FLOAT32:
+            raise ValueError(
+                f"code_size must be at most {EXACT_IN_FLOAT32 // (2 * sum(self.weights)) ** 2} with this context and "
+                f"decay, got {self.code_size}: distances of codes would not be exact"
+            )
+        return self
+
+    @property
+    def weights(self) -> list[int]:
+        """Of the tokens of a context in its code, the newest first."""
+        return [max(1, round(LARGEST_WEIGHT * self.decay**age)) for age in range(self.context)]
+
+    def most_bytes(self, rows: int) -> int:
+        """Of the diary of a batch, however long a text gets: pages, log, and the documents that are open."""
+        logged = -(-self.capacity // rows)
+        return PLACE * (2 * self.capacity + rows * (self.open_length + 2 * logged + 1)) + COUNT
+
+    @property
+    def list_count(self) -> int:
+        return self.lists or self.capacity // PLACES_A_LIST
+
+    @property
+    def open_length(self) -> int:
+        """Tokens that a running document may have before it moves on into the log, but for its last `context`."""
+        return min(OPEN_LENGTH, self.capacity) + self.context
+
+
+LongTermSpec = Annotated[NoLongTerm | CompressedStore | RawRing | Contexts, Field(discriminator="kind")]
 
 
 class SoftmaxGate(Spec):
@@ -128,9 +207,10 @@ class MemorySpec(Spec):
 
     @model_validator(mode="after")
     def _something_to_consolidate(self) -> Self:
-        if isinstance(self.short_term, NoShortTerm) and not isinstance(self.long_term, NoLongTerm):
+        fills_itself = isinstance(self.long_term, NoLongTerm | Contexts)
+        if isinstance(self.short_term, NoShortTerm) and not fills_itself:
             raise ValueError(
                 f"long_term must be `kind: none` without short-term memory, got `kind: {self.long_term.kind}`: "
-                "long-term memory is filled from short-term memory only"
+                "this kind is filled from short-term memory only"
             )
         return self

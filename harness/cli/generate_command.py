@@ -25,6 +25,9 @@ def generate(
     temperature: Annotated[float, typer.Option("--temperature", min=0, help="0: always the most likely token.")] = 0.8,
     top_k: Annotated[int | None, typer.Option("--top-k", min=1, help="Sample from the N most likely tokens.")] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of the random numbers.")] = 0,
+    write: Annotated[
+        bool, typer.Option("--write", help="Consolidate what is read before the last piece into long-term memory.")
+    ] = False,
     checkpoint: Annotated[
         str, typer.Option("--checkpoint", metavar="best|last", help="Which checkpoint of the run.")
     ] = "best",
@@ -56,6 +59,9 @@ def generate(
     with torch.no_grad():
         start = model.between_batches(state, 1)
     last, start = read_all_but_the_last(model, chain([first], pieces), start)
+    if write and start is not None:
+        with torch.no_grad():
+            start = model.consolidate(start)
     continuation = generate_tokens(
         model, last, tokens, temperature=temperature, top_k=top_k, seed=seed, state=start, vocab_size=writing.size
     )

@@ -38,6 +38,7 @@ STUDIES = {
     "learning": Program("cli.study_programs", "Train every variant with several seeds, against counting."),
     "recall": Program("cli.study_programs", "Recall of hybrids over gaps, against controls."),
     "sleep": Program("cli.study_programs", "Let a trained run sleep many times in a row, with every kind of dreams."),
+    "worth": Program("cli.study_programs", "What each memory of cortexgpt-stable is worth; writes its record."),
     "swings": Program("cli.study_programs", "How much the loss of each recipe swings."),
 }
 NameArgument = Annotated[

@@ -9,9 +9,10 @@ from cortexzoo.harness.checking.effort import PROFILES, ProfileName
 from cortexzoo.harness.cli.errors import INTERRUPTED, OK, UNEXPECTED_VERDICT, tell
 from cortexzoo.harness.cli.output import say, write_json
 from cortexzoo.harness.cli.progress import checking_progress
-from cortexzoo.harness.cli.training_words import doubts, intention, result
+from cortexzoo.harness.cli.training_words import intention, result
 from cortexzoo.harness.cli.verdicts import tell_verdicts
 from cortexzoo.specs import ExperimentSpec, FaultsSpec
+from cortexzoo.specs.doubts import doubts
 
 if TYPE_CHECKING:
     from cortexzoo.harness.runs.run_folder import Run

@@ -21,14 +21,15 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from cortexzoo.harness.checking.records import RECORDS
 from cortexzoo.harness.cli.output import print_table
 from cortexzoo.harness.runs.run_folder import Run
-from cortexzoo.harness.studies import facts, facts_table, learning, recall, sleep, swings
+from cortexzoo.harness.studies import facts, facts_table, learning, recall, sleep, swings, worth
 from cortexzoo.harness.studies.cells import run_cells
 from cortexzoo.specs.sleep import ConsolidateSleep
 from cortexzoo.specs.slow_store import ProductStore
 
-STUDIES = {"learning": learning, "swings": swings, "recall": recall}
+STUDIES = {"learning": learning, "swings": swings, "recall": recall, "worth": worth}
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -66,6 +67,8 @@ def _trains(study: str) -> Callable[..., None]:
             _write_section(docs / module.PAGE, study, seeds, [header, *rows], module.findings(results))
             if study == "swings":
                 swings.draw(results, docs / "images" / "swings.png")
+            if study == "worth":
+                worth.write_record(results, RECORDS)
 
     return command
 

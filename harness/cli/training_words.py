@@ -23,30 +23,19 @@ def intention(experiment: ExperimentSpec) -> str:
     return f"{experiment.name}: {size}, {work}, recipe {recipe.name}, seed {experiment.seed}"
 
 
-def doubts(experiment: ExperimentSpec) -> list[str]:
-    """Warnings about values that are valid but probably unintended."""
-    objective = experiment.recipe.objective
-    if isinstance(objective, Recall) and objective.bptt_chunks == 1:
-        return ["recipe.objective.bptt_chunks is 1: no gradient reaches the writes of earlier chunks"]
-    return []
-
-
 def result(summary: dict[str, Any]) -> str:
     """The held-out loss in words, against what counting reaches; of a task, what was recalled over which gap."""
-    loss, bigram, unigram = (summary.get(key) for key in ("best_validation_loss", "bigram_loss", "unigram_loss"))
+    loss, counting, test = (summary.get(key) for key in ("best_validation_loss", "test_ngram_loss", "test_loss"))
     speed = f"{summary['tokens_per_second']:,.0f} tokens a second, {summary['seconds']:.0f} s in all"
     if summary.get("recall"):
         return f"{_recalled(summary)} ({speed})"
     if loss is None:
         return "the validation loss was never measured"
-    if bigram is None or unigram is None:
+    if counting is None or test is None:
         return f"held out: {loss:.3f} nats a token ({speed})"
-    standing = (
-        "below both" if loss < min(bigram, unigram) else "above bigram counts" if loss < unigram else "above both"
-    )
     return (
-        f"held out: {loss:.3f} nats a byte; counting bigrams reaches {bigram:.3f}, counting bytes {unigram:.3f}: "
-        f"{standing} ({speed})"
+        f"test part: {test:.3f} nats a byte; counting {summary['test_ngram_order']} bytes at a time reaches "
+        f"{counting:.3f}: {'below' if test < counting else 'not below'} it; validation part: {loss:.3f} ({speed})"
     )
 
 

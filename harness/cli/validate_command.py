@@ -7,6 +7,7 @@ import typer
 from cortexzoo.harness.cli.errors import BAD_INPUT, OK, tell
 from cortexzoo.harness.cli.options import JsonOption
 from cortexzoo.harness.cli.output import print_table, write_json
+from cortexzoo.specs.doubts import doubts
 from cortexzoo.specs.errors import SpecError
 from cortexzoo.specs.loading.load import identity, load_with_origins
 
@@ -16,6 +17,8 @@ def validate(
     json_file: JsonOption = None,
 ) -> None:
     """Check spec files and report every mistake with its place.
+
+    What is valid and probably unintended is reported too, and changes no exit code.
 
     Example: cortexzoo validate my-variant.yaml my-experiment.yaml
     """
@@ -27,7 +30,9 @@ def validate(
             tell(error.lines)
             report.append({"file": file, "valid": False, "problems": error.lines})
         else:
-            report.append({"file": file, "valid": True, **identity(loaded)})
+            warnings = doubts(loaded.spec)
+            tell([f"{file}: {line}" for line in warnings])
+            report.append({"file": file, "valid": True, "warnings": warnings, **identity(loaded)})
     good = [entry for entry in report if entry["valid"]]
     if good:
         columns = ("file", "kind", "name", "hash")

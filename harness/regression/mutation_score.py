@@ -39,8 +39,12 @@ EXPERIMENTS: dict[Host, tuple[str, tuple[str, ...]]] = {
         "cortexgpt-stable",
         (
             *SMALL, "variant.hidden_size=32", "variant.columns.num_columns=4", "variant.memory.short_term.capacity=32",
-            "variant.memory.long_term.capacity=64",
+            "variant.memory.long_term={kind: raw_ring, capacity: 64}", "variant.memory.gate.floor=0.06",
         ),
+    ),
+    "contexts": (
+        "cortexgpt-stable",
+        (*SMALL, "variant.hidden_size=32", "variant.columns.num_columns=4", "variant.memory.short_term.capacity=32"),
     ),
     "transformer": (
         "transformer",

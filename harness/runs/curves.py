@@ -77,11 +77,11 @@ def _losses(axes: Axes, metrics: Metrics, summary: Mapping[str, Any]) -> None:
     steps, values = series(metrics, "validation/loss")
     axes.plot(steps, values, "o-", color=VALIDATION, linewidth=1.8, markersize=4, label="held out")
     labels = [(value, f"held out {value:.3f}", VALIDATION) for value in values[-1:] if math.isfinite(value)]
-    for name in ("bigram", "unigram"):
+    for name in ("ngram", "bigram", "unigram"):
         loss = summary.get(f"{name}_loss")
         if loss is not None:
             axes.axhline(loss, color=REFERENCE, linewidth=1, linestyle="--")
-            labels.append((loss, f"{name} counts {loss:.3f}", REFERENCE))
+            labels.append((loss, f"{name.replace('ngram', 'n-gram')} counts {loss:.3f}", REFERENCE))
     axes.set_ylabel("loss, nats a token")
     axes.set_title("Loss")
     axes.legend(loc="upper center", ncols=4)

@@ -29,6 +29,7 @@ from cortexzoo.harness.runs.run_folder import (
     Run,
     RunFolderError,
 )
+from cortexzoo.harness.runs.testing import on_the_test_part
 from cortexzoo.harness.tracking.aim.sink import REPOSITORY, AimSink
 from cortexzoo.harness.tracking.base import CompositeRecorder, guarded
 from cortexzoo.harness.tracking.deadlines import OPENING
@@ -242,6 +243,8 @@ def _trained(run: Run, experiment: ExperimentSpec, trainer: TrainingLoop) -> dic
             run.write_json(SUMMARY, {"status": "failed", "cause": str(problem), **gave_up, **fixed})
         raise
     summary = {"status": result.stopped or "finished", **fixed, **asdict(result)}
+    if not result.stopped:
+        summary |= on_the_test_part(run, trainer.objective)
     run.write_json(SUMMARY, summary)
     return summary
 

@@ -261,7 +261,7 @@ def experiment(**recipe: Any) -> ExperimentSpec:
 
 
 HEALTHY_METRICS = tuple({"step": step, "probe/loss": 3.0 - step / 20} for step in range(1, 21))
-HEALTHY_SUMMARY = {"best_validation_loss": 2.0, "bigram_loss": 2.3}
+HEALTHY_SUMMARY = {"test_loss": 2.0, "test_ngram_loss": 2.3, "test_ngram_order": 5}
 
 
 def subject(

@@ -30,7 +30,7 @@ def _cortexgpt(*changes: str, name: str = "cortexgpt-stable") -> VariantSpec:
 
 
 def _stable(*changes: str) -> VariantSpec:
-    return _cortexgpt("memory.long_term.capacity=48", *changes)
+    return _cortexgpt("memory.long_term={kind: raw_ring, capacity: 48}", *changes)
 
 
 def _hybrid(architecture: ArchitectureSpec, layers: tuple[int, ...] | None = None) -> VariantSpec:
@@ -42,6 +42,7 @@ def _hybrid(architecture: ArchitectureSpec, layers: tuple[int, ...] | None = Non
 COSTED: dict[str, VariantSpec] = {
     "transformer": load("transformer", "variant", ["hidden_size=32", "num_layers=2", "intermediate_size=48"]),
     "stable": _stable(),
+    "contexts": _cortexgpt("memory.long_term.capacity=48", "memory.long_term.lists=1"),
     "original": load("cortexgpt-original", "variant", ["hidden_size=32", "columns.num_columns=3"]),
     "compressed and bounded": _cortexgpt(COMPRESSED),
     "no memory": _cortexgpt("memory.long_term={kind: none}", "memory.short_term={kind: none}"),

@@ -22,8 +22,13 @@ def counted() -> dict[str, BatchCosts]:
 
 
 def search(name: str) -> int:
-    """Operations of an exact search for every token: FAISS does it, where torch cannot count."""
+    """Operations of an exact search for every token: FAISS does it, where torch cannot count.
+
+    What a search in lists costs depends on the text, and is left out.
+    """
     memory = getattr(COSTED[name], "memory", None)
+    if memory is not None and memory.long_term.kind == "contexts":
+        return 0
     if memory is None or not (capacity := getattr(memory.long_term, "capacity", None)):
         return 0
     return int(2 * ROWS * LENGTH * memory.long_term.code_size * capacity)

@@ -1,10 +1,11 @@
-"""What counting bytes reaches: held-out cross-entropy of unigram and bigram models of the training text."""
+"""What counting bytes reaches: held-out cross-entropy of counting models of the training text."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from cortexzoo.zoo.data.ngrams import interpolated_losses
 from cortexzoo.zoo.data.order import ByteArray, Starts
 
 BYTES = 256
@@ -15,10 +16,13 @@ CHUNK = 1 << 24
 
 @dataclass(frozen=True)
 class ReferenceLosses:
-    """Held-out cross-entropy in nats a byte of the two counting models."""
+    """Held-out cross-entropy in nats a byte of the counting models."""
 
     unigram: float
     bigram: float
+    ngram: float
+    """Of the interpolated n-gram model whose order does best on these very positions: the hardest to beat."""
+    ngram_order: int
 
 
 def reference_losses(train: ByteArray, validation: ByteArray, starts: Starts, sequence_length: int) -> ReferenceLosses:
@@ -35,8 +39,13 @@ def reference_losses(train: ByteArray, validation: ByteArray, starts: Starts, se
     bigram = -np.log(pairs / pairs.sum(axis=1, keepdims=True))
     scored = _scored_pairs(validation, starts, sequence_length)
     total = scored.sum()
+    places = (starts[:, None] + 1 + np.arange(sequence_length)[None, :]).ravel()
+    interpolated = interpolated_losses(train, validation, places)
     return ReferenceLosses(
-        unigram=float((scored.sum(axis=0) * unigram).sum() / total), bigram=float((scored * bigram).sum() / total)
+        unigram=float((scored.sum(axis=0) * unigram).sum() / total),
+        bigram=float((scored * bigram).sum() / total),
+        ngram=min(interpolated),
+        ngram_order=1 + int(np.argmin(interpolated)),
     )
 
 

@@ -2,11 +2,12 @@
 
 import glob
 import json
+import sysconfig
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
-from cortexzoo.specs.data import JsonLines, PydocTopics, TextFiles, TextSource
+from cortexzoo.specs.data import JsonLines, PydocTopics, PythonLibrary, TextFiles, TextSource
 from cortexzoo.zoo.errors import DataError
 
 GLOB_CHARACTERS = frozenset("*?[")
@@ -15,12 +16,14 @@ GLOB_CHARACTERS = frozenset("*?[")
 def read_source(source: TextSource, folder: Path | None = None) -> bytes:
     """The whole text of a source.
 
-    Topics are joined by a blank line, files and JSONL records by a newline. Relative paths start at `folder`, or at the
-    working directory. Raises `DataError` with one line that says which file, where, and what is wrong.
+    Topics are joined by a blank line, modules, files and JSONL records by a newline. Relative paths start at `folder`,
+    or at the working directory. Raises `DataError` with one line that says which file, where, and what is wrong.
     """
     match source:
         case PydocTopics():
             return _pydoc_topics()
+        case PythonLibrary():
+            return b"\n".join(_read_utf8(path) for path in _modules(source))
         case TextFiles():
             return b"\n".join(_read_utf8(path) for path in find_files(source.paths, folder))
         case JsonLines():
@@ -129,3 +132,12 @@ def _pydoc_topics() -> bytes:
     except ImportError:
         raise DataError("pydoc_topics: this Python comes without pydoc_data.topics; name files of your own") from None
     return "\n\n".join(topics[name] for name in sorted(topics)).encode()
+
+
+def _modules(source: PythonLibrary) -> list[Path]:
+    """The files of these modules, by name."""
+    folder = Path(sysconfig.get_path("stdlib"))
+    found = sorted(path for path in folder.glob("*.py") if source.first <= path.name[0].lower() <= source.last)
+    if not found:
+        raise DataError("python_library: this Python comes without the sources of its library; name files of your own")
+    return found

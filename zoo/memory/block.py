@@ -8,7 +8,8 @@ one light scan without gradient gives the stored values, with everything else co
 parallel pass with gradient then equals the token loop, logits and gradients. Only `stop_gradient: none` needs the loop.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
@@ -39,7 +40,7 @@ class MemoryBlock(nn.Module):
                 self.long_term = LongTermStore(compressed, hidden_size)
             case _:
                 self.long_term = None
-        self.gate = MemoryGate(spec.gate, hidden_size)
+        self.gate = MemoryGate(spec.gate, hidden_size, len(SOURCES) if self.long_term is not None else 2)
 
     @property
     def shares_one_ring(self) -> bool:
@@ -51,15 +52,15 @@ class MemoryBlock(nn.Module):
         short_term: ShortTermState,
         long_term: LongTermState | None,
         disabled: Collection[str] = (),
-    ) -> tuple[Float[Tensor, "batch time hidden"], ShortTermState, dict[str, Tensor]]:
-        """Mixed output, the short-term memory after it, and readings.
+    ) -> tuple[Float[Tensor, "batch time hidden"], ShortTermState, "GateReading"]:
+        """Mixed output, the short-term memory after it, and what the gate did.
 
         Sources named in `without` (`short_term`, `long_term`) are switched off: neither read nor written.
         """
         grouped, rows = self._group(x)
         from_long = None if "long_term" in disabled else self._read_long_term(grouped, long_term)
-        live = torch.ones(grouped.shape[1], len(SOURCES), dtype=torch.bool, device=x.device)
-        live[:, 2] = from_long is not None
+        live = torch.ones(grouped.shape[1], self.gate.sources, dtype=torch.bool, device=x.device)
+        live[:, 2:] = from_long is not None
         partial = self.gate.partial_logits(grouped, from_long)
         largest = None
         if self.short_term is None or "short_term" in disabled:
@@ -72,14 +73,11 @@ class MemoryBlock(nn.Module):
             plan = self.short_term.plan(grouped, rows, short_term)
             mixed, shares, state = self._through_ring(self.short_term, scan, plan, short_term)
             largest = plan.largest_score
-        readings = _readings(shares, live)
-        if largest is not None:
-            readings["stability/max_attention_logit"] = largest.float()
-        return self._ungroup(mixed, x.shape), state, readings
+        return self._ungroup(mixed, x.shape), state, GateReading(shares.detach(), live, largest, self._group)
 
     def _through_ring(
         self, ring: ShortTermMemory, scan: Scan, plan: ReadPlan, state: ShortTermState
-    ) -> tuple[Vectors, Float[Tensor, "groups asked 3"], ShortTermState]:
+    ) -> tuple[Vectors, Float[Tensor, "groups asked sources"], ShortTermState]:
         gradient_through_contents = ring.spec.stop_gradient == "none"
         if ring.spec.stores == "input":
             flat_values = plan.band.flat(state.values, scan.x if gradient_through_contents else scan.x.detach())
@@ -111,17 +109,36 @@ class MemoryBlock(nn.Module):
         return self.long_term.read(x.flatten(0, 1), state).view_as(x)
 
 
-def _readings(shares: Float[Tensor, "groups asked 3"], live: Bool[Tensor, "asked 3"]) -> dict[str, Tensor]:
-    """Mean share of each source over the queries at which it is live, and the normalised entropy of these means."""
-    shares = shares.detach().float()
-    readings = {}
-    for i, source in enumerate(SOURCES):
-        if bool(live[-1, i]):
-            readings[f"memory/gate_share/{source}"] = shares[:, live[:, i], i].mean()
-    means = torch.stack(list(readings.values()))
-    if len(means) > 1:
-        means = means / means.sum()
-        readings["memory/gate_entropy"] = -(means * means.clamp_min(1e-12).log()).sum() / torch.log(
-            torch.tensor(float(len(means)))
-        )
-    return readings
+@dataclass(frozen=True)
+class GateReading:
+    """What the gate of one forward call did."""
+
+    shares: Float[Tensor, "groups asked sources"]
+    live: Bool[Tensor, "asked sources"]
+    largest_score: Float[Tensor, ""] | None
+    group: Callable[[Float[Tensor, "batch time hidden"]], tuple[Vectors, int]]
+
+    def readings(self, mixed_in: Float[Tensor, "batch time"] | None = None) -> dict[str, Tensor]:
+        """Mean share of each source over the queries at which it is live, and the normalised entropy of these means.
+
+        `mixed_in` is the share of a long-term memory that enters the prediction itself: the gate divides the rest.
+        """
+        shares = self.shares.float()
+        readings = {}
+        if mixed_in is not None:
+            long_term, _ = self.group(mixed_in[..., None].float())
+            shares = shares * (1 - long_term)
+        for i, source in enumerate(SOURCES[: shares.shape[-1]]):
+            if bool(self.live[-1, i]):
+                readings[f"memory/gate_share/{source}"] = shares[:, self.live[:, i], i].mean()
+        if mixed_in is not None:
+            readings[f"memory/gate_share/{SOURCES[2]}"] = mixed_in.float().mean()
+        means = torch.stack(list(readings.values()))
+        if len(means) > 1:
+            means = means / means.sum()
+            readings["memory/gate_entropy"] = -(means * means.clamp_min(1e-12).log()).sum() / torch.log(
+                torch.tensor(float(len(means)))
+            )
+        if self.largest_score is not None:
+            readings["stability/max_attention_logit"] = self.largest_score.float()
+        return readings

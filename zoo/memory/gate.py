@@ -17,14 +17,16 @@ class MemoryGate(nn.Module):
     floor + (1 - floor · live sources) · s, so that every live source keeps at least `floor`.
     """
 
-    def __init__(self, spec: GateSpec, hidden_size: int) -> None:
+    def __init__(self, spec: GateSpec, hidden_size: int, sources: int = len(SOURCES)) -> None:
+        """`sources`: how many of `SOURCES` enter here, from the first."""
         super().__init__()
         self.spec = spec
-        self.linear = nn.Linear(len(SOURCES) * hidden_size, len(SOURCES))
+        self.sources = sources
+        self.linear = nn.Linear(sources * hidden_size, sources)
 
     def shares(
-        self, logits: Float[Tensor, "*groups asked 3"], live: Bool[Tensor, "asked 3"]
-    ) -> Float[Tensor, "*groups asked 3"]:
+        self, logits: Float[Tensor, "*groups asked sources"], live: Bool[Tensor, "asked sources"]
+    ) -> Float[Tensor, "*groups asked sources"]:
         """Non-negative shares that sum to 1. `live` marks the sources that are not empty; `current` never is."""
         if not isinstance(self.spec, SigmoidGate):
             return logits.softmax(dim=-1)
@@ -36,12 +38,12 @@ class MemoryGate(nn.Module):
 
     def partial_logits(
         self, current: Float[Tensor, "*batch hidden"], long_term: Float[Tensor, "*batch hidden"] | None
-    ) -> Float[Tensor, "*batch 3"]:
+    ) -> Float[Tensor, "*batch sources"]:
         """The part of the logits that the short-term read-out does not enter."""
-        weight_current, _, weight_long = self.linear.weight.chunk(3, dim=1)
-        logits = nn.functional.linear(current, weight_current, self.linear.bias)
-        return logits if long_term is None else logits + nn.functional.linear(long_term, weight_long)
+        weights = self.linear.weight.chunk(self.sources, dim=1)
+        logits = nn.functional.linear(current, weights[0], self.linear.bias)
+        return logits if long_term is None else logits + nn.functional.linear(long_term, weights[2])
 
-    def short_term_logits(self, short_term: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch 3"]:
+    def short_term_logits(self, short_term: Float[Tensor, "*batch hidden"]) -> Float[Tensor, "*batch sources"]:
         """The part of the logits that comes from the short-term read-out."""
-        return nn.functional.linear(short_term, self.linear.weight.chunk(3, dim=1)[1])
+        return nn.functional.linear(short_term, self.linear.weight.chunk(self.sources, dim=1)[1])

@@ -22,8 +22,8 @@ class Scan:
     gate: MemoryGate
     x: Float[Tensor, "groups asked hidden"]
     from_long: Float[Tensor, "groups asked hidden"] | None
-    partial: Float[Tensor, "groups asked 3"]
-    live: Bool[Tensor, "asked 3"]
+    partial: Float[Tensor, "groups asked sources"]
+    live: Bool[Tensor, "asked sources"]
 
     def stored_values(self, plan: ReadPlan, state: ShortTermState) -> Float[Tensor, "groups length hidden"]:
         """The stored values of all steps, in the flat layout. A block reads everything before it in one product."""
@@ -52,7 +52,7 @@ class Scan:
 
 
 def mix(
-    shares: Float[Tensor, "groups asked 3"],
+    shares: Float[Tensor, "groups asked sources"],
     current: Float[Tensor, "groups asked hidden"],
     short_term: Float[Tensor, "groups asked hidden"] | None,
     long_term: Float[Tensor, "groups asked hidden"] | None,

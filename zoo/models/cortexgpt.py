@@ -8,8 +8,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from cortexzoo.specs.memory import Contexts
 from cortexzoo.specs.variant import CortexGPTSpec, DecayedSinusoid, Residual
-from cortexzoo.zoo.memory.block import MemoryBlock
+from cortexzoo.zoo.memory.block import GateReading, MemoryBlock
+from cortexzoo.zoo.memory.contexts.diary import Diary
+from cortexzoo.zoo.memory.contexts.memory import ContextMemory
 from cortexzoo.zoo.memory.gate import SOURCES
 from cortexzoo.zoo.memory.long_term import LongTermState, LongTermStore
 from cortexzoo.zoo.memory.short_term import ShortTermState
@@ -22,19 +25,26 @@ class CortexGPTState(MemoryState):
     """Short-term ring, long-term store, and the number of tokens seen since the document's start."""
 
     short_term: ShortTermState
-    long_term: LongTermState | None
+    long_term: LongTermState | Diary | None
     position: int = 0
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor by `memory.field`; the position as a scalar tensor."""
-        parts = {"short_term": self.short_term, "long_term": self.long_term}
-        named = {
-            f"{part}.{field}": getattr(memory, field)
-            for part, memory in parts.items()
-            if memory is not None
-            for field in memory.__dataclass_fields__
-        }
+        parts = {"short_term": _fields(self.short_term)}
+        match self.long_term:
+            case LongTermState() as store:
+                parts["long_term"] = _fields(store)
+            case Diary() as diary:
+                parts["diary"] = diary.tensors()
+        named = {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
         return {**named, "position": torch.tensor(self.position)}
+
+    def detached(self) -> "CortexGPTState":
+        """The same contents without their history. A diary has none, and keeps its index."""
+        if not isinstance(self.long_term, Diary):
+            return super().detached()
+        detached = {name: tensor.detach() for name, tensor in _fields(self.short_term).items()}
+        return replace(self, short_term=ShortTermState(**detached))
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "CortexGPTState":
@@ -42,17 +52,21 @@ class CortexGPTState(MemoryState):
         wanted = {"position", *(f"short_term.{field}" for field in ShortTermState.__dataclass_fields__)}
         if any(name.startswith("long_term.") for name in tensors):
             wanted |= {f"long_term.{field}" for field in LongTermState.__dataclass_fields__}
+        if any(name.startswith("diary.") for name in tensors):
+            wanted |= {f"diary.{name}" for name in DIARY_TENSORS}
         if missing := sorted(wanted - set(tensors)):
             raise ValueError(f"memory state lacks {', '.join(missing)}")
         short_term = ShortTermState(**{f: tensors[f"short_term.{f}"] for f in ShortTermState.__dataclass_fields__})
-        long_term = None
+        long_term: LongTermState | Diary | None = None
+        if "diary.tokens" in tensors:
+            long_term = Diary.from_tensors({name: tensors[f"diary.{name}"] for name in DIARY_TENSORS})
         if "long_term.codes" in tensors:
             long_term = LongTermState(**{f: tensors[f"long_term.{f}"] for f in LongTermState.__dataclass_fields__})
         return cls(short_term, long_term, int(tensors["position"]))
 
     def sizes(self) -> dict[str, int]:
         """Entries held: `stm` for one ring, `ltm` for the store."""
-        return {"stm": self.short_term.filled, "ltm": 0 if self.long_term is None else self.long_term.entries}
+        return {"stm": self.short_term.filled, "ltm": 0 if self.long_term is None else _entries(self.long_term)}
 
 
 class CortexGPT(MemoryLanguageModel[CortexGPTState]):
@@ -67,6 +81,8 @@ class CortexGPT(MemoryLanguageModel[CortexGPTState]):
         self.embedding = nn.Embedding(spec.vocab_size, width)
         nn.init.normal_(self.embedding.weight, std=spec.embedding_std)
         self.memory = MemoryBlock(spec.memory, width)
+        contexts = spec.memory.long_term
+        self.contexts = ContextMemory(contexts, width, spec.vocab_size) if isinstance(contexts, Contexts) else None
         self.columns = Columns(spec.columns, width)
         residual = isinstance(spec.join, Residual)
         self.memory_norm = nn.LayerNorm(width) if residual else nn.Identity()
@@ -79,16 +95,37 @@ class CortexGPT(MemoryLanguageModel[CortexGPTState]):
         like = self.vocabulary.weight
         groups = 1 if self.memory.shares_one_ring else batch_size
         store = self.memory.long_term
-        long_term = None if store is None else store.empty(like)
+        long_term: LongTermState | Diary | None = None if store is None else store.empty(like)
+        if self.contexts is not None:
+            long_term = self.contexts.empty(batch_size, like)
         return CortexGPTState(ShortTermState.empty(groups, self.spec.hidden_size, like), long_term)
 
     def between_batches(self, state: CortexGPTState, batch_size: int) -> CortexGPTState:
-        """Long-term memory stays; short-term memory starts empty unless the spec carries it over."""
+        """Long-term memory stays; short-term memory starts empty unless the spec carries it over.
+
+        In training a diary takes down what was read; what an evaluation read is dropped unless its documents ended.
+        """
         fresh = self.initial_state(batch_size)
         ring = self.memory.short_term
         carried = ring is not None and ring.spec.carry_over
         fits = state.short_term.keys.shape[0] == fresh.short_term.keys.shape[0]
-        return CortexGPTState(state.short_term if carried and fits else fresh.short_term, state.long_term)
+        long_term = state.long_term
+        if self.contexts is not None and isinstance(long_term, Diary):
+            ended = long_term.closed(self.contexts.spec) if self.training else long_term
+            long_term = ended.begun(batch_size)
+        return CortexGPTState(state.short_term if carried and fits else fresh.short_term, long_term)
+
+    def documents_ended(self, state: CortexGPTState) -> CortexGPTState:
+        """A diary takes down what was read."""
+        if self.contexts is None or not isinstance(state.long_term, Diary):
+            return state
+        return replace(state, long_term=state.long_term.closed(self.contexts.spec))
+
+    def placed(self, state: CortexGPTState, places: Int[Tensor, " batch"]) -> CortexGPTState:
+        """A diary notes where each row stands, so that no place of training finds itself."""
+        if not isinstance(state.long_term, Diary):
+            return state
+        return replace(state, long_term=state.long_term.placed(places))
 
     def forward(
         self, tokens: Int[Tensor, "batch time"], state: CortexGPTState | None = None, disabled: Collection[str] = ()
@@ -101,19 +138,30 @@ class CortexGPT(MemoryLanguageModel[CortexGPTState]):
             x = x + decayed_sinusoid(state.position, tokens.shape[1], x, self.spec.position.decay)
         if self.spec.order == "columns_first":
             x = self._through_columns(x)
-        x, short_term, readings = self._through_memory(x, state, disabled)
+        x, short_term, gate = self._through_memory(x, state, disabled)
         if self.spec.order == "memory_first":
             x = self._through_columns(x)
-        logits = self.vocabulary(self.final_norm(x))
+        hidden = self.final_norm(x)
+        logits = self.vocabulary(hidden)
         after = replace(state, short_term=short_term, position=state.position + tokens.shape[1])
-        return ModelOutput(logits, after, readings)
+        diary = state.long_term
+        if self.contexts is None or not isinstance(diary, Diary) or "long_term" in disabled:
+            return ModelOutput(logits, after, gate.readings())
+        spec = self.contexts.spec
+        after = replace(after, long_term=diary.read(tokens, spec))
+        if not len(diary.pages.entries):
+            return ModelOutput(logits, after, gate.readings())
+        mixed, share = self.contexts.mixed(logits, hidden, tokens, diary)
+        return ModelOutput(mixed, after, gate.readings(share), logits, spec.own_weight)
 
     def consolidate(self, state: CortexGPTState) -> CortexGPTState:
         """Move short-term contents into the long-term store, as the store's kind says."""
-        store = self.memory.long_term
-        if store is None or state.long_term is None:
+        store, long_term = self.memory.long_term, state.long_term
+        if self.contexts is not None and isinstance(long_term, Diary):
+            return replace(state, long_term=long_term.consolidated(self.contexts.spec))
+        if store is None or not isinstance(long_term, LongTermState):
             return state
-        return replace(state, long_term=store.consolidate(state.short_term, state.long_term))
+        return replace(state, long_term=store.consolidate(state.short_term, long_term))
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """`short_term`, `long_term`, `consolidator` (the original's consolidation network), and `base`."""
@@ -124,7 +172,8 @@ class CortexGPT(MemoryLanguageModel[CortexGPTState]):
             "consolidator": [] if consolidator is None else list(consolidator.parameters()),
         }
         taken = {id(parameter) for group in groups.values() for parameter in group}
-        groups["long_term"] = [] if store is None else [p for p in store.parameters() if id(p) not in taken]
+        stores = [part for part in (store, self.contexts) if part is not None]
+        groups["long_term"] = [p for part in stores for p in part.parameters() if id(p) not in taken]
         taken |= {id(parameter) for parameter in groups["long_term"]}
         return {"base": [p for p in self.parameters() if id(p) not in taken], **groups}
 
@@ -134,11 +183,12 @@ class CortexGPT(MemoryLanguageModel[CortexGPTState]):
 
     def _through_memory(
         self, x: Float[Tensor, "batch time hidden"], state: CortexGPTState, disabled: Collection[str]
-    ) -> tuple[Float[Tensor, "batch time hidden"], ShortTermState, dict[str, Tensor]]:
-        out, short_term, readings = self.memory(self.memory_norm(x), state.short_term, state.long_term, disabled)
+    ) -> tuple[Float[Tensor, "batch time hidden"], ShortTermState, GateReading]:
+        store = state.long_term if isinstance(state.long_term, LongTermState) else None
+        out, short_term, gate = self.memory(self.memory_norm(x), state.short_term, store, disabled)
         if isinstance(self.spec.join, Residual):
             out = x + self.spec.join.memory_weight * out
-        return out, short_term, readings
+        return out, short_term, gate
 
     def _check_groups(self, tokens: Tensor, state: CortexGPTState) -> None:
         groups = state.short_term.keys.shape[0]
@@ -147,6 +197,17 @@ class CortexGPT(MemoryLanguageModel[CortexGPTState]):
                 f"the memory state belongs to a batch of {groups}, but this batch has {tokens.shape[0]} rows: "
                 "start from initial_state(batch_size) or keep the batch size"
             )
+
+
+DIARY_TENSORS = tuple(Diary.empty(1, torch.device("cpu")).tensors())
+
+
+def _fields(memory: ShortTermState | LongTermState) -> dict[str, Tensor]:
+    return {name: getattr(memory, name) for name in memory.__dataclass_fields__}
+
+
+def _entries(long_term: LongTermState | Diary) -> int:
+    return long_term.pages.filled if isinstance(long_term, Diary) else long_term.entries
 
 
 def decayed_sinusoid(start: int, length: int, like: Tensor, decay: float) -> Float[Tensor, "time hidden"]:

@@ -14,6 +14,9 @@ from torch.nn import functional as F  # noqa: N812
 from cortexzoo.specs.memory import SigmoidGate
 from cortexzoo.specs.variant import CortexGPTSpec, DecayedSinusoid, HardTopK, Residual, SoftThreshold
 from cortexzoo.zoo.memory.block import MemoryBlock
+from cortexzoo.zoo.memory.contexts.diary import Diary
+from cortexzoo.zoo.memory.contexts.memory import ContextMemory
+from cortexzoo.zoo.memory.contexts.naive import DiaryLoop, mixed_by_votes
 from cortexzoo.zoo.memory.long_term import LongTermRing, LongTermState, LongTermStore
 from cortexzoo.zoo.memory.short_term import ShortTermState
 from cortexzoo.zoo.models.columns import Columns
@@ -50,8 +53,40 @@ def token_loop(
     x = _joined(spec, x, outputs, spec.join.memory_weight if isinstance(spec.join, Residual) else 1.0)
     if spec.order == "memory_first":
         x = _joined(spec, x, columns_by_concatenation(model.columns, model.columns_norm(x)), 1.0)
-    logits: Tensor = model.vocabulary(model.final_norm(x))
+    hidden = model.final_norm(x)
+    logits: Tensor = model.vocabulary(hidden)
+    if model.contexts is not None and isinstance(state.long_term, Diary):
+        logits = _mixed(model.contexts, logits, hidden, tokens, state.long_term)
     return logits, [ring[-memory.spec.capacity :] for ring in memory.rings]
+
+
+def _mixed(memory: ContextMemory, logits: Tensor, hidden: Tensor, tokens: Tensor, diary: Diary) -> Tensor:
+    """With what followed like contexts; the diary's pages as entries, its open documents as what was read before."""
+    loop = DiaryLoop.of_pages(memory.spec, diary.pages.tokens.tolist(), diary.pages.sources.tolist())
+    entries = loop.entries()
+    if not entries:
+        return logits
+    rows = []
+    for row, line in enumerate(tokens.tolist()):
+        read = [*diary.open[row].tolist(), *line]
+        before, begin = len(read) - len(line), int(diary.begins[row])
+        places = range(before, len(read))
+        rows.append(
+            torch.stack(
+                [
+                    mixed_by_votes(
+                        memory,
+                        logits[row, place - before],
+                        hidden[row, place - before],
+                        tuple(read[place::-1][: memory.spec.context]),
+                        None if begin < 0 else begin + place,
+                        entries,
+                    )
+                    for place in places
+                ]
+            )
+        )
+    return torch.stack(rows)
 
 
 def columns_by_concatenation(columns: Columns, x: Float[Tensor, "batch time hidden"]) -> Tensor:
@@ -83,7 +118,8 @@ class MemoryLoop:
         self.spec = block.short_term.spec
         self.store = block.long_term
         self.gate = block.gate
-        self.contents = state.long_term if state.long_term is not None and state.long_term.entries else None
+        store = state.long_term if isinstance(state.long_term, LongTermState) else None
+        self.contents = store if store is not None and store.entries else None
         self.shared = block.shares_one_ring
         rows = batch if self.shared else 1
         groups = range(state.short_term.keys.shape[0])
@@ -103,12 +139,15 @@ class MemoryLoop:
 
     def _mixed(self, x: Float[Tensor, "hidden"], visible: list[Slot], t: int) -> Tensor:
         short = self._read_ring(x, visible, t)
-        long = torch.zeros_like(x)
-        if self.store is not None and self.contents is not None:
-            long = long_term_by_brute_force(self.store, x, self.contents)
-        logits: Tensor = self.gate.linear(torch.cat([x, short, long]))
-        shares = self._shares(logits, torch.tensor([True, bool(visible), self.contents is not None]))
-        return shares[0] * x + shares[1] * short + shares[2] * long
+        sources, live = [x, short], [True, bool(visible)]
+        if self.store is not None:
+            contents = self.contents
+            live.append(contents is not None)
+            sources.append(
+                torch.zeros_like(x) if contents is None else long_term_by_brute_force(self.store, x, contents)
+            )
+        shares = self._shares(self.gate.linear(torch.cat(sources)), torch.tensor(live))
+        return torch.stack([share * source for share, source in zip(shares, sources, strict=True)]).sum(dim=0)
 
     def _read_ring(self, x: Float[Tensor, "hidden"], visible: list[Slot], t: int) -> Tensor:
         if not visible:

@@ -41,6 +41,10 @@ class ModelOutput(Generic[StateT]):
     """[B, T, V], or [places, V] of the places that were asked for."""
     state: StateT
     readings: dict[str, Tensor] = field(default_factory=dict)
+    alone: Float[Tensor, "*places vocab"] | None = None
+    """Logits without the memory that is mixed into `logits`; None: nothing is mixed in."""
+    alone_weight: float = 0.0
+    """Weight of their loss in training."""
 
 
 class MemoryLanguageModel(nn.Module, Generic[StateT]):
@@ -79,12 +83,12 @@ class MemoryLanguageModel(nn.Module, Generic[StateT]):
     ) -> ModelOutput[StateT]:
         """As `forward`, with `logits[scored]` alone, [places, V]: cheaper where a model can skip the rest."""
         output: ModelOutput[StateT] = self(tokens, state, disabled)
-        return replace(output, logits=output.logits[scored])
+        return replace(output, logits=output.logits[scored], alone=None)
 
     def read(self, tokens: Int[Tensor, "batch time"], state: StateT | None = None) -> ModelOutput[StateT]:
         """As `forward`, with logits [B, 1, V] of the last token alone: for reading what need not be scored."""
         output = self(tokens, state)
-        return replace(output, logits=output.logits[:, -1:])
+        return replace(output, logits=output.logits[:, -1:], alone=None)
 
     def receptive_field(self, disabled: Collection[str] = ()) -> int | None:
         """How many tokens before its chunk a logit can depend on at most, without these memories; None: on all."""
@@ -93,6 +97,17 @@ class MemoryLanguageModel(nn.Module, Generic[StateT]):
     def between_batches(self, state: StateT, batch_size: int) -> StateT:
         """The state that the next, unrelated batch starts from: empty unless the variant carries memory over."""
         return self.initial_state(batch_size)
+
+    def documents_ended(self, state: StateT) -> StateT:
+        """The memory after the last token of every row, with what was read kept for the next consolidation."""
+        return state
+
+    def placed(self, state: StateT, places: Int[Tensor, " batch"]) -> StateT:
+        """The memory of a batch that begins, told where in the training text each row stands.
+
+        What a memory knows of these very places it then leaves out.
+        """
+        return state
 
     def consolidate(self, state: StateT) -> StateT:
         """Move what short-term memory holds into long-term memory. Without long-term memory: the same state."""

@@ -10,8 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from cortexzoo.zoo.data.order import cut_windows
-from cortexzoo.zoo.data.text import TextData
+from cortexzoo.zoo.data.text import HeldOutPart, TextData
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, ModelOutput, StateT
 
 Precision = Literal["fp32", "bf16"]
@@ -103,17 +102,14 @@ def evaluate(
     state: StateT | None = None,
     disabled: Collection[str] = (),
     precision: Precision = "fp32",
+    part: HeldOutPart = "validation",
 ) -> float:
-    """Held-out loss of `model` in nats a byte, over contiguous validation windows (`at_most` of them, evenly spread).
+    """Held-out loss of `model` in nats a byte, over contiguous windows of a part (`at_most` of them, evenly spread).
 
     Every batch starts from an empty memory, or with `state` from what the model makes of it between batches; memories
     named in `without` are switched off. Model, state and generators are left as they were.
     """
-    starts = data.validation_starts(sequence_length, at_most)
-    windows = [
-        cut_windows(data.validation, starts[first : first + batch_size], sequence_length)
-        for first in range(0, len(starts), batch_size)
-    ]
+    windows = data.windows(part, sequence_length, batch_size, at_most)
     return measure(model, windows, state=state, disabled=disabled, precision=precision).loss
 
 
@@ -125,8 +121,12 @@ def measure(
     disabled: Collection[str] = (),
     precision: Precision = "fp32",
     scored: Sequence[Bool[Tensor, "_ time"]] | None = None,
+    consolidate_every: int | None = None,
 ) -> HeldOut:
-    """Loss and mean readings over `batches`; memory as for `evaluate`. With `scored` only what it marks counts."""
+    """Loss and mean readings over `batches`; memory as for `evaluate`. With `scored` only what it marks counts.
+
+    With `consolidate_every` memory goes on from batch to batch and is consolidated after every so many.
+    """
     device = model_device(model)
     loss_sum, targets = 0.0, 0
     readings: dict[str, list[float]] = {}
@@ -142,6 +142,10 @@ def measure(
                 output = model.logits_at(tokens[:, :-1], counting, start, disabled)
                 loss = mean_cross_entropy(output.logits, tokens[:, 1:][counting])
                 count = int(counting.sum())
+            if consolidate_every is not None:
+                state = model.documents_ended(output.state)
+                if (index + 1) % consolidate_every == 0:
+                    state = model.consolidate(state)
             loss_sum += loss.item() * count
             targets += count
             for name, value in read_out(output.readings).items():

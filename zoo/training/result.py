@@ -42,7 +42,8 @@ class TrainingResult:
     rollbacks: int = 0
     unigram_loss: float | None = None
     bigram_loss: float | None = None
-    """What counting reaches on the same held-out text; None: the data is no text."""
+    ngram_loss: float | None = None
+    """What counting reaches on the same validation text; None: the data is no text."""
     chance: Mapping[str, float] | None = None
     """Task → share of answers that the best guess without the facts gets right; None: the data is no task."""
     recall: RecallByGap | None = None

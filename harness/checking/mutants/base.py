@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from cortexzoo.specs.suite import PropertyName
 
-Host = Literal["cortexgpt", "transformer", "hybrid", "gated-delta"]
+Host = Literal["cortexgpt", "contexts", "transformer", "hybrid", "gated-delta"]
 """The healthy subject that a defect is seeded in."""
 
 Patch = Callable[[], AbstractContextManager[None]]

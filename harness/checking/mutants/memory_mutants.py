@@ -7,15 +7,21 @@ import torch
 from torch import Tensor
 
 from cortexzoo.harness.checking.mutants.base import Host, Make, Mutant, after, instead, rebound, replaced
+from cortexzoo.specs.memory import Contexts
 from cortexzoo.zoo.memory.band import banded_weights
 from cortexzoo.zoo.memory.block import MemoryBlock
-from cortexzoo.zoo.memory.faiss_index import FlatIndex
+from cortexzoo.zoo.memory.contexts.diary import Diary, Pages
+from cortexzoo.zoo.memory.contexts.memory import ContextMemory
+from cortexzoo.zoo.memory.contexts.mixture import Mixture
+from cortexzoo.zoo.memory.contexts.read_out import ContextReadOut
+from cortexzoo.zoo.memory.faiss_index import FlatIndex, ListedIndex
 from cortexzoo.zoo.memory.gate import MemoryGate
 from cortexzoo.zoo.memory.long_term import LongTermRing, LongTermState
 from cortexzoo.zoo.memory.short_term import ReadPlan, ShortTermMemory, ShortTermState
 from cortexzoo.zoo.models.cortexgpt import CortexGPT, CortexGPTState
 
 CORTEX: Host = "cortexgpt"
+CONTEXTS: Host = "contexts"
 
 
 def _dropout_always(original: Any) -> Any:
@@ -33,7 +39,7 @@ def _divides_by_nothing(result: CortexGPTState, model: CortexGPT, state: CortexG
     """Of a ring that was consolidated before and not written since."""
     before = model.__dict__.get("consolidated")
     model.__dict__["consolidated"] = state.short_term
-    if before is not state.short_term or result.long_term is None:
+    if before is not state.short_term or not isinstance(result.long_term, LongTermState):
         return result
     return replace(result, long_term=replace(result.long_term, values=result.long_term.values * torch.nan))
 
@@ -146,6 +152,37 @@ def _nearest_missed(original: Any) -> Any:
     return defective
 
 
+def _other_list(original: Any) -> Any:
+    return lambda self, codes, lists, k: original(self, codes, lists + 1, k)
+
+
+def _diary_without_capacity(original: Any) -> Any:
+    return lambda self, spec: original(self, spec.model_copy(update={"capacity": 10_000_000}))
+
+
+def _diary_keeps_the_first(original: Any) -> Any:
+    def defective(self: Diary, spec: Contexts) -> Diary:
+        grown: Diary = original(self, spec.model_copy(update={"capacity": 10_000_000}))
+        pages = Pages(grown.pages.tokens[: spec.capacity], grown.pages.sources[: spec.capacity])
+        return replace(grown, pages=pages)
+
+    return defective
+
+
+def _written_at_once(original: Any) -> Any:
+    """What a call reads can be found by the same call."""
+
+    def defective(self: ContextMemory, logits: Tensor, hidden: Tensor, tokens: Tensor, diary: Diary) -> Any:
+        after = diary.read(tokens, self.spec).consolidated(self.spec)
+        return original(self, logits, hidden, tokens, replace(diary, pages=after.pages))
+
+    return defective
+
+
+def _pages_forgotten(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor[:0] if name == "tokens" or name == "sources" else tensor for name, tensor in tensors.items()}
+
+
 def _gate_without_floor(self: MemoryGate, logits: Tensor, live: Tensor) -> Tensor:
     towards_current = logits + torch.tensor([50.0, 0.0, 0.0])
     return towards_current.masked_fill(~live, -torch.inf).softmax(-1)
@@ -218,4 +255,19 @@ MEMORY_MUTANTS = (
            replaced(CortexGPT, "consolidate", after(_divides_by_nothing)), caught_by="any_order_works"),
     Mutant("gate-without-long-term", CORTEX, "long-term memory is written and never read",
            replaced(MemoryBlock, "_read_long_term", after(lambda read, *_: None))),
+    Mutant("own-occurrences-seen", CONTEXTS, "in training a place finds itself in memory",
+           replaced(ContextReadOut, "_own", after(lambda own, *_: own & False)), caught_by="no_own_occurrence"),
+    Mutant("diary-written-at-once", CONTEXTS, "what a call reads can be found by the same call",
+           replaced(ContextMemory, "mixed", _written_at_once), caught_by="causality"),
+    Mutant("unbounded-diary", CONTEXTS, "the diary has no capacity",
+           replaced(Diary, "consolidated", _diary_without_capacity), caught_by="oldest_is_evicted"),
+    Mutant("diary-evicts-the-newest", CONTEXTS, "a full diary drops what comes in",
+           replaced(Diary, "consolidated", _diary_keeps_the_first), caught_by="oldest_is_evicted"),
+    Mutant("diary-not-saved", CONTEXTS, "checkpoints leave the diary's pages out",
+           replaced(Diary, "tensors", _saved(_pages_forgotten)), caught_by="save_and_load"),
+    Mutant("neighbour-lists-searched", CONTEXTS, "a search looks into another list",
+           replaced(ListedIndex, "search", _other_list), caught_by="stored_is_found"),
+    Mutant("memory-blind-mixture", CONTEXTS, "what was found never enters the prediction",
+           replaced(Mixture, "forward", instead(lambda self, logits, log_odds, found: logits)),
+           caught_by="every_switch_counts"),
 )  # fmt: skip

@@ -17,6 +17,7 @@ from cortexzoo.harness.checking.properties.sequences import SEQUENCES
 from cortexzoo.harness.checking.properties.sleep import SLEEP
 from cortexzoo.harness.checking.properties.trainer import TRAINER
 from cortexzoo.harness.checking.properties.training import TRAINING
+from cortexzoo.harness.checking.properties.worth import WORTH
 from cortexzoo.harness.checking.subject import Runnable, Subject
 from cortexzoo.specs.suite import PropertyName
 
@@ -36,6 +37,7 @@ OF_TRAINED_MODELS: tuple[Property[Subject], ...] = (
     *OPERATIONS,
     *HYBRID,
     *RECALL,
+    *WORTH,
 )
 
 REGISTRY: dict[PropertyName, Property[Subject]] = {

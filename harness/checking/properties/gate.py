@@ -6,8 +6,9 @@ import torch
 
 from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, finding, once
 from cortexzoo.harness.checking.subject import Subject
-from cortexzoo.specs.memory import NoLongTerm
+from cortexzoo.specs.memory import NoLongTerm, SigmoidGate
 from cortexzoo.specs.recipe import EveryInterval, Never
+from cortexzoo.specs.suite import PROPERTIES
 from cortexzoo.specs.variant import CortexGPTSpec
 
 READING = "memory/gate_share/"
@@ -42,8 +43,18 @@ def gate_balance(subject: Subject, case: Case) -> Finding:
         raise DoesNotApply(f"only {', '.join(live) or 'no source'} holds anything" + _missing(subject, empty))
     least = min(live, key=lambda source: live[source])
     shares = ", ".join(f"{source} {share:.3f}" for source, share in live.items())
-    reason = f"mean shares {shares}" + _missing(subject, empty)
+    reason = f"mean shares {shares}" + _held_up(subject) + _missing(subject, empty)
     return finding("gate_balance", live[least], reason, {**case, "source": least})
+
+
+def _held_up(subject: Subject) -> str:
+    """A remark where a floor under the gate decides the verdict, and not what the model learned."""
+    variant = subject.experiment.variant
+    gate = variant.memory.gate if isinstance(variant, CortexGPTSpec) else None
+    floor = gate.floor if isinstance(gate, SigmoidGate) else 0.0
+    if floor < PROPERTIES["gate_balance"].bound:
+        return ""
+    return f"; the gate's floor of {floor:g} keeps every share up, whatever the model learned"
 
 
 def _missing(subject: Subject, empty: set[str]) -> str:

@@ -1,14 +1,16 @@
 """Memory: a value without history, bounded, emptied from its old end, searched rightly, and worth having."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, finding, number, once
 from cortexzoo.harness.checking.subject import Model, Subject
-from cortexzoo.specs.memory import CompressedStore, NoLongTerm, RawRing, ShortTermRing
+from cortexzoo.specs.memory import CompressedStore, Contexts, NoLongTerm, RawRing, ShortTermRing
 from cortexzoo.specs.variant import CortexGPTSpec
+from cortexzoo.zoo.memory.contexts.diary import BOUNDARY, Diary
 from cortexzoo.zoo.memory.short_term import ShortTermState
 from cortexzoo.zoo.models.cortexgpt import CortexGPT
 from cortexzoo.zoo.models.interface import MemoryState
@@ -65,6 +67,12 @@ def memory_is_bounded(subject: Subject, case: Case) -> Finding:
     consolidations = 3 + 3 * _capacity(variant) // max(1, _writes(variant, state.short_term))
     for call in range(CALLS):
         state = model(subject.random_tokens(ROWS, 2 * _ring(variant), seed=call), state).state
+    if isinstance(state.long_term, Diary) and isinstance(spec := variant.memory.long_term, Contexts):
+        diary, unread = state.long_term, subject.random_tokens(ROWS, 1 + spec.capacity // ROWS)
+        for _ in range(2):
+            diary = diary.read(unread, spec).consolidated(spec)
+        state = replace(state, long_term=diary.read(unread, spec))
+        consolidations = 0
     for _ in range(min(consolidations, 200)):
         state = model.consolidate(state)
     held = held_bytes(state)
@@ -110,6 +118,8 @@ def _same_twice(keys: Tensor) -> int:
 def _wrong_in_store(model: CortexGPT, variant: CortexGPTSpec) -> int:
     """The long-term store after numbered pairs were consolidated in small portions, against a list."""
     spec, store, width = variant.memory.long_term, model.memory.long_term, variant.hidden_size
+    if isinstance(spec, Contexts):
+        return _wrong_in_diary(spec)
     if isinstance(spec, NoLongTerm) or store is None or spec.capacity is None:
         return 0
     state = store.empty(model.vocabulary.weight)
@@ -128,13 +138,31 @@ def _wrong_in_store(model: CortexGPT, variant: CortexGPTSpec) -> int:
     return sum(a != b for a, b in zip(expected, found, strict=False)) + abs(len(expected) - len(found))
 
 
+def _wrong_in_diary(whole: Contexts) -> int:
+    """The sources of a small diary's places after numbered documents of two rows, against a list."""
+    spec = whole.model_copy(update={"capacity": 64, "lists": None})
+    diary = Diary.empty(ROWS, torch.device("cpu"))
+    written: list[int] = []
+    while len(written) < 3 * spec.capacity:
+        first = len(written)
+        begins = torch.tensor([first + 1, first + 9])
+        diary = diary.placed(begins).read(torch.zeros(ROWS, 7, dtype=torch.int32), spec)
+        diary = diary.closed(spec).consolidated(spec)
+        for begin in begins.tolist():
+            written += [BOUNDARY, *range(begin, begin + 7)]
+    expected, kept = written[-spec.capacity :], [int(source) for source in diary.pages.sources]
+    return sum(a != b for a, b in zip(expected, kept, strict=False)) + abs(len(expected) - len(kept))
+
+
 @torch.no_grad()
 def stored_is_found(subject: Subject, case: Case) -> Finding:
-    """recall@k of the index of a filled store, against the nearest of all codes."""
+    """recall@k of the index of a filled store, against the nearest of all codes that it may search."""
     model = subject.copy()
-    if not isinstance(model, CortexGPT) or model.memory.long_term is None:
+    if not isinstance(model, CortexGPT) or not (model.memory.long_term or model.contexts):
         raise DoesNotApply("the variant searches no memory")
     state = _filled(subject, model)
+    if isinstance(diary := getattr(state, "long_term", None), Diary):
+        return _found_in_lists(model, diary, case)
     store = getattr(state, "long_term", None)
     if store is None or not store.entries:
         raise DoesNotApply("long-term memory stays empty: nothing is searched")
@@ -146,6 +174,25 @@ def stored_is_found(subject: Subject, case: Case) -> Finding:
     # Entries may be stored more than once: whichever of equally near ones is found will do.
     recall = float((found <= nearest * (1 + ROUNDING) + ROUNDING * distances.mean()).double().mean())
     return finding("stored_is_found", recall, f"recall@{k} {recall:.3f} among {store.entries} entries", case)
+
+
+def _found_in_lists(model: CortexGPT, diary: Diary, case: Case) -> Finding:
+    """Contexts that are in the diary, against all entries of their list."""
+    assert model.contexts is not None
+    book, pages = model.contexts.read_out.book, diary.pages
+    if not len(pages.entries):
+        raise DoesNotApply("long-term memory stays empty: nothing is searched")
+    codes, lists = (torch.from_numpy(array) for array in book.of_pages(pages.tokens, pages.entries))
+    asked = torch.arange(0, len(codes), max(1, len(codes) // 64))
+    distances = (codes[asked][:, None] - codes).square().sum(dim=-1)
+    distances = distances.masked_fill(lists[asked][:, None] != lists, torch.inf)
+    nearest = distances.topk(min(FOUND, len(codes)), largest=False).values
+    places = pages.index(book).search(codes[asked].numpy(), lists[asked].numpy(), nearest.shape[1])
+    entry_at = torch.zeros(pages.filled, dtype=torch.long)
+    entry_at[pages.entries] = torch.arange(len(codes))
+    found = distances.gather(1, entry_at[places.clamp_min(0)]).masked_fill(places < 0, torch.inf)
+    recall = float((found == nearest).double().mean())
+    return finding("stored_is_found", recall, f"recall@{FOUND} {recall:.3f} among {len(codes)} entries", case)
 
 
 @torch.no_grad()
@@ -226,6 +273,8 @@ def declared_bytes(variant: CortexGPTSpec, model: CortexGPT, rows: int) -> float
             store = spec.capacity * (2 * width + spec.code_size) * four
         case CompressedStore():
             store = (spec.capacity or 0) * 2 * spec.code_size * four
+        case Contexts():
+            store = spec.most_bytes(rows)
         case NoLongTerm():
             store = 0
     return float(ring + store)

@@ -35,17 +35,18 @@ def _swings(probed: list[tuple[int, float]], window: int) -> Iterator[tuple[floa
 
 
 def better_than_counting(subject: Subject, case: Case) -> Finding:
-    """Best held-out loss minus that of a bigram model of the training text, on the same positions."""
-    model, bigram = subject.summary.get("best_validation_loss"), subject.summary.get("bigram_loss")
+    """Loss on the test part minus that of the best interpolated n-gram model of the training part, same positions."""
+    model, counting = subject.summary.get("test_loss"), subject.summary.get("test_ngram_loss")
     if subject.experiment.data.family != "text":
         raise DoesNotApply("there is no text to count: what was trained is a task")
-    if model is None or bigram is None:
-        raise DoesNotApply("training ended before its first validation")
-    apart = model - bigram
+    if model is None or counting is None:
+        raise DoesNotApply("the test part was not measured: training ended before its first validation, or unfinished")
+    apart = model - counting
     comparison = "below" if apart < 0 else "above"
-    reason = f"{model:.3f} nats a byte held out, bigram counts reach {bigram:.3f}: {abs(apart):.3f} {comparison}"
+    counted = f"counting {subject.summary.get('test_ngram_order')} bytes at a time reaches {counting:.3f}"
+    reason = f"{model:.3f} nats a byte on the test part, {counted}: {abs(apart):.3f} {comparison}"
     if not math.isfinite(model):
-        reason = f"the held-out loss is {model}"
+        reason = f"the loss on the test part is {model}"
     return finding("better_than_counting", apart, reason, case)
 
 

@@ -70,6 +70,10 @@ def _best(record: Record) -> float | None:
     return math.inf if record.gave_up is not None else record.summary.get("best_validation_loss")
 
 
+def _test(record: Record) -> float | None:
+    return math.inf if record.gave_up is not None else record.summary.get("test_loss")
+
+
 def _spikes(record: Record) -> float | None:
     losses = record.series.get("train/loss")
     return None if losses is None else float(count_spikes(losses.values.tolist()))
@@ -107,6 +111,7 @@ RECALL = Measure("answers right, longest gap", "%", _recall, "higher", 1)
 FIXED = (
     FINAL_LOSS,
     Measure("held-out loss, best", "nats a token", _best, "lower"),
+    Measure("test loss", "nats a token", _test, "lower"),
     LOSS_RATIO,
     Measure("loss spikes", "a run", _spikes, "lower", 1),
     Measure("refused steps", "a run", _summary("steps_refused"), "lower", 1),

@@ -180,7 +180,7 @@ def test_without_measurements_the_loss_ratio_is_skipped() -> None:
 
 @pytest.mark.parametrize(("loss", "verdict"), [(2.29, "pass"), (2.3, "fail"), (2.4, "fail"), (math.nan, "fail")])
 def test_a_model_must_beat_counting(loss: float, verdict: str) -> None:
-    summary = {"best_validation_loss": loss, "bigram_loss": 2.3}
+    summary = {"test_loss": loss, "test_ngram_loss": 2.3, "test_ngram_order": 5}
     assert judged("better_than_counting", tiny.subject(summary=summary)).verdict == verdict
 
 

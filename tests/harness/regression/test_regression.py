@@ -117,7 +117,7 @@ def test_another_spec_is_a_change_also_with_the_same_verdicts(
     Committed.of("0123456789abcdef", now).write("cortexgpt-stable", tmp_path)
     assert main(["regression", "cortexgpt-stable"]) == 1
     said = capsys.readouterr().out
-    assert f"of spec hash 0123456789abcdef, now it is {experiment.hash()}" in said
+    assert f"has spec hash 0123456789abcdef, the spec now {experiment.hash()}" in said
     assert "1 verdicts as committed" in said and "cortexzoo regression cortexgpt-stable --write" in said
     assert said.endswith("1 of 1 experiments changed\n")
 
@@ -134,7 +134,7 @@ def test_the_command_commits_and_compares(
 
     assert main(["regression", "cortexgpt-stable", "--write", "--jobs", "1"]) == 0
     assert re.search(r"12 steps to train, about \d+\.\d minutes on one core", capsys.readouterr().out)
-    assert Committed.read("cortexgpt-stable", tmp_path).words["better_than_counting"] == Word("fail", 1)
+    assert Committed.read("cortexgpt-stable", tmp_path).words["better_than_counting"] == Word("fail", 2)
 
     run = find_trained(experiment, cache())
     assert run is not None
@@ -144,11 +144,11 @@ def test_the_command_commits_and_compares(
     said = capsys.readouterr().out
     assert "cortexgpt-stable: trained already" in said and "2 verdicts as committed" in said
 
-    words = {"causality": Word("fail", 1), "better_than_counting": Word("fail", 1)}
+    words = {"causality": Word("fail", 1), "better_than_counting": Word("fail", 2)}
     Committed("0123456789abcdef", words).write("cortexgpt-stable", tmp_path)
     assert main(["regression", "cortexgpt-stable"]) == 1
     said = capsys.readouterr().out
-    assert f"of spec hash 0123456789abcdef, now it is {experiment.hash()}" in said
+    assert f"has spec hash 0123456789abcdef, the spec now {experiment.hash()}" in said
     (row,) = [line for line in said.splitlines() if line.startswith("causality")]
     assert row.split()[1:7] == ["fail", "(version", "1)", "pass", "(version", "1)"]
     assert "editing" in row

@@ -17,7 +17,10 @@ from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS, JsonlSink
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.suite import PROPERTY_NAMES
 from cortexzoo.zoo.costs import parameter_count
+from cortexzoo.zoo.data.order import cut_windows, validation_starts
+from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.errors import CheckpointError, DataError
+from cortexzoo.zoo.training.evaluation import lm_loss
 from tests.harness.trained import small, train_small
 
 
@@ -50,8 +53,23 @@ def test_the_summary_says_what_training_came_to(run: Run) -> None:
     assert summary["parameters"] == parameter_count(run.spec.variant)
     assert summary["best_validation_loss"] <= summary["validation_loss"]
     assert summary["bigram_loss"] < summary["unigram_loss"]
+    assert summary["test_ngram_loss"] < summary["bigram_loss"] and 1 <= summary["test_ngram_order"] <= 6
     assert set(summary["gate_shares"]) == {"current", "short_term", "long_term"}
     assert summary["tokens_per_second"] > 0 and summary["peak_memory_bytes"] > 0 and summary["seconds"] > 0
+
+
+def test_the_test_part_is_measured_with_the_best_checkpoint(run: Run) -> None:
+    data, recipe = TextData.from_spec(run.spec.data), run.spec.recipe
+    model, state = run.load_model("best")
+    text, length = data.test, recipe.sequence_length
+    starts = validation_starts(len(text), length, recipe.monitor.validation_sequences)
+    with torch.no_grad():
+        losses = [
+            float(lm_loss(model, cut_windows(text, starts[[i]], length), model.between_batches(state, 1))[0])
+            for i in range(len(starts))
+        ]
+    assert run.summary["test_loss"] == pytest.approx(sum(losses) / len(losses), rel=1e-4)
+    assert set(run.summary["test_loss_disabled"]) == {"short_term", "long_term"}
 
 
 def test_the_manifest_says_what_it_was_made_with(run: Run) -> None:

@@ -9,7 +9,7 @@ from cortexzoo.specs.recipe import RecipeSpec
 from cortexzoo.zoo.data.order import cut_windows
 from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput
-from cortexzoo.zoo.training.evaluation import HeldOut, lm_loss, measure
+from cortexzoo.zoo.training.evaluation import HeldOut, lm_loss, measure, next_token_loss
 from cortexzoo.zoo.training.objectives.base import Examples, Objective
 from cortexzoo.zoo.training.policies.base import HeldOutScore, Trainer
 from cortexzoo.zoo.training.ranks import Ranks
@@ -31,11 +31,9 @@ class NextTokenObjective(Objective):
         self.data, self.recipe, self.ranks = data, recipe, ranks
         self.sha256 = data.sha256
         self.order = data.training_order(recipe.sequence_length, seed)
-        starts = data.validation_starts(recipe.sequence_length, recipe.monitor.validation_sequences)
-        self._held_out = [
-            self._validation(starts[first : first + recipe.batch_size])
-            for first in range(0, len(starts), recipe.batch_size)
-        ]
+        self._held_out = data.windows(
+            "validation", recipe.sequence_length, recipe.batch_size, recipe.monitor.validation_sequences
+        )
 
     def examples(self, number: int) -> Examples:
         size, length, rows = self.recipe.batch_size, self.recipe.sequence_length, self.ranks.rows
@@ -53,7 +51,15 @@ class NextTokenObjective(Objective):
         state: MemoryState,
         place: int,
     ) -> tuple[Tensor, ModelOutput[Any]]:
-        return lm_loss(model, tokens, state, scored=scored)
+        starts = self.order.starts(self.ranks.own(place * self.recipe.batch_size), len(tokens))
+        begun = model.placed(state, torch.from_numpy(starts).to(tokens.device))
+        loss, output = lm_loss(model, tokens, begun, scored=scored)
+        if output.alone is None or not output.alone_weight:
+            return loss, output
+        weight = output.alone_weight
+        both = (loss + weight * next_token_loss(output.alone, tokens, scored)) / (1 + weight)
+        # What is reported is the loss of the prediction; what is followed downhill is that of both.
+        return loss.detach() + (both - both.detach()), output
 
     def probe(self) -> Examples:
         length = self.recipe.sequence_length
@@ -69,7 +75,7 @@ class NextTokenObjective(Objective):
 
     def references(self) -> dict[str, Any]:
         counted = self.data.reference_losses(self.recipe.sequence_length, self.recipe.monitor.validation_sequences)
-        return {"unigram_loss": counted.unigram, "bigram_loss": counted.bigram}
+        return {"unigram_loss": counted.unigram, "bigram_loss": counted.bigram, "ngram_loss": counted.ngram}
 
     def _validation(self, starts: Any) -> Tensor:
         return cut_windows(self.data.validation, starts, self.recipe.sequence_length)

@@ -38,6 +38,7 @@ HYBRID = (
     *(f"data.task.{name}" for name in ("num_pairs=4", "num_queries=4", "num_keys=16", "num_values=16")),
 )  # fmt: skip
 """Enough to remember some of the answers for a chunk."""
+RAW_RING = "variant.memory.long_term={kind: raw_ring}"
 FEW_STEPS = (
     "recipe.steps=4", "recipe.batch_size=2", "recipe.sequence_length=16", "recipe.monitor.validation_sequences=2",
 )  # fmt: skip
@@ -56,7 +57,8 @@ def trained_hosts(runs: Path) -> dict[str, Subject | BareSubject]:
     hybrid = load_experiment("cortex-v2-hybrid", list(HYBRID))
     small = [f"variant.memory.{c}" for c in ("short_term.capacity=32", "long_term.capacity=40", "long_term.writes=8")]
     return {
-        "cortexgpt": subject_of(train_small(runs, *small)),
+        "cortexgpt": subject_of(train_small(runs, RAW_RING, *small)),
+        "contexts": subject_of(train_small(runs)),
         "transformer": subject_of(trained),
         "hybrid": subject_of(train_run(hybrid, runs, aim=False, progress=False, warn=pytest.fail)),
         "gated-delta": BareSubject(make_layer, seeded(make_layer, 0), Inputs("tokens", VOCAB), longest=40),

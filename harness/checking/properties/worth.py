@@ -1,0 +1,82 @@
+"""What the memories are worth, by the committed record; and that a memory finds no answer in its own question."""
+
+from statistics import fmean
+
+import torch
+
+from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, finding, once
+from cortexzoo.harness.checking.records import RecordError, WorthRecord, deviations, training_sum
+from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.specs.suite import PROPERTIES
+from cortexzoo.zoo.build import load_data
+from cortexzoo.zoo.memory.contexts.diary import Diary
+
+LENGTH = 64
+FEW = 2
+
+
+def each_memory_is_worth_it(subject: Subject, case: Case) -> Finding:
+    """How far each memory lowers the loss on the test part, in standard deviations over seeds; the least counts."""
+    record = _record(subject)
+    found = {memory: deviations(record.worth(memory)) for memory in record.memories}
+    least = min(found, key=lambda memory: found[memory])
+    worths = ", ".join(f"{memory} {fmean(record.worth(memory)):+.3f}" for memory in record.memories)
+    reason = f"worth in nats a byte over {len(record.seeds)} seeds: {worths}"
+    return finding("each_memory_is_worth_it", found[least], reason, {**case, "memory": least})
+
+
+def memory_is_not_a_crutch(subject: Subject, case: Case) -> Finding:
+    """Loss with long-term memory switched off, above that of an equal model that was trained without it."""
+    record = _record(subject)
+    if "long_term" not in record.memories:
+        raise DoesNotApply("there is no long-term memory to do without")
+    above = fmean(record.off("long_term"))
+    reason = f"long-term memory off: {above:+.3f} nats a byte against training without it, {len(record.seeds)} seeds"
+    return finding("memory_is_not_a_crutch", above, reason, case)
+
+
+def _record(subject: Subject) -> WorthRecord:
+    """The committed record. Raises `DoesNotApply` where it is of something else."""
+    experiment = subject.experiment
+    if not subject.model.switches:
+        raise DoesNotApply("the variant has no memory to train without")
+    try:
+        record = WorthRecord.read(experiment.name)
+    except RecordError as problem:
+        raise DoesNotApply(str(problem)) from problem
+    if record.training != training_sum(experiment):
+        raise DoesNotApply("the committed record is of another variant, recipe or data: measure again")
+    if record.data_sha256 != load_data(experiment).sha256:
+        raise DoesNotApply("the committed record is of another text: that of this Python differs")
+    if len(record.seeds) < FEW:
+        raise DoesNotApply("the committed record is of one seed, which has no spread")
+    return record
+
+
+@torch.no_grad()
+def no_own_occurrence(subject: Subject, case: Case) -> Finding:
+    """Random tokens, read, consolidated, and read again as training would read them: nothing may be found."""
+    model = subject.copy()
+    state = model.initial_state(1)
+    if not isinstance(getattr(state, "long_term", None), Diary):
+        raise DoesNotApply("its long-term memory keeps no continuations that could be found")
+    tokens, place = subject.random_tokens(1, LENGTH), torch.tensor([0])
+    read = model(tokens, model.placed(state, place)).state
+    after = model.between_batches(model.consolidate(read), 1)
+    alone = model(tokens, after, disabled={"long_term"}).logits.log_softmax(dim=-1)
+    allowed = model(tokens, after).logits.log_softmax(dim=-1)
+    if float((allowed - alone).abs().max()) == 0:
+        raise DoesNotApply("long-term memory finds nothing, not even where it may")
+    again = model(tokens, model.placed(after, place)).logits.log_softmax(dim=-1)
+    moved = float((again - alone).abs().max())
+    reason = "a place of the training text finds " + (
+        "itself" if moved > PROPERTIES["no_own_occurrence"].bound else "nothing of itself"
+    )
+    return finding("no_own_occurrence", moved, reason, case)
+
+
+WORTH = (
+    Property("each_memory_is_worth_it", each_memory_is_worth_it, once),
+    Property("memory_is_not_a_crutch", memory_is_not_a_crutch, once),
+    Property("no_own_occurrence", no_own_occurrence, once),
+)

@@ -1,0 +1,71 @@
+"""The command that measures a trained run on a held-out part of its text. Everything heavy is imported inside it."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from cortexzoo.harness.cli.errors import BadInput
+from cortexzoo.harness.cli.options import RUNS, JsonOption, RunArgument, require_checkpoint
+from cortexzoo.harness.cli.output import print_table, require_folder_of, without_foreign_warnings, write_json
+
+HeldOutPart = Literal["validation", "test"]
+
+
+def evaluate(
+    run: RunArgument,
+    part: Annotated[HeldOutPart, typer.Option("--part", help="Of the text.")] = "validation",
+    disable: Annotated[
+        list[str] | None, typer.Option("--disable", metavar="MEMORY", help="Switch a memory off. Repeatable.")
+    ] = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="Consolidate while reading, so that what was read can be found.")
+    ] = False,
+    every: Annotated[
+        int,
+        typer.Option("--every", metavar="N", min=1, help="With --write: batches from one consolidation to the next."),
+    ] = 8,
+    checkpoint: Annotated[
+        str, typer.Option("--checkpoint", metavar="best|last", help="Which checkpoint of the run.")
+    ] = "best",
+    json_file: JsonOption = None,
+) -> None:
+    """Measure a trained run on a part of its text that is held out, in nats a byte.
+
+    Long-term memory is that of the checkpoint and stays as it is; with --write it takes in what was read, batch by
+    batch. Nothing that is predicted has been read before.
+
+    Example: cortexzoo evaluate runs/cortexgpt-stable/20250101-120000-000-abcd --write
+    """
+    from cortexzoo.harness.runs.find import run_path
+    from cortexzoo.harness.runs.run_folder import Run
+    from cortexzoo.harness.runs.testing import measure_part
+    from cortexzoo.zoo.build import load_data
+    from cortexzoo.zoo.data.text import TextData
+
+    without_foreign_warnings()
+    require_folder_of(json_file)
+    require_checkpoint(checkpoint)
+    opened = Run.open(run_path(run, RUNS))
+    data = load_data(opened.spec)
+    if not isinstance(data, TextData):
+        raise BadInput(f"{run}: was trained on a task, and only a text has parts: see cortexzoo check")
+    model, state = opened.load_model(checkpoint)
+    if unknown := [name for name in disable or () if name not in model.switches]:
+        has = ", ".join(model.switches) or "none"
+        raise BadInput(f"--disable {unknown[0]}: {opened.spec.variant.name} has the memories: {has}")
+    found = measure_part(
+        data, opened.spec.recipe, model, state, part, disable or (), consolidate_every=every if write else None
+    )
+    counted = data.reference_losses(
+        opened.spec.recipe.sequence_length, opened.spec.recipe.monitor.validation_sequences, part
+    )
+    shares = {name: value for name, value in found.readings.items() if name.startswith("memory/gate_share/")}
+    rows = [
+        ("loss, nats a byte", f"{found.loss:.4f}"),
+        (f"counting {counted.ngram_order} bytes at a time", f"{counted.ngram:.4f}"),
+        ("bytes predicted", f"{found.targets:,}"),
+        *((name.removeprefix("memory/"), f"{value:.3f}") for name, value in shares.items()),
+    ]
+    print_table(("measured", "value"), rows)
+    content = {"loss": found.loss, "ngram_loss": counted.ngram, "ngram_order": counted.ngram_order}
+    write_json(json_file, {**content, "bytes": found.targets, "part": part, "write": write, "gate_shares": shares})

@@ -1,0 +1,38 @@
+"""What is valid in a spec and probably unintended: warnings, one line each."""
+
+from cortexzoo.specs.base import Spec
+from cortexzoo.specs.experiment import ExperimentSpec
+from cortexzoo.specs.memory import NoLongTerm
+from cortexzoo.specs.objective import NextToken, Recall
+from cortexzoo.specs.recipe import EveryInterval, RecipeSpec
+from cortexzoo.specs.variant import CortexGPTSpec
+
+
+def doubts(spec: Spec) -> list[str]:
+    """Of an experiment, or of a recipe alone; none of anything else."""
+    match spec:
+        case ExperimentSpec(variant=variant, recipe=recipe):
+            fills = isinstance(variant, CortexGPTSpec) and not isinstance(variant.memory.long_term, NoLongTerm)
+            return [*_of_objective(recipe, "recipe."), *(_of_consolidation(recipe, "recipe.") if fills else [])]
+        case RecipeSpec() if isinstance(spec.objective, NextToken):
+            return _of_consolidation(spec, "")
+        case RecipeSpec():
+            return _of_objective(spec, "")
+        case _:
+            return []
+
+
+def _of_objective(recipe: RecipeSpec, where: str) -> list[str]:
+    if isinstance(recipe.objective, Recall) and recipe.objective.bptt_chunks == 1:
+        return [f"{where}objective.bptt_chunks is 1: no gradient reaches the writes of earlier chunks"]
+    return []
+
+
+def _of_consolidation(recipe: RecipeSpec, where: str) -> list[str]:
+    consolidation = recipe.consolidation
+    if isinstance(consolidation, EveryInterval) and consolidation.every >= recipe.steps:
+        return [
+            f"{where}consolidation.every is {consolidation.every} and {where}steps {recipe.steps}: "
+            "long-term memory stays empty until the end of training"
+        ]
+    return []

@@ -1,0 +1,175 @@
+"""The diary of a context memory: tokens as they were read, in order, and a log of what was read since.
+
+A boundary is a place with no token: contexts and continuations do not reach across it. Reading only adds to the log;
+consolidation moves the log into the pages, which are what is searched. So nothing that a batch reads can be found
+before the next consolidation, by whatever row of it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from cortexzoo.specs.memory import Contexts
+from cortexzoo.zoo.memory.contexts.codes import CodeBook
+from cortexzoo.zoo.memory.faiss_index import ListedIndex
+
+BOUNDARY = -1
+UNKNOWN = -1
+"""The source of a token that stands in no known place."""
+CONTEXT_ONLY = -2
+"""The source of a token that is repeated as context: its own entry stands elsewhere."""
+
+
+@dataclass(frozen=True)
+class Pages:
+    """What is searched, oldest first: each token that has a next one is an entry. Its index stays with it."""
+
+    tokens: Int[Tensor, " places"]
+    sources: Int[Tensor, " places"]
+
+    @property
+    def filled(self) -> int:
+        return len(self.tokens)
+
+    @cached_property
+    def entries(self) -> Int[Tensor, " entries"]:
+        """The places that are entries. On the meta device all may be."""
+        if self.tokens.is_meta:
+            return self.tokens[:-1]
+        is_entry = (self.tokens[:-1] != BOUNDARY) & (self.tokens[1:] != BOUNDARY) & (self.sources[:-1] != CONTEXT_ONLY)
+        return is_entry.nonzero()[:, 0]
+
+    def contexts(self, places: Int[Tensor, "*found"], length: int) -> Int[Tensor, "*found length"]:
+        """The tokens up to each place, the newest first; boundaries from the first one on."""
+        offsets = places[..., None] - torch.arange(length, device=places.device)
+        tokens = torch.where(offsets >= 0, self.tokens[offsets.clamp_min(0)], BOUNDARY)
+        return cut_at_boundary(tokens)
+
+    def index(self, book: CodeBook) -> ListedIndex:
+        """The index over all entries, built at the first search."""
+        if book.spec not in self._indices:
+            self._indices[book.spec] = ListedIndex(self.entries, *book.of_pages(self.tokens, self.entries))
+        return self._indices[book.spec]
+
+    @cached_property
+    def _indices(self) -> dict[object, ListedIndex]:
+        return {}
+
+
+@dataclass(frozen=True)
+class Diary:
+    """Pages, log, and the documents that the rows of the batch are in.
+
+    `open` holds what each row read of its document since `kept`, behind so many tokens of context that the log has
+    already; `begins` is the source of the first of these tokens, or UNKNOWN.
+    """
+
+    pages: Pages
+    log: Int[Tensor, "rows logged"]
+    log_sources: Int[Tensor, "rows logged"]
+    open: Int[Tensor, "batch read"]
+    begins: Int[Tensor, " batch"]
+    kept: int = 0
+
+    @classmethod
+    def empty(cls, batch_size: int, device: torch.device) -> "Diary":
+        """Nothing read."""
+        none = torch.zeros(0, dtype=torch.int32, device=device)
+        rows = none.new_zeros(batch_size, 0)
+        return cls(Pages(none, none), rows, rows, rows, none.new_full((batch_size,), UNKNOWN))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All contents by name."""
+        return {
+            "tokens": self.pages.tokens,
+            "sources": self.pages.sources,
+            "log": self.log,
+            "log_sources": self.log_sources,
+            "open": self.open,
+            "begins": self.begins,
+            "kept": torch.tensor(self.kept),
+        }
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "Diary":
+        """The inverse of `tensors`."""
+        return cls(
+            Pages(tensors["tokens"], tensors["sources"]),
+            tensors["log"],
+            tensors["log_sources"],
+            tensors["open"],
+            tensors["begins"],
+            int(tensors["kept"]),
+        )
+
+    def placed(self, sources: Int[Tensor, " batch"]) -> "Diary":
+        """The same, told where in their source the documents begin that are about to be read."""
+        return replace(self, begins=sources.to(self.begins))
+
+    def read(self, tokens: Int[Tensor, "batch time"], spec: Contexts) -> "Diary":
+        """After reading on in every row's document, in whatever pieces it comes."""
+        diary = self
+        while (room := spec.open_length - diary.open.shape[1]) < tokens.shape[1]:
+            grown = replace(diary, open=torch.cat([diary.open, tokens[:, :room].to(diary.open.dtype)], dim=1))
+            diary, tokens = grown._moved_on(spec), tokens[:, room:]
+        return replace(diary, open=torch.cat([diary.open, tokens.to(diary.open.dtype)], dim=1))
+
+    def closed(self, spec: Contexts) -> "Diary":
+        """After the end of every document."""
+        return self._logged(spec).begun(len(self.open))
+
+    def begun(self, batch_size: int) -> "Diary":
+        """Before `batch_size` new documents; what is open is dropped."""
+        fresh = Diary.empty(batch_size, self.open.device)
+        return replace(self, open=fresh.open, begins=fresh.begins, kept=0)
+
+    def consolidated(self, spec: Contexts) -> "Diary":
+        """The log, row after row, at the end of the pages; beyond the capacity the oldest places are dropped."""
+        moved = self._moved_on(spec)
+        tokens = torch.cat([self.pages.tokens, moved.log.flatten()])[-spec.capacity :]
+        sources = torch.cat([self.pages.sources, moved.log_sources.flatten()])[-spec.capacity :]
+        none = self.log.new_zeros(len(self.open), 0)
+        return replace(moved, pages=Pages(tokens, sources), log=none, log_sources=none)
+
+    def _moved_on(self, spec: Contexts) -> "Diary":
+        """With the open documents in the log, of which only the last tokens stay, as context for what comes."""
+        kept = self.open[:, -spec.context :]
+        passed = self.open.shape[1] - kept.shape[1]
+        begins = torch.where(self.begins == UNKNOWN, UNKNOWN, self.begins + passed)
+        return replace(self._logged(spec), open=kept, begins=begins, kept=kept.shape[1])
+
+    def _logged(self, spec: Contexts) -> "Diary":
+        """With the open documents at the end of the log, each behind a boundary; nothing without new tokens."""
+        if self.open.shape[1] <= self.kept:
+            return self
+        length = self.open.shape[1]
+        offsets = torch.arange(length, device=self.open.device, dtype=self.begins.dtype)
+        known = self.begins[:, None] != UNKNOWN
+        sources = torch.where(known, self.begins[:, None] + offsets, UNKNOWN)
+        # The last token of the context has its continuation only now.
+        sources[:, : max(0, self.kept - 1)] = CONTEXT_ONLY
+        log, sources = (
+            _joined(_padded(old, len(new)), _padded(F.pad(new, (1, 0), value=BOUNDARY), len(old)))
+            for old, new in ((self.log, self.open), (self.log_sources, sources))
+        )
+        most = -(-spec.capacity // log.shape[0])
+        return replace(self, log=log[:, -most:], log_sources=sources[:, -most:])
+
+
+def cut_at_boundary(tokens: Int[Tensor, "*places length"]) -> Int[Tensor, "*places length"]:
+    """Contexts, the newest token first, with nothing behind the first boundary."""
+    inside = (tokens != BOUNDARY).cumprod(dim=-1).bool()
+    return torch.where(inside, tokens, BOUNDARY)
+
+
+def _padded(rows: Tensor, at_least: int) -> Tensor:
+    return F.pad(rows, (0, 0, 0, max(0, at_least - len(rows))), value=BOUNDARY)
+
+
+def _joined(left: Tensor, right: Tensor) -> Tensor:
+    return torch.cat([left, right], dim=1)
