@@ -16,6 +16,7 @@ from cortexzoo.specs.variant import CortexGPTSpec, VariantSpec
 from cortexzoo.zoo.build import build_model
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState
+from cortexzoo.zoo.models.meta_device import autocast_off
 
 LATER = 4
 """After so many batches the memories are measured again: what still grows has no bound, or one that is further off."""
@@ -206,7 +207,7 @@ def _counter() -> FlopCounterMode:
 @contextmanager
 def _shapes_only() -> Iterator[None]:
     """Run models on the meta device, with attention as the plain products that the counter sees."""
-    with torch.random.fork_rng(), torch.device("meta"), _AnyValue(), sdpa_kernel(SDPBackend.MATH):
+    with torch.random.fork_rng(), torch.device("meta"), autocast_off(), _AnyValue(), sdpa_kernel(SDPBackend.MATH):
         yield
 
 

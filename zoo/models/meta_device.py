@@ -1,4 +1,8 @@
-"""The meta device, on which models have shapes and no weights, kept safe from what transformers replaces in torch."""
+"""The meta device, on which models have shapes and no weights, made fit for transformers."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 
@@ -11,3 +15,18 @@ def note_what_creates_tensors() -> None:
     """
     with torch.device("meta"):
         torch.empty(0)
+
+
+@contextmanager
+def autocast_off() -> Iterator[None]:
+    """Models run on the meta device, where torch has no autocast: transformers 4 switches it off by device."""
+    real = torch.autocast
+
+    def autocast(device_type: str, *arguments: Any, **options: Any) -> AbstractContextManager[Any]:
+        return nullcontext() if device_type == "meta" else real(device_type, *arguments, **options)
+
+    torch.autocast = autocast  # type: ignore[assignment, misc]
+    try:
+        yield
+    finally:
+        torch.autocast = real  # type: ignore[misc]
