@@ -1,25 +1,34 @@
 """What is valid in a spec and probably unintended: warnings, one line each."""
 
+from typing import TYPE_CHECKING
+
 from cortexzoo.specs.base import Spec
-from cortexzoo.specs.experiment import ExperimentSpec
-from cortexzoo.specs.memory import NoLongTerm
 from cortexzoo.specs.objective import NextToken, Recall
 from cortexzoo.specs.recipe import EveryInterval, RecipeSpec
-from cortexzoo.specs.variant import CortexGPTSpec
+
+if TYPE_CHECKING:
+    from cortexzoo.specs.experiment import ExperimentSpec
 
 
 def doubts(spec: Spec) -> list[str]:
     """Of an experiment, or of a recipe alone; none of anything else."""
-    match spec:
-        case ExperimentSpec(variant=variant, recipe=recipe):
-            fills = isinstance(variant, CortexGPTSpec) and not isinstance(variant.memory.long_term, NoLongTerm)
-            return [*_of_objective(recipe, "recipe."), *(_of_consolidation(recipe, "recipe.") if fills else [])]
-        case RecipeSpec() if isinstance(spec.objective, NextToken):
-            return _of_consolidation(spec, "")
-        case RecipeSpec():
-            return _of_objective(spec, "")
-        case _:
-            return []
+    if isinstance(spec, RecipeSpec):
+        return _of_consolidation(spec, "") if isinstance(spec.objective, NextToken) else _of_objective(spec, "")
+    if getattr(spec, "kind", None) != "experiment":
+        return []
+    from cortexzoo.specs.experiment import ExperimentSpec  # a recipe alone is checked without loading variants
+
+    assert isinstance(spec, ExperimentSpec)
+    return _of_experiment(spec)
+
+
+def _of_experiment(experiment: "ExperimentSpec") -> list[str]:
+    from cortexzoo.specs.memory import NoLongTerm
+    from cortexzoo.specs.variant import CortexGPTSpec
+
+    variant, recipe = experiment.variant, experiment.recipe
+    fills = isinstance(variant, CortexGPTSpec) and not isinstance(variant.memory.long_term, NoLongTerm)
+    return [*_of_objective(recipe, "recipe."), *(_of_consolidation(recipe, "recipe.") if fills else [])]
 
 
 def _of_objective(recipe: RecipeSpec, where: str) -> list[str]:

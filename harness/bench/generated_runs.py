@@ -58,7 +58,7 @@ def generated_run(runs: Path, spec: ExperimentSpec, *, steps: int, finished: boo
         run.write_json(
             SUMMARY,
             {"status": "finished", "validation_loss": 2.0, "best_validation_loss": 2.0, "loss_ratio": 1.1,
-             "steps_refused": 0, "rollbacks": 0, "tokens_per_second": 1e4, "peak_memory_bytes": 4e8,
+             "steps_refused": 0, "rollbacks": 0, "tokens_per_second": 1e4, "peak_memory_bytes": 400_000_000,
              "parameters": 1_000_000, "gate_shares": shares, "unigram_loss": 3.1, "bigram_loss": 2.5},
         )  # fmt: skip
     return run

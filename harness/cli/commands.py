@@ -41,7 +41,9 @@ COMMANDS = {
     "runs": Entry("runs_command", "runs", "List runs with their status and verdict."),
     "check": Entry("check_commands", "check", "Check the properties of a run, an experiment or a module of your own."),
     "replay": Entry("check_commands", "replay", "Repeat the case that a certificate names for a property."),
-    "evaluate": Entry("evaluate_command", "evaluate", "Measure a run on a held-out part of its text."),
+    "evaluate": Entry(
+        "evaluate_command", "evaluate", "Measure a trained run on a held-out part of its text, in nats a byte."
+    ),
     "generate": Entry("generate_command", "generate", "Continue a text with a trained model."),
     "export": Entry("export_command", "export", "Write a trained model as a folder to share."),
     "stream": Entry("stream_command", "stream", "Read a text of any length through a trained model's memory."),

@@ -29,7 +29,7 @@ def evaluate(
     ] = "best",
     json_file: JsonOption = None,
 ) -> None:
-    """Measure a trained run on a part of its text that is held out, in nats a byte.
+    """Measure a trained run on a held-out part of its text, in nats a byte.
 
     Long-term memory is that of the checkpoint and stays as it is; with --write it takes in what was read, batch by
     batch. Nothing that is predicted has been read before.

@@ -12,7 +12,7 @@ from cortexzoo.harness.cli import progress
 def test_the_bar_of_a_check(monkeypatch: pytest.MonkeyPatch, watched: bool) -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=watched, width=120)
-    monkeypatch.setattr(progress, "Console", lambda **_: console)
+    monkeypatch.setattr(progress, "standard_error", lambda: console)
     with progress.checking_progress(2) as bar:
         for name in ("causality", "gate_balance"):
             bar.started(name)
