@@ -5,7 +5,6 @@ import json
 import os
 import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from filelock import FileLock, Timeout
 from cortexzoo.harness.checking.verdict import VERDICT, Certificate, OldCertificate
 from cortexzoo.harness.errors import RunStopped, UserError
 from cortexzoo.harness.runs.file_models import event_mistake, manifest_mistake, record_mistake, summary_mistake
+from cortexzoo.harness.runs.whole_files import write_whole
 from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS, from_json_value, read_lines, to_json_value
 from cortexzoo.specs import ExperimentSpec, SpecError, dump_yaml, load_experiment
 from cortexzoo.specs.base import NamedSpec
@@ -75,8 +75,8 @@ class Run:
                 run = cls(_new_folder(parent), made)
                 undo.callback(run.discard)
                 text = dump_yaml(experiment)
-                _write(run.path / SPEC, text)
-                _write(run.path / PARSED, _parsed(text, experiment))
+                write_whole(run.path / SPEC, text)
+                write_whole(run.path / PARSED, _parsed(text, experiment))
             except OSError as problem:
                 raise RunFolderError(f"{runs}: no run can be written here: {problem.strerror or problem}") from problem
             undo.pop_all()
@@ -229,7 +229,7 @@ class Run:
 
     def _write(self, name: str, text: str) -> None:
         try:
-            _write(self.path / name, text)
+            write_whole(self.path / name, text)
         except OSError as problem:
             raise RunStopped(f"{self.path / name}: cannot be written: {problem.strerror or problem}") from problem
 
@@ -298,18 +298,3 @@ def _remove_empty(folders: Sequence[Path]) -> None:
     for folder in folders:
         with suppress(OSError):
             folder.rmdir()
-
-
-def _write(path: Path, text: str) -> None:
-    """Through a temporary file beside it: after a crash there is the old content or the new, never a half."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
