@@ -85,7 +85,7 @@ def test_what_cannot_train_is_one_line(tmp_path: Path) -> None:
         data(tmp_path).require(100)
     data(tmp_path).require(256)
     data(tmp_path).require_text(37)
-    with pytest.raises(DataError, match=r"holds 38 tokens, but one sequence of 38 tokens and its last target need 39"):
+    with pytest.raises(DataError, match=r"has 38 tokens, but one sequence of 38 tokens and its last target need 39"):
         data(tmp_path).require_text(38)
     with pytest.raises(DataError, match="no such file"):
         TaskData.from_spec(spec(), 0, TextFiles(paths=("none.txt",)), folder=tmp_path)

@@ -79,5 +79,5 @@ def test_it_learns(text: Path) -> None:
 
 def test_a_text_that_is_too_short_is_refused_before_anything_is_trained(text: Path) -> None:
     text.write_text("short")
-    with pytest.raises(DataError, match="holds"):
+    with pytest.raises(DataError, match="the training part has 4 bytes, but one sequence"):
         load_backbone(spec(text))
