@@ -156,7 +156,7 @@ def _other_file(content: dict[str, object]) -> None:
     [
         (_old, "repeatability", "is a certificate of format 1, format 2 is required: check again"),
         (_old_property, "finite_gradients", "finite_gradients is of version 0, here it has version 2: check again"),
-        (_other_file, "finite_gradients", "(its sha256 differs): check again"),
+        (_other_file, "finite_gradients", "(another sha256): check again"),
         (lambda _: None, "finite_gradient", "has no property finite_gradient: did you mean finite_gradients?"),
         (lambda _: None, "chunk_invariance", "chunk_invariance was skipped"),
     ],
