@@ -146,11 +146,11 @@ def test_show_of_another_kind(run: Run) -> None:
 def test_show_says_what_an_experiment_costs(run: Run) -> None:
     _, out, _ = run("show", "cortexgpt-stable", "--set", "recipe.steps=7", "--json", "show.json")
     lines = [line.split(maxsplit=1) for line in out.splitlines()]
-    assert ["trained,", "all together  930,876"] in lines
-    assert ["moments", "of AdamW                      7.45 MB"] in lines
-    assert "the whole training: 7 steps of 8 × 128 tokens, 31.7 GFLOP without validation" in out
+    assert ["trained,", "all together  918,092"] in lines
+    assert ["moments", "of AdamW                      7.34 MB"] in lines
+    assert "the whole training: 7 steps of 8 × 128 tokens, 30 GFLOP without validation" in out
     costs = json.loads(Path("show.json").read_text(encoding="utf-8"))["costs"]
-    assert sum(costs["parameters"].values()) == 930_876
+    assert sum(costs["parameters"].values()) == 918_092
 
 
 def test_only_experiments_and_variants_have_costs(run: Run) -> None:

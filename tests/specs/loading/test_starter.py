@@ -33,7 +33,7 @@ def test_it_has_the_values_of_its_parent(kind: Kind, tmp_path: Path) -> None:
 
 
 def test_it_explains_the_values() -> None:
-    assert "#     floor: 0.06 # Minimum share of a non-empty source" in starter_text(
+    assert "#     floor: 0.0 # Minimum share of a non-empty source" in starter_text(
         Path("a.yaml"), "cortexgpt-stable", "variant"
     )
 
