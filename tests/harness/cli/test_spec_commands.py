@@ -187,7 +187,7 @@ def test_only_an_experiment_is_measured(run: Run) -> None:
 
 
 def test_validate_names_every_mistake_of_every_file(run: Run) -> None:
-    Path("good.yaml").write_text("kind: recipe\nname: good\n")
+    Path("good.yaml").write_text("kind: recipe\nname: good\nsteps: 1000\n")
     Path("bad.yaml").write_text("kind: recipe\nname: bad\nsteps: 0\nstepz: 1\n")
     code, out, err = run("validate", "good.yaml", "bad.yaml", "none.yaml", "--json", "report.json")
     assert code == 2
@@ -201,6 +201,12 @@ def test_validate_names_every_mistake_of_every_file(run: Run) -> None:
     assert [entry["valid"] for entry in report] == [True, False, False]
     assert report[1]["problems"] == err.splitlines()[:2]
     assert run("validate", "good.yaml")[0] == 0
+
+
+def test_validate_warns_of_a_recipe_that_never_consolidates_before_its_end(run: Run) -> None:
+    code, _, err = run("validate", "phase-1")
+    assert code == 0
+    assert "consolidation.every is 500 and steps 500: long-term memory stays empty until the end of training" in err
 
 
 def test_new_writes_a_file_that_loads_and_never_overwrites(run: Run) -> None:
