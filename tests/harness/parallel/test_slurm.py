@@ -42,7 +42,7 @@ def test_jobs_of_this_machine_train_what_the_pool_would(tmp_path: Path) -> None:
 
 
 def test_a_job_that_fails_is_told_in_one_line(tmp_path: Path) -> None:
-    broken = small(*QUICK, "recipe.sequence_length=1000000")
+    broken = small(*QUICK, "recipe.sequence_length=60000")
     with pytest.raises(JobFailed) as told:
         list(train_scheduled([broken], tmp_path, Scheduler("local"), jobs=1, threads=1))
     line = str(told.value)
