@@ -62,7 +62,12 @@ def test_validation_is_told_from_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_long_term_memory_is_as_full_as_halfway_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    changes = [*TINY, "recipe.steps=400", "recipe.consolidation.every=100", "variant.memory.long_term.writes=5"]
+    changes = [
+        *TINY,
+        "recipe.steps=400",
+        "recipe.consolidation.every=100",
+        "variant.memory.long_term={kind: raw_ring, writes: 5}",
+    ]
     experiment = load_experiment("cortexgpt-stable", changes)
     trainer = build_trainer(experiment)
     calibration._fill_halfway(trainer, experiment.recipe)
