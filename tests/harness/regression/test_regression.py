@@ -150,5 +150,5 @@ def test_the_command_commits_and_compares(
     said = capsys.readouterr().out
     assert f"has spec hash 0123456789abcdef, the spec now {experiment.hash()}" in said
     (row,) = [line for line in said.splitlines() if line.startswith("causality")]
-    assert row.split()[1:7] == ["fail", "(version", "1)", "pass", "(version", "1)"]
+    assert row.split()[1:7] == ["fail", "(version", "1)", "pass", "(version", "2)"]
     assert "editing" in row

@@ -227,7 +227,9 @@ def test_a_damaged_checkpoint_is_named_with_what_would_do(half: Run, tmp_path: P
 
 
 def test_a_checkpoint_that_is_not_there_is_named_with_one_that_is(half: Run) -> None:
-    with pytest.raises(RunFolderError, match=r"manifest\.json is missing \(--checkpoint step-00000004 is an earlier one\)$"):
+    with pytest.raises(
+        RunFolderError, match=r"manifest\.json is missing \(--checkpoint step-00000004 is an earlier one\)$"
+    ):
         resume(half, checkpoint="step-00000099")
 
 
