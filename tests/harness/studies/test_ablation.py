@@ -19,7 +19,7 @@ def found(name: str, *changes: str) -> dict[str, tuple[str, str]]:
 
 
 def test_every_way_to_switch_something_off_is_found() -> None:
-    stable = found("cortexgpt-stable")
+    stable = found("cortexgpt-stable", "variant.memory.gate.floor=0.06")
     for path, change in {
         "recipe.clipping=none": ("norm", "none"),
         "recipe.spikes=none": ("robust", "none"),
@@ -58,9 +58,10 @@ def test_each_gives_another_experiment_that_loads(name: str) -> None:
 
 
 def test_what_cannot_stay_alone_goes_too() -> None:
-    listed = ingredients(load_experiment("cortexgpt-stable"))
+    ring = ("variant.memory.long_term={kind: raw_ring}",)
+    listed = ingredients(load_experiment("cortexgpt-stable", ring))
     short_term = next(each for each in listed if each.path == "variant.memory.short_term")
-    switched, experiment = without("cortexgpt-stable", (), short_term, listed)
+    switched, experiment = without("cortexgpt-stable", ring, short_term, listed)
     assert switched.label == "variant.memory.short_term: ring → none (with variant.memory.long_term)"
     assert experiment.variant.memory.long_term.kind == "none"
     impossible = Ingredient("variant.hidden_size", "128", "0", ("variant.hidden_size=0",))
@@ -78,8 +79,9 @@ def test_ablate_trains_the_whole_and_each_wanted_part(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(multi_seed, "train_missing", in_this_process)
     calls: list[tuple[int, int]] = []
+    whole = (*SMALL, "variant.memory.gate.floor=0.06")
     worths = ablate(
-        "cortexgpt-stable", SMALL, 1, tmp_path, 1, ("recipe.clipping", "variant.memory.gate.floor"),
+        "cortexgpt-stable", whole, 1, tmp_path, 1, ("recipe.clipping", "variant.memory.gate.floor"),
         lambda done, total: calls.append((done, total)),
     )  # fmt: skip
     assert [worth.label for worth in worths] == [
@@ -92,7 +94,9 @@ def test_ablate_trains_the_whole_and_each_wanted_part(tmp_path: Path, monkeypatc
     assert all(len(worth.gate_shares) == 1 and worth.runs[0].ended == "finished" for worth in worths)
     assert worths[1].as_json()["smallest_gate_share"] == worths[1].gate_shares[0]
     assert next((tmp_path / "cortexgpt-stable").iterdir()).is_dir()
-    assert small().hash() in {load_experiment(str(path)).hash() for path in tmp_path.rglob("spec.yaml")}
+    assert small("variant.memory.gate.floor=0.06").hash() in {
+        load_experiment(str(path)).hash() for path in tmp_path.rglob("spec.yaml")
+    }
 
 
 def test_a_base_and_what_is_asked_for_are_no_ingredients() -> None:

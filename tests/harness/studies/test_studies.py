@@ -57,7 +57,7 @@ def test_the_best_rate_of_each_rival_is_the_one_compared_with() -> None:
     assert "1.200 ± 0.283 below the original" in first
     assert "1.500 ± 0.141 higher" in memoryless
     assert memoryless.endswith("what long-term memory is worth on top of short-term memory is 1.500 ± 0.141.")
-    assert "smallest share is 0.070 with it and 0.100 without" in floor
+    assert "smallest share is 0.100 with it and 0.070 without" in floor
 
 
 def test_swings_are_counted_by_the_worst_seed() -> None:
