@@ -16,10 +16,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from cortexzoo.specs.memory import CompressedStore, MemorySpec, RawRing, ShortTermRing
+from cortexzoo.zoo.memory.band_attention import Reading
 from cortexzoo.zoo.memory.gate import SOURCES, MemoryGate
 from cortexzoo.zoo.memory.long_term import LongTermRing, LongTermState, LongTermStore
 from cortexzoo.zoo.memory.scan import Scan, mix
-from cortexzoo.zoo.memory.short_term import ReadPlan, ShortTermMemory, ShortTermState, count_mass, count_peaks
+from cortexzoo.zoo.memory.short_term import ReadPlan, ShortTermMemory, ShortTermState, count_peaks
 
 Vectors = Float[Tensor, "groups asked hidden"]
 
@@ -71,26 +72,26 @@ class MemoryBlock(nn.Module):
             live[:rows, 1] = short_term.filled > 0  # the very first step finds the ring empty
             scan = Scan(self.short_term, self.gate, grouped, from_long, partial, live)
             plan = self.short_term.plan(grouped, rows, short_term)
-            mixed, shares, state = self._through_ring(self.short_term, scan, plan, short_term)
-            largest = plan.largest_score
+            mixed, shares, state, reading = self._through_ring(self.short_term, scan, plan, short_term)
+            # Training is spared the reading of it.
+            largest = reading.largest if plan.band.sees_something and not self.training else None
         return self._ungroup(mixed, x.shape), state, GateReading(shares.detach(), live, largest, self._group)
 
     def _through_ring(
         self, ring: ShortTermMemory, scan: Scan, plan: ReadPlan, state: ShortTermState
-    ) -> tuple[Vectors, Float[Tensor, "groups asked sources"], ShortTermState]:
+    ) -> tuple[Vectors, Float[Tensor, "groups asked sources"], ShortTermState, Reading]:
         gradient_through_contents = ring.spec.stop_gradient == "none"
         if ring.spec.stores == "input":
             flat_values = plan.band.flat(state.values, scan.x if gradient_through_contents else scan.x.detach())
         else:
             with torch.set_grad_enabled(gradient_through_contents and torch.is_grad_enabled()):
                 flat_values = scan.stored_values(plan, state)
-        read = ring.read(plan, flat_values)
+        read, reading = ring.read(plan, flat_values)
         shares = self.gate.shares(scan.partial + self.gate.short_term_logits(read), scan.live)
         counts_peaks = isinstance(self.long_term, LongTermStore)
-        after = ring.advance(
-            state, plan, flat_values, count_peaks if counts_peaks else count_mass, 1.0 if counts_peaks else 0.0
-        )
-        return mix(shares, scan.x, read, scan.from_long), shares, after
+        counted = count_peaks(plan) if counts_peaks else reading.mass
+        after = ring.advance(state, plan, flat_values, counted, 1.0 if counts_peaks else 0.0)
+        return mix(shares, scan.x, read, scan.from_long), shares, after, reading
 
     def _group(self, x: Float[Tensor, "batch time hidden"]) -> tuple[Vectors, int]:
         """[B, T, D] as [B, T, D] with one row, or for a shared ring as [1, T·B, D] with B rows a step."""

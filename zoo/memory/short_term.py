@@ -1,7 +1,7 @@
 """Short-term memory: a ring of stored (key, value) pairs, read by attention, written with the memory's own output."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -10,6 +10,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from cortexzoo.specs.memory import ProjectedReadOut, ShortTermRing
 from cortexzoo.zoo.memory.band import Band, banded_read, banded_scores, banded_weights
+from cortexzoo.zoo.memory.band_attention import Reading, fused_band_attention, fuses
 
 FASTEST_DECAY, SLOWEST_DECAY = 2.0, 0.05
 """Nats of score lost per token of age in the first and the last head before training; heads between are spread evenly
@@ -40,15 +41,40 @@ class ShortTermState:
 
 @dataclass(frozen=True)
 class ReadPlan:
-    """What reading needs and stored outputs do not change: weights over slots, and the layout they refer to."""
+    """What reading needs and stored outputs do not change: projected queries and keys, and the layout they refer to."""
 
     band: Band
-    weights: Float[Tensor, "groups_heads blocks block_queries span"]
+    queries: Float[Tensor, "groups_heads asked head_dim"]
+    keys: Float[Tensor, "groups_heads length head_dim"]
+    decay: Float[Tensor, " heads"] | None
+    """Nats of score lost for each token of age."""
     flat_keys: Float[Tensor, "groups length hidden"]
     keep: Float[Tensor, "groups asked hidden"] | None
     """Dropout mask of the read-out, already divided by the keep probability; None: no dropout."""
-    largest_score: Float[Tensor, ""] | None
-    """The largest attention logit; None: nothing is visible, or the model is in training, which is spared the cost."""
+
+    @cached_property
+    def scores(self) -> Float[Tensor, "groups_heads blocks block_queries span"]:
+        """The attention logits, the lowest number where a slot is not visible."""
+        decay = self.decay
+        if decay is not None:
+            decay = decay.repeat(len(self.queries) // len(decay))[:, None, None, None]
+        return banded_scores(self.queries, self.keys, self.band, self._visible, decay)
+
+    @cached_property
+    def weights(self) -> Float[Tensor, "groups_heads blocks block_queries span"]:
+        """Attention over the slots, with the gradients of queries and keys wherever it is first asked for."""
+        with torch.enable_grad():
+            return banded_weights(self.scores, self._visible)
+
+    @cached_property
+    def _visible(self) -> Tensor:
+        return self.band.visible(self.queries.device)
+
+    def attended(self, values: Float[Tensor, "groups_heads length head_dim"]) -> Reading:
+        """What the slots' values give, fused where that pays."""
+        if fuses(self.queries.device):
+            return fused_band_attention(self.queries, self.keys, values, self.band, self.decay)
+        return Reading(banded_read(self.weights, values, self.band), count_mass(self), self.scores.detach().amax())
 
 
 class ShortTermMemory(nn.Module):
@@ -74,23 +100,21 @@ class ShortTermMemory(nn.Module):
         stored = x if self.spec.stop_gradient == "none" else x.detach()
         flat_keys = band.flat(state.keys, stored)
         queries, keys = self.split_heads(self.query(x)), self.split_heads(self.key(flat_keys))
-        decay = None if self.recency is None else F.softplus(self.recency).repeat(x.shape[0])[:, None, None, None]
-        visible = band.visible(x.device)
-        scores = banded_scores(queries, keys, band, visible, decay)
-        largest = scores.detach().amax() if band.sees_something and not self.training else None
+        decay = None if self.recency is None else F.softplus(self.recency)
         keep = None
         if self.training and self.dropout > 0:
             keep = torch.empty_like(x).bernoulli_(1 - self.dropout).div_(1 - self.dropout).detach()
-        return ReadPlan(band, banded_weights(scores, visible), flat_keys, keep, largest)
+        return ReadPlan(band, queries, keys, decay, flat_keys, keep)
 
     def read(
         self, plan: ReadPlan, flat_values: Float[Tensor, "groups length hidden"]
-    ) -> Float[Tensor, "groups asked hidden"]:
-        """The read-out of every step, once all stored values are known."""
-        retrieved = self.merge_heads(banded_read(plan.weights, self.split_heads(flat_values), plan.band))
+    ) -> tuple[Float[Tensor, "groups asked hidden"], Reading]:
+        """The read-out of every step, once all stored values are known, and what reading left behind."""
+        reading = plan.attended(self.split_heads(flat_values))
+        retrieved = self.merge_heads(reading.retrieved)
         if self.spec.stop_gradient == "retrieval":
             retrieved = retrieved.detach()
-        return self.read_out(retrieved, plan.keep)
+        return self.read_out(retrieved, plan.keep), reading
 
     def split_heads(self, x: Float[Tensor, "groups slots hidden"]) -> Float[Tensor, "groups_heads slots head_dim"]:
         """[G, N, D] as [G · H, N, D / H]."""
@@ -123,7 +147,7 @@ class ShortTermMemory(nn.Module):
         state: ShortTermState,
         plan: ReadPlan,
         flat_values: Float[Tensor, "groups length hidden"],
-        count_reads: Callable[[ReadPlan], Float[Tensor, "groups_heads length"]],
+        reads: Float[Tensor, "groups_heads length"],
         initial_reads: float,
     ) -> ShortTermState:
         """The ring after this call: the last `capacity` of what was carried and what was written, detached."""
@@ -131,10 +155,10 @@ class ShortTermMemory(nn.Module):
         end = band.capacity + band.steps * band.rows
         begin = max(end - band.capacity, band.capacity - band.carried)
         fresh = plan.flat_keys.new_full((plan.flat_keys.shape[0], band.steps * band.rows, 1), initial_reads)
-        counted = count_reads(plan).unflatten(0, (-1, self.spec.num_heads)).mean(dim=1)
-        reads = band.flat(state.reads[..., None], fresh)[..., 0] + counted
+        counted = reads.unflatten(0, (-1, self.spec.num_heads)).mean(dim=1)
+        counts = band.flat(state.reads[..., None], fresh)[..., 0] + counted
         return ShortTermState(
-            plan.flat_keys[:, begin:end].detach(), flat_values[:, begin:end].detach(), reads[:, begin:end].detach()
+            plan.flat_keys[:, begin:end].detach(), flat_values[:, begin:end].detach(), counts[:, begin:end].detach()
         )
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cortexzoo.specs.variant import ColumnsSpec, HardTopK, SoftThreshold
+from cortexzoo.zoo.ops.masked_columns import masked_columns
 
 
 class Columns(nn.Module):
@@ -61,11 +62,9 @@ class Columns(nn.Module):
         n, d, _ = self.hidden_weight.shape
         folded = torch.bmm(self.output_weight, self.mix_weight).reshape(n * d, d)
         folded_bias = torch.bmm(self.output_bias[:, None], self.mix_weight)[:, 0]
-        hidden = torch.addmm(
-            self.hidden_bias.flatten(), rows, self.hidden_weight.permute(1, 0, 2).reshape(d, n * d)
-        ).relu()
-        masked = (hidden.view(-1, n, d) * mask[..., None]).view(-1, n * d)
-        return masked @ folded + mask @ folded_bias + self.mix_bias
+        weight = self.hidden_weight.permute(1, 0, 2).reshape(d, n * d)
+        mixed = masked_columns(rows, mask, weight, self.hidden_bias.flatten(), folded)
+        return mixed + mask @ folded_bias + self.mix_bias
 
     def _selected(self, rows: Float[Tensor, "rows hidden"], k: int) -> Float[Tensor, "rows hidden"]:
         """Hard mask: gather the k rows of each column, three batched products, add them back."""

@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cortexzoo.harness.checking.mutants.base import Host, Make, Mutant, after, instead, rebound, replaced
+from cortexzoo.harness.checking.mutants.base import Host, Make, Mutant, after, instead, rebound, replaced, together
 from cortexzoo.specs.memory import Contexts
 from cortexzoo.zoo.memory.band import banded_weights
+from cortexzoo.zoo.memory.band_attention import fuses
 from cortexzoo.zoo.memory.block import MemoryBlock
 from cortexzoo.zoo.memory.contexts.diary import Diary, Pages
 from cortexzoo.zoo.memory.contexts.memory import ContextMemory
@@ -214,7 +215,8 @@ MEMORY_MUTANTS = (
     Mutant("given-state-changed", CORTEX, "a call changes the memory that it was given, in place",
            replaced(MemoryBlock, "forward", _in_place)),
     Mutant("mask-with-infinity", CORTEX, "a query that sees nothing takes the softmax of −inf only",
-           rebound(banded_weights, instead(_minus_infinity)), caught_by="finite_gradients"),
+           together(rebound(fuses, instead(lambda _device: False)), rebound(banded_weights, instead(_minus_infinity))),
+           caught_by="finite_gradients"),
     Mutant("store-without-gradient", CORTEX, "reading long-term memory takes no gradient",
            replaced(LongTermRing, "read", _no_gradient), caught_by="every_parameter_learns"),
     Mutant("gate-collapse", CORTEX, "the gate has no floor and is saturated on the current vector",
