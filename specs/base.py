@@ -73,7 +73,7 @@ class Spec(BaseModel):
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     def hash(self) -> str:
-        """Sixteen hex digits of the sha256 of all that changes behaviour (not `description`, `provenance`)."""
+        """Sixteen hex digits of the sha256 of what changes behaviour: not `description`, `provenance`, `trackers`."""
         content = without_documentation(self.model_dump(mode="json"))
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
@@ -117,13 +117,13 @@ class NamedSpec(Spec):
         return self
 
 
-_DOCUMENTATION = frozenset({"description", "provenance"})
+_NO_BEHAVIOUR = frozenset({"description", "provenance", "trackers"})
 
 
 def without_documentation(node: Any) -> Any:
     """What `Spec.hash` is computed from: the values that change behaviour."""
     if isinstance(node, dict):
-        return {key: without_documentation(value) for key, value in node.items() if key not in _DOCUMENTATION}
+        return {key: without_documentation(value) for key, value in node.items() if key not in _NO_BEHAVIOUR}
     if isinstance(node, list):
         return [without_documentation(value) for value in node]
     return node

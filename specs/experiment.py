@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from cortexzoo.specs.base import NamedSpec
 from cortexzoo.specs.data import DataSpec
@@ -13,6 +13,7 @@ from cortexzoo.specs.recipe import RecipeSpec
 from cortexzoo.specs.sleep import ConsolidateSleep
 from cortexzoo.specs.suite import SuiteSpec
 from cortexzoo.specs.task import TaskSpec
+from cortexzoo.specs.tracker import TrackerName
 from cortexzoo.specs.variant import VariantSpec
 
 
@@ -25,6 +26,16 @@ class ExperimentSpec(NamedSpec):
     data: DataSpec
     suite: SuiteSpec
     seed: Annotated[int, Field(ge=0, lt=2**31), OURS] = 0
+    trackers: Annotated[tuple[TrackerName, ...], OURS] = Field(
+        ("jsonl", "aim"), description="Where metrics, events and the outcome go; jsonl, the run folder, always is one."
+    )
+
+    @field_validator("trackers")
+    @classmethod
+    def _each_once(cls, trackers: tuple[TrackerName, ...]) -> tuple[TrackerName, ...]:
+        if len(set(trackers)) < len(trackers):
+            raise ValueError(f"must name each tracker once, got {', '.join(trackers)}")
+        return trackers
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from cortexzoo.harness.runs.calibration import calibrate
+from cortexzoo.harness.runs.options import UNTRACKED
 from cortexzoo.harness.runs.train import train_run
 from cortexzoo.specs import load_experiment
 
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         experiment = load_experiment(name, [f"recipe.steps={options.steps}"])
         expected = calibrate(experiment)
         with tempfile.TemporaryDirectory() as folder:
-            run = train_run(experiment, Path(folder), aim=False, progress=False, warn=print)
+            run = train_run(experiment, Path(folder), UNTRACKED)
             real = float(run.summary["seconds"]) + expected.start
         print(json.dumps({
             "experiment": name, "steps": options.steps, "threads": torch.get_num_threads(),

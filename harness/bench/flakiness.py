@@ -9,7 +9,6 @@ seed is not the expected one.
 import argparse
 import json
 import math
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from cortexzoo.harness.checking.judge import judge_all
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.harness.runs.cache import cache, cached_training
+from cortexzoo.harness.runs.options import UNTRACKED
 from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.harness.runs.train import subject_of
 from cortexzoo.specs import SuiteSpec, load_experiment, shipped_names
@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     if options.run in shipped_names("experiment"):
         experiment = load_experiment(options.run)
-        run = cached_training(experiment, cache(), warn=lambda line: print(line, file=sys.stderr))
+        run = cached_training(experiment, cache(), UNTRACKED)
     else:
         run = Run.open(options.run)
         experiment = run.spec

@@ -196,7 +196,7 @@ def start(folder: Path, what: str, name: str, changes: Sequence[str], *, launch:
         "train",
         name,
         *options,
-        "--no-aim",
+        "--trackers=jsonl",
         "--runs",
         str(runs),
     ]
@@ -224,7 +224,7 @@ def killed_and_resumed(folder: Path, limit: float) -> Job:
             break
     job.process.send_signal(signal.SIGKILL)
     job.process.wait()
-    command = [sys.executable, "-m", "cortexzoo", "train", "cortexgpt-stable", *options(SHORT), "--no-aim"]
+    command = [sys.executable, "-m", "cortexzoo", "train", "cortexgpt-stable", *options(SHORT), "--trackers=jsonl"]
     command += ["--resume", str(the_run(job).path)]
     with job.log.open("wb") as out:
         job.process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)

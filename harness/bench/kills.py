@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from cortexzoo.harness.runs.options import UNTRACKED
 from cortexzoo.harness.runs.resume import resume_run
 from cortexzoo.harness.runs.run_folder import CHECKPOINTS, SPEC, Run
 from cortexzoo.harness.runs.train import train_run
@@ -156,11 +157,11 @@ def _in_a_process(target: Any, *arguments: Any, kill_after: float | None = None)
 
 
 def _train(experiment: ExperimentSpec, runs: Path) -> None:
-    train_run(experiment, runs, aim=False, progress=False, warn=print)
+    train_run(experiment, runs, UNTRACKED)
 
 
 def _resume(experiment: ExperimentSpec, path: Path) -> None:
-    resume_run(path, experiment, aim=False, progress=False, warn=print)
+    resume_run(path, experiment, options=UNTRACKED)
 
 
 def _train_until_call(experiment: ExperimentSpec, runs: Path, last: int) -> None:

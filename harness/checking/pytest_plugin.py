@@ -5,6 +5,7 @@ every pytest that runs where cortexzoo is installed, so it imports the rest only
 """
 
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -107,12 +108,13 @@ class ExperimentCollector(pytest.Collector):
 
     def _trained(self) -> "Run":
         from cortexzoo.harness.runs.cache import cache, cached_training, find_trained, work_ahead
+        from cortexzoo.harness.runs.options import UNTRACKED
 
         folder = cache()
         if (found := find_trained(self.experiment, folder)) is not None:
             return found
         self._tell(work_ahead(self.experiment))
-        return cached_training(self.experiment, folder, warn=self._tell)
+        return cached_training(self.experiment, folder, replace(UNTRACKED, warn=self._tell))
 
     def _tell(self, line: str) -> None:
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")

@@ -68,7 +68,7 @@ def show_in_aim(comparison: "Comparison", port: int, *, show: bool) -> None:
     (runs,) = repositories
     for run in found:
         sync(run)
-    hashes = [str(run.manifest["aim_run"]) for run in found]
+    hashes = [str(run.manifest["trackers"]["aim"]) for run in found]
     by = telling_apart([result.contender for result in comparison.contenders])
     if not show:
         say(f"\nstart Aim with: {command(runs, port)}")

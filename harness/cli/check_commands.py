@@ -10,7 +10,6 @@ from cortexzoo.harness.checking.effort import PROFILES, ProfileName
 from cortexzoo.harness.cli.errors import OK, UNEXPECTED_VERDICT, BadInput
 from cortexzoo.harness.cli.options import (
     RUNS,
-    AimOption,
     JsonOption,
     Overrides,
     RunsOption,
@@ -48,7 +47,6 @@ def check(
     *,
     given: Overrides,
     runs: RunsOption = RUNS,
-    aim: AimOption = True,
     checkpoint: Annotated[
         str, typer.Option("--checkpoint", metavar="best|last", help="Which checkpoint of the run.")
     ] = "best",
@@ -106,7 +104,7 @@ def check(
         raise BadInput("check needs a run folder, an experiment, --module FILE.py:FACTORY or --hf NAME|FOLDER")
     require_checkpoint(checkpoint)
     limit = None if budget is None else parse_time(budget)
-    run = _run_of(target, given.changes(), runs, aim=aim)
+    run = _run_of(target, given.changes(), runs)
     raise typer.Exit(checked(run, checkpoint, json_file, profile or "dev", limit))
 
 
@@ -147,7 +145,7 @@ def parse_time(text: str) -> float:
     return seconds
 
 
-def _run_of(target: str, changes: list[str], runs: Path, *, aim: bool) -> Any:
+def _run_of(target: str, changes: list[str], runs: Path) -> Any:
     """The run of a folder, or the newest finished run of an experiment, trained first if there is none."""
     from cortexzoo.harness.runs.find import is_latest, run_path
     from cortexzoo.harness.runs.run_folder import Run, finished_runs
@@ -163,7 +161,7 @@ def _run_of(target: str, changes: list[str], runs: Path, *, aim: bool) -> Any:
     found = next(finished_runs(runs, experiment), None)
     if found is None:
         say(f"no finished run of {experiment.name} with spec hash {experiment.hash()} in {runs}: training it first")
-    return found or trained(experiment, runs, aim=aim)
+    return found or trained(experiment, runs)
 
 
 def _request(

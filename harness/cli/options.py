@@ -38,7 +38,14 @@ JobsOption = Annotated[
 
 RUNS = Path("runs")
 RunsOption = Annotated[Path, typer.Option("--runs", metavar="DIR", help="The folder of all runs.")]
-AimOption = Annotated[bool, typer.Option("--aim/--no-aim", help="Also track with Aim, in the folder of all runs.")]
+TrackersOption = Annotated[
+    str | None,
+    typer.Option(
+        "--trackers",
+        metavar="NAME,…",
+        help="Track with these: jsonl (always included), aim. Default: those of the spec.",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -51,10 +58,13 @@ class Overrides:
     suite: SuiteOption = None
     seed: SeedOption = None
     sets: SetOption = None
+    trackers: TrackersOption = None
 
     def changes(self) -> list[str]:
         """The overrides for `cortexzoo.specs.load`: `--recipe X` and the like come before every `--set`."""
         shorts = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "sets"}
+        if self.trackers is not None:
+            shorts["trackers"] = f"[{self.trackers}]"
         return [*(f"{key}={value}" for key, value in shorts.items() if value is not None), *(self.sets or ())]
 
 

@@ -20,34 +20,26 @@ if TYPE_CHECKING:
 TERMINATED = 143
 
 
-def trained(
-    experiment: ExperimentSpec, runs: Path, *, aim: bool, faults: FaultsSpec | None = None, force: bool = False
-) -> "Run":
+def trained(experiment: ExperimentSpec, runs: Path, *, faults: FaultsSpec | None = None, force: bool = False) -> "Run":
     """Train and print the result. Ends the command when training was interrupted."""
     from cortexzoo.harness.runs.interventions import Interventions
+    from cortexzoo.harness.runs.options import RunOptions
     from cortexzoo.harness.runs.train import train_run
 
     def began(run: "Run") -> None:
         _announce(experiment, f"run folder: {run.path}")
 
-    run = train_run(
-        experiment,
-        runs,
-        aim=aim,
-        progress=True,
-        warn=lambda line: tell([line]),
-        began=began,
-        interventions=Interventions(faults),
-        force=force,
-    )
+    options = RunOptions(progress=True, warn=_warn, began=began, interventions=Interventions(faults), force=force)
+    run = train_run(experiment, runs, options)
     if faults is not None:
         injected = [event["detail"]["fault"] for event in run.events() if event["kind"] == "fault_injected"]
         say(f"{len(injected)} faults injected: {', '.join(injected)}; consequences: {run.path}/events.jsonl")
     return _reported(run)
 
 
-def resumed(experiment: ExperimentSpec, path: Path, checkpoint: str, *, aim: bool, allow_changes: bool) -> "Run":
+def resumed(experiment: ExperimentSpec, path: Path, checkpoint: str, *, allow_changes: bool) -> "Run":
     """As `trained`, for a run that is resumed."""
+    from cortexzoo.harness.runs.options import RunOptions
     from cortexzoo.harness.runs.resume import resume_run
 
     def began(run: "Run") -> None:
@@ -58,12 +50,13 @@ def resumed(experiment: ExperimentSpec, path: Path, checkpoint: str, *, aim: boo
         experiment,
         checkpoint=checkpoint,
         allow_changes=allow_changes,
-        aim=aim,
-        progress=True,
-        warn=lambda line: tell([line]),
-        began=began,
+        options=RunOptions(progress=True, warn=_warn, began=began),
     )
     return _reported(run)
+
+
+def _warn(line: str) -> None:
+    tell([line])
 
 
 def _announce(experiment: ExperimentSpec, place: str) -> None:
@@ -102,7 +95,7 @@ def checked(
             checkpoint=checkpoint,
             profile=PROFILES[profile],
             budget=budget,
-            warn=lambda line: tell([line]),
+            warn=_warn,
             started=progress.started,
             watch=progress.tried,
         )

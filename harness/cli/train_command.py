@@ -8,7 +8,6 @@ import typer
 from cortexzoo.harness.cli.errors import OK, BadInput, lines_and_code
 from cortexzoo.harness.cli.options import (
     RUNS,
-    AimOption,
     JsonOption,
     Overrides,
     RunsOption,
@@ -31,7 +30,6 @@ def train(
     *,
     given: Overrides,
     runs: RunsOption = RUNS,
-    aim: AimOption = True,
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="Check the properties of the suite afterwards.")
     ] = True,
@@ -80,9 +78,9 @@ def train(
     if not is_first():
         raise typer.Exit(_helped(experiment, faults, None if resume is None else checkpoint, allow_changes))
     if path is None:
-        run = trained(experiment, runs, aim=aim, faults=faults, force=force)
+        run = trained(experiment, runs, faults=faults, force=force)
     else:
-        run = resumed(experiment, path, checkpoint, aim=aim, allow_changes=allow_changes)
+        run = resumed(experiment, path, checkpoint, allow_changes=allow_changes)
     check = check and process_count() == 1  # the other processes have ended, and checking takes one
     raise typer.Exit(checked(run, "best", json_file) if check else unchecked(run, json_file))
 

@@ -18,16 +18,16 @@ VALUES: tuple[Any, ...] = (
     "\x1b[31m", "../../x", [], [1], [[]], {}, {"a": 1}, "NaN",
 )  # fmt: skip
 READERS: tuple[tuple[str, ...], ...] = (
-    ("check", "{run}", "--no-aim", "--budget", "1s"),
+    ("check", "{run}", "--budget", "1s"),
     ("generate", "{run}", "--tokens", "2", "--prompt", "a"),
-    ("compare", "{run}", "--runs", "{runs}", "--no-aim"),
+    ("compare", "{run}", "--runs", "{runs}"),
     ("monitor", "{run}", "--once"),
     ("aim-sync", "{run}", "--runs", "{runs}"),
     ("replay", "{run}", "--property", "causality"),
     ("runs", "--runs", "{runs}"),
     ("show", "{run}"),
-    ("train", "--resume", "{run}", "--no-aim", "--no-check"),
-    ("train", "--resume", "{run}", "--no-aim", "--no-check", "--allow-changes", "--set", "recipe.steps=8"),
+    ("train", "--resume", "{run}", "--trackers=jsonl", "--no-check"),
+    ("train", "--resume", "{run}", "--trackers=jsonl", "--no-check", "--allow-changes", "--set", "recipe.steps=8"),
 )
 Damage = Callable[[random.Random, Path], None]
 

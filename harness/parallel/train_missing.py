@@ -1,6 +1,7 @@
 """Training many experiments: what is already there is used, the rest is trained in parallel processes."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -76,16 +77,18 @@ def train_or_go_on(spec: ExperimentSpec, runs: Path, began: Callable[[Run], None
     """
     import logging
 
+    from cortexzoo.harness.runs.options import UNTRACKED
     from cortexzoo.harness.runs.resume import resume_run
     from cortexzoo.harness.runs.train import train_run
 
     warn = logging.getLogger(__name__).warning
+    options = replace(UNTRACKED, warn=warn, began=began)
     if (cut_short := next(unfinished_runs(runs, spec), None)) is not None:
         try:
-            return _whole(resume_run(cut_short.path, spec, aim=False, progress=False, warn=warn, began=began))
+            return _whole(resume_run(cut_short.path, spec, options=options))
         except RunFolderError as problem:
             warn(f"{problem}: {spec.name}, seed {spec.seed}, is trained again")
-    return _whole(train_run(spec, runs, aim=False, progress=False, warn=warn, began=began))
+    return _whole(train_run(spec, runs, options))
 
 
 def _whole(run: Run) -> Run:

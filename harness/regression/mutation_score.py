@@ -4,7 +4,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -21,6 +21,7 @@ from cortexzoo.harness.checking.properties import REGISTRY
 from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.harness.parallel.train_missing import train_missing
 from cortexzoo.harness.parallel.workers import in_processes
+from cortexzoo.harness.runs.options import UNTRACKED
 from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.harness.runs.train import subject_of, train_run
 from cortexzoo.specs import ExperimentSpec, load, load_experiment
@@ -140,7 +141,7 @@ def judge_task(host: Host, name: str | None, run: Path | None) -> MutantResult:
             return MutantResult(host, name, tuple(_properties_of(host, run)), time.perf_counter() - began)
         with tempfile.TemporaryDirectory() as folder:
             try:
-                ill = train_run(experiment_of(host), Path(folder), aim=False, progress=False, warn=lambda _: None)
+                ill = train_run(experiment_of(host), Path(folder), replace(UNTRACKED, warn=lambda _: None))
             except TrainingError as problem:
                 return MutantResult(host, name, (), time.perf_counter() - began, str(problem))
             return MutantResult(host, name, tuple(_properties_of(host, ill.path)), time.perf_counter() - began)

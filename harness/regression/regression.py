@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -125,13 +125,14 @@ def _check(spec: str, folder: Path) -> tuple[dict[str, Any] | None, str]:
 
     from cortexzoo.harness.checking.judge import judge_all
     from cortexzoo.harness.runs.cache import cached_training
+    from cortexzoo.harness.runs.options import UNTRACKED
     from cortexzoo.harness.runs.train import subject_of
     from cortexzoo.zoo.errors import TrainingStopped
 
     warnings.simplefilter("ignore")
     experiment = ExperimentSpec.from_json(spec)
     try:
-        run = cached_training(experiment, folder, warn=logging.getLogger(__name__).warning)
+        run = cached_training(experiment, folder, replace(UNTRACKED, warn=logging.getLogger(__name__).warning))
     except TrainingStopped as problem:
         return None, str(problem)
     return judge_all(subject_of(run), experiment.suite, {}, effort=PROFILE.effort()).as_json(), ""

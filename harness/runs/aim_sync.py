@@ -9,9 +9,9 @@ from typing import Any, Literal
 from cortexzoo.harness.checking.verdict import VERDICT
 from cortexzoo.harness.errors import RunStopped, in_one_line
 from cortexzoo.harness.runs.run_folder import CURVES, MANIFEST, SPEC, SUMMARY, Run, RunFolderError
-from cortexzoo.harness.tracking.aim.sink import REPOSITORY, AimError, AimSink, remove_run, stamp_of
+from cortexzoo.harness.tracking.aim.sink import REPOSITORY, AimError, AimSink, open_sink, remove_run, stamp_of
+from cortexzoo.harness.tracking.base import TrackedRun
 from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS
-from cortexzoo.specs import ExperimentSpec
 
 Synced = Literal["written", "up to date"]
 RECORDS = (METRICS, EVENTS, SUMMARY, VERDICT)
@@ -25,26 +25,6 @@ def all_runs(runs: Path) -> list[Run]:
     return [Run(spec.parent) for spec in sorted(runs.glob(f"*/*/{SPEC}"))]
 
 
-def open_sink(run: Run, experiment: ExperimentSpec, run_hash: str | None) -> AimSink:
-    """The Aim run of a run folder, a new one unless `run_hash` names one. May raise anything that Aim raises."""
-    return AimSink(
-        run.path.parent.parent,
-        run_hash=run_hash,
-        experiment=experiment.name,
-        title=f"{experiment.name} · {run.path.name}",
-        parameters={
-            "variant": experiment.variant.name,
-            "recipe": experiment.recipe.name,
-            "seed": experiment.seed,
-            "spec_hash": experiment.hash(),
-            "folder": run.path.name,
-            "hparams": experiment.model_dump(mode="json"),
-            "spec": experiment.canonical_json(),
-        },
-        tags=(f"variant:{experiment.variant.name}",),
-    )
-
-
 def sync(run: Run) -> Synced:
     """Write a run into Aim from its records, replacing what Aim has of it; nothing when Aim has exactly that.
 
@@ -52,7 +32,8 @@ def sync(run: Run) -> Synced:
     """
     with run.held():
         manifest, fingerprint = run.manifest, _fingerprint(run)
-        known = manifest.get("aim_run")
+        trackers = manifest.get("trackers", {})
+        known = trackers.get(AimSink.name)
         with _told(run):
             if known is not None and stamp_of(run.path.parent.parent, known) == fingerprint:
                 return "up to date"
@@ -62,8 +43,9 @@ def sync(run: Run) -> Synced:
         report = run.certificate.in_words() if (run.path / VERDICT).is_file() else ""
         summary = run.summary if (run.path / SUMMARY).is_file() else {"status": "unfinished"}
         with _told(run):
-            sink = open_sink(run, experiment, None)
-            run.write_json(MANIFEST, {**manifest, "aim_run": sink.run_hash})
+            sink = open_sink(TrackedRun(run.path, experiment))
+            assert sink is not None
+            run.write_json(MANIFEST, {**manifest, "trackers": {**trackers, AimSink.name: sink.identity}})
             _write(sink, metrics, events)
             sink.outcome(summary, report=report, picture=run.path / CURVES)
             sink.stamp(fingerprint)

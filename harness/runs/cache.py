@@ -1,7 +1,6 @@
 """Trained subjects that several checks share: one training of each spec, kept in the user's cache folder."""
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -9,9 +8,10 @@ from filelock import FileLock
 
 from cortexzoo import zoo
 from cortexzoo.harness.runs.calibration import calibrate
+from cortexzoo.harness.runs.options import UNTRACKED, RunOptions
 from cortexzoo.harness.runs.resume import resume_run
 from cortexzoo.harness.runs.run_folder import Run, RunFolderError, finished_runs, unfinished_runs
-from cortexzoo.harness.runs.train import Warn, train_run
+from cortexzoo.harness.runs.train import train_run
 from cortexzoo.specs import ExperimentSpec, SuiteSpec
 from cortexzoo.specs.sleep import NoSleep
 from cortexzoo.specs.suite import Check
@@ -45,13 +45,11 @@ def find_trained(experiment: ExperimentSpec, folder: Path) -> Run | None:
     return next(finished_runs(folder, training_of(experiment)), None)
 
 
-def cached_training(
-    experiment: ExperimentSpec, folder: Path, *, warn: Warn, began: Callable[[Run], None] = lambda _: None
-) -> Run:
-    """The finished training of an experiment: found in `folder`, gone on with where it was stopped, or made.
+def cached_training(experiment: ExperimentSpec, folder: Path, options: RunOptions = UNTRACKED) -> Run:
+    """The finished training of an experiment: found in `folder`, resumed where it was stopped, or made.
 
     Several processes that want the same one train it once. Raises as `train_run`, and `KeyboardInterrupt` when training
-    was stopped by a signal; what was trained so far is gone on with the next time.
+    was stopped by a signal; the next call resumes it.
     """
     training = training_of(experiment)
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,19 +57,19 @@ def cached_training(
         found = find_trained(experiment, folder)
         if found is not None:
             return found
-        run = _gone_on_with(training, folder, warn, began)
-        run = run or train_run(training, folder, aim=False, progress=False, warn=warn, began=began)
+        run = _resumed(training, folder, options)
+        run = run or train_run(training, folder, options)
     if not run.finished:
         raise KeyboardInterrupt
     return run
 
 
-def _gone_on_with(training: ExperimentSpec, folder: Path, warn: Warn, began: Callable[[Run], None]) -> Run | None:
+def _resumed(training: ExperimentSpec, folder: Path, options: RunOptions) -> Run | None:
     for run in unfinished_runs(folder, training):
         try:
-            return resume_run(run.path, training, aim=False, progress=False, warn=warn, began=began)
+            return resume_run(run.path, training, options=options)
         except RunFolderError:
-            continue  # damaged where it was cut off: another one, or a new one, takes its place
+            continue  # damaged where it was cut off: the next one, or a new one, takes its place
     return None
 
 

@@ -33,7 +33,7 @@ class Manifest(FileModel):
     platform: dict[str, str | int | None] = {}
     device: str = ""
     threads: int = Field(1, ge=1)
-    aim_run: str | None = None
+    trackers: dict[str, str] = {}
     resumed: list[Resumed] = []
     tampered_with: dict[str, Any] | None = None
 

@@ -1,18 +1,18 @@
 """Resuming a run that was stopped or killed, so that it ends as if it had not been."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from cortexzoo.harness.checking.verdict import VERDICT
 from cortexzoo.harness.runs.distributed import agree_on_folder, together_or_not
-from cortexzoo.harness.runs.interventions import NONE, Interventions
 from cortexzoo.harness.runs.manifest import command_line, manifest
+from cortexzoo.harness.runs.options import DEFAULTS, RunOptions
 from cortexzoo.harness.runs.run_folder import CHECKPOINTS, MANIFEST, SPEC, SUMMARY, Run, RunFolderError
 from cortexzoo.harness.runs.spec_changes import differences, in_words
-from cortexzoo.harness.runs.train import Warn, help_to_train, open_records, train_in, trainer_in
+from cortexzoo.harness.runs.train import help_to_train, open_records, train_in, trainer_in
 from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS, RECORDS, cut_after
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.zoo import checkpoints
@@ -27,11 +27,7 @@ def resume_run(
     *,
     checkpoint: str = "last",
     allow_changes: bool = False,
-    aim: bool,
-    progress: bool,
-    warn: Warn,
-    began: Callable[[Run], None] = lambda _: None,
-    interventions: Interventions = NONE,
+    options: RunOptions = DEFAULTS,
 ) -> Run:
     """Resume the run in `path` from one of its checkpoints; one that has none yet starts again at step 0.
 
@@ -44,13 +40,13 @@ def resume_run(
             run = Run.open(path)
             changes = _permitted_changes(run, experiment, checkpoint, allow_changes)
             content = run.read_json(MANIFEST) if os.path.lexists(run.path / MANIFEST) else {}
-            recorder = open_records(run, warn, undo)
+            recorder = open_records(run, options.warn, undo)
             held.enter_context(run.held())
         agree_on_folder(run.path)
-        trainer = trainer_in(run.path, experiment, recorder, progress)
+        trainer = trainer_in(run.path, experiment, recorder, options.progress)
         with together_or_not():
-            interventions.apply(trainer)
-            interventions.record(run, recorder)
+            options.interventions.apply(trainer)
+            options.interventions.record(run, recorder)
             _load(trainer, run.path, checkpoint, changed=bool(changes))
             _cut_records(run, trainer.position)
             (run.path / SUMMARY).unlink(missing_ok=True)
@@ -61,7 +57,7 @@ def resume_run(
             run.write_json(MANIFEST, content)
         agree_on_folder(run.path)
         undo.pop_all()
-    train_in(run, experiment, trainer, recorder, content, aim=aim, warn=warn, began=began)
+    train_in(run, experiment, trainer, recorder, content, options)
     return run
 
 

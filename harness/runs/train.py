@@ -1,6 +1,6 @@
 """Training an experiment into a run folder, and checking a run: the way from a spec to its verdict."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -14,12 +14,12 @@ from cortexzoo.harness.checking.judge import Watch, bound_of, judge_all
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.verdict import VERDICT, Certificate
 from cortexzoo.harness.errors import RunStopped
-from cortexzoo.harness.runs.aim_sync import open_sink
 from cortexzoo.harness.runs.curves import draw_curves
 from cortexzoo.harness.runs.distributed import agree_on_folder, part, together_or_not
 from cortexzoo.harness.runs.interventions import NONE, Interventions
 from cortexzoo.harness.runs.manifest import command_line, manifest
 from cortexzoo.harness.runs.memory import require_memory
+from cortexzoo.harness.runs.options import DEFAULTS, RunOptions
 from cortexzoo.harness.runs.run_folder import (
     CHECKPOINTS,
     CURVES,
@@ -30,10 +30,9 @@ from cortexzoo.harness.runs.run_folder import (
     RunFolderError,
 )
 from cortexzoo.harness.runs.testing import on_the_test_part
-from cortexzoo.harness.tracking.aim.sink import REPOSITORY, AimSink
-from cortexzoo.harness.tracking.base import CompositeRecorder, guarded
-from cortexzoo.harness.tracking.deadlines import OPENING
+from cortexzoo.harness.tracking.base import CompositeRecorder, Sink, Warn
 from cortexzoo.harness.tracking.jsonl import JsonlSink
+from cortexzoo.harness.tracking.opening import attach_trackers, report_outcome
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.suite import PropertyName
 from cortexzoo.zoo.build import build_trainer, load_data
@@ -42,37 +41,25 @@ from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.errors import TrainingError, TrainingStopped
 from cortexzoo.zoo.training.loop import TrainingLoop
 
-Warn = Callable[[str], None]
 
-
-def train_run(
-    experiment: ExperimentSpec,
-    runs: Path,
-    *,
-    aim: bool,
-    progress: bool,
-    warn: Warn,
-    began: Callable[[Run], None] = lambda _: None,
-    interventions: Interventions = NONE,
-    force: bool = False,
-) -> Run:
+def train_run(experiment: ExperimentSpec, runs: Path, options: RunOptions = DEFAULTS) -> Run:
     """Train `experiment` into a new folder under `runs`: records, checkpoints, summary, curves.
 
-    `began` is called with the run once everything is ready to train. A run with interventions is never taken for a run
-    of its experiment.
+    A run with interventions is never taken for a run of its experiment.
     Raises `RunFolderError`, `DataError` or `SetupError` before anything is trained, and then leaves nothing behind, the
-    last also where the predicted memory is more than there is, unless with `force`;
+    last also where the predicted memory is more than there is, unless with `options.force`;
     `RunStopped` or `TrainingError` later, when what was recorded and saved so far stays.
     """
+    interventions = options.interventions
     with ExitStack() as undo:
         with together_or_not():
-            if not force:
+            if not options.force:
                 require_memory(experiment)
             run = Run.create(runs, experiment)
             undo.callback(run.discard)
-            recorder = open_records(run, warn, undo)
+            recorder = open_records(run, options.warn, undo)
         agree_on_folder(run.path)
-        trainer = trainer_in(run.path, experiment, recorder, progress)
+        trainer = trainer_in(run.path, experiment, recorder, options.progress)
         with together_or_not():
             interventions.apply(trainer)
             interventions.record(run, recorder)
@@ -84,7 +71,7 @@ def train_run(
             run.write_json(MANIFEST, content)
         agree_on_folder(run.path)
         undo.pop_all()
-    train_in(run, experiment, trainer, recorder, content, aim=aim, warn=warn, began=began)
+    train_in(run, experiment, trainer, recorder, content, options)
     return run
 
 
@@ -138,33 +125,39 @@ def train_in(
     trainer: TrainingLoop,
     recorder: CompositeRecorder,
     content: Mapping[str, Any],
-    *,
-    aim: bool,
-    warn: Warn,
-    began: Callable[[Run], None],
+    options: RunOptions,
 ) -> None:
     """Take the steps that are left to `trainer`, write the summary, draw the curves; close `recorder` however it ends.
 
-    `content` is the run's manifest; an Aim run that it names is continued, else a new one is begun.
+    `content` is the run's manifest; what it knows of the run in trackers is continued there.
     Raises `RunFolderError` when another process trains the run, `RunStopped`, `TrainingError`.
     """
     try:
         with run.held():
-            known = content.get("aim_run")
-            sink = recorder.attach(AimSink.name, lambda: open_sink(run, experiment, known)) if aim else None
-            if sink is not None:
-                run.write_json(MANIFEST, {**content, "aim_run": sink.run_hash})
-            began(run)
-            summary = _trained(run, experiment, trainer)
+            known = content.get("trackers", {})
+            names = experiment.trackers if options.trackers is None else options.trackers
+            sinks = attach_trackers(recorder, run.path, experiment, names, known)
+            if sinks:
+                run.write_json(MANIFEST, {**content, "trackers": {**known, **_identities(sinks.values())}})
+            options.began(run)
+            summary = _trained(run, experiment, trainer, recorder)
             part()
+            title = f"{experiment.name} · seed {experiment.seed} · {summary['steps_taken']} steps"
+            bound = bound_of("bounded_loss_ratio", experiment.suite)
+            draw_curves(run.path / CURVES, run.metrics(), summary, title=title, bound=bound)
+            recorder.outcome(summary, report="", picture=run.path / CURVES)
     finally:
         recorder.close()
-    if sink is not None and sink not in recorder.working:
-        run.write_json(MANIFEST, content)
-    title = f"{experiment.name} · seed {experiment.seed} · {summary['steps_taken']} steps"
-    bound = bound_of("bounded_loss_ratio", experiment.suite)
-    draw_curves(run.path / CURVES, run.metrics(), summary, title=title, bound=bound)
-    _tell_aim(run, summary, warn=warn)
+    if failed := [sink for sink in sinks.values() if sink not in recorder.working]:
+        kept = {**known, **_identities(sinks.values())}
+        for sink in failed:
+            kept.pop(sink.name, None)
+        run.write_json(MANIFEST, {**content, "trackers": kept})
+
+
+def _identities(sinks: Iterable[Sink]) -> dict[str, str]:
+    """What the manifest keeps, to find the run in each tracker again."""
+    return {sink.name: sink.identity for sink in sinks if sink.identity is not None}
 
 
 def check_run(
@@ -208,7 +201,15 @@ def check_run(
         "margins": {j.name: j.margin for j in certificate.judgements if j.margin is not None},
     }
     run.write_json(SUMMARY, summary)
-    _tell_aim(run, summary, warn=warn, report=certificate.in_words())
+    report_outcome(
+        run.path,
+        experiment,
+        run.manifest.get("trackers", {}),
+        summary,
+        report=certificate.in_words(),
+        picture=run.path / CURVES,
+        warn=warn,
+    )
     return certificate
 
 
@@ -226,7 +227,9 @@ def subject_of(run: Run, checkpoint: str = "best") -> Subject:
     return Subject(run.spec, model, state, text, run.metrics(), run.summary, task)
 
 
-def _trained(run: Run, experiment: ExperimentSpec, trainer: TrainingLoop) -> dict[str, Any]:
+def _trained(
+    run: Run, experiment: ExperimentSpec, trainer: TrainingLoop, recorder: CompositeRecorder
+) -> dict[str, Any]:
     """Train, and write the summary however training ends."""
     fixed = {
         "experiment": experiment.name,
@@ -239,25 +242,13 @@ def _trained(run: Run, experiment: ExperimentSpec, trainer: TrainingLoop) -> dic
         result = trainer.run()
     except (TrainingError, RunStopped) as problem:
         gave_up = {"gave_up_at": problem.step} if isinstance(problem, TrainingStopped) else {}
+        summary = {"status": "failed", "cause": str(problem), **gave_up, **fixed}
         with suppress(RunStopped):
-            run.write_json(SUMMARY, {"status": "failed", "cause": str(problem), **gave_up, **fixed})
+            run.write_json(SUMMARY, summary)
+        recorder.outcome(summary, report="", picture=run.path / CURVES)
         raise
     summary = {"status": result.stopped or "finished", **fixed, **asdict(result)}
     if not result.stopped:
         summary |= on_the_test_part(run, trainer.objective)
     run.write_json(SUMMARY, summary)
     return summary
-
-
-def _tell_aim(run: Run, summary: Mapping[str, Any], *, warn: Warn, report: str = "") -> None:
-    """Add the outcome to the run's Aim run, if it has one and the repository is still there."""
-    runs, run_hash = run.path.parent.parent, run.manifest.get("aim_run")
-    if run_hash is None or not (runs / REPOSITORY).is_dir():
-        return
-
-    def write() -> None:
-        sink = AimSink(runs, experiment=str(summary["experiment"]), run_hash=run_hash)
-        sink.outcome(summary, report=report, picture=run.path / CURVES)
-        sink.close()
-
-    guarded(AimSink.name, OPENING, write, warn)

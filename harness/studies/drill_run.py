@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from cortexzoo.harness.errors import RunStopped, in_one_line
 from cortexzoo.harness.runs.run_folder import CHECKPOINTS, Run, RunFolderError
@@ -19,6 +19,10 @@ from cortexzoo.specs import ExperimentSpec, FaultsSpec
 from cortexzoo.specs.fault import FullDisk, Kill, TruncatedCheckpoint
 from cortexzoo.zoo.errors import CheckpointError, TrainingError
 from cortexzoo.zoo.training.faults.base import MISSED
+
+if TYPE_CHECKING:
+    from cortexzoo.harness.runs.interventions import Interventions
+    from cortexzoo.harness.runs.options import RunOptions
 
 OUTCOME = "outcome.json"
 END = "end.json"
@@ -126,7 +130,7 @@ def _train(experiment: str, faults: str | None, guards: bool, folder: Path) -> t
     spec = ExperimentSpec.from_json(experiment)
     return _lived(
         folder,
-        lambda: train_run(spec, folder, aim=False, progress=False, warn=lambda _: None, interventions=interventions),
+        lambda: train_run(spec, folder, _quiet(interventions)),
     )
 
 
@@ -138,8 +142,14 @@ def _resume(experiment: str, guards: bool, folder: Path) -> tuple[End, str]:
     path = _run_in(folder, spec).path
     return _lived(
         folder,
-        lambda: resume_run(path, spec, aim=False, progress=False, warn=lambda _: None, interventions=interventions),
+        lambda: resume_run(path, spec, options=_quiet(interventions)),
     )
+
+
+def _quiet(interventions: "Interventions") -> "RunOptions":
+    from cortexzoo.harness.runs.options import RunOptions
+
+    return RunOptions(trackers=(), warn=lambda _: None, interventions=interventions)
 
 
 def _lived(folder: Path, life: Callable[[], object]) -> tuple[End, str]:

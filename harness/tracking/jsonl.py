@@ -104,6 +104,7 @@ class JsonlSink:
     """Appends to `metrics.jsonl`, `events.jsonl` and files of `RECORDS`. Raises `RunStopped` when it cannot write."""
 
     name = "JSONL"
+    identity = None
 
     def __init__(self, folder: Path) -> None:
         self._metrics = _LineFile(folder / METRICS)
@@ -124,6 +125,9 @@ class JsonlSink:
             # Announced before it is written: so no checkpoint survives a power cut that its records do not.
             for file in self._files:
                 file.flush()
+
+    def outcome(self, summary: Mapping[str, object], *, report: str, picture: Path) -> None:
+        """Nothing: the run folder has files of its own for each."""
 
     def close(self) -> None:
         for file in self._files:

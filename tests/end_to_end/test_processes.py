@@ -12,7 +12,7 @@ from cortexzoo.harness.runs.interventions import Interventions
 from cortexzoo.harness.runs.run_folder import FAULTS, Run, RunFolderError
 from cortexzoo.harness.runs.train import train_run
 from cortexzoo.specs import load
-from tests.harness.trained import SMALL, small
+from tests.harness.trained import QUIET, SMALL, small
 from tests.tolerances import PROCESSES
 
 pytestmark = pytest.mark.slow
@@ -37,7 +37,7 @@ def together(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     sets = [part for change in (*SMALL, NO_DROPOUT) for part in ("--set", change)]
     return subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script), "train",
-         "cortexgpt-stable", *sets, "--no-aim", *arguments],
+         "cortexgpt-stable", *sets, "--trackers=jsonl", *arguments],
         env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -73,10 +73,7 @@ def test_two_processes_train_one_run(whole: Run, tmp_path: Path) -> None:
     alone = train_run(
         small(NO_DROPOUT),
         tmp_path / "alone",
-        aim=False,
-        progress=False,
-        warn=pytest.fail,
-        interventions=Interventions(in_all),
+        replace(QUIET, interventions=Interventions(in_all)),
     )
     assert whole.finished
     assert (whole.summary["steps_taken"], whole.summary["steps_refused"]) == (11, 1)

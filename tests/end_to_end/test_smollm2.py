@@ -41,7 +41,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     runs = tmp_path_factory.mktemp("runs")
     command = ["train", "cortex-v2-hybrid", "--variant", "cortex-v2-hybrid-smollm2", "--data", "kv-tokens"]
     changes = [part for change in CHANGES for part in ("--set", change)]
-    assert main([*command, *changes, "--no-aim", "--no-check", "--runs", str(runs)]) == 0
+    assert main([*command, *changes, "--trackers=jsonl", "--no-check", "--runs", str(runs)]) == 0
     (folder,) = (runs / "cortex-v2-hybrid").iterdir()
     return Run.open(folder)
 

@@ -79,7 +79,7 @@ run = Run(run_hash, repo=str(runs), read_only=True)
 print(json.dumps({"loss": loss[None], "sources": sorted(shares), "summary": run["summary"], "tags": sorted(run.tags),
                   "parameters": {name: run[name] for name in ("variant", "recipe", "seed", "spec_hash", "hparams")}}))
 """
-    arguments = [str(runs), run.manifest["aim_run"]]
+    arguments = [str(runs), run.manifest["trackers"]["aim"]]
     read = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program, *arguments],
         cwd=ROOT,

@@ -3,15 +3,18 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from cortexzoo.harness.runs.options import RunOptions
 from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.harness.runs.train import train_run
 from cortexzoo.harness.tracking.jsonl import JsonlSink
 from cortexzoo.specs import ExperimentSpec, load_experiment
+from cortexzoo.specs.tracker import TrackerName
 
 SMALL = (
     "variant.hidden_size=16",
@@ -33,9 +36,13 @@ def small(*changes: str) -> ExperimentSpec:
     return load_experiment("cortexgpt-stable", [*SMALL, *changes])
 
 
-def train_small(runs: Path, *changes: str, aim: bool = False) -> Run:
+QUIET = RunOptions(trackers=(), warn=pytest.fail)
+"""Without trackers besides the run folder; a warning fails the test."""
+
+
+def train_small(runs: Path, *changes: str, trackers: Sequence[TrackerName] = ()) -> Run:
     """A finished small run; a warning fails the test."""
-    return train_run(small(*changes), runs, aim=aim, progress=False, warn=pytest.fail)
+    return train_run(small(*changes), runs, replace(QUIET, trackers=trackers))
 
 
 def killed_small(runs: Path, step: int, *changes: str) -> Run:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from cortexzoo.specs import RecipeSpec, load
+from cortexzoo.specs import RecipeSpec, SpecError, load, load_experiment
 from cortexzoo.specs.base import HASH_LENGTH, Origin, Spec
 from cortexzoo.specs.kinds import KINDS, Kind, adapter
 from cortexzoo.specs.suite import Check, SuiteSpec
@@ -26,6 +26,8 @@ def test_the_hash_ignores_documentation_and_nothing_else() -> None:
     assert documented != recipe
     assert documented.hash() == recipe.hash()
     assert len(recipe.hash()) == HASH_LENGTH
+    tracked, untracked = (load_experiment("transformer", [f"trackers={names}"]) for names in ("[jsonl, aim]", "[]"))
+    assert tracked != untracked and tracked.hash() == untracked.hash()
     assert len({spec.hash() for spec in (recipe, RecipeSpec(name="b"), RecipeSpec(name="a", steps=1))}) == 3
 
 
@@ -65,3 +67,12 @@ def test_defaults_are_valid_although_nothing_validates_them() -> None:
         taken = spec_class.defaults()
         spec_class.model_rebuild()
         assert spec_class.model_validate_json(taken.canonical_json()) == taken == spec_class()
+
+
+@pytest.mark.parametrize(
+    ("names", "mistake"),
+    [("[jsonl, tensorbored]", "must be jsonl or aim"), ("[aim, aim]", "must name each tracker once, got aim, aim")],
+)
+def test_trackers_are_known_and_named_once(names: str, mistake: str) -> None:
+    with pytest.raises(SpecError, match=mistake):
+        load_experiment("transformer", [f"trackers={names}"])

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from cortexzoo.harness.errors import Failure
 from cortexzoo.harness.tracking.aim.exit import bound_exit
+from cortexzoo.harness.tracking.base import TrackedRun
 from cortexzoo.harness.tracking.windows import Windows
 
 REPOSITORY = ".aim"
@@ -42,7 +43,7 @@ class AimSink:
     `run_hash` reopens an earlier run instead of starting one.
     """
 
-    name = "Aim"
+    name = "aim"
 
     def __init__(
         self,
@@ -66,7 +67,7 @@ class AimSink:
             capture_terminal_logs=False,
             log_system_params=False,
         )
-        self.run_hash: str = self._run.hash
+        self.identity: str = self._run.hash
         self._closed = False
         self._windows = Windows()
         if title:
@@ -92,18 +93,18 @@ class AimSink:
             self._run.track(spread, name=f"{metric}/spread", step=step, context=context)
 
     def event(self, step: int, kind: str, detail: Mapping[str, object]) -> None:
-        """A text at its step; checkpoints and single documents are left out, they are the folder's business."""
+        """A text at its step; checkpoints and single documents are left out, which only the run folder needs."""
         if kind not in ("checkpoint", "sample"):
-            told = ", ".join(f"{key}: {value}" for key, value in detail.items())
-            self._run.track(import_aim().Text(f"{kind} · {told}" if told else kind), name="events", step=step)
+            words = ", ".join(f"{key}: {value}" for key, value in detail.items())
+            self._run.track(import_aim().Text(f"{kind} · {words}" if words else kind), name="events", step=step)
 
-    def outcome(self, summary: Mapping[str, object], *, report: str = "", picture: Path | None = None) -> None:
-        """How the run ended: `summary.json` as parameters, its verdict as tag, the verdict in words, the curves."""
+    def outcome(self, summary: Mapping[str, object], *, report: str, picture: Path) -> None:
+        """`summary.json` as parameters, its verdict as tag, the verdict in words as text, the curves as image."""
         aim = import_aim()
         self._run["summary"] = _storable(summary)
         if report:
             self._run.track(aim.Text(report), name="verdict", step=0)
-        if picture is not None and picture.is_file():
+        if picture.is_file():
             self._run.track(aim.Image(str(picture)), name="curves", step=0)
         verdict = f"verdict:{summary.get('verdict', 'none')}"
         for tag in self._run.tags:
@@ -122,7 +123,33 @@ class AimSink:
             return
         self._closed = True
         self._run.close()
-        _index(self._repository, self._runs, self.run_hash)
+        _index(self._repository, self._runs, self.identity)
+
+
+def open_sink(run: TrackedRun) -> AimSink | None:
+    """The Aim run of a run folder, a new one unless it has an identity. May raise anything that Aim raises.
+
+    None where it has an identity, but the repository was deleted.
+    """
+    if run.identity is not None and not (run.runs / REPOSITORY).is_dir():
+        return None
+    experiment = run.experiment
+    return AimSink(
+        run.runs,
+        run_hash=run.identity,
+        experiment=experiment.name,
+        title=f"{experiment.name} · {run.folder.name}",
+        parameters={
+            "variant": experiment.variant.name,
+            "recipe": experiment.recipe.name,
+            "seed": experiment.seed,
+            "spec_hash": experiment.hash(),
+            "folder": run.folder.name,
+            "hparams": experiment.model_dump(mode="json"),
+            "spec": experiment.canonical_json(),
+        },
+        tags=(f"variant:{experiment.variant.name}",),
+    )
 
 
 def stamp_of(runs: Path, run_hash: str) -> str | None:

@@ -134,7 +134,7 @@ def test_runs_come_into_aim_once_and_are_linked(runs: Path, capsys: pytest.Captu
     assert main(["compare", *paths(runs), "--runs", str(runs), "--no-check", "--print-link"]) == 0
     link = capsys.readouterr().out.rpartition("and open: ")[2].strip()
     query = decoded(link.rpartition("select=")[2])["query"]
-    assert all(Run.open(path).manifest["aim_run"] in query for path in paths(runs))
+    assert all(Run.open(path).manifest["trackers"]["aim"] in query for path in paths(runs))
 
 
 def test_without_a_browser_the_link_is_left_to_the_reader(
@@ -147,7 +147,7 @@ def test_without_a_browser_the_link_is_left_to_the_reader(
 
     monkeypatch.setattr(
         "cortexzoo.harness.runs.aim_sync.sync",
-        lambda run: run.write_json(MANIFEST, {**run.manifest, "aim_run": "a"}),
+        lambda run: run.write_json(MANIFEST, {**run.manifest, "trackers": {"aim": "a"}}),
     )
     monkeypatch.setattr("cortexzoo.harness.tracking.aim.server.require_free", lambda _: None)
     monkeypatch.setattr("cortexzoo.harness.tracking.aim.server.serving", lambda *_: nullcontext("http://here"))

@@ -31,7 +31,7 @@ def runs(run: Run) -> Path:
 
 def train(runs: Path, *arguments: str) -> int:
     changes = [part for change in SMALL for part in ("--set", change)]
-    return main(["train", "cortexgpt-stable", *changes, "--runs", str(runs), "--no-aim", *arguments])
+    return main(["train", "cortexgpt-stable", *changes, "--runs", str(runs), "--trackers=jsonl", *arguments])
 
 
 def only_run(runs: Path) -> Run:
@@ -88,14 +88,14 @@ def test_check_takes_a_run_folder(run: Run, capsys: pytest.CaptureFixture[str]) 
 
 def test_check_of_a_name_takes_the_run_that_is_there(run: Run, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     changes = [part for change in SMALL for part in ("--set", change)]
-    assert main(["check", "cortexgpt-stable", *changes, "--runs", str(runs), "--no-aim"]) == 1
+    assert main(["check", "cortexgpt-stable", *changes, "--runs", str(runs), "--trackers=jsonl"]) == 1
     assert "training it first" not in capsys.readouterr().out
     assert only_run(runs).path == run.path
 
 
 def test_check_of_a_name_trains_when_no_run_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     changes = [part for change in SMALL for part in ("--set", change)]
-    assert main(["check", "cortexgpt-stable", *changes, "--runs", str(tmp_path), "--no-aim"]) == 1
+    assert main(["check", "cortexgpt-stable", *changes, "--runs", str(tmp_path), "--trackers=jsonl"]) == 1
     assert f"no finished run of cortexgpt-stable with spec hash {small().hash()}" in capsys.readouterr().out
     assert only_run(tmp_path).finished
 
@@ -234,7 +234,7 @@ def test_a_killed_run_resumes_and_a_finished_one_does_not(tmp_path: Path, capsys
 def test_resume_alone_takes_the_spec_of_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = train_small(tmp_path / "runs")
     (run.path / "summary.json").unlink()
-    alone = ["train", "--no-aim", "--no-check", "--runs", str(tmp_path / "runs"), "--resume"]
+    alone = ["train", "--trackers=jsonl", "--no-check", "--runs", str(tmp_path / "runs"), "--resume"]
     assert main([*alone, "latest"]) == 0
     assert f"resuming at step 12: {run.path}" in capsys.readouterr().out
     assert run.summary["spec_hash"] == run.spec.hash()
@@ -297,7 +297,7 @@ def test_a_resume_that_cannot_be_is_one_line(
     tmp_path: Path, arguments: list[str], line: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["train", "cortexgpt-stable", "--no-aim", *arguments]) == 2
+    assert main(["train", "cortexgpt-stable", "--trackers=jsonl", *arguments]) == 2
     assert one_line(capsys) == line
     assert list(tmp_path.iterdir()) == []
 

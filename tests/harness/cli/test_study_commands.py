@@ -161,7 +161,15 @@ def test_injected_faults_are_told_recorded_and_keep_the_run_from_standing_for_it
         "faults:\n  nan-gradient: {step: 5}\n  spike: {kind: scaled, place: loss, factor: 50, step: 9, expect: skip,\n"
         "    harms: false}\n"
     )
-    command = ["train", "cortexgpt-stable", *CHANGES, "--runs", str(tmp_path / "runs"), "--no-aim", "--no-check"]
+    command = [
+        "train",
+        "cortexgpt-stable",
+        *CHANGES,
+        "--runs",
+        str(tmp_path / "runs"),
+        "--trackers=jsonl",
+        "--no-check",
+    ]
     assert main([*command, "--inject", str(file)]) == 0
     assert "2 faults injected: nan-gradient, spike; consequences: " in capsys.readouterr().out
     (folder,) = (tmp_path / "runs" / "cortexgpt-stable").iterdir()

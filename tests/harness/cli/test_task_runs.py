@@ -27,7 +27,7 @@ TINY = (
 def train(runs: Path, *arguments: str) -> int:
     changes = [part for change in TINY for part in ("--set", change)]
     place = () if "--resume" in arguments else ("--runs", str(runs))
-    return main(["train", "cortex-v2-hybrid", *changes, *place, "--no-aim", "--no-check", *arguments])
+    return main(["train", "cortex-v2-hybrid", *changes, *place, "--trackers=jsonl", "--no-check", *arguments])
 
 
 def only_run(runs: Path) -> Run:

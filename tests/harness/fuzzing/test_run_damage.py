@@ -52,7 +52,7 @@ RESUME = (
     "train",
     "--resume",
     "{}",
-    "--no-aim",
+    "--trackers=jsonl",
     "--no-check",
     "--allow-changes",
     "--set",

@@ -103,7 +103,7 @@ def test_a_training_that_cannot_fit_is_refused_before_it_begins(
     change: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs = tmp_path / "runs"
-    assert main(["train", "cortexgpt-stable", "--no-aim", "--runs", str(runs), "--set", change]) == 2
+    assert main(["train", "cortexgpt-stable", "--trackers=jsonl", "--runs", str(runs), "--set", change]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "TB of memory" in line and "--force" in line
     assert not runs.exists()

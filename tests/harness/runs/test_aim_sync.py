@@ -46,7 +46,7 @@ def stored(run: Run) -> tuple[dict[str, object], list[str], dict[str, set[str]]]
     """Parameters, tags, and the names of what was tracked, by type."""
     from aim import Run as AimRun  # type: ignore[attr-defined]
 
-    kept = AimRun(run.manifest["aim_run"], repo=str(run.path.parent.parent), read_only=True)
+    kept = AimRun(run.manifest["trackers"]["aim"], repo=str(run.path.parent.parent), read_only=True)
     kinds = kept.collect_sequence_info(("metric", "texts", "images", "distributions"), skip_last_value=True)
     tracked = {kind: {sequence["name"] for sequence in sequences} for kind, sequences in kinds.items()}
     return kept[...], kept.tags, tracked
@@ -54,7 +54,7 @@ def stored(run: Run) -> tuple[dict[str, object], list[str], dict[str, set[str]]]
 
 def test_everything_of_a_run_arrives(run: Run) -> None:
     assert sync(run) == "written"
-    runs, run_hash = run.path.parent.parent, run.manifest["aim_run"]
+    runs, run_hash = run.path.parent.parent, run.manifest["trackers"]["aim"]
     parameters, tags, tracked = stored(run)
     assert parameters["variant"] == "cortexgpt-stable" and parameters["spec_hash"] == run.spec.hash()
     assert parameters["hparams"]["recipe"] == without_none(json.loads(run.spec.recipe.canonical_json()))  # type: ignore[index]
@@ -75,21 +75,21 @@ def test_deleting_the_repository_loses_nothing(run: Run, tmp_path: Path) -> None
     elsewhere = tmp_path / "elsewhere" / run.spec.name / run.path.name
     shutil.copytree(run.path, elsewhere)
     moved = Run.open(elsewhere)
-    assert moved.manifest["aim_run"] == run.manifest["aim_run"]
+    assert moved.manifest["trackers"]["aim"] == run.manifest["trackers"]["aim"]
     assert sync(moved) == "written"
     assert stored(moved) == before
 
 
 def test_what_is_there_is_left_and_what_changed_is_replaced(run: Run) -> None:
     sync(run)
-    first = run.manifest["aim_run"]
+    first = run.manifest["trackers"]["aim"]
     assert sync(run) == "up to date"
-    assert run.manifest["aim_run"] == first
+    assert run.manifest["trackers"]["aim"] == first
     (run.path / "verdict.json").unlink()
     assert sync(run) == "written"
     # Aim's own list of runs is cached for half a second, so the files are asked.
     kept = run.path.parent.parent / REPOSITORY / "meta" / "chunks"
-    assert [chunk.name for chunk in kept.iterdir()] == [run.manifest["aim_run"]]
+    assert [chunk.name for chunk in kept.iterdir()] == [run.manifest["trackers"]["aim"]]
 
 
 def test_a_run_that_is_half_written_or_in_training_is_left_out(run: Run) -> None:
@@ -117,10 +117,11 @@ def test_a_run_that_another_process_writes_is_one_clear_line(run: Run) -> None:
     sync(run)
     program = """
 import sys
-from cortexzoo.harness.runs.aim_sync import open_sink
 from cortexzoo.harness.runs.run_folder import Run
+from cortexzoo.harness.tracking.aim.sink import open_sink
+from cortexzoo.harness.tracking.base import TrackedRun
 run = Run.open(sys.argv[1])
-sink = open_sink(run, run.spec, run.manifest["aim_run"])
+sink = open_sink(TrackedRun(run.path, run.spec, run.manifest["trackers"]["aim"]))
 print("open", flush=True)
 sys.stdin.read()
 sink.close()

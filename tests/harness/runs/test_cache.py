@@ -13,12 +13,12 @@ from cortexzoo.harness.runs.calibration import Calibration
 from cortexzoo.harness.runs.run_folder import METRICS, SUMMARY, Run
 from cortexzoo.specs import ExperimentSpec, load_experiment
 from cortexzoo.specs.objective import Recall
-from tests.harness.trained import SMALL, small
+from tests.harness.trained import QUIET, SMALL, small
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return cached_training(small(), tmp_path_factory.mktemp("cache"), warn=pytest.fail)
+    return cached_training(small(), tmp_path_factory.mktemp("cache"), QUIET)
 
 
 def copied(run: Run, folder: Path) -> Run:
@@ -32,7 +32,7 @@ def test_a_training_is_found_again_also_for_another_suite(whole: Run, tmp_path: 
     assert other.hash() != small().hash()
     found = find_trained(other, tmp_path)
     assert found is not None and found.path == run.path
-    assert cached_training(other, tmp_path, warn=pytest.fail).path == run.path
+    assert cached_training(other, tmp_path, QUIET).path == run.path
     assert find_trained(small("seed=1"), tmp_path) is None
 
 
@@ -44,7 +44,7 @@ def test_a_training_that_was_cut_off_is_gone_on_with(
     (killed.path / SUMMARY).unlink()
     if summary is not None:
         killed.write_json(SUMMARY, summary)
-    run = cached_training(small(), tmp_path, warn=pytest.fail)
+    run = cached_training(small(), tmp_path, QUIET)
     assert run.path == killed.path and run.finished
     assert run.summary["validation_loss"] == whole.summary["validation_loss"]
 
@@ -53,7 +53,7 @@ def test_one_that_cannot_be_gone_on_with_is_made_anew(whole: Run, tmp_path: Path
     killed = copied(whole, tmp_path)
     (killed.path / SUMMARY).unlink()
     (killed.path / METRICS).write_text("")
-    run = cached_training(small(), tmp_path, warn=pytest.fail)
+    run = cached_training(small(), tmp_path, QUIET)
     assert run.path != killed.path and run.finished
 
 

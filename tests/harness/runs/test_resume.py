@@ -22,7 +22,7 @@ from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.sleep.phase import SleepPhase
-from tests.harness.trained import small
+from tests.harness.trained import QUIET, small
 
 TOUCHY = (
     "recipe.spikes={kind: robust, deviations: 2.0, gradient_deviations: 2.0, min_history: 3, rebaseline_after: 2}",
@@ -36,13 +36,11 @@ TOUCHY = (
 
 
 def train(runs: Path, experiment: ExperimentSpec) -> Run:
-    return train_run(experiment, runs, aim=False, progress=False, warn=pytest.fail)
+    return train_run(experiment, runs, QUIET)
 
 
 def resume(run: Run, experiment: ExperimentSpec | None = None, **options: Any) -> Run:
-    return resume_run(
-        run.path, experiment or run.spec, **{"aim": False, "progress": False, "warn": pytest.fail, **options}
-    )
+    return resume_run(run.path, experiment or run.spec, **{"options": QUIET, **options})
 
 
 @pytest.fixture(scope="module")
@@ -265,7 +263,7 @@ def test_a_run_without_a_manifest_starts_again(finished: Run, half: Run, tmp_pat
 
 def test_no_run_no_resume(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="no such run folder"):
-        resume_run(tmp_path / "nowhere", small(), aim=False, progress=False, warn=pytest.fail)
+        resume_run(tmp_path / "nowhere", small(), options=QUIET)
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(

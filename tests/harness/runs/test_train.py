@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 
 from cortexzoo.harness.checking.verdict import VERDICT
 from cortexzoo.harness.errors import RunStopped
+from cortexzoo.harness.runs.options import RunOptions
 from cortexzoo.harness.runs.run_folder import CHECKPOINTS, CURVES, MANIFEST, SPEC, SUMMARY, Run, RunFolderError
 from cortexzoo.harness.runs.train import check_run, subject_of, train_run
 from cortexzoo.harness.tracking.aim import sink as aim_tracking
@@ -21,7 +23,7 @@ from cortexzoo.zoo.data.order import cut_windows, validation_starts
 from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.errors import CheckpointError, DataError
 from cortexzoo.zoo.training.evaluation import lm_loss
-from tests.harness.trained import small, train_small
+from tests.harness.trained import QUIET, small, train_small
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +132,7 @@ def test_another_text_than_the_trained_one_is_refused(run: Run, tmp_path: Path) 
 def test_data_that_is_missing_leaves_nothing_behind(tmp_path: Path) -> None:
     experiment = small("data.source.kind=files", "data.source.paths=[nowhere.txt]")
     with pytest.raises(DataError):
-        train_run(experiment, tmp_path / "runs", aim=False, progress=False, warn=pytest.fail)
+        train_run(experiment, tmp_path / "runs", QUIET)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -138,7 +140,7 @@ def _train_failing(runs: Path, experiment: ExperimentSpec) -> Run:
     """Train until it fails; the run folder that is left."""
     begun: list[Run] = []
     with pytest.raises((RunStopped, CheckpointError)):
-        train_run(experiment, runs, aim=False, progress=False, warn=pytest.fail, began=begun.append)
+        train_run(experiment, runs, replace(QUIET, began=begun.append))
     return begun[0]
 
 
@@ -164,8 +166,8 @@ def test_when_records_cannot_be_written_the_last_checkpoint_stays(
 
 def test_a_tracker_that_breaks_does_not_stop_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Breaking:
-        name = "Aim"
-        run_hash = "abc"
+        name = "aim"
+        identity = "abc"
 
         def __init__(self, *_: object, **__: object) -> None:
             pass
@@ -176,15 +178,18 @@ def test_a_tracker_that_breaks_does_not_stop_training(tmp_path: Path, monkeypatc
         def event(self, step: int, kind: str, detail: Mapping[str, object]) -> None:
             pass
 
+        def outcome(self, *_: object, **__: object) -> None:
+            pass
+
         def close(self) -> None:
             pass
 
     warnings: list[str] = []
-    monkeypatch.setattr("cortexzoo.harness.runs.aim_sync.AimSink", Breaking)
-    run = train_run(small(), tmp_path, aim=True, progress=False, warn=warnings.append)
+    monkeypatch.setattr("cortexzoo.harness.tracking.aim.sink.AimSink", Breaking)
+    run = train_run(small(), tmp_path, RunOptions(warn=warnings.append))
     assert run.finished and len(run.metrics()) == 12
-    assert warnings == ["Aim tracking disabled after an error; training continues: RuntimeError: database is locked"]
-    assert "aim_run" not in run.manifest
+    assert warnings == ["aim tracking disabled after an error; training continues: RuntimeError: database is locked"]
+    assert run.manifest["trackers"] == {}
 
 
 def test_without_aim_installed_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +198,7 @@ def test_without_aim_installed_training_goes_on(tmp_path: Path, monkeypatch: pyt
 
     warnings: list[str] = []
     monkeypatch.setattr(aim_tracking, "import_aim", missing)
-    run = train_run(small(), tmp_path, aim=True, progress=False, warn=warnings.append)
+    run = train_run(small(), tmp_path, RunOptions(warn=warnings.append))
     check_run(run, warn=warnings.append)
     assert run.finished
     assert len(warnings) == 1 and "No module named 'aim'" in warnings[0]

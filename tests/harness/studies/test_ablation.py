@@ -10,7 +10,7 @@ from cortexzoo.harness.runs.train import train_run
 from cortexzoo.harness.studies import multi_seed
 from cortexzoo.harness.studies.ablation import Ingredient, ablate, ingredients, without
 from cortexzoo.specs import ExperimentSpec, SpecError, load_experiment, shipped_names
-from tests.harness.trained import SMALL, small
+from tests.harness.trained import QUIET, SMALL, small
 
 
 def found(name: str, *changes: str) -> dict[str, tuple[str, str]]:
@@ -75,7 +75,7 @@ def test_ablate_trains_the_whole_and_each_wanted_part(tmp_path: Path, monkeypatc
     ) -> Iterator[tuple[ExperimentSpec, Run]]:
         assert (jobs, accept_stopped) == (1, True)
         for each in experiments:
-            yield each, train_run(each, runs, aim=False, progress=False, warn=pytest.fail)
+            yield each, train_run(each, runs, QUIET)
 
     monkeypatch.setattr(multi_seed, "train_missing", in_this_process)
     calls: list[tuple[int, int]] = []

@@ -16,7 +16,7 @@ from cortexzoo.specs.task import KeyValue, TaskSpec
 from cortexzoo.zoo.data.tasks.build import build_task
 from cortexzoo.zoo.data.tasks.task import Task
 from cortexzoo.zoo.errors import DataError
-from tests.harness.trained import train_small
+from tests.harness.trained import QUIET, train_small
 
 
 def words(pairs: int = 6, letters: int = 3) -> Task:
@@ -82,7 +82,7 @@ def hybrid(tmp_path_factory: pytest.TempPathFactory) -> Run:
         "data.task.num_keys=128", "data.task.num_noise=64",
     )  # fmt: skip
     experiment = load_experiment("cortex-v2-hybrid", changes)
-    return train_run(experiment, tmp_path_factory.mktemp("runs"), aim=False, progress=False, warn=pytest.fail)
+    return train_run(experiment, tmp_path_factory.mktemp("runs"), QUIET)
 
 
 def test_the_command_shows_every_kind_of_sleep_in_one_table(

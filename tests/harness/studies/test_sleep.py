@@ -18,7 +18,7 @@ from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.policies.base import find_policy
 from cortexzoo.zoo.training.sleep.policy import Sleep, Slept
 from cortexzoo.zoo.training.sleep.score import Score
-from tests.harness.trained import train_small
+from tests.harness.trained import QUIET, train_small
 
 QUICK = {"steps": 2, "batch_size": 2, "reservoir": 5}
 
@@ -62,7 +62,7 @@ def test_a_base_that_changed_is_counted(tmp_path: Path, monkeypatch: pytest.Monk
         "recipe.monitor.validation_sequences=1", "data.gaps=[1]", "data.evaluation_documents=2",
     )  # fmt: skip
     experiment = load_experiment("cortex-v2-hybrid", changes)
-    hybrid = train_run(experiment, tmp_path, aim=False, progress=False, warn=pytest.fail)
+    hybrid = train_run(experiment, tmp_path, QUIET)
     setting = Setting({**QUICK, "length": 6}, sequences=1, gaps=(1,))
     healthy = sleep.follow(hybrid, "noise", False, 1, setting)
     assert healthy.frozen > 20 and healthy.frozen_changed == 0

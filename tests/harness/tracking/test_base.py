@@ -1,6 +1,7 @@
 """One broken sink costs one line; a broken truth stops the run."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ class Remembering:
     """A sink that keeps what it was told, and raises `problem` at every call once it is set."""
 
     name = "memory"
+    identity = None
 
     def __init__(self, problem: Exception | None = None) -> None:
         self.problem = problem
@@ -22,6 +24,9 @@ class Remembering:
 
     def event(self, step: int, kind: str, detail: Mapping[str, object]) -> None:
         self._tell(("event", step, kind, dict(detail)))
+
+    def outcome(self, summary: Mapping[str, object], *, report: str, picture: Path) -> None:
+        self._tell(("outcome", dict(summary), report, picture))
 
     def close(self) -> None:
         self._tell("close")

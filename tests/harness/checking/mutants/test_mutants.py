@@ -25,7 +25,7 @@ from cortexzoo.specs import load_experiment
 from cortexzoo.specs.suite import Check, PropertyName
 from cortexzoo.zoo.models.trained_base import CACHE_VARIABLE
 from cortexzoo.zoo.training import evaluation
-from tests.harness.trained import train_small
+from tests.harness.trained import QUIET, train_small
 
 FOREIGN = "transformers.models.qwen2.modeling_qwen2"
 QUICK = [mutant for mutant in MUTANTS if mutant.caught_by is not None]
@@ -53,14 +53,14 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Subjec
 
 def trained_hosts(runs: Path) -> dict[str, Subject | BareSubject]:
     control = load_experiment("transformer", [*TRANSFORMER, *FEW_STEPS])
-    trained = train_run(control, runs, aim=False, progress=False, warn=pytest.fail)
+    trained = train_run(control, runs, QUIET)
     hybrid = load_experiment("cortex-v2-hybrid", list(HYBRID))
     small = [f"variant.memory.{c}" for c in ("short_term.capacity=32", "long_term.capacity=40", "long_term.writes=8")]
     return {
         "cortexgpt": subject_of(train_small(runs, RAW_RING, *small)),
         "contexts": subject_of(train_small(runs)),
         "transformer": subject_of(trained),
-        "hybrid": subject_of(train_run(hybrid, runs, aim=False, progress=False, warn=pytest.fail)),
+        "hybrid": subject_of(train_run(hybrid, runs, QUIET)),
         "gated-delta": BareSubject(make_layer, seeded(make_layer, 0), Inputs("tokens", VOCAB), longest=40),
     }
 

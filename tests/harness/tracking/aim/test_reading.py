@@ -11,10 +11,11 @@ from cortexzoo.harness.bench.generated_runs import experiment, generated_run, me
 from cortexzoo.harness.monitor.choosing import aim_sources
 from cortexzoo.harness.monitor.run_view import RunView
 from cortexzoo.harness.monitor.sources import AIM_EVERY, AimSource, FolderSource
-from cortexzoo.harness.runs.aim_sync import open_sink, sync
+from cortexzoo.harness.runs.aim_sync import sync
 from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.harness.tracking.aim.reading import hash_of, hashes_by_age, read_run
-from cortexzoo.harness.tracking.aim.sink import AimError, AimSink
+from cortexzoo.harness.tracking.aim.sink import AimError, AimSink, open_sink
+from cortexzoo.harness.tracking.base import TrackedRun
 from cortexzoo.harness.tracking.jsonl import JsonlSink
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
@@ -36,7 +37,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def live(run: Run) -> Iterator[AimSink]:
     """A run in the same repository that is being written."""
     begun = generated_run(run.path.parent.parent, experiment(1), steps=0, finished=False)
-    sink = open_sink(begun, begun.spec, None)
+    sink = open_sink(TrackedRun(begun.path, begun.spec))
+    assert sink is not None
     yield sink
     sink.close()
 
@@ -61,7 +63,7 @@ def test_both_sources_give_the_same_view(run: Run) -> None:
 
 def test_a_run_is_followed_while_it_is_written(run: Run, live: AimSink) -> None:
     runs, now = run.path.parent.parent, [0.0]
-    source = AimSource(runs, live.run_hash, clock=lambda: now[0])
+    source = AimSource(runs, live.identity, clock=lambda: now[0])
     view = RunView(source)
     view.look()
     assert (view.step, view.status, view.experiment.seed) == (0, "starting", 1)
@@ -81,7 +83,7 @@ def test_a_run_is_followed_while_it_is_written(run: Run, live: AimSink) -> None:
 
 def test_the_newest_runs_come_first(run: Run, live: AimSink) -> None:
     runs = run.path.parent.parent
-    assert hashes_by_age(runs)[0] == live.run_hash
+    assert hashes_by_age(runs)[0] == live.identity
     sources, _ = aim_sources([runs])
     assert sources[0].experiment.seed == 1
     assert sources[-1].path.name == run.path.name
@@ -102,4 +104,4 @@ def test_a_run_without_its_spec_is_told_in_one_line(run: Run) -> None:
     sink = AimSink(runs, experiment="old", parameters={"folder": "old"})
     sink.close()
     with pytest.raises(AimError, match="comes from an older cortexzoo, without its spec: `cortexzoo aim-sync`"):
-        AimSource(runs, sink.run_hash)
+        AimSource(runs, sink.identity)

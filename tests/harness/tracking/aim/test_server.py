@@ -41,7 +41,7 @@ def test_the_explorer_shows_curves_grouped_by_variant(tmp_path: Path) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with serving(tmp_path, port) as address, browser_page() as page:
-        page.open(metrics_link(address, [str(run.manifest["aim_run"]) for run in made], metrics))
+        page.open(metrics_link(address, [str(run.manifest["trackers"]["aim"]) for run in made], metrics))
         end = time.monotonic() + 60
         while page.evaluate("document.querySelectorAll('path.AggrLine').length") < 4 and time.monotonic() < end:
             page.wait(1)

@@ -37,12 +37,12 @@ def test_metrics_parameters_and_tags_read_back(runs: Path) -> None:
     sink.event(2, "checkpoint", {"name": "best"})
     sink.close()
     assert (runs / REPOSITORY).is_dir()
-    assert read_series(runs, "train/loss", run_hash=sink.run_hash) == {None: ([1, 2], [1.0, 0.5])}
-    assert read_series(runs, "memory/gate_share", run_hash=sink.run_hash) == {
+    assert read_series(runs, "train/loss", run_hash=sink.identity) == {None: ([1, 2], [1.0, 0.5])}
+    assert read_series(runs, "memory/gate_share", run_hash=sink.identity) == {
         "current": ([1, 2], [0.75, 0.75]),
         "short_term": ([1, 2], [0.25, 0.25]),
     }
-    parameters, tags = _run_parameters(runs, sink.run_hash)
+    parameters, tags = _run_parameters(runs, sink.identity)
     assert parameters["seed"] == 3
     assert parameters["hparams"] == {"a": "none", "b": [1, 2]}
     assert tags == ["variant:tiny"]
@@ -53,13 +53,15 @@ def test_a_later_outcome_replaces_the_one_before(runs: Path) -> None:
     first.metrics(1, {"train/loss": 1.0})
     first.close()
     for verdict in ("unexpected", "as expected"):
-        again = AimSink(runs, experiment="tiny", run_hash=first.run_hash)
-        again.outcome({"verdict": verdict, "margins": {"causality": 0.0}}, report="All is well.")
+        again = AimSink(runs, experiment="tiny", run_hash=first.identity)
+        again.outcome(
+            {"verdict": verdict, "margins": {"causality": 0.0}}, report="All is well.", picture=runs / "none.png"
+        )
         again.close()
-    parameters, tags = _run_parameters(runs, first.run_hash)
+    parameters, tags = _run_parameters(runs, first.identity)
     assert parameters["summary"] == {"verdict": "as expected", "margins": {"causality": 0.0}}
     assert tags == ["verdict:as expected"]
-    assert read_series(runs, "train/loss", run_hash=first.run_hash) == {None: ([1], [1.0])}
+    assert read_series(runs, "train/loss", run_hash=first.identity) == {None: ([1], [1.0])}
 
 
 def test_metrics_after_close_are_refused(runs: Path) -> None:
@@ -86,7 +88,7 @@ def test_processes_that_start_together_all_track(tmp_path: Path, count: int) -> 
         sink = AimSink(Path(sys.argv[1]), experiment="tiny")
         sink.metrics(1, {"train/loss": 1.0})
         sink.close()
-        print(sink.run_hash)
+        print(sink.identity)
         """
     )
     command = [sys.executable, "-W", "ignore", "-c", program, str(tmp_path)]

@@ -1,0 +1,6 @@
+"""Where the metrics, events and outcome of a run go."""
+
+from typing import Literal
+
+TrackerName = Literal["jsonl", "aim"]
+"""jsonl: the run folder itself, which is always written. Each other name is a module of `harness/tracking`."""
