@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from cortexzoo.specs.base import Spec
-from cortexzoo.specs.objective import NextToken, Recall
+from cortexzoo.specs.objective import Continual, NextToken, Recall
 from cortexzoo.specs.recipe import EveryInterval, RecipeSpec
 
 if TYPE_CHECKING:
@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 def doubts(spec: Spec) -> list[str]:
     """Of an experiment, or of a recipe alone; none of anything else."""
     if isinstance(spec, RecipeSpec):
-        return _of_consolidation(spec, "") if isinstance(spec.objective, NextToken) else _of_objective(spec, "")
+        return (
+            _of_consolidation(spec, "")
+            if isinstance(spec.objective, NextToken | Continual)
+            else _of_objective(spec, "")
+        )
     if getattr(spec, "kind", None) != "experiment":
         return []
     from cortexzoo.specs.experiment import ExperimentSpec  # a recipe alone is checked without loading variants

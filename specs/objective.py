@@ -6,7 +6,9 @@ from pydantic import Field, model_validator
 
 from cortexzoo.specs.base import PositiveFloat, PositiveInt, Spec
 from cortexzoo.specs.data import PydocTopics, TextSource
-from cortexzoo.specs.provenance import OURS, RECALL, USER_RUN
+from cortexzoo.specs.provenance import OURS, RECALL, USER_RUN, Source
+
+CONTINUAL = Source("probe runs on two texts in turn, docs/continual.md", "measured-here")
 
 
 class NextToken(Spec):
@@ -90,4 +92,38 @@ class Recall(Spec):
     drift: Annotated[DriftSpec, OURS] = DriftSpec.defaults()
 
 
-ObjectiveSpec = Annotated[NextToken | Recall, Field(discriminator="kind")]
+class NoReplay(Spec):
+    """The earlier text is not read again."""
+
+    kind: Literal["none"] = "none"
+
+
+class ReservoirReplay(Spec):
+    """Some rows of every batch are windows of the earlier text, out of a uniform sample of those trained on.
+
+    On these rows the predictions are kept near those of the model from before the later text.
+    """
+
+    kind: Literal["reservoir"] = "reservoir"
+    rows: Annotated[PositiveInt, CONTINUAL] = Field(2, description="Of each batch, instead of the later text.")
+    windows: Annotated[PositiveInt, CONTINUAL] = Field(1024, description="Windows in the sample.")
+    kl_weight: Annotated[float, Field(ge=0), CONTINUAL] = Field(
+        1.0, description="Of KL(before ‖ now) on the replayed rows, in the loss of the batch; 0: replay alone."
+    )
+
+
+ReplaySpec = Annotated[NoReplay | ReservoirReplay, Field(discriminator="kind")]
+
+
+class Continual(Spec):
+    """Next-token training on one text after another: first an earlier one, then the experiment's data."""
+
+    kind: Literal["continual"] = "continual"
+    earlier: Annotated[TextSource, OURS] = Field(
+        PydocTopics.defaults(), description="The text that comes first, split as the experiment's data."
+    )
+    earlier_steps: Annotated[PositiveInt, OURS] = Field(300, description="Of recipe.steps, those on the earlier text.")
+    replay: Annotated[ReplaySpec, CONTINUAL] = ReservoirReplay.defaults()
+
+
+ObjectiveSpec = Annotated[NextToken | Recall | Continual, Field(discriminator="kind")]

@@ -15,7 +15,7 @@ from cortexzoo.specs.guards import (
     RecoverySpec,
     SpikeSpec,
 )
-from cortexzoo.specs.objective import NextToken, ObjectiveSpec
+from cortexzoo.specs.objective import Continual, NextToken, ObjectiveSpec, ReservoirReplay
 from cortexzoo.specs.provenance import OURS, PHASE_1, PROTOTYPE, RECALL
 from cortexzoo.specs.sleep import NoSleep, SleepSpec
 
@@ -160,5 +160,29 @@ class RecipeSpec(NamedSpec):
             raise ValueError(
                 "spikes.action must be skip with `recovery: {kind: none}`, got rollback: "
                 "there is no recovery checkpoint to return to"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _both_texts_are_read(self) -> Self:
+        objective = self.objective
+        if not isinstance(objective, Continual):
+            return self
+        if objective.earlier_steps >= self.steps:
+            raise ValueError(
+                f"objective.earlier_steps must be below steps = {self.steps}, got {objective.earlier_steps}: "
+                "no step is left for the later text"
+            )
+        replay = objective.replay
+        if isinstance(replay, ReservoirReplay) and replay.rows >= self.batch_size:
+            raise ValueError(
+                f"objective.replay.rows must be below batch_size = {self.batch_size}, got {replay.rows}: "
+                "no row is left for the later text"
+            )
+        trained_on = objective.earlier_steps * self.batch_size * self.accumulation
+        if isinstance(replay, ReservoirReplay) and replay.windows > trained_on:
+            raise ValueError(
+                f"objective.replay.windows must be at most {trained_on}, the windows of {objective.earlier_steps} "
+                f"steps on the earlier text, got {replay.windows}"
             )
         return self

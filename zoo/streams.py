@@ -26,6 +26,8 @@ class Stream(IntEnum):
     """Which examples are kept for sleep, at (step)."""
     SLEEP = 6
     """Dreams and their dropout, at (number of the sleep)."""
+    REPLAY = 7
+    """Which windows of an earlier text are kept, at (); which of them are read again, at (micro-batch)."""
 
     def seeds(self, seed: int, *place: int) -> np.random.SeedSequence:
         """The start of this stream at `place`."""

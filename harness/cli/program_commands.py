@@ -34,6 +34,7 @@ BENCHMARKS = {
     "start-up": Program("bench.start_up", "Time the start of the commands that only read specs."),
 }
 STUDIES = {
+    "continual": Program("cli.study_programs", "What is forgotten of a text while another is learned."),
     "facts": Program("cli.study_programs", "What is left of a day's facts after each kind of sleep."),
     "learning": Program("cli.study_programs", "Train every variant with several seeds, against counting."),
     "recall": Program("cli.study_programs", "Recall of hybrids over gaps, against controls."),

@@ -24,12 +24,12 @@ from rich.progress import (
 from cortexzoo.harness.checking.records import RECORDS
 from cortexzoo.harness.cli.output import print_table
 from cortexzoo.harness.runs.run_folder import Run
-from cortexzoo.harness.studies import facts, facts_table, learning, recall, sleep, swings, worth
+from cortexzoo.harness.studies import continual, facts, facts_table, learning, recall, sleep, swings, worth
 from cortexzoo.harness.studies.cells import run_cells
 from cortexzoo.specs.sleep import ConsolidateSleep
 from cortexzoo.specs.slow_store import ProductStore
 
-STUDIES = {"learning": learning, "swings": swings, "recall": recall, "worth": worth}
+STUDIES = {"learning": learning, "swings": swings, "recall": recall, "worth": worth, "continual": continual}
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -18,7 +18,7 @@ from cortexzoo.specs import ExperimentSpec, Spec, SpecError, load_experiment
 from cortexzoo.specs.backbone import BackboneSpec
 from cortexzoo.specs.base import Neutral
 from cortexzoo.specs.loading.slots import Slot, field_slots
-from cortexzoo.specs.objective import DriftSpec, NextToken, Recall
+from cortexzoo.specs.objective import Continual, DriftSpec, NextToken, Recall
 from cortexzoo.specs.recipe import MonitorSpec
 
 NEUTRAL_KINDS = ("none", "never")
@@ -57,7 +57,7 @@ def _of_value(path: str, value: Any, slot: Slot) -> Iterator[Ingredient]:
     if isinstance(value, NO_INGREDIENTS):
         return
     if isinstance(value, Spec):
-        if not isinstance(value, NextToken | Recall):  # the data decides between them
+        if not isinstance(value, NextToken | Recall | Continual):  # the data decides between them
             yield from _exchanged(path, value, slot)
         for name, inner in field_slots(type(value)).items():
             if name != slot.tag_key:

@@ -59,3 +59,11 @@ class TrainingResult:
     """Of the same text, by the base alone, before training."""
     hidden_kl: float | None = None
     """KL(base ‖ model) on that text, nats a token."""
+    earlier_loss_before: float | None = None
+    """Test part of the earlier text, when training went over to the later one; None: there was only one text."""
+    earlier_loss: float | None = None
+    """The same at the end."""
+    later_loss: float | None = None
+    """Test part of the later text, at the end, with the same weights."""
+    replayed_windows: int | None = None
+    """Windows of the earlier text that are kept, each of `recipe.sequence_length` + 1 bytes."""

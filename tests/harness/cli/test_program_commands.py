@@ -38,7 +38,7 @@ def test_each_shows_its_options(command: list[str], capsys: pytest.CaptureFixtur
         (["bench", "opps"], "cortexzoo bench opps: no such benchmark: did you mean ops?"),
         (
             ["study", "history"],
-            "study history: no such study: must be one of facts, learning, recall, sleep, worth, swings",
+            "study history: no such study: must be one of continual, facts, learning, recall, sleep, worth, swings",
         ),
         (["bench", "ops", "--rounds", "0"], "--rounds and --threads must be at least 1"),
         (["bench", "flakiness", "no-such-run"], "no-such-run"),

@@ -3,12 +3,13 @@
 from typing import Any
 
 from cortexzoo.specs.experiment import ExperimentSpec
-from cortexzoo.specs.objective import NextToken, Recall
+from cortexzoo.specs.objective import Continual, NextToken, Recall
 from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.errors import DataError
 from cortexzoo.zoo.models.interface import MemoryLanguageModel
 from cortexzoo.zoo.training.objectives.base import Objective
+from cortexzoo.zoo.training.objectives.continual import ContinualObjective, earlier_text
 from cortexzoo.zoo.training.objectives.next_token import NextTokenObjective
 from cortexzoo.zoo.training.objectives.recall import RecallObjective
 from cortexzoo.zoo.training.ranks import Ranks
@@ -21,6 +22,9 @@ def build_objective(
     match spec.recipe.objective, data:
         case NextToken(), TextData():
             return NextTokenObjective(data, spec.recipe, spec.seed, model, ranks)
+        case Continual() as asked, TextData():
+            earlier = earlier_text(asked, spec.data)
+            return ContinualObjective(earlier, data, asked, spec.recipe, spec.seed, model, ranks)
         case Recall() as asked, TaskData():
             return RecallObjective(data, asked, spec.recipe, spec.seed, model, ranks)
     raise DataError(f"recipe.objective.kind {spec.recipe.objective.kind} does not suit data of {type(data).__name__}")

@@ -52,7 +52,13 @@ class NextTokenObjective(Objective):
         place: int,
     ) -> tuple[Tensor, ModelOutput[Any]]:
         starts = self.order.starts(self.ranks.own(place * self.recipe.batch_size), len(tokens))
-        begun = model.placed(state, torch.from_numpy(starts).to(tokens.device))
+        return self.loss_at(model, tokens, scored, model.placed(state, torch.from_numpy(starts).to(tokens.device)))
+
+    @staticmethod
+    def loss_at(
+        model: MemoryLanguageModel[Any], tokens: Tensor, scored: Tensor | None, begun: MemoryState
+    ) -> tuple[Tensor, ModelOutput[Any]]:
+        """As `loss`, from a memory that knows where in the text the rows are."""
         loss, output = lm_loss(model, tokens, begun, scored=scored)
         if output.alone is None or not output.alone_weight:
             return loss, output
