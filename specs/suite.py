@@ -214,6 +214,10 @@ class Check(Spec):
     bound: Annotated[float | None, OURS] = Field(None, description="Null: the property's default bound.")
     reason: str = Field("", description="Why another verdict than `pass` is expected.")
 
+    def bound_of(self, name: PropertyName) -> float:
+        """The bound of the suite, or else the property's own."""
+        return PROPERTIES[name].bound if self.bound is None else self.bound
+
 
 class SuiteSpec(NamedSpec):
     """A set of properties with the verdicts that are expected of a variant."""

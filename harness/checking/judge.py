@@ -4,7 +4,7 @@ import math
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Generic
@@ -26,11 +26,6 @@ NO_SEARCH = Effort()
 LISTED = 0.7
 """Of a property's time, for its listed cases; the search gets the rest."""
 LIBRARIES = ("site-packages", "dist-packages")
-
-
-def bound_of(name: PropertyName, suite: SuiteSpec) -> float:
-    """The bound that a suite holds a property to: its own, or else the property's."""
-    return _bound(name, suite.properties.get(name))
 
 
 def judge_all(
@@ -69,33 +64,45 @@ def judge(
     that raised: it says nothing about the property. `watch` hears of each case before it is tried.
     """
     began = time.perf_counter()
-    trial = Trial(tested, check, subject, watch, effort.seed)
+    trial = Trial(tested, check, subject, watch)
     with signals_left_alone():  # a training that was cut short would be judged as if it were whole
         trial.run(effort)
-    return replace(trial.judgement, seconds=round(time.perf_counter() - began, 3))
+    return trial.judgement(seed=effort.seed, seconds=round(time.perf_counter() - began, 3))
 
 
 def judge_case(tested: Property[SubjectT], check: Check, subject: SubjectT, case: Case) -> Judgement:
     """The verdict on one case alone."""
-    trial = Trial(tested, check, subject, lambda _: None, 0)
+    trial = Trial(tested, check, subject, lambda _: None)
     with signals_left_alone():
         trial.attempt(case)
-    return trial.judgement
+    return trial.judgement(seed=0, seconds=0.0)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the cases tried so far have shown of a property."""
+
+    verdict: Verdict
+    reason: str
+    case: Case = field(default_factory=dict)
+    observed: float | None = None
+    margin: float | None = None
 
 
 class Trial(Generic[SubjectT]):
-    """One property under trial: what was found so far."""
+    """One property under trial."""
 
-    def __init__(self, tested: Property[SubjectT], check: Check, subject: SubjectT, watch: Watch, seed: int) -> None:
-        info = PROPERTIES[tested.name]
-        self.tested, self.subject, self.watch = tested, subject, watch
+    def __init__(self, tested: Property[SubjectT], check: Check, subject: SubjectT, watch: Watch) -> None:
+        self.tested, self.check, self.subject, self.watch = tested, check, subject, watch
         self.tried = 0
         self.longest = 0
         """Tokens of the longest case that was tried, where cases have lengths."""
-        self.judgement = Judgement(
-            tested.name, info.clause, "error", check.expect, _bound(tested.name, check), info.direction, info.unit,
-            "no case was tried", expected_reason=check.reason, version=info.version, seed=seed,
-        )  # fmt: skip
+        self.shown = Shown("error", "no case was tried")
+
+    def judgement(self, *, seed: int, seconds: float) -> Judgement:
+        """The verdict on what was shown."""
+        shown = {**vars(self.shown), "case": dict(self.shown.case)}
+        return Judgement.of(self.tested.name, self.check, **shown, cases_tried=self.tried, seconds=seconds, seed=seed)
 
     def run(self, effort: Effort) -> None:
         """All listed cases, then the search, until one does not hold or the time is over."""
@@ -116,18 +123,17 @@ class Trial(Generic[SubjectT]):
             if self.tested.strategy is not None and effort.examples and self._may_go_on:
                 cut |= search(self.tested.strategy(self.subject), self.attempt, effort, clock)
         except DoesNotApply as excuse:
-            self._set("skipped", str(excuse), {})
+            self.shown = Shown("skipped", str(excuse))
         except Exception as crash:
-            self._set("error", f"the check crashed: {where(crash)}", {})
-        if self.judgement.verdict == "pass" and self.longest:
-            reason = f"{self.judgement.reason}; tried up to {self.longest} tokens"
-            self.judgement = replace(self.judgement, reason=reason)
-        if self.judgement.verdict == "pass" and cut:
-            self.judgement = replace(self.judgement, reason=f"{self.judgement.reason}; the time limit ended the search")
+            self.shown = Shown("error", f"the check crashed: {where(crash)}")
+        if self.shown.verdict == "pass":
+            length = f"; tried up to {self.longest} tokens" if self.longest else ""
+            limit = "; the time limit ended the search" if cut else ""
+            self.shown = replace(self.shown, reason=f"{self.shown.reason}{length}{limit}")
 
     def attempt(self, case: Case) -> Result:
         """Try one case and note what it showed. A later failure replaces an earlier one: it is smaller."""
-        if self.judgement.verdict == "skipped":
+        if self.shown.verdict == "skipped":
             return "holds"
         self.watch(case)
         self.tried += 1
@@ -135,48 +141,35 @@ class Trial(Generic[SubjectT]):
         try:
             found = self.tested.check(self.subject, case)
         except DoesNotApply as excuse:
-            self._set("skipped", str(excuse), {})
+            self.shown = Shown("skipped", str(excuse))
             return "holds"
         except Exception as crash:
-            self._set("error", f"the check crashed: {where(crash)}", case)
+            self.shown = Shown("error", f"the check crashed: {where(crash)}", case)
             return "error"
         return self._note(found)
 
     def _still(self, wanted: Result, case: Case) -> bool:
         """Whether a smaller case gives the same result; if it gives another, what was known stays."""
-        known = self.judgement
-        if self.attempt(case) == wanted and (wanted != "error" or _kind(self.judgement) == _kind(known)):
+        known = self.shown
+        if self.attempt(case) == wanted and (wanted != "error" or _kind(self.shown) == _kind(known)):
             return True
-        self.judgement = replace(known, cases_tried=self.tried)
+        self.shown = known
         return False
 
     @property
     def _may_go_on(self) -> bool:
-        return self.judgement.verdict == "pass" or not self.tried
+        return self.shown.verdict == "pass" or not self.tried
 
     def _note(self, found: Finding) -> Result:
-        so_far = self.judgement
-        margin = _margin(found, so_far.bound, so_far.direction)
-        holds = margin > 0 if so_far.direction == "below" else margin >= 0
+        so_far, observed = self.shown, float(found.observed)
+        direction = PROPERTIES[self.tested.name].direction
+        margin = _margin(observed, self.check.bound_of(self.tested.name), direction)
+        holds = margin > 0 if direction == "below" else margin >= 0
         if not holds or so_far.verdict != "pass" or so_far.margin is None or margin <= so_far.margin:
             if holds and so_far.verdict in ("fail", "error") and self.tried > 1:
                 return "holds"  # a smaller case that holds says nothing about the one that did not
-            self.judgement = replace(
-                so_far,
-                verdict="pass" if holds else "fail",
-                reason=found.reason,
-                observed=found.observed,
-                margin=margin,
-                case=dict(found.case),
-            )
-        self.judgement = replace(self.judgement, cases_tried=self.tried)
+            self.shown = Shown("pass" if holds else "fail", found.reason, found.case, observed, margin)
         return "holds" if holds else "fail"
-
-    def _set(self, verdict: Verdict, reason: str, case: Case) -> None:
-        self.judgement = replace(
-            self.judgement, verdict=verdict, reason=reason, case=dict(case), observed=None, margin=None,
-            cases_tried=self.tried,
-        )  # fmt: skip
 
 
 def tokens_of(case: Case) -> int:
@@ -190,9 +183,9 @@ def tokens_of(case: Case) -> int:
     return sum(part for part in parts if isinstance(part, int)) if "length" in case else 0
 
 
-def _kind(judgement: Judgement) -> str:
+def _kind(shown: Shown) -> str:
     """The exception of an error."""
-    return judgement.reason.removeprefix("the check crashed: ").partition(":")[0]
+    return shown.reason.removeprefix("the check crashed: ").partition(":")[0]
 
 
 def where(crash: BaseException) -> str:
@@ -203,10 +196,6 @@ def where(crash: BaseException) -> str:
     return f"{in_one_line(crash)} ({Path(frame.filename).name}:{frame.lineno})"
 
 
-def _bound(name: PropertyName, check: Check | None) -> float:
-    return PROPERTIES[name].bound if check is None or check.bound is None else check.bound
-
-
-def _margin(found: Finding, bound: float, direction: str) -> float:
-    inside = found.observed - bound if direction == "at_least" else bound - found.observed
+def _margin(observed: float, bound: float, direction: str) -> float:
+    inside = observed - bound if direction == "at_least" else bound - observed
     return -math.inf if math.isnan(inside) else inside

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from cortexzoo.harness.checking.properties.base import Case
 from cortexzoo.harness.checking.schema import FORMAT
-from cortexzoo.specs.suite import PropertyName, Verdict
+from cortexzoo.specs.suite import PROPERTIES, Check, PropertyName, Verdict
 
 VERDICT = "verdict.json"
 """The file of a certificate."""
@@ -44,6 +44,15 @@ class Judgement:
     """Of the property's meaning: verdicts of different versions are not comparable."""
     seed: int = 0
     """Of the search for cases."""
+
+    @classmethod
+    def of(cls, name: PropertyName, check: Check, verdict: Verdict, reason: str, **found: Any) -> "Judgement":
+        """A judgement with what stands with the property and with the suite: clause, bound, unit, expectation."""
+        info = PROPERTIES[name]
+        return cls(
+            name, info.clause, verdict, check.expect, check.bound_of(name), info.direction, info.unit, reason,
+            expected_reason=check.reason, version=info.version, **found,
+        )  # fmt: skip
 
     @property
     def unexpected(self) -> bool:

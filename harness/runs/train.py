@@ -10,7 +10,7 @@ import torch
 
 from cortexzoo.harness.checking.circumstances import circumstances
 from cortexzoo.harness.checking.effort import PROFILES, Profile
-from cortexzoo.harness.checking.judge import Watch, bound_of, judge_all
+from cortexzoo.harness.checking.judge import Watch, judge_all
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.verdict import VERDICT, Certificate
 from cortexzoo.harness.errors import RunStopped
@@ -34,7 +34,7 @@ from cortexzoo.harness.tracking.base import CompositeRecorder, Sink, Warn
 from cortexzoo.harness.tracking.jsonl import JsonlSink
 from cortexzoo.harness.tracking.opening import attach_trackers, report_outcome
 from cortexzoo.specs import ExperimentSpec
-from cortexzoo.specs.suite import PropertyName
+from cortexzoo.specs.suite import Check, PropertyName
 from cortexzoo.zoo.build import build_trainer, load_data
 from cortexzoo.zoo.costs import trained_parameters
 from cortexzoo.zoo.data.task_data import TaskData
@@ -143,7 +143,7 @@ def train_in(
             summary = _trained(run, experiment, trainer, recorder)
             part()
             title = f"{experiment.name} · seed {experiment.seed} · {summary['steps_taken']} steps"
-            bound = bound_of("bounded_loss_ratio", experiment.suite)
+            bound = experiment.suite.properties.get("bounded_loss_ratio", Check()).bound_of("bounded_loss_ratio")
             draw_curves(run.path / CURVES, run.metrics(), summary, title=title, bound=bound)
             recorder.outcome(summary, report="", picture=run.path / CURVES)
     finally:

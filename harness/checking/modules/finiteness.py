@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cortexzoo.harness.checking.modules.detection import DTYPES, dtypes_offered
 from cortexzoo.harness.checking.modules.subject import BareSubject
-from cortexzoo.harness.checking.properties.base import Case, Finding, Property, finding, number, text
+from cortexzoo.harness.checking.properties.base import Case, Finding, Property, number, text
 
 SCALES = {"0": 0.0, "1e-8": 1e-8, "1": 1.0, "1e4": 1e4}
 DENSE = 300
@@ -103,7 +103,7 @@ def finite_gradients(subject: BareSubject, case: Case) -> Finding:
         except Exception:
             if name == "float32":
                 raise
-            return finding("finite_gradients", 0, f"it does not take {name}", case)
+            return Finding(0, f"it does not take {name}", case)
     values = {"the output": outputs[0].detach()}
     values |= {f"output {n + 1}": o.detach() for n, o in enumerate(outputs) if n and n in subject.slots}
     if inputs.grad is not None:
@@ -112,12 +112,12 @@ def finite_gradients(subject: BareSubject, case: Case) -> Finding:
     bad = {key: value for key, value in values.items() if not bool(_dense(value).isfinite().all())}
     if not bad:
         reason = f"output and gradients are finite at every tried length and dtype ({', '.join(_dtypes(subject))})"
-        return finding("finite_gradients", 0, reason, case)
+        return Finding(0, reason, case)
     count = sum(int((~_dense(value).isfinite()).sum()) for value in bad.values())
     first = next(iter(bad))
     kind = "NaN" if bool(_dense(bad[first]).isnan().any()) else "infinite"
     reason = f"{first} is {kind} at length {length}{_in_words(content)}" + ("" if name == "float32" else f" in {name}")
-    return finding("finite_gradients", count, reason, {**case, "where": first})
+    return Finding(count, reason, {**case, "where": first})
 
 
 def _trained_on(subject: BareSubject, model: nn.Module, inputs: Tensor, mask: Tensor | None) -> list[Tensor]:

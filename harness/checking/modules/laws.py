@@ -13,7 +13,6 @@ from cortexzoo.harness.checking.properties.base import (
     Finding,
     Property,
     difference,
-    finding,
     largest_difference,
     number,
     text,
@@ -77,12 +76,12 @@ def causality(subject: BareSubject, case: Case) -> Finding:
     raw, position = float(moved.max()), int(moved.argmax())
     delta = within_rounding(raw, subject.eps, length, CAUSALITY_BOUND)
     if delta > CAUSALITY_BOUND and _draws(subject, inputs, mode):
-        return finding("causality", 0.0, "it draws at random in training: measured in evaluation only", case)
+        return Finding(0.0, "it draws at random in training: measured in evaluation only", case)
     place = " in training" if mode == "train" else ""
     reason = f"editing from place {edited} of {length} moved the output at place {position} by {raw:.2g}{place}"
     if raw == 0:
         reason = "editing later inputs moved no earlier output"
-    return finding("causality", delta, reason, {**case, "position": position})
+    return Finding(delta, reason, {**case, "position": position})
 
 
 def _outputs(subject: BareSubject, inputs: Tensor, mode: str, before: int) -> Tensor:
@@ -155,9 +154,9 @@ def batch_isolation(subject: BareSubject, case: Case) -> Finding:
     raw, reason = max(observations, key=lambda observation: observation[0])
     delta = within_rounding(raw, subject.eps, length, ISOLATION_BOUND)
     if delta > ISOLATION_BOUND and _draws(subject, inputs, mode):
-        return finding("batch_isolation", 0.0, "it draws at random in training: measured in evaluation only", case)
+        return Finding(0.0, "it draws at random in training: measured in evaluation only", case)
     reason = f"{reason} by {raw:.2g} ({size})" if delta > ISOLATION_BOUND else "no row depends on another"
-    return finding("batch_isolation", delta, reason, case)
+    return Finding(delta, reason, case)
 
 
 def _both_calls(subject: BareSubject, inputs: Tensor, mode: str) -> Tensor:

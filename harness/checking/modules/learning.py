@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from cortexzoo.harness.checking.modules.finiteness import weighted
 from cortexzoo.harness.checking.modules.subject import BareSubject
-from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, finding, number
+from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, number
 
 UPDATES = 2
 LEARNING_RATE = 1e-3
@@ -55,7 +55,7 @@ def every_parameter_learns(subject: BareSubject, case: Case) -> Finding:
             raise DoesNotApply(f"it has no trainable parameter{f' ({frozen} are frozen)' if frozen else ''}")
         if first.strangers:
             reason = f"{first.strangers} tensors that want a gradient are no parameters: an optimizer never gets them"
-            return finding("every_parameter_learns", first.strangers, reason, case)
+            return Finding(first.strangers, reason, case)
         silent, used = set(trainable) - first.moved, first.used
         optimizer = torch.optim.AdamW(trainable.values(), lr=LEARNING_RATE)
         for update in range(1, UPDATES + 1):
@@ -71,13 +71,13 @@ def every_parameter_learns(subject: BareSubject, case: Case) -> Finding:
         names = ", ".join(shown[:4]) + (f" and {len(shown) - 4} more" if len(shown) > 4 else "")
         why = "used, but its gradient is zero" if shown[0] in used else "no forward pass uses it"
         reason = f"{names}: no gradient in {UPDATES + 1} passes ({shown[0]}: {why})"
-        return finding("every_parameter_learns", len(silent), reason, {**case, "first": shown[0]})
+        return Finding(len(silent), reason, {**case, "first": shown[0]})
     wrong = _wrong(subject)
     if wrong:
         name, told = next(iter(wrong.items()))
-        return finding("every_parameter_learns", len(wrong), told, {**case, "first": name})
+        return Finding(len(wrong), told, {**case, "first": name})
     reason = f"all {len(trainable)} parameters got a gradient" + (f" ({frozen} more are frozen)" if frozen else "")
-    return finding("every_parameter_learns", 0, reason, case)
+    return Finding(0, reason, case)
 
 
 def _pass(subject: BareSubject, model: nn.Module, rows: int, length: int, seed: int) -> Reached:
@@ -227,7 +227,7 @@ def gate_balance(subject: BareSubject, case: Case) -> Finding:
         raise DoesNotApply(f"gate_readings() names {len(shares)} sources: two are needed for a balance")
     least = min(shares, key=lambda name: shares[name])
     told = ", ".join(f"{name} {share:.3f}" for name, share in shares.items())
-    return finding("gate_balance", shares[least], f"mean shares {told}", {**case, "source": least})
+    return Finding(shares[least], f"mean shares {told}", {**case, "source": least})
 
 
 LEARNING = (

@@ -13,7 +13,6 @@ from cortexzoo.harness.checking.properties.base import (
     Case,
     Finding,
     Property,
-    finding,
     largest_difference,
     number,
     text,
@@ -56,12 +55,12 @@ def repeatability(subject: BareSubject, case: Case) -> Finding:
     moved = _in_turns(subject, case) if text(case, "between") == "sessions" else _twice(subject, case)
     what = max(moved, key=lambda name: moved[name])
     if moved[what] == 0:
-        return finding("repeatability", 0.0, "two evaluation calls gave the same and left everything alone", case)
+        return Finding(0.0, "two evaluation calls gave the same and left everything alone", case)
     changed = [name for name in moved if moved[name]]
     reason = f"an evaluation call changed {', '.join(changed[:3])}"
     if changed == ["the output"]:
         reason += ": something is kept between calls, or drawn at random"
-    return finding("repeatability", moved[what], reason, {**case, "changed": changed[0]})
+    return Finding(moved[what], reason, {**case, "changed": changed[0]})
 
 
 def _twice(subject: BareSubject, case: Case) -> dict[str, float]:

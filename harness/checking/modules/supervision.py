@@ -22,7 +22,7 @@ from cortexzoo.harness.checking.modules.patience import Patience
 from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.harness.tracking.jsonl import from_json_value
 from cortexzoo.specs import SuiteSpec
-from cortexzoo.specs.suite import PROPERTIES, PropertyName
+from cortexzoo.specs.suite import PropertyName
 
 POLL = 0.02
 START_LIMIT = 60.0
@@ -210,12 +210,7 @@ def _import_path() -> str:
 
 
 def _error(name: PropertyName, request: Request, reason: str, case: Mapping[str, Any]) -> Judgement:
-    info, check = PROPERTIES[name], request.suite.properties[name]
-    bound = info.bound if check.bound is None else check.bound
-    return Judgement(
-        name, info.clause, "error", check.expect, bound, info.direction, info.unit, reason, case=dict(case),
-        expected_reason=check.reason, version=info.version, seed=request.seed,
-    )  # fmt: skip
+    return Judgement.of(name, request.suite.properties[name], "error", reason, case=dict(case), seed=request.seed)
 
 
 def _unoffered(judgement: Judgement) -> Judgement:

@@ -9,7 +9,7 @@ import torch
 from hypothesis.strategies import SearchStrategy
 from torch import Tensor
 
-from cortexzoo.specs.suite import PROPERTIES, PropertyName
+from cortexzoo.specs.suite import PropertyName
 
 Case = Mapping[str, int | float | str]
 SubjectT = TypeVar("SubjectT", contravariant=True)
@@ -22,11 +22,9 @@ class DoesNotApply(Exception):
 
 @dataclass(frozen=True)
 class Finding:
-    """One observation: the value, the bound it is held to, its unit, what it means in words, and where it was made."""
+    """One observation: the value in the unit of the property, what it means in words, and the case that gave it."""
 
     observed: float
-    bound: float
-    unit: str
     reason: str
     case: Case
 
@@ -46,12 +44,6 @@ class Property(Generic[SubjectT]):
     """A search tries one case where it tries so many of other properties."""
     shrinks: bool = False
     """Whether a listed case that fails is made smaller, number by number; what then crashes does not count."""
-
-
-def finding(name: PropertyName, observed: float, reason: str, case: Case) -> Finding:
-    """A finding with the property's own bound and unit."""
-    info = PROPERTIES[name]
-    return Finding(float(observed), info.bound, info.unit, reason, case)
 
 
 def once(_: object) -> Iterable[Case]:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, finding, once
+from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, once
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.specs.variant import HardTopK, SoftThreshold
 from cortexzoo.zoo.models.columns import Columns
@@ -34,7 +34,7 @@ def no_dead_column(subject: Subject, case: Case) -> Finding:
     least = int(shares.argmin())
     relative = float(shares[least]) * len(shares)
     reason = f"column {least} adds least to the output: {relative:.2f} of an equal share"
-    return finding("no_dead_column", relative, reason, {**case, "column": least})
+    return Finding(relative, reason, {**case, "column": least})
 
 
 def _added(columns: Columns, rows: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from collections import defaultdict
 
 import torch
 
-from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, finding, once
+from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, once
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.specs.memory import NoLongTerm, SigmoidGate
 from cortexzoo.specs.recipe import EveryInterval, Never
@@ -44,7 +44,7 @@ def gate_balance(subject: Subject, case: Case) -> Finding:
     least = min(live, key=lambda source: live[source])
     shares = ", ".join(f"{source} {share:.3f}" for source, share in live.items())
     reason = f"mean shares {shares}" + _held_up(subject) + _missing(subject, empty)
-    return finding("gate_balance", live[least], reason, {**case, "source": least})
+    return Finding(live[least], reason, {**case, "source": least})
 
 
 def _held_up(subject: Subject) -> str:

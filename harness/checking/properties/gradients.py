@@ -6,7 +6,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cortexzoo.harness.checking.properties.base import Case, Finding, Property, finding, number
+from cortexzoo.harness.checking.properties.base import Case, Finding, Property, number
 from cortexzoo.harness.checking.subject import Model, Subject, Tokens
 from cortexzoo.zoo.models.interface import MemoryState
 from cortexzoo.zoo.training.evaluation import lm_loss
@@ -45,9 +45,9 @@ def finite_gradients(subject: Subject, case: Case) -> Finding:
             values[f"the gradient of {name}"] = parameter.grad
     bad = {name: count for name, value in values.items() if (count := int((~value.isfinite()).sum()))}
     if not bad:
-        return finding("finite_gradients", 0, "logits, loss and gradients are finite at every tried length", case)
+        return Finding(0, "logits, loss and gradients are finite at every tried length", case)
     reason = f"{next(iter(bad))} is not finite at length {case['length']} with {case['tokens']} tokens"
-    return finding("finite_gradients", sum(bad.values()), reason, {**case, "where": next(iter(bad))})
+    return Finding(sum(bad.values()), reason, {**case, "where": next(iter(bad))})
 
 
 def every_parameter_learns_cases(subject: Subject) -> Iterable[Case]:
@@ -77,12 +77,12 @@ def every_parameter_learns(subject: Subject, case: Case) -> Finding:
     held = ", ".join(f"{name} {size}" for name, size in state.sizes().items() if size)
     if not silent:
         reason = f"all {len(trainable)} parameters got a gradient" + (f" (memory: {held})" if held else "")
-        return finding("every_parameter_learns", 0, reason, case)
+        return Finding(0, reason, case)
     share = sum(trainable[name].numel() for name in silent) / sum(p.numel() for p in trainable.values())
     shown = [name for name in trainable if name in silent]
     names = ", ".join(shown[:4]) + (f" and {len(shown) - 4} more" if len(shown) > 4 else "")
     reason = f"{names}: no gradient ({share:.1%} of all weights" + (f"; memory: {held})" if held else ")")
-    return finding("every_parameter_learns", len(silent), reason, {**case, "first": shown[0]})
+    return Finding(len(silent), reason, {**case, "first": shown[0]})
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, finding, once
+from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, once
 from cortexzoo.harness.checking.subject import Runnable
 from cortexzoo.specs.suite import PROPERTIES
 
@@ -62,7 +62,7 @@ def linear_time(subject: Runnable, case: Case) -> Finding:
     reason = f"{first}, {last}"
     if math.isfinite(a_token[0]):
         reason += f"; {a_token[0]:.1f} and {a_token[1]:.1f} µs a token where all lengths hold equally many tokens"
-    return finding("linear_time", slope, reason, case)
+    return Finding(slope, reason, case)
 
 
 def _claimed(subject: Runnable) -> None:
@@ -131,7 +131,7 @@ def linear_memory(subject: Runnable, case: Case) -> Finding:
     peaks = [_peak_bytes(partial(_training_pass, subject, model, length)) for length in lengths]
     slope = log_slope(lengths, peaks)
     reason = f"{peaks[0] / 1e6:.1f} MB at length {lengths[0]}, {peaks[-1] / 1e6:.1f} MB at {lengths[-1]}"
-    return finding("linear_memory", slope, reason, case)
+    return Finding(slope, reason, case)
 
 
 def _training_pass(subject: Runnable, model: torch.nn.Module, length: int) -> None:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, finding, number, text
+from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, number, text
 from cortexzoo.harness.checking.properties.trainer import STEPS, Log, short, trainer_of
 from cortexzoo.harness.checking.subject import Subject, Tokens
 from cortexzoo.specs.objective import Recall
@@ -48,7 +48,7 @@ def base_is_frozen(subject: Subject, case: Case) -> Finding:
         changed = _changed_by_training(subject)
         reason = f"{len(changed)} tensors of the base changed in {case['steps']} steps of training"
         more = {"first": changed[0]} if changed else {}
-        return finding("base_is_frozen", len(changed), reason, {**case, **more})
+        return Finding(len(changed), reason, {**case, **more})
     chunk, chunks, rest = model.spec.chunk_size, number(case, "chunks"), number(case, "rest")
     tokens = subject.random_tokens(ROWS, chunks * chunk + min(rest, chunk - 1))
     fresh = text(case, "sidecars") == "fresh"
@@ -59,7 +59,7 @@ def base_is_frozen(subject: Subject, case: Case) -> Finding:
         moved = int((logits != base_logits(model.base, tokens, chunk)).sum())
     what = "a fresh model" if fresh else "the model with its memories switched off"
     reason = f"{moved} of {logits.numel()} logits of {what} are not those of the base"
-    return finding("base_is_frozen", moved, reason, case)
+    return Finding(moved, reason, case)
 
 
 def base_logits(base: Base, tokens: Tokens, chunk_size: int) -> Float[Tensor, "batch time vocab"]:
@@ -127,7 +127,7 @@ def state_norm_is_bounded(subject: Subject, case: Case) -> Finding:
                 if float(share.max()) > largest:
                     largest, where = float(share.max()), f"head {head} of layer {layer} after {start} tokens"
     reason = f"fast weights reach {largest:.3g} of the bound, in {where}, gates {case['gates']}"
-    return finding("state_norm_is_bounded", largest, reason, {**case, "where": where})
+    return Finding(largest, reason, {**case, "where": where})
 
 
 @contextmanager

@@ -13,7 +13,6 @@ from cortexzoo.harness.checking.properties.base import (
     Finding,
     Property,
     difference,
-    finding,
     largest_difference,
     number,
 )
@@ -51,10 +50,10 @@ def causality(subject: Subject, case: Case) -> Finding:
     moved = difference(model(tokens, start).logits, model(changed, start).logits)[:, :edited].amax(dim=(0, 2))
     delta = float(moved.max())
     if delta == 0:
-        return finding("causality", 0.0, f"editing from token {edited} of {length} moved no earlier logit", case)
+        return Finding(0.0, f"editing from token {edited} of {length} moved no earlier logit", case)
     position = int(moved.nonzero()[0])
     reason = f"editing from token {edited} of {length} moved the logits at position {position} already"
-    return finding("causality", delta, reason, {**case, "position": position, "delta": delta})
+    return Finding(delta, reason, {**case, "position": position, "delta": delta})
 
 
 def batch_isolation_cases(subject: Subject) -> Iterable[Case]:
@@ -83,8 +82,8 @@ def batch_isolation(subject: Subject, case: Case) -> Finding:
     ]
     delta, reason = max(observations, key=lambda observation: observation[0])
     if delta == 0:
-        return finding("batch_isolation", 0.0, f"no row noticed an edit of row {edited_row} ({size})", case)
-    return finding("batch_isolation", delta, reason, {**case, "delta": delta})
+        return Finding(0.0, f"no row noticed an edit of row {edited_row} ({size})", case)
+    return Finding(delta, reason, {**case, "delta": delta})
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, finding, number, once
+from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, number, once
 from cortexzoo.harness.checking.subject import Model, Subject
 from cortexzoo.specs.memory import CompressedStore, Contexts, NoLongTerm, RawRing, ShortTermRing
 from cortexzoo.specs.variant import CortexGPTSpec
@@ -34,9 +34,9 @@ def state_is_detached(subject: Subject, case: Case) -> Finding:
         state = model(subject.sequences(ROWS, 17), subject.start(model, ROWS)).state
     attached = [name for name, tensor in state.tensors().items() if tensor.requires_grad]
     if not attached:
-        return finding("state_is_detached", 0, "nothing of the memory after a call holds its graph", case)
+        return Finding(0, "nothing of the memory after a call holds its graph", case)
     reason = f"{', '.join(attached)} still hang on the call's graph, which grows from batch to batch"
-    return finding("state_is_detached", len(attached), reason, case)
+    return Finding(len(attached), reason, case)
 
 
 @torch.no_grad()
@@ -50,9 +50,9 @@ def every_switch_counts(subject: Subject, case: Case) -> Finding:
     dead = [s for s in model.switches if torch.equal(whole, model(tokens, state, disabled={s}).logits)]
     if not dead:
         reason = f"switching off {' or '.join(model.switches)} changes the logits"
-        return finding("every_switch_counts", 0, reason, case)
+        return Finding(0, reason, case)
     reason = f"switching off {', '.join(dead)} changes nothing"
-    return finding("every_switch_counts", len(dead), reason, {**case, "first": dead[0]})
+    return Finding(len(dead), reason, {**case, "first": dead[0]})
 
 
 @torch.no_grad()
@@ -77,7 +77,7 @@ def memory_is_bounded(subject: Subject, case: Case) -> Finding:
         state = model.consolidate(state)
     held = held_bytes(state)
     reason = f"{held:,} bytes after {CALLS} calls and many consolidations, the declared cap is {cap:,.0f}"
-    return finding("memory_is_bounded", held / cap, reason, case)
+    return Finding(held / cap, reason, case)
 
 
 @torch.no_grad()
@@ -88,7 +88,7 @@ def oldest_is_evicted(subject: Subject, case: Case) -> Finding:
         raise DoesNotApply("the variant evicts nothing")
     wrong = _wrong_in_ring(subject, model, variant) + _wrong_in_store(model, variant)
     reason = f"{wrong} entries are not those that were written last" if wrong else "the newest entries stay, in order"
-    return finding("oldest_is_evicted", wrong, reason, case)
+    return Finding(wrong, reason, case)
 
 
 def _wrong_in_ring(subject: Subject, model: CortexGPT, variant: CortexGPTSpec) -> int:
@@ -173,7 +173,7 @@ def stored_is_found(subject: Subject, case: Case) -> Finding:
     found = distances.gather(1, store.index.search(queries, k)).sort(dim=1).values
     # Entries may be stored more than once: whichever of equally near ones is found will do.
     recall = float((found <= nearest * (1 + ROUNDING) + ROUNDING * distances.mean()).double().mean())
-    return finding("stored_is_found", recall, f"recall@{k} {recall:.3f} among {store.entries} entries", case)
+    return Finding(recall, f"recall@{k} {recall:.3f} among {store.entries} entries", case)
 
 
 def _found_in_lists(model: CortexGPT, diary: Diary, case: Case) -> Finding:
@@ -192,7 +192,7 @@ def _found_in_lists(model: CortexGPT, diary: Diary, case: Case) -> Finding:
     entry_at[pages.entries] = torch.arange(len(codes))
     found = distances.gather(1, entry_at[places.clamp_min(0)]).masked_fill(places < 0, torch.inf)
     recall = float((found == nearest).double().mean())
-    return finding("stored_is_found", recall, f"recall@{FOUND} {recall:.3f} among {len(codes)} entries", case)
+    return Finding(recall, f"recall@{FOUND} {recall:.3f} among {len(codes)} entries", case)
 
 
 @torch.no_grad()
@@ -216,7 +216,7 @@ def memory_matters(subject: Subject, case: Case) -> Finding:
         losses.append(float(torch.stack(parts).double().mean()))
     asked = "answers" if subject.task else "held-out"
     reason = f"{asked} loss {losses[0]:.3f} with memory, {losses[1]:.3f} without"
-    return finding("memory_matters", losses[0] - losses[1], reason, case)
+    return Finding(losses[0] - losses[1], reason, case)
 
 
 @torch.no_grad()
@@ -228,7 +228,7 @@ def length_times_eight(subject: Subject, case: Case) -> Finding:
     short = float(lm_loss(model, pieces, subject.start(model, len(pieces)))[0])
     long = float(lm_loss(model, tokens, subject.start(model, len(tokens)))[0])
     reason = f"loss {short:.3f} at length {length}, {long:.3f} at {8 * length}"
-    return finding("length_times_eight", long / max(short, 1e-9), reason, case)
+    return Finding(long / max(short, 1e-9), reason, case)
 
 
 def two_rows(_: Subject) -> Iterable[Case]:

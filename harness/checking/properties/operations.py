@@ -8,7 +8,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cortexzoo.harness.checking.properties.base import Case, Finding, Property, finding, largest_difference, text
+from cortexzoo.harness.checking.properties.base import Case, Finding, Property, largest_difference, text
 from cortexzoo.harness.checking.properties.memory import declared_bytes, held_bytes
 from cortexzoo.harness.checking.properties.trainer import BrokenGradient, Log, everything, short, trainer_of
 from cortexzoo.harness.checking.subject import Subject
@@ -172,8 +172,8 @@ def any_order_works(subject: Subject, case: Case) -> Finding:
                 wrong = [f"it raised {in_one_line(crash)}"]
             if wrong:
                 reason = f"operation {number}, {name}: {', '.join(wrong[:3])}"
-                return finding("any_order_works", len(wrong), reason, {**case, "number": number})
-    return finding("any_order_works", 0, "after every operation all was finite, counted and within its cap", case)
+                return Finding(len(wrong), reason, {**case, "number": number})
+    return Finding(0, "after every operation all was finite, counted and within its cap", case)
 
 
 def _apart(before: dict[str, Tensor], after: dict[str, Tensor]) -> list[str]:

@@ -12,7 +12,6 @@ from cortexzoo.harness.checking.properties.base import (
     DoesNotApply,
     Finding,
     Property,
-    finding,
     largest_difference,
     number,
     within_rounding,
@@ -70,7 +69,7 @@ def padding_changes_nothing(subject: Runnable, case: Case) -> Finding:
     delta = within_rounding(raw, subject.eps, total, ROUNDING)
     given = f"{rows} rows of {total} with {', '.join(map(str, pads[:4]))}{', …' if rows > 4 else ''} pads"
     reason = f"{given} on the {side}: {what} by {raw:.2g}" if raw else f"{given} on the {side} moved nothing"
-    return finding("padding_changes_nothing", delta, reason, case)
+    return Finding(delta, reason, case)
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, finding, number, once
+from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, number, once
 from cortexzoo.harness.checking.properties.hybrid import base_logits, hybrid_of
 from cortexzoo.harness.checking.properties.isolation import embedded_vectors
 from cortexzoo.harness.checking.properties.trainer import Log, short, trainer_of
@@ -73,7 +73,7 @@ def gradients_reach_the_facts(subject: Subject, case: Case) -> Finding:
         start, facts = task.example("train", row, gap).placed[0]
         unreached += not bool(gradient[row, start : start + len(facts)].any())
     reason = f"{unreached} of {ROWS} documents have no gradient at their facts, {task.gap_tokens(gap)} tokens away"
-    return finding("gradients_reach_the_facts", unreached, reason, case)
+    return Finding(unreached, reason, case)
 
 
 def recall_beats_controls(subject: Subject, case: Case) -> Finding:
@@ -90,7 +90,7 @@ def recall_beats_controls(subject: Subject, case: Case) -> Finding:
     best = max(controls, key=lambda name: controls[name])
     over = f"over a gap of {task.gap_tokens(gap)} tokens"
     reason = f"{recalled:.1%} of the answers right {over}, {best} {controls[best]:.1%}"
-    return finding("recall_beats_controls", recalled - controls[best], reason, {**case, "gap": gap})
+    return Finding(recalled - controls[best], reason, {**case, "gap": gap})
 
 
 def answered(model: Model, task: Task, gap: int, disabled: Collection[str] = ()) -> float:
@@ -136,7 +136,7 @@ def drift_is_measured(subject: Subject, case: Case) -> Finding:
     trainer.run()
     after = _drift(trainer.model, texts)
     if len(log.told) < 2:
-        return finding("drift_is_measured", math.inf, f"drift was told {len(log.told)} times, not twice", case)
+        return Finding(math.inf, f"drift was told {len(log.told)} times, not twice", case)
     apart = {
         f"{name} {when}": abs(float(str(told[name])) - value) / max(abs(value), SMALL)
         for when, told, values in (("before training", log.told[0], before), ("after it", log.told[-1], after))
@@ -144,7 +144,7 @@ def drift_is_measured(subject: Subject, case: Case) -> Finding:
     }
     worst = max(apart, key=lambda name: apart[name])
     reason = f"{worst} is told with a relative error of {apart[worst]:.2g}"
-    return finding("drift_is_measured", apart[worst], reason, {**case, "what": worst})
+    return Finding(apart[worst], reason, {**case, "what": worst})
 
 
 @torch.no_grad()

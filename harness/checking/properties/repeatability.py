@@ -6,7 +6,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cortexzoo.harness.checking.properties.base import Case, Finding, Property, finding, largest_difference, number
+from cortexzoo.harness.checking.properties.base import Case, Finding, Property, largest_difference, number
 from cortexzoo.harness.checking.subject import Model, Subject
 
 LONGEST, MOST_ROWS = 200, 5
@@ -48,11 +48,11 @@ def repeatability(subject: Subject, case: Case) -> Finding:
     delta = max(changes.values())
     if delta == 0:
         reason = "two evaluation calls gave the same logits and left weights, memory and random state alone"
-        return finding("repeatability", 0.0, reason, case)
+        return Finding(0.0, reason, case)
     changed = [name for name, change in changes.items() if change]
     shown = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
     reason = f"an evaluation call changed {shown}"
-    return finding("repeatability", delta, reason, {**case, "changed": changed[0], "delta": delta})
+    return Finding(delta, reason, {**case, "changed": changed[0], "delta": delta})
 
 
 def _surroundings(model: Model) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cortexzoo.harness.checking.properties.base import Case, Finding, Property, finding, largest_difference, number
+from cortexzoo.harness.checking.properties.base import Case, Finding, Property, largest_difference, number
 from cortexzoo.harness.checking.subject import Runnable
 
 LONGEST, MOST_ROWS = 100, 4
@@ -34,8 +34,8 @@ def determinism(subject: Runnable, case: Case) -> Finding:
     moved = {name: largest_difference(first[name], second[name]) for name in first}
     what = max(moved, key=lambda name: moved[name])
     if moved[what] == 0:
-        return finding("determinism", 0.0, "twice the same seed gave the same bits", case)
-    return finding("determinism", moved[what], f"twice seed {case['seed']} gave another {what}", {**case, "what": what})
+        return Finding(0.0, "twice the same seed gave the same bits", case)
+    return Finding(moved[what], f"twice seed {case['seed']} gave another {what}", {**case, "what": what})
 
 
 def _trained(subject: Runnable, case: Case) -> dict[str, Tensor]:
@@ -101,8 +101,8 @@ def save_and_load(subject: Runnable, case: Case) -> Finding:
         state, other_state = subject.follow(model, state, rows), subject.follow(other_model, other_state, rows)
     what = max(moved, key=lambda name: moved[name])
     if moved[what] == 0:
-        return finding("save_and_load", 0.0, "what was read back went on exactly as what was written", case)
-    return finding("save_and_load", moved[what], f"after loading {what} is another", {**case, "what": what})
+        return Finding(0.0, "what was read back went on exactly as what was written", case)
+    return Finding(moved[what], f"after loading {what} is another", {**case, "what": what})
 
 
 REPRODUCTION: tuple[Property[Runnable], ...] = (

@@ -10,7 +10,6 @@ from cortexzoo.harness.checking.properties.base import (
     DoesNotApply,
     Finding,
     Property,
-    finding,
     largest_difference,
     number,
     text,
@@ -92,7 +91,7 @@ def _in_evaluation(subject: Runnable, case: Case) -> Finding:
             raw, what = max((raw, what), (apart, f"memory {name}"))
     delta = within_rounding(raw, subject.eps, sum(sizes), ROUNDING)
     reason = f"{what} of {case['pieces']} tokens in pieces differ by {raw:.2g} from those of the whole"
-    return finding("chunk_invariance", delta, reason, case)
+    return Finding(delta, reason, case)
 
 
 def _in_training(subject: Runnable, case: Case) -> Finding:
@@ -102,7 +101,7 @@ def _in_training(subject: Runnable, case: Case) -> Finding:
     whole, once, _ = _trained(subject, [inputs])
     again, _, _ = _trained(subject, [inputs], seed=1)
     if largest_difference(whole, again) > 0:
-        return finding("chunk_invariance", 0.0, "it draws at random in training: compared in evaluation only", case)
+        return Finding(0.0, "it draws at random in training: compared in evaluation only", case)
     pieces, split, linked = _trained(subject, list(inputs.split(sizes, dim=1)))
     raw = largest_difference(whole, pieces) / max(1.0, float(whole.abs().max()))
     what = "the outputs in training"
@@ -112,7 +111,7 @@ def _in_training(subject: Runnable, case: Case) -> Finding:
         raw, what = max((raw, what), (apart, f"the gradient of {name}"))
     delta = within_rounding(raw, subject.eps, sum(sizes), ROUNDING)
     reason = f"{what} of {case['pieces']} tokens in pieces differ by {raw:.2g} from those of the whole"
-    return finding("chunk_invariance", delta, reason, case)
+    return Finding(delta, reason, case)
 
 
 def _trained(
@@ -186,8 +185,8 @@ def any_shape_works(subject: Runnable, case: Case) -> Finding:
             problem = f"raised {in_one_line(crash)}"
         if problem:
             reason = f"a call of {call} (rows×length) {problem}"
-            return finding("any_shape_works", 1, reason, {**case, "call": call})
-    return finding("any_shape_works", 0, "every call gave an output for every token", case)
+            return Finding(1, reason, {**case, "call": call})
+    return Finding(0, "every call gave an output for every token", case)
 
 
 def own_token_cases(subject: Runnable) -> Iterable[Case]:
@@ -220,10 +219,10 @@ def own_token_counts(subject: Runnable, case: Case) -> Finding:
         unread &= ~apart
     dead = int(unread.sum())
     if not dead:
-        return finding("own_token_counts", 0, "every token moves its own output", case)
+        return Finding(0, "every token moves its own output", case)
     first = int(unread.nonzero()[0])
     reason = f"{dead} of {length} tokens do not move their own output, the first at place {first}"
-    return finding("own_token_counts", dead, reason, {**case, "place": first})
+    return Finding(dead, reason, {**case, "place": first})
 
 
 SEQUENCES: tuple[Property[Runnable], ...] = (

@@ -10,7 +10,6 @@ from cortexzoo.harness.checking.properties.base import (
     Case,
     Finding,
     Property,
-    finding,
     largest_difference,
     number,
     text,
@@ -151,8 +150,8 @@ def no_nan_after_sleep(subject: Subject, case: Case) -> Finding:
     wrong += around.invalid
     if not wrong:
         reason = f"{due} updates taken, {steps - due} refused, {number(case, 'steps_after')} steps after"
-        return finding("no_nan_after_sleep", 0, reason, case)
-    return finding("no_nan_after_sleep", len(wrong), ", ".join(wrong[:3]), case)
+        return Finding(0, reason, case)
+    return Finding(len(wrong), ", ".join(wrong[:3]), case)
 
 
 def harm_cases(subject: Subject) -> Iterable[Case]:
@@ -173,22 +172,20 @@ def sleep_harms_nothing(subject: Subject, case: Case) -> Finding:
     may_change = _trainable(trainer) if sleep.accepted else set()
     traces = [name for name in around.changed() if name not in may_change]
     if sleep.sleeps != 1:
-        return finding("sleep_harms_nothing", math.inf, f"it slept {sleep.sleeps} times, not once", case)
+        return Finding(math.inf, f"it slept {sleep.sleeps} times, not once", case)
     if sleep.accepted and acceptance is IMPOSSIBLE:
-        return finding("sleep_harms_nothing", math.inf, "it stayed against a bound that nothing can hold", case)
+        return Finding(math.inf, "it stayed against a bound that nothing can hold", case)
     if traces:
         fate, more = "accepted" if sleep.accepted else "refused", f", {len(traces)} in all" * (len(traces) > 3)
         reason = f"a sleep that was {fate} changed {', '.join(traces[:3])}{more}"
-        return finding("sleep_harms_nothing", math.inf, reason, {**case, "first": traces[0]})
+        return Finding(math.inf, reason, {**case, "first": traces[0]})
     before, after = around.scores
     fate = "accepted" if sleep.accepted else "refused, every bit as before"
     if before.recall is not None and after.recall is not None and after.recall < before.recall - RECALL_DROP:
         reason = f"recall {before.recall:.3f}, then {after.recall:.3f} ({fate})"
-        return finding("sleep_harms_nothing", math.inf, reason, case)
+        return Finding(math.inf, reason, case)
     ratio = after.loss / before.loss if math.isfinite(after.loss) else math.inf
-    return finding(
-        "sleep_harms_nothing", ratio, f"held-out loss {before.loss:.4f}, then {after.loss:.4f} ({fate})", case
-    )
+    return Finding(ratio, f"held-out loss {before.loss:.4f}, then {after.loss:.4f} ({fate})", case)
 
 
 def sleeper(subject: Subject, spec: Dreaming, acceptance: AcceptanceSpec, steps: int) -> TrainingLoop:

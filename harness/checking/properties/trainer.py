@@ -8,7 +8,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cortexzoo.harness.checking.properties.base import Case, Finding, Property, finding, largest_difference, number
+from cortexzoo.harness.checking.properties.base import Case, Finding, Property, largest_difference, number
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.objective import Recall
@@ -115,9 +115,9 @@ def resume_is_exact(subject: Subject, case: Case) -> Finding:
     states = [{p.name: p.state_dict() for p in t.policies if p.name not in CLOCKED} for t in (whole, resumed)]
     apart += [f"the state of {name}" for name in states[0] if states[0][name] != states[1].get(name)]
     if not apart:
-        return finding("resume_is_exact", 0, f"{STEPS} steps with a stop equal {STEPS} steps without", case)
+        return Finding(0, f"{STEPS} steps with a stop equal {STEPS} steps without", case)
     reason = f"resumed after step {stop}: {', '.join(apart[:3])} differ" + (f", {len(apart)} in all" * (len(apart) > 3))
-    return finding("resume_is_exact", len(apart), reason, {**case, "first": apart[0]})
+    return Finding(len(apart), reason, {**case, "first": apart[0]})
 
 
 def refusal_strategy(_: Subject) -> st.SearchStrategy[Case]:
@@ -147,8 +147,8 @@ def refusals_leave_no_trace(subject: Subject, case: Case) -> Finding:
     if not all(bool(p.isfinite().all()) for p in trainer.trainable):
         wrong.append("weights are not finite")
     if not wrong:
-        return finding("refusals_leave_no_trace", 0, "a step with a NaN gradient was refused and left nothing", case)
-    return finding("refusals_leave_no_trace", len(wrong), f"a NaN gradient at step {at}: {', '.join(wrong[:3])}", case)
+        return Finding(0, "a step with a NaN gradient was refused and left nothing", case)
+    return Finding(len(wrong), f"a NaN gradient at step {at}: {', '.join(wrong[:3])}", case)
 
 
 def refusal_cases(_: Subject) -> Iterable[Case]:
@@ -171,7 +171,7 @@ def loss_is_of_the_next_token(subject: Subject, case: Case) -> Finding:
     ]
     mean = sum(expected) / len(expected)
     reason = f"reported {reported:.5f}, −log p of the next tokens is {mean:.5f} on average"
-    return finding("loss_is_of_the_next_token", abs(reported - mean), reason, case)
+    return Finding(abs(reported - mean), reason, case)
 
 
 def loss_cases(_: Subject) -> Iterable[Case]:

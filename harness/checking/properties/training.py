@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, finding, once
+from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, once
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.zoo.training.policies.measuring.swing import upward_loss_ratio
 from cortexzoo.zoo.training.schedule import warmup_steps
@@ -22,9 +22,9 @@ def bounded_loss_ratio(subject: Subject, case: Case) -> Finding:
     ratio, step = max(_swings(counted, window), key=lambda swing: swing[0])
     measured = f"in {len(counted)} measurements after step {start}"
     if ratio == 1:
-        return finding("bounded_loss_ratio", ratio, f"the probe loss never rose {measured}", case)
+        return Finding(ratio, f"the probe loss never rose {measured}", case)
     reason = f"the largest upward swing within {window} steps was at step {step}, {measured}"
-    return finding("bounded_loss_ratio", ratio, reason, {**case, "step": step})
+    return Finding(ratio, reason, {**case, "step": step})
 
 
 def _swings(probed: list[tuple[int, float]], window: int) -> Iterator[tuple[float, int]]:
@@ -47,7 +47,7 @@ def better_than_counting(subject: Subject, case: Case) -> Finding:
     reason = f"{model:.3f} nats a byte on the test part, {counted}: {abs(apart):.3f} {comparison}"
     if not math.isfinite(model):
         reason = f"the loss on the test part is {model}"
-    return finding("better_than_counting", apart, reason, case)
+    return Finding(apart, reason, case)
 
 
 TRAINING = (

@@ -4,7 +4,7 @@ from statistics import fmean
 
 import torch
 
-from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, finding, once
+from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, once
 from cortexzoo.harness.checking.records import RecordError, WorthRecord, deviations, training_sum
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.specs.suite import PROPERTIES
@@ -22,7 +22,7 @@ def each_memory_is_worth_it(subject: Subject, case: Case) -> Finding:
     least = min(found, key=lambda memory: found[memory])
     worths = ", ".join(f"{memory} {fmean(record.worth(memory)):+.3f}" for memory in record.memories)
     reason = f"worth in nats a byte over {len(record.seeds)} seeds: {worths}"
-    return finding("each_memory_is_worth_it", found[least], reason, {**case, "memory": least})
+    return Finding(found[least], reason, {**case, "memory": least})
 
 
 def memory_is_not_a_crutch(subject: Subject, case: Case) -> Finding:
@@ -32,7 +32,7 @@ def memory_is_not_a_crutch(subject: Subject, case: Case) -> Finding:
         raise DoesNotApply("there is no long-term memory to do without")
     above = fmean(record.off("long_term"))
     reason = f"long-term memory off: {above:+.3f} nats a byte against training without it, {len(record.seeds)} seeds"
-    return finding("memory_is_not_a_crutch", above, reason, case)
+    return Finding(above, reason, case)
 
 
 def _record(subject: Subject) -> WorthRecord:
@@ -72,7 +72,7 @@ def no_own_occurrence(subject: Subject, case: Case) -> Finding:
     reason = "a place of the training text finds " + (
         "itself" if moved > PROPERTIES["no_own_occurrence"].bound else "nothing of itself"
     )
-    return finding("no_own_occurrence", moved, reason, case)
+    return Finding(moved, reason, case)
 
 
 WORTH = (

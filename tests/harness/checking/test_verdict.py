@@ -11,7 +11,7 @@ from rich.console import Console
 
 from cortexzoo.harness.checking.effort import Effort
 from cortexzoo.harness.checking.judge import judge, judge_all
-from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, finding
+from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.table import verdict_table
 from cortexzoo.harness.checking.verdict import Certificate, Judgement
@@ -26,7 +26,7 @@ def fixed(name: PropertyName, *observed: float) -> Property:
 
     def check(_: Subject, case: Case) -> Finding:
         value = observed[int(case["index"])]
-        return finding(name, value, f"observed {value}", case)
+        return Finding(value, f"observed {value}", case)
 
     def cases(_: Subject) -> Iterable[Case]:
         yield from ({"index": index} for index in range(len(observed)))

@@ -13,8 +13,7 @@ from cortexzoo.harness.checking.properties.sleep import harm_cases, sleep_harms_
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.runs.train import subject_of
 from cortexzoo.specs.sleep import AcceptAlways, NoiseSleep
-from cortexzoo.specs.suite import Check
-from cortexzoo.zoo.training.loop import TrainingLoop
+from cortexzoo.specs.suite import PROPERTIES, Check
 from cortexzoo.zoo.training.sleep.score import Score
 from tests.harness.trained import train_small
 
@@ -36,7 +35,7 @@ def test_a_sleep_without_a_gate_is_judged_by_what_it_does(subject: Subject) -> N
     wild = asleep(subject, NoiseSleep(learning_rate=1.0, acceptance=AcceptAlways()))
     assert OWN_NOISE in list(harm_cases(wild))
     found = sleep_harms_nothing(wild, OWN_NOISE)
-    assert found.observed > found.bound and "(accepted)" in found.reason
+    assert found.observed > PROPERTIES["sleep_harms_nothing"].bound and "(accepted)" in found.reason
 
 
 def test_what_the_sleep_says_of_itself_is_not_believed(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
