@@ -14,6 +14,7 @@ from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.runs.train import subject_of
 from cortexzoo.specs.sleep import AcceptAlways, NoiseSleep
 from cortexzoo.specs.suite import PROPERTIES, Check
+from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.sleep.score import Score
 from tests.harness.trained import train_small
 
