@@ -47,7 +47,21 @@ class JsonLines(Spec):
     field: Annotated[str, OURS] = "text"
 
 
-TextSource = Annotated[PydocTopics | PythonLibrary | TextFiles | JsonLines, Field(discriminator="kind")]
+class Almanac(Spec):
+    """Generated facts about invented people, each stated once and asked for more than 10,000 bytes later.
+
+    A volume states four facts of each of `people`, then four of each of `others`, then repeats the first ones in
+    another order. No person is in two volumes.
+    """
+
+    kind: Literal["almanac"] = "almanac"
+    volumes: Annotated[int, Field(ge=3, le=1000), OURS] = 10
+    people: Annotated[int, Field(ge=1, le=10_000), OURS] = 80
+    others: Annotated[int, Field(ge=110, le=10_000), OURS] = 120
+    seed: Annotated[int, Field(ge=0), OURS] = 0
+
+
+TextSource = Annotated[PydocTopics | PythonLibrary | TextFiles | JsonLines | Almanac, Field(discriminator="kind")]
 
 
 class TextSpec(NamedSpec):
@@ -70,6 +84,14 @@ class TextSpec(NamedSpec):
                 f"test_fraction must be below 1 - validation_fraction = {1 - self.validation_fraction:g}, "
                 f"got {self.test_fraction}: the rest is what trains"
             )
+        if isinstance(self.source, Almanac):
+            for name, fraction in (("validation", self.validation_fraction), ("test", self.test_fraction)):
+                volumes = fraction * self.source.volumes
+                if abs(volumes - round(volumes)) > 1e-9:
+                    raise ValueError(
+                        f"{name}_fraction must be a whole number of the {self.source.volumes} volumes, got {fraction}: "
+                        "a question must stand in the same part as its statement"
+                    )
         return self
 
 

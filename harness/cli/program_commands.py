@@ -34,6 +34,7 @@ BENCHMARKS = {
     "start-up": Program("bench.start_up", "Time the start of the commands that only read specs."),
 }
 STUDIES = {
+    "almanac": Program("cli.study_programs", "Facts that were never trained on, asked for 10,000 bytes later."),
     "continual": Program("cli.study_programs", "What is forgotten of a text while another is learned."),
     "facts": Program("cli.study_programs", "What is left of a day's facts after each kind of sleep."),
     "learning": Program("cli.study_programs", "Train every variant with several seeds, against counting."),

@@ -24,12 +24,19 @@ from rich.progress import (
 from cortexzoo.harness.checking.records import RECORDS
 from cortexzoo.harness.cli.output import print_table
 from cortexzoo.harness.runs.run_folder import Run
-from cortexzoo.harness.studies import continual, facts, facts_table, learning, recall, sleep, swings, worth
+from cortexzoo.harness.studies import almanac, continual, facts, facts_table, learning, recall, sleep, swings, worth
 from cortexzoo.harness.studies.cells import run_cells
 from cortexzoo.specs.sleep import ConsolidateSleep
 from cortexzoo.specs.slow_store import ProductStore
 
-STUDIES = {"learning": learning, "swings": swings, "recall": recall, "worth": worth, "continual": continual}
+STUDIES = {
+    "almanac": almanac,
+    "continual": continual,
+    "learning": learning,
+    "recall": recall,
+    "swings": swings,
+    "worth": worth,
+}
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

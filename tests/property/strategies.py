@@ -16,6 +16,7 @@ from torch.nn.functional import logsigmoid, normalize
 
 from cortexzoo.specs.backbone import BaseTrainingSpec, GPT2Architecture, RotaryArchitecture
 from cortexzoo.specs.base import NAME_PATTERN, FilePath, FilePaths, NamedSpec, Spec, SpecReferences
+from cortexzoo.specs.data import Almanac, TextSpec
 from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.kinds import Kind, adapter, spec_type
 from cortexzoo.specs.loading.slots import Slot, field_slots, scalar_types
@@ -201,6 +202,11 @@ HYBRID_SIZES: dict[type[Spec], dict[str, st.SearchStrategy[Any]]] = {
     DecaySpec: {"fastest_bias": st.floats(-20, 6), "slowest_bias": st.floats(6, 20)},
 }
 """Sizes of bases and sidecars that fit one another, as for tasks."""
+TEXT_SIZES: dict[type[Spec], dict[str, st.SearchStrategy[Any]]] = {
+    TextSpec: {name: st.sampled_from((0.1, 0.2, 0.4)) for name in ("validation_fraction", "test_fraction")},
+    Almanac: {"volumes": st.sampled_from((10, 20, 100))},
+}
+"""Parts that end with a volume, as for tasks."""
 
 references = st.from_regex(NAME_PATTERN, fullmatch=True).flatmap(lambda name: st.sampled_from((name, f"/{name}.yaml")))
 """Names of specs, and absolute paths of spec files."""
@@ -244,7 +250,7 @@ def _fields(spec_class: type[Spec], slot: Slot) -> st.SearchStrategy[dict[str, A
         fields |= {name: st.sampled_from((1, 2, 4, 8, 12)) for name in ("num_heads",) if name in fields}
     if spec_class in get_args(get_args(MemoryTask)[0]):
         fields |= {name: strategy for name, strategy in TASK_SIZES.items() if name in fields}
-    for owner, sizes in HYBRID_SIZES.items():
+    for owner, sizes in (HYBRID_SIZES | TEXT_SIZES).items():
         if issubclass(spec_class, owner):
             fields |= {name: strategy for name, strategy in sizes.items() if name in fields}
     # pydantic asks for the tag; everything else that has a default may be left out.

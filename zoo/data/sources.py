@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
-from cortexzoo.specs.data import JsonLines, PydocTopics, PythonLibrary, TextFiles, TextSource
+from cortexzoo.specs.data import Almanac, JsonLines, PydocTopics, PythonLibrary, TextFiles, TextSource
+from cortexzoo.zoo.data.almanac import text_of
 from cortexzoo.zoo.errors import DataError
 
 GLOB_CHARACTERS = frozenset("*?[")
@@ -29,6 +30,8 @@ def read_source(source: TextSource, folder: Path | None = None) -> bytes:
         case JsonLines():
             files = find_files(source.paths, folder)
             return b"\n".join(text for path in files for text in _read_records(path, source.field))
+        case Almanac():
+            return text_of(source)
 
 
 def find_files(paths: tuple[str, ...], folder: Path | None = None) -> list[Path]:
