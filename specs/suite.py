@@ -206,6 +206,9 @@ PROPERTIES: dict[PropertyName, PropertyInfo] = {
     ),
 }  # fmt: skip
 
+RATIO_BOUND = PROPERTIES["bounded_loss_ratio"].bound
+"""Below which a loss ratio counts as stable."""
+
 
 class Check(Spec):
     """One property of a suite: the verdict that is expected, and a bound other than the property's own."""

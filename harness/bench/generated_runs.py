@@ -6,6 +6,7 @@ from pathlib import Path
 from cortexzoo.harness.runs.run_folder import MANIFEST, SUMMARY, Run
 from cortexzoo.harness.tracking.jsonl import JsonlSink
 from cortexzoo.specs import ExperimentSpec, load_experiment
+from cortexzoo.specs.metrics import GATE_SHARE
 
 SOURCES = ("current", "short_term", "long_term")
 
@@ -37,7 +38,7 @@ def metrics_of(step: int) -> dict[str, float]:
         "stability/loss_spikes": 0,
         "stability/nonfinite_steps": 0,
         "memory/gate_entropy": 1.0,
-        **{f"memory/gate_share/{source}": share for source, share in zip(SOURCES, (0.4, 0.35, 0.25), strict=True)},
+        **{f"{GATE_SHARE}{source}": share for source, share in zip(SOURCES, (0.4, 0.35, 0.25), strict=True)},
     }
 
 

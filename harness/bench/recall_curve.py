@@ -26,11 +26,11 @@ from cortexzoo.zoo.build import load_data
 from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.data.tasks.recall import recall_at
 from cortexzoo.zoo.models.hybrid.model import Hybrid
+from cortexzoo.zoo.models.interface import TOKENS_AT_ONCE
 
 GAPS = "1,4,16,64,256,550,1000,2000,4000,8000,15625"
 OPEN, SHUT = 40.0, -1e4
 """Gate biases: sigmoid(40) is 1 and sigmoid(-1e4) is 0 in float32."""
-TOKENS_AT_ONCE = 16_384
 
 Predict = Callable[[Tensor, Any], tuple[Tensor, Any]]
 

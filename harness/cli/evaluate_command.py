@@ -7,6 +7,7 @@ import typer
 from cortexzoo.harness.cli.errors import BadInput
 from cortexzoo.harness.cli.options import RUNS, JsonOption, RunArgument, require_checkpoint
 from cortexzoo.harness.cli.output import print_table, require_folder_of, without_foreign_warnings, write_json
+from cortexzoo.specs.metrics import GATE_SHARE
 
 HeldOutPart = Literal["validation", "test"]
 
@@ -59,7 +60,7 @@ def evaluate(
     counted = data.reference_losses(
         opened.spec.recipe.sequence_length, opened.spec.recipe.monitor.validation_sequences, part
     )
-    shares = {name: value for name, value in found.readings.items() if name.startswith("memory/gate_share/")}
+    shares = {name: value for name, value in found.readings.items() if name.startswith(GATE_SHARE)}
     rows = [
         ("loss, nats a byte", f"{found.loss:.4f}"),
         (f"counting {counted.ngram_order} bytes at a time", f"{counted.ngram:.4f}"),

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from cortexzoo.harness.monitor.charts import curves, meter, stacked
 from cortexzoo.harness.monitor.run_view import Event, RunView
-from cortexzoo.specs.suite import PROPERTIES
+from cortexzoo.specs.suite import RATIO_BOUND
 
 COLOURS = {"current": "#6f9bd8", "short_term": "#e0915a", "long_term": "#6cbf84"}
 OTHERS = ("#b58ad6", "#8c8c8c", "#d0c36a")
@@ -16,7 +16,6 @@ GOOD, CARE, BAD = "green", "yellow", "bold red"
 SLEEP = "cyan"
 STATUS = {"finished": GOOD, "running": "cyan", "starting": "cyan", "failed": BAD}
 LOUD = frozenset({"rollback", "step_refused", "new_level", "post_mortem_failed"})
-RATIO_BOUND = PROPERTIES["bounded_loss_ratio"].bound
 LOSS_HEIGHT, NORM_HEIGHT, GATE_HEIGHT = 9, 4, 5
 FIXED_HEIGHT = 36
 """Lines above the log."""

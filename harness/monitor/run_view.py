@@ -10,9 +10,9 @@ from cortexzoo.harness.monitor.sources import Source
 from cortexzoo.harness.runs.run_folder import RunFolderError
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.guards import AdaptiveClipping, NormClipping
+from cortexzoo.specs.metrics import GATE_SHARE
 from cortexzoo.specs.variant import CortexGPTSpec
 
-GATE_SHARE = "memory/gate_share/"
 DRAWN = ("train/loss", "probe/loss", "validation/loss", "stability/loss_ratio", "train/gradient_norm")
 COUNTED = frozenset({"consolidation", "step_refused"})
 """Events that may come often: in a row they are counted, and the last one is shown."""

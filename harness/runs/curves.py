@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cortexzoo.harness.errors import RunStopped
+from cortexzoo.specs.metrics import GATE_SHARE
 
 SOURCE_COLOURS = {
     "current": "#4C72B0", "short_term": "#DD8452", "long_term": "#55A868",
@@ -48,7 +49,7 @@ def draw_curves(path: Path, metrics: Metrics, summary: Mapping[str, Any], *, tit
             lambda axes: _gradient_norm(axes, metrics),
             lambda axes: _learning_rate(axes, metrics),
         ]
-        if any(name.startswith("memory/gate_share/") for line in metrics for name in line):
+        if any(name.startswith(GATE_SHARE) for line in metrics for name in line):
             panels.append(lambda axes: _gate_shares(axes, metrics))
         grid = figure.add_gridspec(2, len(panels), height_ratios=(1.6, 1))
         asks = any(name.startswith(RECALL) for line in metrics for name in line)
@@ -104,7 +105,7 @@ def _label_at_the_right(axes: Axes, labels: list[tuple[float, str, str]]) -> Non
 
 def _gate_shares(axes: Axes, metrics: Metrics) -> None:
     """Stacked shares with the last value of each; what is missing to 1 went to a source that holds nothing."""
-    prefix = "memory/gate_share/"
+    prefix = GATE_SHARE
     lines = [line for line in metrics if any(name.startswith(prefix) for name in line)]
     found = {name.removeprefix(prefix) for line in lines for name in line if name.startswith(prefix)}
     sources = [*(source for source in SOURCE_COLOURS if source in found), *sorted(found - set(SOURCE_COLOURS))]

@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cortexzoo.harness.runs.curves import STYLE, save
-from cortexzoo.harness.studies.frontier import RATIO_BOUND, Curve
+from cortexzoo.harness.studies.frontier import Curve
 from cortexzoo.harness.studies.multi_seed import Trained
+from cortexzoo.specs.suite import RATIO_BOUND
 
 COLOURS = ("#2F5D8C", "#C8423B", "#55A868", "#DD8452", "#8172B3", "#8C8C8C")
 LINES = ("-", "--", ":", "-.")

@@ -109,7 +109,8 @@ def sleeper(run: Run, kind: str, gated: bool, setting: Setting) -> TrainingLoop:
     trainer.load(run.path / CHECKPOINTS / setting.checkpoint, changed=True)
     sleep = find_policy(trainer.policies, Sleep)
     assert sleep is not None
-    sleep.load_state_dict(Sleep(spec, run.spec.seed, sleep.score).state_dict())
+    fresh = Sleep(spec, run.spec.seed, sleep.score)
+    sleep.load_state(trainer, fresh.state_dict(), sleep.tensors())
     first = trainer.position + 1
     for number in range(first, first + spec.reservoir):  # each step has at least one example
         examples = trainer.objective.examples(number)

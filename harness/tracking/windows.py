@@ -4,9 +4,11 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
+from cortexzoo.specs.metrics import GATE_SHARE
+
 LENGTH = 50
 NAMES = ("train/gradient_norm",)
-PREFIXES = ("memory/gate_share/",)
+PREFIXES = (GATE_SHARE,)
 
 
 class Windows:

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from cortexzoo.specs.memory import CompressedStore, MemorySpec, RawRing, ShortTermRing
+from cortexzoo.specs.metrics import GATE_SHARE
 from cortexzoo.zoo.memory.band_attention import Reading
 from cortexzoo.zoo.memory.gate import SOURCES, MemoryGate
 from cortexzoo.zoo.memory.long_term import LongTermRing, LongTermState, LongTermStore
@@ -131,9 +132,9 @@ class GateReading:
             shares = shares * (1 - long_term)
         for i, source in enumerate(SOURCES[: shares.shape[-1]]):
             if bool(self.live[-1, i]):
-                readings[f"memory/gate_share/{source}"] = shares[:, self.live[:, i], i].mean()
+                readings[f"{GATE_SHARE}{source}"] = shares[:, self.live[:, i], i].mean()
         if mixed_in is not None:
-            readings[f"memory/gate_share/{SOURCES[2]}"] = mixed_in.float().mean()
+            readings[f"{GATE_SHARE}{SOURCES[2]}"] = mixed_in.float().mean()
         means = torch.stack(list(readings.values()))
         if len(means) > 1:
             means = means / means.sum()

@@ -33,6 +33,10 @@ class MemoryState:
 StateT = TypeVar("StateT", bound=MemoryState)
 
 
+TOKENS_AT_ONCE = 16_384
+"""Most tokens of one call: enough to keep a device busy, little enough to stream any length."""
+
+
 @dataclass(frozen=True)
 class ModelOutput(Generic[StateT]):
     """One forward call's result. `readings` are detached scalars such as `memory/gate_share/short_term`."""

@@ -17,6 +17,7 @@ from cortexzoo.zoo.training.policies.base import Policy, Step
 from cortexzoo.zoo.training.policies.build import clipping, spike_guard
 from cortexzoo.zoo.training.policies.guards.gates import FiniteGate
 from cortexzoo.zoo.training.recorder import Recorder, SilentRecorder
+from cortexzoo.zoo.training.state.recovery_point import recover, recoverable_values
 
 
 class Stateful(Protocol):
@@ -164,7 +165,7 @@ class LoopGuard:
         """Take over what `state_dict` gave, after model and optimiser were loaded."""
         self.number, self.taken, self.refused = state["number"], state["taken"], state["refused"]
         for policy in self.policies:
-            policy.load_state_dict(state["policies"][policy.name])
+            policy.load_state(cast(Any, self), state["policies"][policy.name], {})
         if self._snapshot is not None:
             self._snapshot = self._now()
 
@@ -219,7 +220,7 @@ class LoopGuard:
             {name: tensor.detach().clone() for name, tensor in self._tensors().items()},
             copy.deepcopy(self.optimizer.state_dict()),
             [copy.deepcopy(other.state_dict()) for other in self.others],
-            {policy.name: copy.deepcopy(policy.recoverable()) for policy in self.policies},
+            {policy.name: recoverable_values(policy) for policy in self.policies},
         )
 
     def _roll_back(self, cause: str) -> bool:
@@ -234,7 +235,8 @@ class LoopGuard:
             other.load_state_dict(copy.deepcopy(state))
         undone, self.taken = self.taken - then.taken, then.taken
         for policy in self.policies:
-            policy.rolled_back(cast(Any, self), copy.deepcopy(then.policies[policy.name]))
+            recover(policy, cast(Any, self), then.policies[policy.name], {})
+            policy.rolled_back(cast(Any, self))
         self.rollbacks += 1
         self.event("rollback", {"cause": cause, "undone": undone})
         first = self.number - spec.storm_window

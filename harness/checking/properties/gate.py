@@ -7,11 +7,11 @@ import torch
 from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, once
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.specs.memory import NoLongTerm, SigmoidGate
+from cortexzoo.specs.metrics import GATE_SHARE
 from cortexzoo.specs.recipe import EveryInterval, Never
 from cortexzoo.specs.suite import PROPERTIES
 from cortexzoo.specs.variant import CortexGPTSpec
 
-READING = "memory/gate_share/"
 MEMORY_OF_SOURCE = {"long_term": "ltm"}
 """Sources that can be empty during a whole batch, and the memory that fills them."""
 BATCHES = 4
@@ -32,8 +32,8 @@ def gate_balance(subject: Subject, case: Case) -> Finding:
     totals: defaultdict[str, float] = defaultdict(float)
     for tokens in sequences.split(recipe.batch_size):
         for name, value in model(tokens, subject.start(model, len(tokens))).readings.items():
-            if name.startswith(READING):
-                totals[name.removeprefix(READING)] += float(value) / BATCHES
+            if name.startswith(GATE_SHARE):
+                totals[name.removeprefix(GATE_SHARE)] += float(value) / BATCHES
     if not totals:
         raise DoesNotApply("the variant has no gate")
     sizes = subject.start(model, recipe.batch_size).sizes()

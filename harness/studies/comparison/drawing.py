@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 from numpy import ndarray
 
 from cortexzoo.harness.runs.curves import STYLE, save
-from cortexzoo.harness.studies.comparison.reading import GATE_SHARE, Record
+from cortexzoo.harness.studies.comparison.reading import Record
 from cortexzoo.harness.studies.comparison.result import Comparison, ContenderResult
-from cortexzoo.specs.suite import PROPERTIES
+from cortexzoo.specs.metrics import GATE_SHARE
+from cortexzoo.specs.suite import RATIO_BOUND
 
 COLOURS = ("#2F5D8C", "#C8423B", "#55A868", "#DD8452", "#8172B3", "#8C8C8C")
-RATIO_BOUND = PROPERTIES["bounded_loss_ratio"].bound
 SMOOTHED_OVER = 20
 """A training loss is drawn as its running mean over this many steps: batch noise hides everything else."""
 

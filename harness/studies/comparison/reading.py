@@ -13,7 +13,6 @@ from numpy import ndarray
 from cortexzoo.harness.checking.verdict import VERDICT, Certificate
 from cortexzoo.harness.runs.run_folder import Run
 
-GATE_SHARE = "memory/gate_share/"
 NO_METRICS = frozenset({"step", "time"})
 
 

@@ -11,7 +11,7 @@ from cortexzoo.harness.studies.comparison.contenders import Contender
 from cortexzoo.harness.studies.comparison.differences import ABSENT, Difference, spec_differences
 from cortexzoo.harness.studies.comparison.measures import FINAL_LOSS, LOSS_RATIO, SPEED, Measure, Spread, measures
 from cortexzoo.harness.studies.comparison.reading import Record
-from cortexzoo.specs.suite import PROPERTIES, PROPERTY_NAMES, Verdict
+from cortexzoo.specs.suite import PROPERTY_NAMES, RATIO_BOUND, Verdict
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,6 @@ class Comparison:
         }  # fmt: skip
 
 
-RATIO_BOUND = PROPERTIES["bounded_loss_ratio"].bound
 ANSWERS = ((FINAL_LOSS, "Lowest held-out loss"), (LOSS_RATIO, "Smallest loss ratio"), (SPEED, "Fastest"))
 
 

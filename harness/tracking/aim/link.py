@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
+from cortexzoo.specs.metrics import GATE_SHARE
+
 KEPT = "-_.!~*'();/?:@&=+$,#"
 """What JavaScript's `encodeURI` leaves as it is, besides letters and digits."""
 VARIANT = ("variant",)
@@ -14,7 +16,7 @@ METRICS = (
     "train/loss",
     "stability/loss_ratio",
     "train/gradient_norm",
-    "memory/gate_share",
+    GATE_SHARE.removesuffix("/"),
 )
 
 

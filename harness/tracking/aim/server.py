@@ -14,7 +14,6 @@ from cortexzoo.harness.errors import BadInput
 from cortexzoo.harness.tracking.aim.sink import AimError
 
 HOST = "127.0.0.1"
-PORT = 43800
 PATIENCE = 60.0
 """Seconds until the server must answer: it upgrades its data base first."""
 GRACE = 5.0

@@ -16,6 +16,7 @@ from cortexzoo.harness.errors import Failure
 from cortexzoo.harness.tracking.aim.exit import bound_exit
 from cortexzoo.harness.tracking.base import TrackedRun
 from cortexzoo.harness.tracking.windows import Windows
+from cortexzoo.specs.metrics import GATE_SHARE
 
 REPOSITORY = ".aim"
 _LOCK = ".aim.lock"
@@ -23,7 +24,7 @@ PATIENCE = 60.0
 """Seconds that another process may keep the repository for itself."""
 _RETRIES = 20
 _STAMP = "records"
-_SOURCE_METRICS = ("memory/gate_share",)
+_SOURCE_METRICS = (GATE_SHARE.removesuffix("/"),)
 """Metrics whose last part names a memory source: they become one Aim metric with a `source` context."""
 
 T = TypeVar("T")

@@ -10,15 +10,13 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from cortexzoo.specs.hybrid import HybridSpec
+from cortexzoo.specs.metrics import GATE_SHARE
 from cortexzoo.zoo.errors import CheckpointError
 from cortexzoo.zoo.models.base import Base
 from cortexzoo.zoo.models.hybrid.block import FAST_WEIGHTS, SLOW_STORE, WINDOW, Sidecar
 from cortexzoo.zoo.models.hybrid.slow_store import SlowStore
 from cortexzoo.zoo.models.hybrid.state import HybridState, SidecarState
-from cortexzoo.zoo.models.interface import MemoryLanguageModel, ModelOutput
-
-TOKENS_AT_ONCE = 16_384
-"""Most tokens of one call to the base: enough to keep a device busy, little enough to stream any length."""
+from cortexzoo.zoo.models.interface import TOKENS_AT_ONCE, MemoryLanguageModel, ModelOutput
 
 Score = Literal["all", "last"]
 
@@ -274,7 +272,7 @@ class _Readings:
         gates = [value for name, value in means.items() if name.startswith("memory/gate_mean")]
         if gates:
             window = torch.stack(gates).mean()
-            means |= {f"memory/gate_share/{WINDOW}": window, f"memory/gate_share/{FAST_WEIGHTS}": 1 - window}
+            means |= {f"{GATE_SHARE}{WINDOW}": window, f"{GATE_SHARE}{FAST_WEIGHTS}": 1 - window}
         return means
 
 

@@ -55,13 +55,11 @@ class EarlierSelf(Policy):
     def state_dict(self) -> dict[str, Any]:
         return {"loss": self.loss}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.loss = state["loss"]
-
     def tensors(self) -> dict[str, Tensor]:
         return {} if self.model is None else dict(self.model.state_dict())
 
-    def load_tensors(self, trainer: Trainer, tensors: Mapping[str, Tensor]) -> None:
+    def load_state(self, trainer: Trainer, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        self.loss = values["loss"]
         self.model = None
         if tensors:
             self.model = _frozen(trainer.model)

@@ -5,6 +5,7 @@ from math import ceil
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from cortexzoo.specs.objective import Stage
 from cortexzoo.zoo.streams import Stream
@@ -62,11 +63,11 @@ class Curriculum(Policy):
         right = [[gap, shares] for gap, shares in self._right.items()]
         return {"stage": self.stage, "began": self.began, "epoch": self.epoch, "right": right}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state(self, trainer: Trainer, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         # A run that goes on with fewer stages stays in the last one.
-        self.stage, self.began = min(state["stage"], len(self.stages) - 1), state["began"]
-        self.epoch = state["epoch"]
-        self._right = {gap: list(shares) for gap, shares in state["right"]}
+        self.stage, self.began = min(values["stage"], len(self.stages) - 1), values["began"]
+        self.epoch = values["epoch"]
+        self._right = {gap: list(shares) for gap, shares in values["right"]}
 
     def _go_on(self, trainer: Trainer, step: Step) -> None:
         step.metrics |= {"curriculum/stage": float(self.stage + 1), "curriculum/gap": float(self.gap(step.number))}

@@ -50,8 +50,8 @@ class Drift(Policy):
     def state_dict(self) -> dict[str, Any]:
         return {"base_perplexity": self.base_perplexity, "told": self._told}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.base_perplexity, self._told = state["base_perplexity"], state["told"]
+    def load_state(self, trainer: Trainer, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        self.base_perplexity, self._told = values["base_perplexity"], values["told"]
 
     def measured(self, trainer: Trainer) -> dict[str, float | None]:
         """Perplexity of the text, that of the base before training, and the divergence from the base."""

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cortexzoo.specs.metrics import GATE_SHARE
 from cortexzoo.specs.recipe import RecipeSpec
 from cortexzoo.zoo.data.order import cut_windows
 from cortexzoo.zoo.data.text import TextData
@@ -13,8 +14,6 @@ from cortexzoo.zoo.training.evaluation import HeldOut, lm_loss, measure, next_to
 from cortexzoo.zoo.training.objectives.base import Examples, Objective
 from cortexzoo.zoo.training.policies.base import HeldOutScore, Trainer
 from cortexzoo.zoo.training.ranks import Ranks
-
-GATE_SHARE = "memory/gate_share/"
 
 
 class NextTokenObjective(Objective):

@@ -7,11 +7,10 @@ from torch import Tensor
 
 from cortexzoo.zoo.data.tasks.recall import Recall, recall_at
 from cortexzoo.zoo.data.tasks.task import Task
-from cortexzoo.zoo.models.interface import MemoryLanguageModel
+from cortexzoo.zoo.models.interface import TOKENS_AT_ONCE, MemoryLanguageModel
 from cortexzoo.zoo.training.evaluation import autocast, model_device, undisturbed
 from cortexzoo.zoo.training.policies.base import Trainer
 
-TOKENS_AT_ONCE = 16_384
 LOGITS_AT_ONCE = 2**24
 """64 MB in float32: a base's own vocabulary may have 50,000 tokens and more."""
 ROWS = 32

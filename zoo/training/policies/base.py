@@ -144,6 +144,9 @@ class Policy:
     """Acts at moments of the step. Every method does nothing unless a policy needs that moment."""
 
     name: str = "policy"
+    recoverable: tuple[str, ...] = ()
+    """What of the state belongs to the weights and returns with them in a rollback: keys of `state_dict`, and of
+    `tensors` the part before the first `/`."""
 
     def phase_began(self, trainer: Trainer) -> None:
         """Everything is in place for the first step, or for the next one of a resumed run."""
@@ -166,11 +169,8 @@ class Policy:
     def step_refused(self, trainer: Trainer, step: Step) -> None:
         """The step was not taken: no weight, moment or schedule moved."""
 
-    def rolled_back(self, trainer: Trainer, then: Mapping[str, Any]) -> None:
-        """Weights, moments, schedule, memory and random numbers are as they were at the recovery checkpoint.
-
-        `then` is what `recoverable` and `recoverable_tensors` gave at that moment.
-        """
+    def rolled_back(self, trainer: Trainer) -> None:
+        """Everything has returned to the recovery checkpoint, with what of this policy is `recoverable`."""
 
     def phase_ended(self, trainer: Trainer, step: Step) -> None:
         """The last step is over, or training was stopped."""
@@ -186,23 +186,12 @@ class Policy:
         """What a checkpoint must keep of this policy: JSON values only."""
         return {}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
-
-    def recoverable(self) -> dict[str, Any]:
-        """The part of the state that belongs to the weights and returns with them: JSON values only."""
-        return {}
-
-    def recoverable_tensors(self) -> dict[str, Tensor]:
-        """As `recoverable`, for tensors, which must not change in place afterwards. No name is in both."""
-        return {}
-
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint must keep besides, as tensors, not changed in place. Each process keeps its own."""
         return {}
 
-    def load_tensors(self, trainer: Trainer, tensors: Mapping[str, Tensor]) -> None:
-        """Restore what `tensors` returned, after `load_state_dict`."""
+    def load_state(self, trainer: Trainer, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Restore what `state_dict` and `tensors` returned."""
 
 
 PolicyT = TypeVar("PolicyT", bound=Policy)

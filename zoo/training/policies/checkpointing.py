@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from cortexzoo.zoo import checkpoints
 from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 from cortexzoo.zoo.training.policies.guards.recovery import Recovery
@@ -52,8 +54,8 @@ class KeepCheckpoints(Policy):
     def state_dict(self) -> dict[str, Any]:
         return {"last_saved": self._last_saved}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._last_saved = state["last_saved"]
+    def load_state(self, trainer: Trainer, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        self._last_saved = values["last_saved"]
 
     def _save_last(self, trainer: Trainer) -> None:
         before, self._last_saved = self._last_saved, trainer.position

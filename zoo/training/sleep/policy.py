@@ -61,6 +61,7 @@ class Sleep(Policy):
     """
 
     name = "sleep"
+    recoverable = ("reference", "seen", "tokens", "scored")
 
     def __init__(self, spec: Sleeping, seed: int, score: Callable[[Trainer], Score], tell: Tell = _tell_nobody) -> None:
         self.spec = spec
@@ -110,26 +111,14 @@ class Sleep(Policy):
             "updates_refused": self.updates_refused,
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._set_reference(state["reference"])
-        self.due, self.sleeps, self.accepted = state["due"], state["sleeps"], state["accepted"]
-        self.updates_taken, self.updates_refused = state["updates_taken"], state["updates_refused"]
+    def load_state(self, trainer: Trainer, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        self._set_reference(values["reference"])
+        self.due, self.sleeps, self.accepted = values["due"], values["sleeps"], values["accepted"]
+        self.updates_taken, self.updates_refused = values["updates_taken"], values["updates_refused"]
+        self.reservoir = Reservoir.from_tensors(self.spec.reservoir, tensors)
 
     def tensors(self) -> dict[str, Tensor]:
         return self.reservoir.tensors()
-
-    def load_tensors(self, trainer: Trainer, tensors: Mapping[str, Tensor]) -> None:
-        self.reservoir = Reservoir.from_tensors(self.spec.reservoir, tensors)
-
-    def recoverable(self) -> dict[str, Any]:
-        return {"reference": None if self.reference is None else self.reference.as_json()}
-
-    def recoverable_tensors(self) -> dict[str, Tensor]:
-        return self.reservoir.tensors()
-
-    def rolled_back(self, trainer: Trainer, then: Mapping[str, Any]) -> None:
-        self._set_reference(then.get("reference"))
-        self.reservoir = Reservoir.from_tensors(self.spec.reservoir, then)
 
     def sleep(self, trainer: Trainer, before: Score | None = None) -> Slept | None:
         """Sleep once, and undo it where it may not stay. None: a stop was asked for, and the weights are as before.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cortexzoo.zoo.models.interface import MemoryState
-from cortexzoo.zoo.training.policies.base import Trainer
+from cortexzoo.zoo.training.policies.base import Policy, Trainer
 from cortexzoo.zoo.training.state import snapshot
 
 
@@ -24,7 +24,7 @@ class RecoveryPoint:
     memory: MemoryState
     random_state: Mapping[str, Tensor]
     policies: Mapping[str, Any]
-    """What the policies said is recoverable, of those that have any such state."""
+    """The recoverable values of the policies that have any."""
     policy_tensors: Mapping[str, Tensor]
     """Their recoverable tensors, as `<policy>/<name>`."""
 
@@ -38,11 +38,12 @@ class RecoveryPoint:
             _copies(snapshot.optimizer_tensors(trainer)),
             trainer.memory,
             trainer.random_state(),
-            copy.deepcopy({policy.name: own for policy in trainer.policies if (own := policy.recoverable())}),
+            {policy.name: recoverable_values(policy) for policy in trainer.policies if policy.recoverable},
             {
                 f"{policy.name}/{name}": tensor
                 for policy in trainer.policies
-                for name, tensor in policy.recoverable_tensors().items()
+                for name, tensor in policy.tensors().items()
+                if _is_recoverable(policy, name)
             },
         )
 
@@ -50,7 +51,9 @@ class RecoveryPoint:
         """Restore everything but the place in the data, and call `rolled_back` of every policy."""
         self.bring_back(trainer)
         for policy in trainer.policies:
-            policy.rolled_back(trainer, {**self.policies.get(policy.name, {}), **self._tensors_of(policy.name)})
+            if policy.name in self.policies:
+                recover(policy, trainer, self.policies[policy.name], self._tensors_of(policy.name))
+            policy.rolled_back(trainer)
 
     def bring_back(self, trainer: Trainer) -> None:
         """As `restore`, without calling any policy."""
@@ -104,6 +107,21 @@ class RecoveryPoint:
     def _tensors_of(self, policy: str) -> dict[str, Tensor]:
         prefix = f"{policy}/"
         return {n.removeprefix(prefix): t for n, t in self.policy_tensors.items() if n.startswith(prefix)}
+
+
+def recoverable_values(policy: Policy) -> dict[str, Any]:
+    """A copy of the values of a policy that return with the weights."""
+    return copy.deepcopy({key: value for key, value in policy.state_dict().items() if key in policy.recoverable})
+
+
+def recover(policy: Policy, trainer: Trainer, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Give a policy back what was recoverable of it; the rest of its state stays."""
+    others = {name: tensor for name, tensor in policy.tensors().items() if not _is_recoverable(policy, name)}
+    policy.load_state(trainer, {**policy.state_dict(), **copy.deepcopy(dict(values))}, {**others, **tensors})
+
+
+def _is_recoverable(policy: Policy, tensor: str) -> bool:
+    return tensor.partition("/")[0] in policy.recoverable
 
 
 def first_non_finite(trainer: Trainer) -> str | None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cortexzoo.zoo.training.ranks import Ranks
 
 T = TypeVar("T")
-LAYOUT = 2
+LAYOUT = 3
 """Of a checkpoint, changed when policies save other states or random streams change."""
 
 MOST_STEPS = 10**9
@@ -75,8 +75,7 @@ def load(trainer: Trainer, folder: Path, changed: bool = False) -> None:
         if policy.name in saved.policy_tensors:
             with _damage_named(folder, f"the state of {policy.name}"):
                 _require_alike(policy.state_dict(), description["policies"][policy.name], policy.name)
-                policy.load_state_dict(description["policies"][policy.name])
-                policy.load_tensors(trainer, saved.policy_tensors[policy.name])
+                policy.load_state(trainer, description["policies"][policy.name], saved.policy_tensors[policy.name])
 
 
 class _Description(BaseModel):

@@ -58,5 +58,4 @@ class StepBefore:
         trainer.resume_from(self.point.position, self.point.taken, self.refused, self.point.random_state)
         for policy in trainer.policies:
             if self.states[policy.name] or self.tensors[policy.name]:
-                policy.load_state_dict(self.states[policy.name])
-                policy.load_tensors(trainer, self.tensors[policy.name])
+                policy.load_state(trainer, self.states[policy.name], self.tensors[policy.name])

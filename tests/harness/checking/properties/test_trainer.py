@@ -29,6 +29,6 @@ def test_a_run_that_sleeps_is_resumed_exactly(sleeper: Subject, stop: int) -> No
 
 
 def test_a_sleep_that_is_not_resumed_is_found(sleeper: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Sleep, "load_state_dict", lambda _sleep, _state: None)
+    monkeypatch.setattr(Sleep, "load_state", lambda _sleep, _trainer, _values, _tensors: None)
     found = resume_is_exact(sleeper, {"stop": 3, "steps": 6})
     assert found.observed > 0 and found.reason.startswith("resumed after step 3: ")

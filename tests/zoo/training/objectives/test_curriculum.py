@@ -91,7 +91,7 @@ def test_a_curriculum_goes_on_where_its_state_says() -> None:
     whole, first, second = (curriculum(*stages) for _ in range(3))
     seen = take(whole, range(1, 20), right=1.0)
     begun = take(first, range(1, 7), right=1.0)
-    second.load_state_dict(first.state_dict())
+    second.load_state(trainer(), first.state_dict(), {})
     assert begun + take(second, range(7, 20), right=1.0) == seen
 
 
@@ -99,7 +99,7 @@ def test_a_curriculum_that_has_fewer_stages_by_now_stays_in_the_last() -> None:
     far, near = curriculum(Stage(gaps=(1,), samples_per_gap=2), Stage(gaps=(4,))), curriculum(Stage(gaps=(2, 3)))
     take(far, range(1, 4))
     assert far.stage == 1
-    near.load_state_dict(far.state_dict())
+    near.load_state(trainer(), far.state_dict(), {})
     assert sorted(take(near, range(4, 6))) == [2, 3]
 
 

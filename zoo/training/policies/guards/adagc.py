@@ -22,6 +22,7 @@ class AdaGC(Policy):
     """
 
     name = "adagc"
+    recoverable = ("averages", "taken")
 
     def __init__(self, spec: AdaGCSpec) -> None:
         self.spec = spec
@@ -60,13 +61,7 @@ class AdaGC(Policy):
         averages = None if self.averages is None else [None if a == torch.inf else a for a in self.averages.tolist()]
         return {"averages": averages, "taken": self.taken}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        stored = state["averages"]
+    def load_state(self, trainer: Trainer, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        stored = values["averages"]
         self.averages = None if stored is None else torch.tensor([torch.inf if a is None else a for a in stored])
-        self.taken = state["taken"]
-
-    def recoverable(self) -> dict[str, Any]:
-        return self.state_dict()
-
-    def rolled_back(self, trainer: Trainer, then: Mapping[str, Any]) -> None:
-        self.load_state_dict(then)
+        self.taken = values["taken"]

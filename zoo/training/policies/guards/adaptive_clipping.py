@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from cortexzoo.specs.guards import AdaptiveClipping as AdaptiveClippingSpec
 from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
@@ -19,6 +20,7 @@ class AdaptiveClipping(Policy):
     """
 
     name = "adaptive_clipping"
+    recoverable = ("history",)
 
     def __init__(self, spec: AdaptiveClippingSpec) -> None:
         self.spec = spec
@@ -45,14 +47,8 @@ class AdaptiveClipping(Policy):
     def state_dict(self) -> dict[str, Any]:
         return {"history": self.history}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.history = list(state["history"])
-
-    def recoverable(self) -> dict[str, Any]:
-        return self.state_dict()
-
-    def rolled_back(self, trainer: Trainer, then: Mapping[str, Any]) -> None:
-        self.load_state_dict(then)
+    def load_state(self, trainer: Trainer, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        self.history = list(values["history"])
 
     def _spike_limit(self) -> float:
         if len(self.history) < self.spec.min_history:

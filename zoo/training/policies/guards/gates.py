@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from cortexzoo.zoo.errors import TrainingStopped
 from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
@@ -71,11 +72,11 @@ class FiniteGate(Policy):
     def state_dict(self) -> dict[str, Any]:
         return {"refused": self.refused, "in_a_row": self.in_a_row, "has_rolled_back": self.has_rolled_back}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.refused, self.in_a_row = state["refused"], state["in_a_row"]
-        self.has_rolled_back = state["has_rolled_back"]
+    def load_state(self, trainer: Trainer, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        self.refused, self.in_a_row = values["refused"], values["in_a_row"]
+        self.has_rolled_back = values["has_rolled_back"]
 
-    def rolled_back(self, trainer: Trainer, then: Mapping[str, Any]) -> None:
+    def rolled_back(self, trainer: Trainer) -> None:
         self.in_a_row = 0
 
     def _give_in(self, trainer: Trainer, step: Step, cause: str) -> None:

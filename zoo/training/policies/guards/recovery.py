@@ -27,7 +27,6 @@ class Recovery(Policy):
         self.point: RecoveryPoint | None = None
         self._recent: list[int] = []
         """Steps of the last rollbacks."""
-        self._loaded: Mapping[str, Any] | None = None
 
     def phase_began(self, trainer: Trainer) -> None:
         if self.point is None:
@@ -61,15 +60,13 @@ class Recovery(Policy):
         point = None if self.point is None else self.point.description()
         return {"rollbacks": self.rollbacks, "recent": self._recent, "point": point}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.rollbacks, self._recent, self._loaded = state["rollbacks"], list(state["recent"]), state["point"]
+    def load_state(self, trainer: Trainer, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        self.rollbacks, self._recent = values["rollbacks"], list(values["recent"])
+        if values["point"] is not None:
+            self.point = RecoveryPoint.from_parts(trainer, values["point"], tensors)
 
     def tensors(self) -> dict[str, Tensor]:
         return {} if self.point is None else self.point.tensors()
-
-    def load_tensors(self, trainer: Trainer, tensors: Mapping[str, Tensor]) -> None:
-        if self._loaded is not None:
-            self.point = RecoveryPoint.from_parts(trainer, self._loaded, tensors)
 
     def _is_whole(self, trainer: Trainer, step: Step) -> bool:
         """Whether everything is finite, on every process; if not, it is no more afterwards."""

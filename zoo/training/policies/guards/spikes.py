@@ -5,6 +5,8 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
+
 from cortexzoo.specs.guards import SpikeAction
 from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 
@@ -20,6 +22,7 @@ class SpikeGuard(Policy):
     """
 
     name = "spikes"
+    recoverable = ("history",)
 
     def __init__(self, action: SpikeAction, rebaseline_after: int, may_roll_back: bool) -> None:
         self.action = action
@@ -85,16 +88,10 @@ class SpikeGuard(Policy):
             "new_levels": self.new_levels,
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.set_history(state["history"])
-        self.loss_spikes, self.gradient_spikes = state["loss_spikes"], state["gradient_spikes"]
-        self.in_a_row, self.new_levels = state["in_a_row"], state["new_levels"]
-
-    def recoverable(self) -> dict[str, Any]:
-        return self.history()
-
-    def rolled_back(self, trainer: Trainer, then: Mapping[str, Any]) -> None:
-        self.set_history(then)
+    def load_state(self, trainer: Trainer, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        self.set_history(values["history"])
+        self.loss_spikes, self.gradient_spikes = values["loss_spikes"], values["gradient_spikes"]
+        self.in_a_row, self.new_levels = values["in_a_row"], values["new_levels"]
 
     def _meet(self, trainer: Trainer, step: Step, reason: str) -> None:
         if self.in_a_row >= self.rebaseline_after:

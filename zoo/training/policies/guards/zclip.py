@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from cortexzoo.specs.guards import ZClip as ZClipSpec
 from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
@@ -22,6 +23,7 @@ class ZClip(Policy):
     """
 
     name = "zclip"
+    recoverable = ("collected", "mean", "variance")
 
     def __init__(self, spec: ZClipSpec) -> None:
         self.spec = spec
@@ -50,14 +52,8 @@ class ZClip(Policy):
     def state_dict(self) -> dict[str, Any]:
         return {"collected": self.collected, "mean": self.mean, "variance": self.variance}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.collected, self.mean, self.variance = list(state["collected"]), state["mean"], state["variance"]
-
-    def recoverable(self) -> dict[str, Any]:
-        return self.state_dict()
-
-    def rolled_back(self, trainer: Trainer, then: Mapping[str, Any]) -> None:
-        self.load_state_dict(then)
+    def load_state(self, trainer: Trainer, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        self.collected, self.mean, self.variance = list(values["collected"]), values["mean"], values["variance"]
 
     def _learn(self, norm: float) -> None:
         if self.mean is None:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
+
 from cortexzoo.zoo.training.evaluation import measure
 from cortexzoo.zoo.training.objectives.base import Examples
 from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
@@ -51,11 +53,11 @@ class Probe(Policy):
             "losses": self._losses,
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.loss_ratio = state["loss_ratio"]
-        self.raw_loss_ratio = state["raw_loss_ratio"]
-        self._probed = [(step, value) for step, value in state["probed"]]
-        self._losses = list(state["losses"])
+    def load_state(self, trainer: Trainer, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        self.loss_ratio = values["loss_ratio"]
+        self.raw_loss_ratio = values["raw_loss_ratio"]
+        self._probed = [(step, value) for step, value in values["probed"]]
+        self._losses = list(values["losses"])
 
     def _probe(self, trainer: Trainer, step: Step) -> None:
         if step.number % self.every == 0:

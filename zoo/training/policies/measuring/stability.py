@@ -57,9 +57,9 @@ class StabilityMonitor(Policy):
             "count": self.count,
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.losses, self.norms, self.seen = list(state["losses"]), list(state["norms"]), list(state["seen"])
-        self.outliers, self.count = state["outliers"], state["count"]
+    def load_state(self, trainer: Trainer, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        self.losses, self.norms, self.seen = list(values["losses"]), list(values["norms"]), list(values["seen"])
+        self.outliers, self.count = values["outliers"], values["count"]
 
     def _score(self, step: Step) -> None:
         self.count += 1

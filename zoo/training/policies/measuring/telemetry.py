@@ -7,6 +7,7 @@ from typing import Any
 
 import psutil
 import torch
+from torch import Tensor
 
 from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 from cortexzoo.zoo.training.recorder import SLEEP_SECONDS, TOKENS_PER_SECOND
@@ -50,8 +51,8 @@ class Telemetry(Policy):
     def state_dict(self) -> dict[str, Any]:
         return {"seconds": self.seconds, "tokens": self.tokens}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.seconds, self.tokens = state["seconds"], state["tokens"]
+    def load_state(self, trainer: Trainer, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        self.seconds, self.tokens = values["seconds"], values["tokens"]
 
 
 def peak_memory_bytes(device: torch.device) -> int:

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
+
 from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 
 
@@ -43,9 +45,9 @@ class Validation(Policy):
             "gate_shares": self.gate_shares,
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.loss, self.best_loss, self.best_step = state["loss"], state["best_loss"], state["best_step"]
-        self.gate_shares = dict(state["gate_shares"])
+    def load_state(self, trainer: Trainer, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        self.loss, self.best_loss, self.best_step = values["loss"], values["best_loss"], values["best_step"]
+        self.gate_shares = dict(values["gate_shares"])
 
     def _validate(self, trainer: Trainer, step: Step) -> None:
         score = trainer.objective.held_out(trainer)

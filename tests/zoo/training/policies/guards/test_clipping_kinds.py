@@ -3,7 +3,7 @@
 import json
 import math
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from torch import nn
 from cortexzoo.specs.guards import AGC, AdaGC, AdaptiveClipping, ClippingSpec, NoClipping, NormClipping, ZClip
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.policies import build
-from cortexzoo.zoo.training.policies.base import Policy, Step
+from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 from tests.zoo.training.tiny import Notebook, PoisonedGradient, same_tensors, tiny_data, tiny_model, tiny_spec, weights
 
 KINDS: list[ClippingSpec] = [
@@ -145,7 +145,7 @@ def test_a_memory_comes_back_through_json(spec: ClippingSpec) -> None:
     bench, other = Bench(spec), Bench(spec)
     for norm in (0.3, 0.2, 4.0, 0.1, 0.3, 0.25, 0.4):
         bench.norm_after(norm)
-    other.policy.load_state_dict(json.loads(bench.remembered()))
+    other.policy.load_state(cast(Trainer, None), json.loads(bench.remembered()), {})
     assert other.remembered() == bench.remembered()
     assert other.norm_after(5.0) == bench.norm_after(5.0)
 

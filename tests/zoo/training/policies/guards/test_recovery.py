@@ -15,6 +15,7 @@ from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.policies.base import Policy, Step, find_policy
 from cortexzoo.zoo.training.policies.guards.recovery import Recovery
 from cortexzoo.zoo.training.recorder import WALL_CLOCK_METRICS
+from cortexzoo.zoo.training.state.recovery_point import recoverable_values
 from cortexzoo.zoo.training.state.snapshot import optimizer_tensors
 from tests.zoo.training.tiny import (
     At,
@@ -66,7 +67,7 @@ def watched(trainer: TrainingLoop, moment: str, steps: set[int]) -> dict[int, tu
     seen: dict[int, tuple[dict[str, Tensor], int, str]] = {}
 
     def look(trainer: TrainingLoop, step: Step) -> None:
-        histories = json.dumps({policy.name: policy.recoverable() for policy in trainer.policies})
+        histories = json.dumps({policy.name: recoverable_values(policy) for policy in trainer.policies})
         seen[step.number] = (everything(trainer), trainer.taken, histories)
 
     policy = At(moment, steps, look)

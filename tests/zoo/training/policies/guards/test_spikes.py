@@ -12,6 +12,7 @@ from cortexzoo.specs.guards import AverageRatio, NoSpikeDetection, RobustDeviati
 from cortexzoo.zoo.training.policies import build
 from cortexzoo.zoo.training.policies.base import Step
 from cortexzoo.zoo.training.policies.guards.spikes import SpikeGuard
+from cortexzoo.zoo.training.state.recovery_point import recover, recoverable_values
 
 RULES: list[SpikeSpec] = [AverageRatio(), RobustDeviation()]
 TRAINER: Any = SimpleNamespace(event=lambda kind, detail: None)
@@ -140,11 +141,11 @@ def test_kind_none_counts_and_refuses_nothing() -> None:
 @pytest.mark.parametrize("spec", RULES, ids=lambda spec: spec.kind)
 def test_the_state_comes_back_through_json_and_only_the_history_returns_with_the_weights(spec: SpikeSpec) -> None:
     policy, other = settled(spec), guard(spec)
-    then = json.loads(json.dumps(policy.recoverable()))
+    then = json.loads(json.dumps(recoverable_values(policy)))
     meet(policy, 2000.0)
     meet(policy, 2.1)
-    other.load_state_dict(json.loads(json.dumps(policy.state_dict())))
+    other.load_state(TRAINER, json.loads(json.dumps(policy.state_dict())), {})
     assert other.state_dict() == policy.state_dict()
-    other.rolled_back(TRAINER, then)
-    assert other.recoverable() == then
+    recover(other, TRAINER, then, {})
+    assert recoverable_values(other) == then
     assert other.loss_spikes == 1

@@ -1,12 +1,13 @@
 """Variance, percentile, spike score and update size, each against its plain definition."""
 
 import json
+from typing import cast
 
 import numpy as np
 import pytest
 
 from cortexzoo.zoo.training.loop import TrainingLoop
-from cortexzoo.zoo.training.policies.base import Step
+from cortexzoo.zoo.training.policies.base import Step, Trainer
 from cortexzoo.zoo.training.policies.measuring.stability import StabilityMonitor
 from tests.zoo.training.tiny import At, Notebook, PoisonedLoss, tiny_data, tiny_model, tiny_spec, weights
 
@@ -45,7 +46,7 @@ def test_the_spike_score_is_the_share_beyond_six_deviations() -> None:
 
 def test_its_state_comes_back_through_json() -> None:
     monitor, other = seen(np.random.default_rng(1).normal(2, 1, 300).tolist()), StabilityMonitor()
-    other.load_state_dict(json.loads(json.dumps(monitor.state_dict())))
+    other.load_state(cast(Trainer, None), json.loads(json.dumps(monitor.state_dict())), {})
     assert other.state_dict() == monitor.state_dict()
 
 

@@ -1,0 +1,51 @@
+"""What returns with the weights in a rollback, and what stays."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from cortexzoo.zoo.training.policies.base import Policy, Trainer
+from cortexzoo.zoo.training.state.recovery_point import recover, recoverable_values
+
+TRAINER = cast(Trainer, None)
+
+
+class Counting(Policy):
+    """Keeps two numbers and two tensors, one of each recoverable."""
+
+    recoverable = ("average", "kept")
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {"average": [1.0], "count": 1}
+        self.named: dict[str, Tensor] = {"kept/0": torch.zeros(1), "other": torch.zeros(1)}
+
+    def state_dict(self) -> dict[str, Any]:
+        return dict(self.values)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return dict(self.named)
+
+    def load_state(self, trainer: Trainer, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        self.values, self.named = dict(values), dict(tensors)
+
+
+def test_what_is_recoverable_returns_and_the_rest_stays() -> None:
+    policy = Counting()
+    then, tensors = recoverable_values(policy), {"kept/0": policy.named["kept/0"]}
+    policy.values["average"].append(2.0)
+    policy.values["count"] = 5
+    policy.named = {"kept/0": torch.ones(1), "kept/1": torch.ones(1), "other": torch.ones(1)}
+    recover(policy, TRAINER, then, tensors)
+    assert policy.values == {"average": [1.0], "count": 5}
+    assert {name: tensor.item() for name, tensor in policy.named.items()} == {"kept/0": 0.0, "other": 1.0}
+
+
+def test_a_second_return_finds_what_the_first_found() -> None:
+    policy = Counting()
+    then = recoverable_values(policy)
+    for _ in range(2):
+        recover(policy, TRAINER, then, {})
+        assert policy.values["average"] == [1.0]
+        policy.values["average"].append(2.0)
