@@ -26,8 +26,11 @@ OK = 0
 UNEXPECTED_VERDICT = 1
 INTERRUPTED = 130
 
-OUT_OF_MEMORY = re.compile(r"not enough memory|out of memory|can't allocate memory|Storage size calculation overflowed")
-"""How torch words it, on any device."""
+OUT_OF_MEMORY = re.compile(
+    r"not enough memory|out of memory|can(?:'t|not) allocate memory|Storage size calculation overflowed"
+    r"|failed to map segment"
+)
+"""How torch words it, on any device, and how the system's loader does."""
 
 
 class BadInput(UserError):
@@ -46,7 +49,8 @@ def lines_and_code(error: Exception) -> tuple[list[str], int] | None:
         return [f"error: {' '.join(str(error).split())}"], BAD_INPUT if error.errno == ENAMETOOLONG else FAILED
     if isinstance(error, ValueError) and str(error).startswith("embedded null"):
         return ["error: a path holds a NUL character"], BAD_INPUT
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(str(error))):
+    worded = isinstance(error, RuntimeError | ImportError) and OUT_OF_MEMORY.search(str(error))
+    if worded or isinstance(error, MemoryError):
         return [f"error: out of memory: {(str(error).splitlines() or ['no more is available'])[0]}"], FAILED
     return None
 

@@ -50,7 +50,12 @@ def partial_folder(folder: Path) -> Path:
 
 
 def begin(folder: Path) -> None:
-    """Make the empty partial folder. Raises `CheckpointError` when `folder` is something else than a checkpoint."""
+    """Make the empty partial folder, and put a checkpoint back whose replacement was cut short.
+
+    Raises `CheckpointError` when `folder` is something else than a checkpoint.
+    """
+    if not folder.exists() and (_previous_folder(folder) / MANIFEST).is_file():
+        _previous_folder(folder).rename(folder)
     if folder.exists() and not (folder / MANIFEST).is_file():
         raise CheckpointError(f"{folder}: exists and is no checkpoint, so it is not replaced")
     shutil.rmtree(partial_folder(folder), ignore_errors=True)
@@ -73,7 +78,7 @@ def publish(folder: Path, keep: Path | None = None) -> None:
 
     With `keep` the one before stays for good, under that name.
     """
-    partial, previous = partial_folder(folder), _previous_folder(folder)
+    partial = partial_folder(folder)
     files = {path.name: _sum(path) for path in sorted(partial.iterdir())}
     _write(partial / MANIFEST, _json({"format": FORMAT, "files": files}))
     _fsync_folder(partial)
@@ -81,12 +86,7 @@ def publish(folder: Path, keep: Path | None = None) -> None:
         shutil.rmtree(partial_folder(keep), ignore_errors=True)
         shutil.copytree(folder, partial_folder(keep), copy_function=_link)
         partial_folder(keep).rename(keep)
-    if folder.exists():
-        shutil.rmtree(previous, ignore_errors=True)
-        folder.rename(previous)
-    partial.rename(folder)
-    _fsync_folder(folder.parent)
-    shutil.rmtree(previous, ignore_errors=True)
+    _take_its_place(folder)
 
 
 def prune(parent: Path, prefix: str, keep: int) -> None:
@@ -98,6 +98,24 @@ def prune(parent: Path, prefix: str, keep: int) -> None:
         # Out of sight first: what is half removed must not pass for a checkpoint.
         path.rename(partial_folder(path))
         shutil.rmtree(partial_folder(path), ignore_errors=True)
+
+
+def set_back(folder: Path, earlier: Path, prefix: str, step: int) -> None:
+    """Put the checkpoint `earlier` in the place of `folder` as well, and remove those with `prefix` of later steps.
+
+    Raises `CheckpointError`, `OSError`.
+    """
+    reader = CheckpointReader(earlier)
+    begin(folder)
+    for name in [*reader.sums, MANIFEST]:
+        _link(str(reader.folder / name), str(partial_folder(folder) / name))
+    _fsync_folder(partial_folder(folder))
+    _take_its_place(folder)
+    for path in folder.parent.glob(f"{prefix}*"):
+        number = path.name.removeprefix(prefix)
+        if number.isdigit() and int(number) > step:
+            path.rename(partial_folder(path))
+            shutil.rmtree(partial_folder(path), ignore_errors=True)
 
 
 class Storage:
@@ -218,6 +236,17 @@ def most_in_memory() -> int:
 
 def _names_texts(value: object) -> bool:
     return isinstance(value, dict) and all(isinstance(entry, str) for entry in value.values())
+
+
+def _take_its_place(folder: Path) -> None:
+    """What was written becomes the checkpoint; the one before stays until then."""
+    partial, previous = partial_folder(folder), _previous_folder(folder)
+    if folder.exists():
+        shutil.rmtree(previous, ignore_errors=True)
+        folder.rename(previous)
+    partial.rename(folder)
+    _fsync_folder(folder.parent)
+    shutil.rmtree(previous, ignore_errors=True)
 
 
 def _previous_folder(folder: Path) -> Path:

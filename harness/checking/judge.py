@@ -163,8 +163,8 @@ class Trial(Generic[SubjectT]):
     def _note(self, found: Finding) -> Result:
         so_far, observed = self.shown, float(found.observed)
         direction = PROPERTIES[self.tested.name].direction
-        margin = _margin(observed, self.check.bound_of(self.tested.name), direction)
-        holds = margin > 0 if direction == "below" else margin >= 0
+        margin = margin_of(observed, self.check.bound_of(self.tested.name), direction)
+        holds = within(margin, direction)
         if not holds or so_far.verdict != "pass" or so_far.margin is None or margin <= so_far.margin:
             if holds and so_far.verdict in ("fail", "error") and self.tried > 1:
                 return "holds"  # a smaller case that holds says nothing about the one that did not
@@ -196,6 +196,12 @@ def where(crash: BaseException) -> str:
     return f"{in_one_line(crash)} ({Path(frame.filename).name}:{frame.lineno})"
 
 
-def _margin(observed: float, bound: float, direction: str) -> float:
+def margin_of(observed: float, bound: float, direction: str) -> float:
+    """How far a value lies inside its bound; negative: outside."""
     inside = observed - bound if direction == "at_least" else bound - observed
     return -math.inf if math.isnan(inside) else inside
+
+
+def within(margin: float, direction: str) -> bool:
+    """Whether a value of that margin keeps its bound."""
+    return margin > 0 if direction == "below" else margin >= 0

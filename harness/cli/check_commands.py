@@ -23,7 +23,7 @@ from cortexzoo.harness.cli.verdicts import tell_verdicts
 from cortexzoo.specs import SuiteSpec, load, load_experiment
 
 if TYPE_CHECKING:
-    from cortexzoo.harness.checking.modules.supervision import Request
+    from cortexzoo.harness.checking.modules.request import Request
 
 BARE_SUITE = "bare-module"
 MODULE_BUDGET: dict[ProfileName, str] = {"dev": "20s", "ci": "25s", "deep": "10m"}
@@ -178,7 +178,7 @@ def _request(
     from cortexzoo.harness.checking.modules.hugging_face import Pretrained
     from cortexzoo.harness.checking.modules.loading import Reference
     from cortexzoo.harness.checking.modules.registry import BARE
-    from cortexzoo.harness.checking.modules.supervision import Request
+    from cortexzoo.harness.checking.modules.request import Request
 
     wanted = load(suite or BARE_SUITE, "suite")
     assert isinstance(wanted, SuiteSpec)

@@ -31,8 +31,11 @@ LONGEST_ROW = 160
 def fuzz(
     context: typer.Context,
     campaign: Annotated[
-        Literal["specs", "checkpoints"],
-        typer.Argument(help="specs: mutated spec files and overrides; checkpoints: damaged run folders."),
+        Literal["specs", "checkpoints", "modules", "kills", "disk"],
+        typer.Argument(
+            help="specs: mutated spec files and overrides; checkpoints: damaged run folders; modules: hostile modules; "
+            "kills: training that is killed in its system calls; disk: disks and limits that fail."
+        ),
     ],
     cases: Annotated[int, typer.Option("--cases", metavar="N", min=1, help="The number of cases.")] = 1000,
     seed: Annotated[int, typer.Option("--seed", metavar="S", min=0, help="Equal seeds give equal cases.")] = 0,
@@ -50,7 +53,7 @@ def fuzz(
     Example: cortexzoo fuzz specs --cases 1000 --seed 0
     Example: cortexzoo fuzz checkpoints --run runs/cortexgpt-stable/20250101-120000-000-abcd --cases 100
     """
-    from cortexzoo.harness.fuzzing import run_damage, spec_mutations
+    from cortexzoo.harness.fuzzing import disk, kills, module_attacks, run_damage, spec_mutations
     from cortexzoo.harness.fuzzing.campaign import Rules, attacked
 
     without_foreign_warnings()
@@ -60,6 +63,12 @@ def fuzz(
         if campaign == "specs":
             lines = spec_mutations.cases(seed, cases, folder)
             report = attacked(campaign, seed, lines, entry, Rules(), warm=spec_mutations.WARM, watch=watch)
+        elif campaign == "modules":
+            report = module_attacks.attacked(seed, cases, folder, entry, watch)
+        elif campaign == "kills":
+            report = kills.attacked(seed, cases, folder, watch)
+        elif campaign == "disk":
+            report = disk.attacked(seed, cases, folder, entry, watch)
         else:
             report = run_damage.attacked(seed, cases, _finished(run, runs), folder, entry, watch)
     raise typer.Exit(_reported(report, json_file))

@@ -13,7 +13,8 @@ from cortexzoo.harness.checking.judge import judge_case
 from cortexzoo.harness.checking.modules.certifying import source_sum
 from cortexzoo.harness.checking.modules.hugging_face import Pretrained
 from cortexzoo.harness.checking.modules.loading import Reference
-from cortexzoo.harness.checking.modules.supervision import Request, replay_module
+from cortexzoo.harness.checking.modules.request import Request
+from cortexzoo.harness.checking.modules.supervision import replay_module
 from cortexzoo.harness.checking.properties import REGISTRY
 from cortexzoo.harness.checking.verdict import VERDICT, Certificate, Judgement, OldCertificate
 from cortexzoo.harness.errors import UserError

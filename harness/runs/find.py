@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cortexzoo.harness.runs.run_folder import SPEC, Run, RunFolderError
+from cortexzoo.harness.runs.run_names import is_empty
 
 LATEST = "latest"
 
@@ -26,6 +27,11 @@ def run_path(reference: str | Path, runs: Path) -> Path:
 def is_latest(reference: str | Path) -> bool:
     """Whether it names the newest run."""
     return Path(reference).name == LATEST
+
+
+def empty_runs(folder: Path) -> Iterator[Path]:
+    """Folders of runs that were ended before they wrote their spec."""
+    return (path for path in sorted({*folder.glob("*"), *folder.glob("*/*")}) if is_empty(path))
 
 
 def all_runs(folder: Path) -> Iterator[Run]:

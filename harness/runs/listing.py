@@ -1,5 +1,6 @@
 """What a list of runs shows of each, read from its folder."""
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import Any, Literal
 from cortexzoo.harness.checking.verdict import VERDICT
 from cortexzoo.harness.runs.run_folder import LOCK, SUMMARY, Run, RunFolderError
 
-Status = Literal["finished", "stopped", "interrupted", "running", "unfinished", "damaged"]
-"""stopped: training raised an error; interrupted: by Ctrl-C or SIGTERM; unfinished: killed before it could report."""
+Status = Literal["finished", "stopped", "interrupted", "running", "unfinished", "damaged", "empty"]
+"""stopped: training raised an error; interrupted: by Ctrl-C or SIGTERM; unfinished: killed before it could report;
+empty: killed before its spec was written."""
+STARTING = 60.0
 Outcome = Literal["as expected", "unexpected", "unchecked"]
 
 
@@ -56,6 +59,22 @@ def row_of(run: Run) -> RunRow:
         outcome,
         properties,
     )
+
+
+def empty_row(path: Path) -> RunRow:
+    """A run that was ended before it wrote its spec."""
+    return RunRow(path, path.parent.name, "empty", None, None, None, "unchecked", "")
+
+
+def remove_empty(path: Path, now: float) -> bool:
+    """Remove such a run, unless it was begun in the last minute and may still be started. Raises `RunFolderError`."""
+    try:
+        if now - path.stat().st_mtime < STARTING:
+            return False
+        shutil.rmtree(path)
+    except OSError as problem:
+        raise RunFolderError(f"{path}: cannot be removed: {problem.strerror or problem}") from problem
+    return True
 
 
 def _ended(summary: Mapping[str, Any]) -> Status:

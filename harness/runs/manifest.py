@@ -2,11 +2,15 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cortexzoo.harness.checking.circumstances import circumstances
 from cortexzoo.specs import ExperimentSpec
+
+Changed = Mapping[str, tuple[Any, Any]]
+UNRELATED = ("aim", "pydantic", "safetensors")
+"""Packages that compute nothing."""
 
 
 def manifest(experiment: ExperimentSpec, *, run_id: str, command: Sequence[str], data_sha256: str) -> dict[str, Any]:
@@ -20,6 +24,24 @@ def manifest(experiment: ExperimentSpec, *, run_id: str, command: Sequence[str],
         "command": list(command),
         **circumstances(),
     }
+
+
+def changed_circumstances(content: Mapping[str, Any]) -> Changed:
+    """What results depend on and is another than in a manifest: then and now, by name."""
+    now = circumstances()
+    pairs = {name: (content.get(name), now[name]) for name in ("threads", "device")}
+    pairs["machine"] = (content.get("platform", {}).get("machine"), now["platform"]["machine"])
+    before = content.get("versions", {})
+    pairs |= {name: (before.get(name), version) for name, version in now["versions"].items() if name not in UNRELATED}
+    return {name: (then, this) for name, (then, this) in pairs.items() if then is not None and then != this}
+
+
+def in_words_now(changed: Changed) -> str:
+    """As in `2 threads instead of 1, torch 2.6.0 instead of 2.5.1`."""
+    told = {"threads": "{} threads instead of {}"}
+    return ", ".join(
+        told.get(name, f"{name} {{}} instead of {{}}").format(this, then) for name, (then, this) in changed.items()
+    )
 
 
 def command_line() -> list[str]:

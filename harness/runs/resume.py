@@ -7,31 +7,34 @@ from pathlib import Path
 from typing import Any
 
 from cortexzoo.harness.checking.verdict import VERDICT
+from cortexzoo.harness.errors import RunStopped
 from cortexzoo.harness.runs.distributed import agree_on_folder, together_or_not
-from cortexzoo.harness.runs.manifest import command_line, manifest
+from cortexzoo.harness.runs.manifest import Changed, changed_circumstances, command_line, in_words_now, manifest
 from cortexzoo.harness.runs.options import DEFAULTS, RunOptions
+from cortexzoo.harness.runs.room import require_room
 from cortexzoo.harness.runs.run_folder import CHECKPOINTS, MANIFEST, SPEC, SUMMARY, Run, RunFolderError
 from cortexzoo.harness.runs.spec_changes import differences, in_words
 from cortexzoo.harness.runs.train import help_to_train, open_records, train_in, trainer_in
-from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS, RECORDS, cut_after
+from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS, RECORDS, cut_after, require_whole
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.zoo import checkpoints
 from cortexzoo.zoo.errors import CheckpointError
 from cortexzoo.zoo.training.loop import TrainingLoop
-from cortexzoo.zoo.training.policies.checkpointing import OLDER
+from cortexzoo.zoo.training.policies.checkpointing import LAST, OLDER
 
 
 def resume_run(
     path: str | Path,
     experiment: ExperimentSpec,
     *,
-    checkpoint: str = "last",
+    checkpoint: str = LAST,
     allow_changes: bool = False,
     options: RunOptions = DEFAULTS,
 ) -> Run:
     """Resume the run in `path` from one of its checkpoints; one that has none yet starts again at step 0.
 
-    What was recorded of later steps is dropped, for it is recorded again. Raises `RunFolderError` when there is nothing
+    What was recorded of later steps is dropped, for it is recorded again; but only once there is room for another
+    checkpoint. An earlier checkpoint becomes the last. Raises `RunFolderError` when there is nothing
     to go on with: no run, no such checkpoint, a damaged one, records with gaps, a finished run, or a run of another
     spec without `allow_changes`; then the run is as it was. Else as `train_run`.
     """
@@ -48,13 +51,23 @@ def resume_run(
             options.interventions.apply(trainer)
             options.interventions.record(run, recorder)
             _load(trainer, run.path, checkpoint, changed=bool(changes))
-            _cut_records(run, trainer.position)
+            _require_records(run, trainer.position)
+            require_room(run, run.path / CHECKPOINTS / checkpoint)
+            now = changed_circumstances(content)
+            if now:
+                options.warn(
+                    f"resumed with {in_words_now(now)}: numbers may differ in their last bits from a run in one piece"
+                )
+            content = _continued(content, run, experiment, trainer, now)
+            run.write_json(MANIFEST, content)
+            # From here on results are dropped. Killed between two of these steps, the run can still be resumed.
+            if checkpoint != LAST:
+                _set_back(run, checkpoint, trainer.position)
             (run.path / SUMMARY).unlink(missing_ok=True)
             (run.path / VERDICT).unlink(missing_ok=True)
+            cut_after(_records(run), trainer.position)
             if changes:
                 run.write_spec(SPEC, experiment)
-            content = _continued(content, run, experiment, trainer)
-            run.write_json(MANIFEST, content)
         agree_on_folder(run.path)
         undo.pop_all()
     train_in(run, experiment, trainer, recorder, content, options)
@@ -79,7 +92,7 @@ def _permitted_changes(
         raise RunFolderError(
             f"{run.path}: was trained with another spec: {in_words(changes)} (--allow-changes uses the new one)"
         )
-    if run.finished and not changes and checkpoint == "last":
+    if run.finished and not changes and checkpoint == LAST:
         raise RunFolderError(f"{run.path}: has taken all its {experiment.recipe.steps} steps, nothing is left to do")
     return changes
 
@@ -87,7 +100,7 @@ def _permitted_changes(
 def _load(trainer: TrainingLoop, run: Path, checkpoint: str, changed: bool) -> None:
     """Every process must call it. Raises `RunFolderError`."""
     folder = run / CHECKPOINTS / checkpoint
-    if checkpoint == "last" and not folder.exists() and not checkpoints.exists(folder):
+    if checkpoint == LAST and not folder.exists() and not checkpoints.exists(folder):
         return
     others = sorted(path.name for path in folder.parent.glob(f"{OLDER}*") if path != folder)
     hint = f" (--checkpoint {others[-1]} is an earlier one)" if others else ""
@@ -97,8 +110,8 @@ def _load(trainer: TrainingLoop, run: Path, checkpoint: str, changed: bool) -> N
         raise RunFolderError(f"{problem}{hint}") from problem
 
 
-def _cut_records(run: Run, step: int) -> None:
-    """Raises `RunFolderError` when a step up to `step` was never recorded; then nothing is cut."""
+def _require_records(run: Run, step: int) -> None:
+    """Raises `RunFolderError` when a step up to `step` was never recorded, or a record is damaged."""
     try:
         recorded = [line["step"] for line in run.metrics() if line["step"] <= step]
     except RunFolderError:
@@ -110,16 +123,33 @@ def _cut_records(run: Run, step: int) -> None:
     if missing <= step:
         raise RunFolderError(f"{run.path / METRICS}: lacks step {missing}, which the checkpoint has behind it")
     try:
-        cut_after([run.path / file for file in (METRICS, EVENTS, *RECORDS.values())], step)
+        require_whole(_records(run), step)
     except ValueError as problem:
         raise RunFolderError(str(problem)) from problem
 
 
+def _records(run: Run) -> list[Path]:
+    return [run.path / file for file in (METRICS, EVENTS, *RECORDS.values())]
+
+
+def _set_back(run: Run, checkpoint: str, step: int) -> None:
+    folder = run.path / CHECKPOINTS
+    try:
+        checkpoints.set_back(folder / LAST, folder / checkpoint, OLDER, step)
+    except CheckpointError as problem:
+        raise RunFolderError(str(problem)) from problem
+    except OSError as problem:
+        raise RunStopped(f"{folder / LAST}: cannot be written: {problem.strerror or problem}") from problem
+
+
 def _continued(
-    content: Mapping[str, Any], run: Run, experiment: ExperimentSpec, trainer: TrainingLoop
+    content: Mapping[str, Any], run: Run, experiment: ExperimentSpec, trainer: TrainingLoop, changed: Changed
 ) -> dict[str, Any]:
     """The manifest of a resumed run: the present circumstances, and every step from which it was resumed."""
     command = content.get("command", command_line())
     fresh = manifest(experiment, run_id=run.path.name, command=command, data_sha256=trainer.objective.sha256)
-    resumed = [*content.get("resumed", []), {"from_step": trainer.position, "command": command_line()}]
+    this: dict[str, Any] = {"from_step": trainer.position, "command": command_line()}
+    if changed:
+        this["changed"] = {name: list(values) for name, values in changed.items()}
+    resumed = [*content.get("resumed", []), this]
     return {**content, **fresh, "resumed": resumed}

@@ -3,11 +3,9 @@
 import hashlib
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from filelock import FileLock, Timeout
 from cortexzoo.harness.checking.verdict import VERDICT, Certificate, OldCertificate
 from cortexzoo.harness.errors import RunStopped, UserError
 from cortexzoo.harness.runs.file_models import event_mistake, manifest_mistake, record_mistake, summary_mistake
+from cortexzoo.harness.runs.run_names import is_empty, new_folder
 from cortexzoo.harness.runs.whole_files import write_whole
 from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS, from_json_value, read_lines, to_json_value
 from cortexzoo.specs import ExperimentSpec, SpecError, dump_yaml, load_experiment
@@ -33,7 +32,6 @@ CURVES = "curves.png"
 CHECKPOINTS = "checkpoints"
 REFUSED = "refused"
 LOCK = ".lock"
-ID_ATTEMPTS = 100
 MISTAKES = {MANIFEST: manifest_mistake, SUMMARY: summary_mistake}
 
 
@@ -72,7 +70,7 @@ class Run:
             undo.callback(_remove_empty, made)
             try:
                 parent.mkdir(parents=True, exist_ok=True)
-                run = cls(_new_folder(parent), made)
+                run = cls(new_folder(parent), made)
                 undo.callback(run.discard)
                 text = dump_yaml(experiment)
                 write_whole(run.path / SPEC, text)
@@ -88,6 +86,11 @@ class Run:
         folder = Path(path)
         if not folder.is_dir():
             raise RunFolderError(f"{folder}: no such run folder")
+        if is_empty(folder):
+            raise RunFolderError(
+                f"{folder}: was ended before its {SPEC} was written: nothing can be resumed "
+                "(cortexzoo runs --remove-empty removes it)"
+            )
         if not (folder / SPEC).is_file():
             runs = sorted(spec.parent for spec in folder.glob(f"*/{SPEC}"))
             hint = f" (it contains runs: did you mean {runs[-1]}?)" if runs else ""
@@ -280,18 +283,6 @@ def _runs_of(runs: Path, experiment: ExperimentSpec, with_file: str = SUMMARY) -
 def _parsed(text: str, spec: NamedSpec) -> str:
     """What `spec.yaml` says, with the sum of its text: whoever edits the one makes the other count no more."""
     return json.dumps({"sha256": hashlib.sha256(text.encode()).hexdigest(), "spec": spec.canonical_json()}) + "\n"
-
-
-def _new_folder(parent: Path) -> Path:
-    for _ in range(ID_ATTEMPTS):
-        now = datetime.now(UTC)
-        folder = parent / f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03d}-{secrets.token_hex(2)}"
-        try:
-            folder.mkdir()
-            return folder
-        except FileExistsError:
-            continue
-    raise FileExistsError(f"{parent}: no free run name in {ID_ATTEMPTS} attempts")
 
 
 def _remove_empty(folders: Sequence[Path]) -> None:

@@ -68,10 +68,14 @@ def cut_after(paths: Sequence[Path], step: int) -> None:
 
     Raises `ValueError` as `read_lines` does, and then cuts none of the files; `OSError`.
     """
-    there = [path for path in paths if path.exists()]
-    for path, size in [(path, _bytes_until(path, step)) for path in there]:
+    for path, size in require_whole(paths, step):
         if size < path.stat().st_size:
             os.truncate(path, size)
+
+
+def require_whole(paths: Sequence[Path], step: int) -> list[tuple[Path, int]]:
+    """Each file that exists, and the bytes of its lines up to a step. Raises as `read_lines`."""
+    return [(path, _bytes_until(path, step)) for path in paths if path.exists()]
 
 
 def _bytes_until(path: Path, step: int) -> int:

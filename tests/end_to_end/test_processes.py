@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cortexzoo.harness.bench.kills import record
+from cortexzoo.harness.fuzzing.killing import record
 from cortexzoo.harness.runs.interventions import Interventions
 from cortexzoo.harness.runs.run_folder import FAULTS, Run, RunFolderError
 from cortexzoo.harness.runs.train import train_run

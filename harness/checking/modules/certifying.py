@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from cortexzoo.harness.checking.circumstances import circumstances
+from cortexzoo.harness.checking.modules.account import Found
 from cortexzoo.harness.checking.modules.errors import ModuleError
-from cortexzoo.harness.checking.modules.supervision import Found, Request, check_module
+from cortexzoo.harness.checking.modules.request import Request
+from cortexzoo.harness.checking.modules.supervision import check_module
 from cortexzoo.harness.checking.verdict import VERDICT, Certificate
 from cortexzoo.harness.tracking.jsonl import to_json_value
 from cortexzoo.specs.suite import PropertyName

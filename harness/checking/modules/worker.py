@@ -1,14 +1,17 @@
-"""The child process that runs a module: `python -m cortexzoo.harness.checking.modules.worker REQUEST REPORT`.
+"""What runs in a module's process: it makes the module and judges its properties.
 
-It appends one JSON object a line to the report: `refused` (the module cannot be tested) or `ready`, then for each
-property `begun`, `case` before every case, and `judged`. So the parent knows where it was when it hangs or dies.
+It sends `prepared` when all is imported, then `refused` (the module cannot be tested) or `ready`, then for each
+property `begun`, `case` before every case, `judged` and, where the module did well, `control`: the verdict on a planted
+defect.
 """
 
-import json
+import itertools
+import os
 import sys
 import tempfile
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,8 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 from cortexzoo.harness.checking.effort import Effort, Shares
 from cortexzoo.harness.checking.judge import judge, judge_case
+from cortexzoo.harness.checking.modules.channel import Tell
+from cortexzoo.harness.checking.modules.controls import control_subject
 from cortexzoo.harness.checking.modules.detection import detect
 from cortexzoo.harness.checking.modules.errors import ModuleError
 from cortexzoo.harness.checking.modules.hugging_face import Pretrained, load_pretrained
@@ -24,50 +29,48 @@ from cortexzoo.harness.checking.modules.loading import Reference, load_factory, 
 from cortexzoo.harness.checking.modules.registry import BARE
 from cortexzoo.harness.checking.modules.subject import BareSubject, seeded
 from cortexzoo.harness.checking.properties.base import Case
-from cortexzoo.harness.tracking.jsonl import from_json_value, to_json_value
+from cortexzoo.harness.checking.verdict import Judgement
+from cortexzoo.harness.tracking.jsonl import from_json_value
 from cortexzoo.specs import SuiteSpec
+from cortexzoo.specs.suite import Check, PropertyName
+
+SENT = ("name", "verdict", "observed", "reason", "case", "cases_tried", "seconds")
+"""What of a judgement is found by trying; the check has the rest from the suite."""
 
 
-class Report:
-    """Lines that outlive this process, however it ends."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def tell(self, event: str, content: object = None) -> None:
-        """Append one line."""
-        line = json.dumps({"event": event, "content": to_json_value(content)}, allow_nan=False)
-        with self._path.open("ab") as file:
-            file.write(line.encode() + b"\n")
-
-
-def work(request: Mapping[str, Any], report: Report) -> None:
-    """Everything that was asked, in order."""
+def work(request: Mapping[str, Any], tell: Tell) -> None:
+    """Judge the properties of the request in order, or its one case."""
     try:
         subject = _subject(Path(request["path"]), request["name"], request)
     except ModuleError as refusal:
-        report.tell("refused", str(refusal))
+        tell("refused", str(refusal))
         return
     parameters = sum(p.numel() for p in subject.original.parameters())
-    report.tell("ready", {"inputs": asdict(subject.inputs), "parameters": parameters})
+    tell("ready", {"inputs": asdict(subject.inputs), "parameters": parameters})
     suite = SuiteSpec.from_json(request["suite"])
-    if (case := request.get("case")) is not None:
-        (name,) = request["properties"]
-        report.tell("begun", name)
-        report.tell("judged", asdict(judge_case(BARE[name], suite.properties[name], subject, from_json_value(case))))
-        return
     shares = Shares(request["seconds"], len(request["properties"]), cpu=True)
     for name in request["properties"]:
-        report.tell("begun", name)
+        tell("begun", name)
         effort = Effort(request["examples"], shares.next(), request["seed"], cpu=True)
-        report.tell("judged", asdict(judge(BARE[name], suite.properties[name], subject, effort, _watch(report))))
+        tested, check = BARE[name], suite.properties[name]
+        if (case := request.get("case")) is not None:
+            tell("case", case)
+            judgement = judge_case(tested, check, subject, from_json_value(case))
+        else:
+            judgement = judge(tested, check, subject, effort, lambda case: tell("case", dict(case)))
+        tell("judged", {key: value for key, value in asdict(judgement).items() if key in SENT})
+        if judgement.verdict in ("pass", "skipped"):
+            tell("control", control(name).verdict)
 
 
-def _watch(report: Report) -> Any:
-    def watch(case: Case) -> None:
-        report.tell("case", dict(case))
+def control(name: PropertyName) -> Judgement:
+    """The verdict on the first case of a module with a defect, by the same code in the same process."""
+    tested = replace(BARE[name], cases=partial(_first, BARE[name].cases), strategy=None, shrinks=False)
+    return judge(tested, Check(), control_subject(name))
 
-    return watch
+
+def _first(cases: Callable[[BareSubject], Iterable[Case]], subject: BareSubject) -> Iterable[Case]:
+    return itertools.islice(cases(subject), 1)
 
 
 def _subject(path: Path, name: str, request: Mapping[str, Any]) -> BareSubject:
@@ -87,16 +90,13 @@ def _subject(path: Path, name: str, request: Mapping[str, Any]) -> BareSubject:
     )  # fmt: skip
 
 
-def main() -> None:
-    """Read the request, work, report."""
-    request_file, report_file = (Path(argument) for argument in sys.argv[1:3])
+def run(request: Mapping[str, Any], tell: Tell) -> None:
+    """Prepare torch and Hypothesis, then work."""
     torch.set_num_threads(1)
     # The first optimizer of a process imports 800 modules, which must not count as time of the user's module.
     torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
-    with tempfile.TemporaryDirectory() as folder:
+    tell("prepared", None)
+    sys.path.insert(0, os.getcwd())
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         set_hypothesis_home_dir(folder)
-        work(json.loads(request_file.read_text(encoding="utf-8")), Report(report_file))
-
-
-if __name__ == "__main__":
-    main()
+        work(request, tell)

@@ -1,19 +1,22 @@
 """A run that goes on ends as if it had never stopped, and whatever cannot go on is one line and loses nothing."""
 
+import errno
 import json
 import multiprocessing
 import os
 import shutil
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cortexzoo.harness.bench.kills import record
 from cortexzoo.harness.checking.verdict import VERDICT
 from cortexzoo.harness.errors import RunStopped
+from cortexzoo.harness.fuzzing.killing import record
+from cortexzoo.harness.runs import resume as resume_module
 from cortexzoo.harness.runs.resume import resume_run
 from cortexzoo.harness.runs.run_folder import CHECKPOINTS, MANIFEST, SUMMARY, Run, RunFolderError
 from cortexzoo.harness.runs.spec_changes import differences, in_words
@@ -301,3 +304,90 @@ def test_the_summary_of_a_run_that_failed_is_gone_while_it_goes_on(half: Run, tm
     (run.path / SUMMARY).write_text(json.dumps({"status": "failed", "cause": "the disk was full"}))
     resume(run)
     assert run.summary["status"] == "finished"
+
+
+def test_a_full_disk_is_noticed_before_anything_is_dropped(
+    finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = copy(finished, tmp_path)
+    (run.path / VERDICT).write_text("{}")
+    before = everything(run)
+    (earlier,) = [path.name for path in (run.path / CHECKPOINTS).iterdir() if path.name.startswith("step-")]
+
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(RunStopped, match="no room for a checkpoint of 1 MB: No space left on device"):
+        resume(run, checkpoint=earlier)
+    assert everything(run) == before
+
+
+@pytest.mark.parametrize("moment", ["unlink", "cut_after"])
+def test_a_resume_that_is_killed_while_it_drops_results_can_be_resumed(
+    finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    run = copy(finished, tmp_path)
+    (earlier,) = [path.name for path in (run.path / CHECKPOINTS).iterdir() if path.name.startswith("step-")]
+
+    removed = Path.unlink
+
+    def unlink(path: Path, **options: bool) -> None:
+        if path.name == SUMMARY:
+            raise KeyboardInterrupt
+        removed(path, **options)
+
+    def cut(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        if moment == "unlink":
+            patched.setattr(Path, moment, unlink)
+        else:
+            patched.setattr(resume_module, moment, cut)
+        with pytest.raises(KeyboardInterrupt):
+            resume(run, checkpoint=earlier)
+    again = resume(run, checkpoint="last" if moment == "cut_after" else earlier)
+    assert without_older(record(again)) == without_older(record(finished))
+
+
+def test_a_save_that_was_cut_between_its_renames_loses_no_older_checkpoint(finished: Run, tmp_path: Path) -> None:
+    def die_between() -> None:
+        renamed = Path.rename
+
+        def deadly(self: Path, target: Any) -> Path:
+            if self.name == ".last.partial" and (self.parent / ".last.previous").exists():
+                marker = self.parent / "marker"
+                if marker.exists():
+                    os.kill(os.getpid(), signal.SIGKILL)
+                marker.touch()
+            return renamed(self, target)
+
+        Path.rename = deadly  # type: ignore[method-assign, assignment]
+        train(tmp_path, small(*TOUCHY))
+
+    process = multiprocessing.get_context("fork").Process(target=die_between)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    run = Run.open(next(iter(tmp_path.glob("*/*/spec.yaml"))).parent)
+    assert not (run.path / CHECKPOINTS / "last").exists()
+    (run.path / CHECKPOINTS / "marker").unlink()
+    resume(run)
+    assert record(run) == record(finished), "the older checkpoint included"
+
+
+def test_other_circumstances_are_one_line_and_noted(half: Run, tmp_path: Path) -> None:
+    run = copy(half, tmp_path)
+    content = dict(run.manifest)
+    content |= {"threads": content["threads"] + 1, "versions": {**content["versions"], "torch": "1.0"}}
+    run.write_json(MANIFEST, content)
+    warnings: list[str] = []
+    resume(run, options=replace(QUIET, warn=warnings.append))
+    threads, torch_now = content["threads"] - 1, run.manifest["versions"]["torch"]
+    (line,) = warnings
+    assert line == (
+        f"resumed with {threads} threads instead of {threads + 1}, torch {torch_now} instead of 1.0: "
+        "numbers may differ in their last bits from a run in one piece"
+    )
+    assert run.manifest["resumed"][-1]["changed"] == {"threads": [threads + 1, threads], "torch": ["1.0", torch_now]}

@@ -72,6 +72,25 @@ def test_run_names_differ_and_sort_by_time(tmp_path: Path) -> None:
     assert [name[:19] for name in names] == sorted(name[:19] for name in names)
 
 
+def test_a_clock_that_was_set_back_changes_no_order(tmp_path: Path) -> None:
+    future = tmp_path / "another" / "29990101-000000-000-abcd"
+    future.mkdir(parents=True)
+    first, second = (Run.create(tmp_path, tiny.experiment()).path.name for _ in range(2))
+    assert future.name < first < second
+    assert first.startswith("29990101-000000-001-")
+
+
+def test_a_run_without_a_spec_is_empty_until_it_has_more(tmp_path: Path) -> None:
+    folder = tmp_path / "tiny" / "20250101-000000-000-abcd"
+    folder.mkdir(parents=True)
+    (folder / ".spec.yaml.x").touch()
+    with pytest.raises(RunFolderError, match=r"ended before its spec\.yaml was written.*--remove-empty"):
+        Run.open(folder)
+    (folder / "metrics.jsonl").touch()
+    with pytest.raises(RunFolderError, match=r"not a run folder: it has no spec\.yaml"):
+        Run.open(folder)
+
+
 def test_a_file_in_the_place_of_the_runs_folder(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("")
     with pytest.raises(RunFolderError, match="no run can be written here"):

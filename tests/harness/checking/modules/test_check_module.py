@@ -6,10 +6,12 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from cortexzoo.harness.checking.modules.account import Found
 from cortexzoo.harness.checking.modules.errors import ModuleError
 from cortexzoo.harness.checking.modules.loading import Reference
-from cortexzoo.harness.checking.modules.supervision import Found, Request, check_module
-from cortexzoo.harness.checking.modules.worker import Report, work
+from cortexzoo.harness.checking.modules.request import Request
+from cortexzoo.harness.checking.modules.supervision import check_module
+from cortexzoo.harness.checking.modules.worker import work
 from cortexzoo.harness.checking.schema import certificate_schema, schema_text
 from cortexzoo.harness.cli import main
 from cortexzoo.specs import SuiteSpec
@@ -85,13 +87,14 @@ def test_an_exception_is_an_error_at_the_smallest_length_that_raises() -> None:
         ("NOT_A_FUNCTION", "must be a function that returns a module, got int"),
     ],
 )
-def test_what_cannot_be_tested_is_refused_in_one_line(factory: str, said: str, tmp_path: Path) -> None:
+def test_what_cannot_be_tested_is_refused_in_one_line(factory: str, said: str) -> None:
     """In this process: what the child would report is what counts, and it takes a while to start one."""
     request = Request(Reference.parse(f"{ILL}:{factory}"), suite("repeatability"))
-    work(request.as_json(["repeatability"], 5.0), Report(tmp_path / "report.jsonl"))
-    (event,) = [json.loads(line) for line in (tmp_path / "report.jsonl").read_text().splitlines()]
-    assert event["event"] == "refused"
-    assert said in event["content"] and "\n" not in event["content"]
+    events: list[tuple[str, object]] = []
+    work(request.as_json(["repeatability"], 5.0), lambda event, content: events.append((event, content)))
+    ((event, content),) = events
+    assert event == "refused"
+    assert said in str(content) and "\n" not in str(content)
 
 
 def test_a_refusal_of_the_child_reaches_the_caller() -> None:
