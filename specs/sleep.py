@@ -5,7 +5,7 @@ does has numbers and no options there; here they are the defaults of `kind: nois
 (`learning_rate`) on 4 (`batch_size`) dreams of 64 random tokens (`length`), clipped at 1.0 (`clip`).
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -136,6 +136,9 @@ class ConsolidateSleep(SleepBase):
 
 Dreaming = NoiseSleep | ReplaySleep | GeneratedSleep
 """Every kind that trains on dreams."""
+
+DREAMS: dict[str, type[Dreaming]] = {dreaming.model_fields["kind"].default: dreaming for dreaming in get_args(Dreaming)}
+"""The classes of these kinds, by kind."""
 
 Sleeping = NoiseSleep | ReplaySleep | GeneratedSleep | ConsolidateSleep
 """Every kind that does anything."""

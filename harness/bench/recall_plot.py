@@ -7,9 +7,10 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from cortexzoo.harness.runs.colours import BLUE, GREEN, ORANGE, PURPLE
 from cortexzoo.harness.runs.curves import STYLE, save
 
-COLOURS = ("#2F5D8C", "#DD8452", "#55A868", "#8172B3")
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE)
 MARKERS = "os^d"
 
 

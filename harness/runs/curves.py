@@ -13,15 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cortexzoo.harness.errors import RunStopped
+from cortexzoo.harness.runs.colours import BLUE, DARK_GREY, GREY, PALE_BLUE, RED, SOURCES
 from cortexzoo.specs.metrics import GATE_SHARE
 
-SOURCE_COLOURS = {
-    "current": "#4C72B0", "short_term": "#DD8452", "long_term": "#55A868",
-    "window": "#4C72B0", "fast_weights": "#DD8452",
-}  # fmt: skip
 RECALL = "validation/recall/gap_"
-OTHER_COLOUR = "#8C8C8C"
-TRAINING, PROBE, VALIDATION, REFERENCE = "#9DB7D5", "#2F5D8C", "#C8423B", "#555555"
+TRAINING, PROBE, VALIDATION, REFERENCE = PALE_BLUE, BLUE, RED, DARK_GREY
 LABEL_HEIGHT = 0.028
 """Least distance of two labels, as a fraction of the figure's height."""
 STYLE: Any = {
@@ -108,10 +104,10 @@ def _gate_shares(axes: Axes, metrics: Metrics) -> None:
     prefix = GATE_SHARE
     lines = [line for line in metrics if any(name.startswith(prefix) for name in line)]
     found = {name.removeprefix(prefix) for line in lines for name in line if name.startswith(prefix)}
-    sources = [*(source for source in SOURCE_COLOURS if source in found), *sorted(found - set(SOURCE_COLOURS))]
+    sources = [*(source for source in SOURCES if source in found), *sorted(found - set(SOURCES))]
     steps = [int(line["step"]) for line in lines]
     shares = [[float(line.get(prefix + source, 0.0)) for line in lines] for source in sources]
-    colours = [SOURCE_COLOURS.get(source, OTHER_COLOUR) for source in sources]
+    colours = [SOURCES.get(source, GREY) for source in sources]
     axes.stackplot(steps, shares, colors=colours, alpha=0.9)
     axes.set_ylim(0, 1)
     axes.set_title("Gate shares")

@@ -20,8 +20,8 @@ from cortexzoo.harness.studies.fact_days import (
     recall,
     sessions_of,
 )
-from cortexzoo.harness.studies.sleep import KINDS, Setting, sleeper
-from cortexzoo.specs.sleep import ConsolidateSleep, NoSleep
+from cortexzoo.harness.studies.sleep import Setting, sleeper
+from cortexzoo.specs.sleep import DREAMS, ConsolidateSleep, NoSleep
 from cortexzoo.specs.slow_store import ProductStore
 from cortexzoo.zoo.build import build_trainer, load_data
 from cortexzoo.zoo.data.task_data import TaskData
@@ -135,7 +135,7 @@ def kinds(subject: Subject, facts: int, store: ProductStore, spec: ConsolidateSl
     found = {"awake, memory kept": State(recall(subject.model, day, awake), np.nan, np.nan)}
     found["wiped, no sleep"] = subject.state(subject.model, day)
     found["wiped, trained on without sleep"] = subject.state(*_trained_on(subject), day)
-    for kind in KINDS:
+    for kind in DREAMS:
         model, seconds = _dreamt(subject, kind, day)
         found[kind] = subject.state(model, day, seconds)
     model = subject.with_store(store)
@@ -260,7 +260,7 @@ def _dreamt(subject: Subject, kind: str, day: Sequence[Session]) -> tuple[Hybrid
 def _trained_on(subject: Subject) -> tuple[Hybrid]:
     """The model after as many updates of training as the sleeps make, without any sleep."""
     spec = subject.run.spec
-    updates = SLEEPS * next(iter(KINDS.values()))().steps
+    updates = SLEEPS * next(iter(DREAMS.values()))().steps
     position = _position(subject)
     recipe = spec.recipe.model_copy(update={"sleep": NoSleep(), "steps": position + updates})
     data = spec.data.model_copy(update={"gaps": (1,), "evaluation_documents": 1})

@@ -9,12 +9,12 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from cortexzoo.harness.runs.colours import DARK_GREY, PALETTE
 from cortexzoo.harness.runs.curves import STYLE, save
 from cortexzoo.harness.studies.frontier import Curve
 from cortexzoo.harness.studies.multi_seed import Trained
 from cortexzoo.specs.suite import RATIO_BOUND
 
-COLOURS = ("#2F5D8C", "#C8423B", "#55A868", "#DD8452", "#8172B3", "#8C8C8C")
 LINES = ("-", "--", ":", "-.")
 HIGHEST_RATIO = 1000.0
 """Where a ratio is drawn that is higher, or infinite."""
@@ -52,7 +52,7 @@ def _losses(axes: Axes, curves: Sequence[Curve]) -> None:
 
 def _ratios(axes: Axes, curves: Sequence[Curve]) -> None:
     _lines(axes, curves, lambda run: run.loss_ratio, HIGHEST_RATIO)
-    axes.axhline(RATIO_BOUND, color="#555555", linewidth=1, linestyle="--")
+    axes.axhline(RATIO_BOUND, color=DARK_GREY, linewidth=1, linestyle="--")
     axes.annotate(
         f"bound {RATIO_BOUND:g}", (0.02, RATIO_BOUND), xycoords=("axes fraction", "data"), xytext=(0, 3),
         textcoords="offset points", fontsize=8,
@@ -68,7 +68,7 @@ def _lines(axes: Axes, curves: Sequence[Curve], value: Callable[[Trained], float
     variants = list(dict.fromkeys(curve.variant for curve in curves))
     recipes = list(dict.fromkeys(curve.recipe for curve in curves))
     for curve in curves:
-        colour = COLOURS[variants.index(curve.variant) % len(COLOURS)]
+        colour = PALETTE[variants.index(curve.variant) % len(PALETTE)]
         line = LINES[recipes.index(curve.recipe) % len(LINES)]
         rates = [point.rate for point in curve.points]
         seeds = [[min(value(run), ceiling) for run in point.runs] for point in curve.points]

@@ -12,11 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 from torch import Tensor
 
+from cortexzoo.harness.runs.colours import BLUE, DARK_GREY, GREEN, RED
 from cortexzoo.harness.runs.curves import STYLE
 from cortexzoo.harness.runs.run_folder import CHECKPOINTS, Run
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.objective import Recall, Stage
-from cortexzoo.specs.sleep import AcceptAlways, AcceptHeldOut, Dreaming, GeneratedSleep, NoiseSleep, ReplaySleep
+from cortexzoo.specs.sleep import DREAMS, AcceptAlways, AcceptHeldOut, Dreaming
 from cortexzoo.zoo.build import build_trainer
 from cortexzoo.zoo.errors import DataError
 from cortexzoo.zoo.models.hybrid.model import Hybrid
@@ -25,16 +26,11 @@ from cortexzoo.zoo.training.policies.base import Step, find_policy
 from cortexzoo.zoo.training.sleep.policy import Sleep
 from cortexzoo.zoo.training.sleep.score import Score
 
-KINDS: dict[str, type[NoiseSleep | ReplaySleep | GeneratedSleep]] = {
-    "noise": NoiseSleep,
-    "replay": ReplaySleep,
-    "generated": GeneratedSleep,
-}
 MARKS = (1, 5, 20, 100, 200)
 """After so many sleeps a number stands in the table."""
 DECADE = 10.0
 """A loss that rises above so many times is drawn on a logarithmic scale."""
-COLOURS = {"noise": "#C8423B", "replay": "#2F5D8C", "generated": "#55A868"}
+COLOURS = dict(zip(DREAMS, (RED, BLUE, GREEN), strict=True))
 
 
 @dataclass
@@ -104,7 +100,7 @@ def sleeper(run: Run, kind: str, gated: bool, setting: Setting) -> TrainingLoop:
 
     Raises `DataError` where gaps are asked for and the run's data has none, or they are out of reach.
     """
-    spec: Dreaming = KINDS[kind](**setting.changes, acceptance=AcceptHeldOut() if gated else AcceptAlways())
+    spec: Dreaming = DREAMS[kind](**setting.changes, acceptance=AcceptHeldOut() if gated else AcceptAlways())
     trainer = build_trainer(_with_sleep(run.spec, spec, setting))
     trainer.load(run.path / CHECKPOINTS / setting.checkpoint, changed=True)
     sleep = find_policy(trainer.policies, Sleep)
@@ -185,7 +181,7 @@ def draw(tracks: Sequence[Track], path: Path) -> None:
         if max(_ratio(track, number) for track in tracks for number in range(len(track.scores))) > DECADE:
             panels[0].set_yscale("log")
             panels[0].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        panels[0].axhline(AcceptHeldOut().max_loss_ratio, color="#555555", linewidth=0.8, linestyle=":")
+        panels[0].axhline(AcceptHeldOut().max_loss_ratio, color=DARK_GREY, linewidth=0.8, linestyle=":")
         panels[0].legend(fontsize=8)
         if recalls:
             panels[1].set_title("recall")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from cortexzoo.harness.runs.colours import BLUE, RED
 from cortexzoo.harness.runs.curves import series
 from cortexzoo.harness.studies.cells import Cell, Result, mean_and_spread
 
@@ -13,7 +14,7 @@ STEPS = 300
 RATES = (3e-4, 1e-3, 1e-2)
 SHAPES = {"B 8, T 128": (8, 128), "B 4, T 32": (4, 32)}
 WARMUPS = {"no warmup": 0.0, "10 % warmup": 0.1}
-VARIANTS = {"cortexgpt-original": "#C8423B", "cortexgpt-stable": "#2F5D8C"}
+VARIANTS = {"cortexgpt-original": RED, "cortexgpt-stable": BLUE}
 
 
 def cells() -> list[Cell]:

@@ -5,12 +5,14 @@ may lack its tag: such checks depend on other files, and the loader makes them.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from cortexzoo.specs.kinds import FOLDERS, KINDS, PARTS, Kind, adapter
 from cortexzoo.specs.loading.shipped import shipped_names
 
+DEFINITIONS = "#/$defs/"
 SCHEMAS = Path(__file__).parents[1] / "schema"
 
 
@@ -24,6 +26,7 @@ def json_schema(kind: Kind) -> dict[str, Any]:
     raw = adapter(kind).json_schema()
     required = _required(raw)
     relaxed: dict[str, Any] = _relaxed(raw)
+    name_of_class = raw.get("title", "")
     for name, definition in {"": relaxed, **relaxed.get("$defs", {})}.items():
         properties = definition.get("properties", {})
         # Named specs, and only they, have a provenance block and can extend others; their tag gives the kind.
@@ -34,7 +37,16 @@ def json_schema(kind: Kind) -> dict[str, Any]:
             }
             if not name and kind == "experiment":
                 for part in PARTS:
-                    properties[part] = {"anyOf": [_reference(part), properties[part]]}
+                    properties[part] = {"anyOf": [_reference(part), _in_file_of(part, properties[part])]}
+    if kind == "experiment":
+        relaxed["$defs"] = _used(relaxed)
+    elif kind in PARTS and "properties" in relaxed:
+        # As a definition, an experiment can refer to it.
+        definitions = relaxed.pop("$defs", {})
+        relaxed = {
+            "$defs": {**definitions, name_of_class: relaxed},
+            "allOf": [{"$ref": f"{DEFINITIONS}{name_of_class}"}],
+        }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"cortexzoo {kind}",
@@ -63,6 +75,32 @@ def stale_schemas() -> list[str]:
 
 def _file(kind: Kind) -> Path:
     return SCHEMAS / f"{kind}.json"
+
+
+def _in_file_of(part: Kind, schema: Any) -> Any:
+    """`schema` with its references to definitions made to those of the part's own schema, in the same folder."""
+    if isinstance(schema, list):
+        return [_in_file_of(part, entry) for entry in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: f"{_file(part).name}{value}" if key == "$ref" else _in_file_of(part, value)
+        for key, value in schema.items()
+    }
+
+
+def _used(schema: dict[str, Any]) -> dict[str, Any]:
+    """The definitions that the rest of a schema needs."""
+    definitions = schema["$defs"]
+    used: dict[str, Any] = {}
+    waiting = [value for key, value in schema.items() if key != "$defs"]
+    while waiting:
+        names = re.findall(rf'"{re.escape(DEFINITIONS)}([^"]+)"', json.dumps(waiting.pop()))
+        for name in names:
+            if name not in used:
+                used[name] = definitions[name]
+                waiting.append(definitions[name])
+    return {name: used[name] for name in sorted(used)}
 
 
 def _required(raw: dict[str, Any]) -> list[str]:

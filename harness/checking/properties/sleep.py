@@ -18,13 +18,11 @@ from cortexzoo.harness.checking.properties.trainer import Log, everything, of_sh
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.specs.guards import NoRecovery, NoSpikeDetection
 from cortexzoo.specs.sleep import (
+    DREAMS,
     AcceptAlways,
     AcceptanceSpec,
     AcceptHeldOut,
     Dreaming,
-    GeneratedSleep,
-    NoiseSleep,
-    ReplaySleep,
 )
 from cortexzoo.zoo.build import load_data
 from cortexzoo.zoo.data.text import TextData
@@ -45,7 +43,7 @@ RECALL_DROP = 0.02
 """By so much of all answers a sleep may lower recall."""
 IMPOSSIBLE = AcceptHeldOut(max_loss_ratio=1e-6)
 """No sleep is accepted: what is left must be what was there before."""
-KINDS: dict[str, Dreaming] = {"noise": NoiseSleep(), "replay": ReplaySleep(), "generated": GeneratedSleep()}
+KINDS: dict[str, Dreaming] = {kind: dreaming() for kind, dreaming in DREAMS.items()}
 
 
 class AroundSleep(Policy):

@@ -13,13 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy import ndarray
 
+from cortexzoo.harness.runs.colours import DARK_GREY, PALETTE
 from cortexzoo.harness.runs.curves import STYLE, save
 from cortexzoo.harness.studies.comparison.reading import Record
 from cortexzoo.harness.studies.comparison.result import Comparison, ContenderResult
 from cortexzoo.specs.metrics import GATE_SHARE
 from cortexzoo.specs.suite import RATIO_BOUND
 
-COLOURS = ("#2F5D8C", "#C8423B", "#55A868", "#DD8452", "#8172B3", "#8C8C8C")
 SMOOTHED_OVER = 20
 """A training loss is drawn as its running mean over this many steps: batch noise hides everything else."""
 
@@ -98,7 +98,7 @@ def _references(axes: Axes, comparison: Comparison) -> None:
     for name in ("unigram", "bigram"):
         found = {record.summary.get(f"{name}_loss") for record in comparison.records}
         if len(found) == 1 and (loss := found.pop()) is not None:
-            axes.axhline(loss, color="#555555", linewidth=1, linestyle="--")
+            axes.axhline(loss, color=DARK_GREY, linewidth=1, linestyle="--")
             axes.annotate(f"{name} counts {loss:.3f}", (0.01, loss), xycoords=("axes fraction", "data"),
                           xytext=(0, 3), textcoords="offset points", fontsize=8)  # fmt: skip
 
@@ -107,7 +107,7 @@ def _stability(comparison: Comparison) -> Figure:
     figure = Figure(figsize=(12, 4.4), layout="constrained")
     ratios, norms = figure.subplots(1, 2)
     _lines(ratios, comparison.contenders, "stability/loss_ratio")
-    ratios.axhline(RATIO_BOUND, color="#555555", linewidth=1, linestyle="--")
+    ratios.axhline(RATIO_BOUND, color=DARK_GREY, linewidth=1, linestyle="--")
     ratios.annotate(f"bound {RATIO_BOUND:g}", (0.01, RATIO_BOUND), xycoords=("axes fraction", "data"),
                     xytext=(0, 3), textcoords="offset points", fontsize=8)  # fmt: skip
     ratios.set_title("Loss ratio so far: the largest rise of the probe loss")
@@ -159,7 +159,7 @@ def _lines(
 
 def colours(count: int) -> list[str]:
     """One a result; they repeat after six."""
-    return [COLOURS[index % len(COLOURS)] for index in range(count)]
+    return [PALETTE[index % len(PALETTE)] for index in range(count)]
 
 
 def _smoothed(values: Float[ndarray, " points"], window: int) -> Float[ndarray, " points"]:

@@ -8,8 +8,10 @@ import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
 
-from cortexzoo.specs.kinds import FOLDERS, KINDS, Kind
+from cortexzoo.specs.kinds import FOLDERS, KINDS, PARTS, Kind
 from cortexzoo.specs.loading.problems import Problems, SpecText
 from cortexzoo.specs.loading.schema_export import SCHEMAS, schema_text, stale_schemas
 from cortexzoo.specs.loading.shipped import LIBRARY
@@ -17,7 +19,12 @@ from cortexzoo.specs.loading.yaml_nodes import read_yaml
 from tests.property.strategies import specs_of
 
 FILES = sorted(LIBRARY.rglob("*.yaml"))
-VALIDATORS = {kind: jsonschema.Draft202012Validator(json.loads(schema_text(kind))) for kind in KINDS}
+BESIDE = Registry().with_resources(
+    (file.name, DRAFT202012.create_resource(json.loads(file.read_text(encoding="utf-8"))))
+    for file in SCHEMAS.glob("*.json")
+)
+"""The committed schemas, as an editor finds them: by a path relative to the schema that refers to them."""
+VALIDATORS = {kind: jsonschema.Draft202012Validator(json.loads(schema_text(kind)), registry=BESIDE) for kind in KINDS}
 
 
 def data_of(text: str) -> dict[str, Any]:
@@ -26,13 +33,24 @@ def data_of(text: str) -> dict[str, Any]:
     return content
 
 
+def mistakes(kind: Kind, data: dict[str, Any]) -> list[str]:
+    return [error.message for error in VALIDATORS[kind].iter_errors(data)]
+
+
 def test_they_are_fresh() -> None:
     assert stale_schemas() == [], "run `cortexzoo schema --write`"
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_they_are_schemas(kind: Kind) -> None:
-    jsonschema.Draft202012Validator.check_schema(json.loads(schema_text(kind)))
+    meta = jsonschema.Draft202012Validator(jsonschema.Draft202012Validator.META_SCHEMA)
+    assert [error.message for error in meta.iter_errors(json.loads(schema_text(kind)))] == []
+
+
+def test_the_schema_of_an_experiment_refers_to_those_of_its_parts() -> None:
+    text = schema_text("experiment")
+    assert all(f'"$ref": "{part}.json#/$defs/' in text for part in PARTS)
+    assert json.loads(text)["$defs"].keys() == {"Origin"}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
@@ -42,13 +60,13 @@ def test_every_shipped_file_names_its_schema_and_fits_it(file: Path) -> None:
     kind = next(kind for kind in KINDS if FOLDERS[kind] == file.parent.name)
     named = text.splitlines()[0].removeprefix("# yaml-language-server: $schema=")
     assert (file.parent / named).resolve() == (SCHEMAS / f"{kind}.json").resolve()
-    VALIDATORS[kind].validate(data)
+    assert mistakes(kind, data) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
 def test_what_the_loader_takes_fits(kind: Kind, data: st.DataObject) -> None:
-    VALIDATORS[kind].validate(data.draw(specs_of(kind)).model_dump(mode="json"))
+    assert mistakes(kind, data.draw(specs_of(kind)).model_dump(mode="json")) == []
 
 
 @pytest.mark.parametrize(
@@ -64,7 +82,7 @@ def test_what_the_loader_takes_fits(kind: Kind, data: st.DataObject) -> None:
     ],
 )  # fmt: skip
 def test_files_that_lean_on_others_fit(kind: Kind, text: str) -> None:
-    VALIDATORS[kind].validate(data_of(text))
+    assert mistakes(kind, data_of(text)) == []
 
 
 @pytest.mark.parametrize(
@@ -80,6 +98,8 @@ def test_files_that_lean_on_others_fit(kind: Kind, text: str) -> None:
         ("suite", "{kind: suite, name: a, properties: {causalty: {}}}"),
         ("experiment", "{kind: experiment, name: a, variant: transformer}"),
         ("experiment", "{kind: experiment, name: a, extends: transformer, recipe: transformer}"),
+        ("experiment", "{kind: experiment, name: a, extends: transformer, recipe: {stepz: 3}}"),
+        ("experiment", "{kind: experiment, name: a, extends: transformer, variant: {columns: {num_columns: -1}}}"),
     ],
 )
 def test_an_editor_underlines_mistakes(kind: Kind, text: str) -> None:
