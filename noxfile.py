@@ -20,9 +20,6 @@ PER_PLATFORM = re.compile(r"(torch|sympy|triton|nvidia-.*|cuda-.*)==")
 RESOLVE = ("uv", "pip", "compile", "pyproject.toml", "--extra=dev", "--quiet", "--no-annotate", "--no-header")
 IN_PARALLEL = ("-n=logical", "--maxprocesses=4", "--dist=loadfile")
 """A process a core; tests of one file share what they train. A process takes a gigabyte, so that four are the most."""
-BENCHMARKS = ROOT / "harness" / "bench"
-NEED_RUNS = ("recall_curve",)
-"""Benchmarks of trained runs, which must be named."""
 
 try:
     distribution("cortexzoo")
@@ -155,20 +152,11 @@ def regression(session: nox.Session) -> None:
     session.run("cortexzoo", "regression", *session.posargs)
 
 
-def runs_alone(file: Path) -> bool:
-    """Whether it is a program, and one that needs no trained run."""
-    return file.stem not in NEED_RUNS and "\ndef main(" in file.read_text(encoding="utf-8")
-
-
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Run the benchmarks in `harness/bench` that need no trained run, or the named ones."""
+    """All benchmarks, about half an hour, or those that are named; options go to `cortexzoo bench`."""
     install(session)
-    names = session.posargs or sorted(path.stem for path in BENCHMARKS.glob("[!_]*.py") if runs_alone(path))
-    if not names:
-        session.skip("harness/bench holds no benchmark")
-    for name in names:
-        session.run("cortexzoo", "bench", name.replace("_", "-"))
+    session.run("cortexzoo", "bench", *(session.posargs or ("--json", "bench.json")))
 
 
 @nox.session

@@ -1,26 +1,22 @@
-"""What guards and tracking cost a training step: `cortexzoo bench guards [--rounds 6] [--json FILE]`.
+"""`guards`: a training step with guards, monitor and records, beside one with the optimiser and consolidation alone.
 
-Two trainers of the same experiment take turns in one process, block by block: one with the recipe's guards, monitor and
-JSONL records, one with the optimiser and consolidation alone. Reported are the medians of the processor time of a step
-(other programs slow the clock on the wall, and not this one), and their ratio. The probe batch is evaluated every few
-steps outside what is timed, and its cost is told apart.
+Two trainers of the same experiment take turns, ten steps each. Evaluating the probe batch is left out of the step's
+time and stands beside it.
 """
 
-import argparse
-import json
+import atexit
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from math import nan
 from pathlib import Path
 from statistics import median
+from typing import Any
 
-import torch
-from rich.console import Console
-
+from cortexzoo.harness.bench.benchmark import Case
 from cortexzoo.harness.runs.run_folder import CHECKPOINTS
 from cortexzoo.harness.tracking.jsonl import JsonlSink
-from cortexzoo.specs import ExperimentSpec, load_experiment
+from cortexzoo.specs import load_experiment
 from cortexzoo.zoo.build import build_trainer
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer, find_policy
@@ -41,21 +37,6 @@ SELDOM = (
 KEPT_WHEN_BARE = frozenset({"consolidation", "bench_clock"})
 LEFT_OUT = frozenset({"validation", "checkpoints", "progress"})
 """What costs the same whatever guards there are, and would only add noise."""
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Milliseconds a step; medians over all blocks."""
-
-    guarded_ms: float
-    bare_ms: float
-    ratio: float
-    """Median of the guarded steps over the median of the bare ones."""
-    recovery_point_ms: float
-    """What a step with a new recovery point took beyond the median, spread over the interval."""
-    probe_ms: float
-    """One evaluation of the probe batch."""
-    probe_every: int
 
 
 class StepTimer(Policy):
@@ -87,6 +68,11 @@ class Turn(Policy):
         if step.number % self.steps == 0:
             trainer.stop("interrupted")
 
+    def results(self) -> dict[str, Any]:
+        """What the policies that are left out would have measured."""
+        unknown = ("validation_loss", "best_validation_loss", "loss_ratio", "raw_loss_ratio", "tokens_per_second")
+        return {**dict.fromkeys(unknown, nan), "best_step": 0, "loss_spikes": 0, "gate_shares": {}}
+
 
 class TimedProbe(Policy):
     """The probe of a trainer, its time taken out of the step's."""
@@ -105,42 +91,54 @@ class TimedProbe(Policy):
             self.clock.began += spent
 
 
-def run(experiment: ExperimentSpec, bare: ExperimentSpec, rounds: int, folder: Path) -> Figures:
-    """Let both trainers take `rounds` turns of `BLOCK` steps each, after one turn to warm up."""
-    clocks = StepTimer(), StepTimer()
-    recorder = JsonlSink(folder)
-    guarded = build_trainer(experiment, recorder=recorder, folder=folder / CHECKPOINTS, refused_batches=folder / "no")
-    plain = build_trainer(bare)
-    built_in = find_policy(guarded.policies, Probe)
-    assert built_in is not None
-    probe = TimedProbe(built_in, clocks[0])
-    guarded.policies = [probe if p is built_in else p for p in guarded.policies if p.name not in LEFT_OUT]
-    plain.policies = [policy for policy in plain.policies if policy.name in KEPT_WHEN_BARE]
-    for trainer, clock in zip((guarded, plain), clocks, strict=True):
-        trainer.policies += [clock, Turn(BLOCK)]
-    times: tuple[list[float], list[float]] = ([], [])
-    for turn in range(rounds + 1):
-        for which in (0, 1) if turn % 2 else (1, 0):
-            clocks[which].seconds.clear()
-            clocks[which].began = time.process_time()
-            (guarded, plain)[which].run()
-            if turn:
-                # The first step of a turn also begins the run.
-                times[which].extend(clocks[which].seconds[1:])
-    recorder.close()
-    point = _recovery_point(guarded)
-    with_guards, without_guards = median(times[0]), median(times[1])
-    return Figures(
-        1e3 * with_guards,
-        1e3 * without_guards,
-        with_guards / without_guards,
-        1e3 * point,
-        1e3 * median(probe.seconds),
-        experiment.recipe.monitor.probe_every,
-    )
+class Guards:
+    """`cortexgpt-stable` with 16 rows. `recovery_point_ms` and `probe_ms` are spread over the steps between two."""
+
+    headline = ""
+
+    def cases(self, quick: bool) -> Sequence[Case]:
+        folder = Path(tempfile.mkdtemp())
+        recorder = JsonlSink(folder)
+        atexit.register(recorder.close)
+        experiment = load_experiment("cortexgpt-stable", SELDOM)
+        clocks = StepTimer(), StepTimer()
+        guarded = build_trainer(
+            experiment, recorder=recorder, folder=folder / CHECKPOINTS, refused_batches=folder / "refused"
+        )
+        plain = build_trainer(load_experiment("cortexgpt-stable", (*SELDOM, *BARE)))
+        built_in = find_policy(guarded.policies, Probe)
+        assert built_in is not None
+        probe = TimedProbe(built_in, clocks[0])
+        guarded.policies = [probe if p is built_in else p for p in guarded.policies if p.name not in LEFT_OUT]
+        plain.policies = [policy for policy in plain.policies if policy.name in KEPT_WHEN_BARE]
+        every = experiment.recipe.monitor.probe_every
+        return [
+            Case(
+                "step",
+                turn(guarded, clocks[0]),
+                turn(plain, clocks[1]),
+                figures=lambda: {
+                    "recovery_point_ms": 1e3 * recovery_point(guarded),
+                    "probe_ms": 1e3 * median(probe.seconds) / every,
+                },
+            )
+        ]
 
 
-def _recovery_point(trainer: TrainingLoop) -> float:
+def turn(trainer: TrainingLoop, clock: StepTimer) -> Callable[[], float]:
+    """Mean seconds of a step in a turn; the first also begins the run, and does not count."""
+    trainer.policies = [*trainer.policies, clock, Turn(BLOCK)]
+
+    def take() -> float:
+        clock.seconds.clear()
+        clock.began = time.process_time()
+        trainer.run()
+        return sum(clock.seconds[1:]) / (len(clock.seconds) - 1)
+
+    return take
+
+
+def recovery_point(trainer: TrainingLoop) -> float:
     """Seconds a step for making and checking recovery points, spread over their interval."""
     from cortexzoo.zoo.training.state.recovery_point import RecoveryPoint, first_non_finite
 
@@ -154,27 +152,3 @@ def _recovery_point(trainer: TrainingLoop) -> float:
         RecoveryPoint.of(trainer)
         seconds.append(time.process_time() - began)
     return median(seconds) / recovery.spec.every
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the benchmark from the command line."""
-    parser = argparse.ArgumentParser(prog="cortexzoo bench guards", description="Times guards and tracking.")
-    parser.add_argument("--rounds", type=int, default=6, help="turns of ten steps that each trainer takes (6)")
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
-    options = parser.parse_args(arguments)
-    if options.rounds < 1:
-        parser.error(f"--rounds must be at least 1, got {options.rounds}")
-    torch.set_num_threads(1)
-    experiment = load_experiment("cortexgpt-stable", SELDOM)
-    bare = load_experiment("cortexgpt-stable", (*SELDOM, *BARE))
-    with tempfile.TemporaryDirectory() as folder:
-        figures = run(experiment, bare, options.rounds, Path(folder))
-    Console().print(
-        f"a step takes {figures.guarded_ms:.1f} ms with guards and tracking and {figures.bare_ms:.1f} ms without: "
-        f"{100 * (figures.ratio - 1):+.1f} %\n"
-        f"recovery points add {figures.recovery_point_ms:.2f} ms a step\n"
-        f"the probe batch takes {figures.probe_ms:.1f} ms, every {figures.probe_every} steps"
-    )
-    if options.json is not None:
-        options.json.write_text(json.dumps(asdict(figures), indent=1) + "\n", encoding="utf-8")
-    return 0

@@ -54,7 +54,7 @@ COMMANDS = {
     "ablate": Entry("study_commands", "ablate", "Switch off each ingredient in turn and measure what it is worth."),
     "compare": Entry("compare_commands", "compare", "Compare experiments or runs, and write a report."),
     "sweep": Entry("compare_commands", "sweep", "Train every combination of a matrix and show one table."),
-    "bench": Entry("program_commands", "bench", "Run a benchmark.", passes_arguments=True),
+    "bench": Entry("bench_command", "bench", "Measure time and memory beside what one would use instead."),
     "study": Entry("program_commands", "study", "Repeat a study of the documentation.", passes_arguments=True),
     "docs": Entry("docs_command", "docs", "Write the generated tables of the documentation, or check them."),
     "monitor": Entry("monitor_commands", "monitor", "Follow runs while they train."),
@@ -62,11 +62,13 @@ COMMANDS = {
     "aim-sync": Entry("aim_commands", "aim_sync", "Copy runs into Aim from their folders."),
 }
 
+BENCH_PROGRAM = Entry("program_commands", "bench_program", "Run a measurement.", passes_arguments=True)
 
-def loaded(name: str) -> TyperCommand:
+
+def loaded(name: str, entry: Entry | None = None) -> TyperCommand:
     """One command with its arguments and options."""
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    entry = COMMANDS[name]
+    entry = entry or COMMANDS[name]
     single.command(name, context_settings=PASSED_ON if entry.passes_arguments else None)(entry.load())
     command = get_command(single)
     assert isinstance(command, TyperCommand)
@@ -101,4 +103,9 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """As of any group; `None` where no command is complete yet, as while a shell completes one."""
         name, command, rest = super().resolve_command(ctx, args)
+        if name == "bench" and rest:
+            from cortexzoo.harness.cli.program_commands import BENCH_PROGRAMS
+
+            if rest[0] in BENCH_PROGRAMS:
+                return name, loaded(name, BENCH_PROGRAM), rest
         return name, loaded(name) if name in COMMANDS else command, rest

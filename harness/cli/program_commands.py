@@ -1,4 +1,4 @@
-"""`cortexzoo bench NAME` and `cortexzoo study NAME`: measurements, each a program with options of its own."""
+"""`cortexzoo study NAME`, and what `cortexzoo bench` has besides benchmarks: programs with options of their own."""
 
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -20,18 +20,14 @@ class Program:
     summary: str
 
 
-BENCHMARKS = {
+BENCH_PROGRAMS = {
     "compare-reading": Program("bench.compare_reading", "Time what `compare` does with 100 trained runs."),
     "expected-duration": Program("bench.expected_duration", "Compare what `show --measure` expects with real runs."),
     "flakiness": Program("bench.flakiness", "Check a run with many seeds of the search."),
     "gpu": Program("bench.gpu", "Run everything that needs a GPU, and write a page about it."),
-    "guards": Program("bench.guards", "Time what guards and tracking add to a training step."),
     "kills": Program("bench.kills", "Kill training at random moments, resume it, and compare."),
     "monitor-cost": Program("bench.monitor_cost", "Time the dashboard at 50 steps a second."),
-    "ops": Program("bench.ops", "Time the operations beside other implementations."),
     "recall-curve": Program("bench.recall_curve", "Measure recall of trained hybrids over long gaps."),
-    "sidecar": Program("bench.sidecar", "Measure time and memory of a sidecar by length."),
-    "start-up": Program("bench.start_up", "Time the start of the commands that only read specs."),
 }
 STUDIES = {
     "almanac": Program("cli.study_programs", "Facts that were never trained on, asked for 10,000 bytes later."),
@@ -48,20 +44,15 @@ NameArgument = Annotated[
 ]
 
 
-def bench(
+def bench_program(
     context: typer.Context,
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="One of the benchmarks.", show_default=False)
-    ] = None,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="One of the programs.", show_default=False)],
 ) -> None:
-    """Run a benchmark.
+    """Run a measurement that has options of its own: `cortexzoo bench NAME --help` shows them.
 
-    Benchmarks measure time or memory, or repeat a check many times. Without NAME, they are listed; `cortexzoo bench
-    NAME --help` shows the options of one.
-
-    Example: cortexzoo bench ops --quick
+    Example: cortexzoo bench kills --kills 5
     """
-    _run("bench", BENCHMARKS, name, context.args)
+    _run("bench", BENCH_PROGRAMS, name, context.args)
 
 
 def study(
@@ -89,7 +80,7 @@ def _run(
     if name not in programs:
         near = get_close_matches(name, programs, n=1)
         hint = f"did you mean {near[0]}?" if near else f"must be one of {', '.join(programs)}"
-        raise BadInput(f"cortexzoo {command} {name}: no such {'benchmark' if command == 'bench' else command}: {hint}")
+        raise BadInput(f"cortexzoo {command} {name}: no such {command}: {hint}")
     without_foreign_warnings()
     module = import_module(f"cortexzoo.harness.{programs[name].module}")
     app: Any = getattr(module, "app", None)

@@ -2,7 +2,7 @@
 
 import torch
 
-from cortexzoo.harness.bench.sidecar import HeldBytes, slope
+from cortexzoo.harness.bench.held_bytes import HeldBytes
 
 FLOATS = 1000
 
@@ -22,8 +22,3 @@ def test_bytes_count_while_anything_holds_them_the_graph_included() -> None:
         del z
     assert held.held == 4 * FLOATS  # the gradient of x
     assert held.most >= 12 * FLOATS
-
-
-def test_a_slope_of_one_is_linear() -> None:
-    assert abs(slope([1, 2, 4], [3.0, 6.0, 12.0]) - 1) < 1e-9
-    assert abs(slope([1, 2, 4], [3.0, 12.0, 48.0]) - 2) < 1e-9
