@@ -73,9 +73,10 @@ def show_in_aim(comparison: "Comparison", port: int, *, show: bool) -> None:
     if not show:
         say(f"\nstart Aim with: {command(runs, port)}")
         say(f"and open: {metrics_link(f'http://{HOST}:{port}', hashes, by=by)}")
+        say("while it runs any web page can read the runs; --open starts it behind a guard with a token")
         return
-    with serving(runs, port) as address:
-        link = metrics_link(address, hashes, by=by)
+    with serving(runs, port) as guard:
+        link = guard.entrance(metrics_link(guard.address, hashes, by=by))
         say(f"\nAim is open until Ctrl-C: {link}")
         if not _opened(link):
             tell(["no browser found: open the link above"])

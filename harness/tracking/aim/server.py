@@ -5,12 +5,14 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cortexzoo.harness.errors import BadInput
+from cortexzoo.harness.tracking.aim.guard import Guard, guarding
 from cortexzoo.harness.tracking.aim.sink import AimError
 
 HOST = "127.0.0.1"
@@ -33,13 +35,21 @@ def require_free(port: int) -> None:
 
 
 @contextmanager
-def serving(runs: Path, port: int) -> Iterator[str]:
-    """Run Aim's server for the repository in `runs` and give its address; stopped, workers and all, when left.
+def serving(runs: Path, port: int) -> Iterator[Guard]:
+    """Run Aim's server for the repository in `runs` behind a guard; stopped, workers and all, when left.
 
-    It listens on loopback only, since it has no login. Raises `AimError` when it does not come up.
+    The server itself listens on a socket in a folder of this user. Raises `AimError` when it does not come up.
     """
     require_free(port)
-    options = ["up", "-y", "-w", "1", "-h", HOST, "-p", str(port), "--repo", str(runs)]
+    with tempfile.TemporaryDirectory(prefix="cortexzoo-aim-") as folder:
+        upstream = Path(folder) / "socket"
+        with _running(runs, upstream), guarding(HOST, port, upstream) as guard:
+            yield guard
+
+
+@contextmanager
+def _running(runs: Path, upstream: Path) -> Iterator[None]:
+    options = ["up", "-y", "-w", "1", "--read-only", "--uds", str(upstream), "--repo", str(runs)]
     server = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", START, *options],
         stdin=subprocess.DEVNULL,
@@ -49,26 +59,27 @@ def serving(runs: Path, port: int) -> Iterator[str]:
         start_new_session=True,
     )
     try:
-        _wait(server, port)
-        yield f"http://{HOST}:{port}"
+        _wait(server, upstream)
+        yield
     finally:
         _stop(server)
 
 
 def command(runs: Path, port: int) -> str:
     """What starts the same server by hand."""
-    return f"aim up -y -w 1 -h {HOST} -p {port} --repo {runs}"
+    return f"aim up -y -w 1 --read-only -h {HOST} -p {port} --repo {runs}"
 
 
-def _wait(server: subprocess.Popen[bytes], port: int) -> None:
+def _wait(server: subprocess.Popen[bytes], upstream: Path) -> None:
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         if server.poll() is not None:
             raise AimError(f"Aim's server ended with {server.returncode} before it answered")
-        with suppress(OSError), socket.create_connection((HOST, port), timeout=1):
+        with suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(upstream))
             return
         time.sleep(0.2)
-    raise AimError(f"Aim's server did not answer on {HOST}:{port} within {PATIENCE:g} s")
+    raise AimError(f"Aim's server did not answer within {PATIENCE:g} s")
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:

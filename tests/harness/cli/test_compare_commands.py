@@ -142,6 +142,7 @@ def test_without_a_browser_the_link_is_left_to_the_reader(
 ) -> None:
     import webbrowser
     from contextlib import nullcontext
+    from types import SimpleNamespace
 
     from cortexzoo.harness.cli import aim_commands
 
@@ -150,7 +151,8 @@ def test_without_a_browser_the_link_is_left_to_the_reader(
         lambda run: run.write_json(MANIFEST, {**run.manifest, "trackers": {"aim": "a"}}),
     )
     monkeypatch.setattr("cortexzoo.harness.tracking.aim.server.require_free", lambda _: None)
-    monkeypatch.setattr("cortexzoo.harness.tracking.aim.server.serving", lambda *_: nullcontext("http://here"))
+    guard = SimpleNamespace(address="http://here", entrance=lambda link: link)
+    monkeypatch.setattr("cortexzoo.harness.tracking.aim.server.serving", lambda *_: nullcontext(guard))
     monkeypatch.setattr(aim_commands, "_wait_for_ctrl_c", lambda: None)
 
     def none_found(_: str) -> bool:
