@@ -9,6 +9,7 @@ from cortexzoo.specs.plain_text import bounded
 
 __all__ = [
     "BAD_INPUT",
+    "CLOSED_PIPE",
     "FAILED",
     "INTERRUPTED",
     "OK",
@@ -25,6 +26,8 @@ __all__ = [
 OK = 0
 UNEXPECTED_VERDICT = 1
 INTERRUPTED = 130
+CLOSED_PIPE = 141
+"""128 + SIGPIPE: the reader of the output has closed it."""
 
 OUT_OF_MEMORY = re.compile(
     r"not enough memory|out of memory|can(?:'t|not) allocate memory|Storage size calculation overflowed"

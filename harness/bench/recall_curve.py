@@ -24,7 +24,7 @@ from cortexzoo.harness.bench.recall_plot import draw_recall
 from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.zoo.build import load_data
 from cortexzoo.zoo.data.task_data import TaskData
-from cortexzoo.zoo.data.tasks.recall import recall_at
+from cortexzoo.zoo.data.tasks.recall_measure import recall_at
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.interface import TOKENS_AT_ONCE
 

@@ -3,7 +3,7 @@
 import json
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal
 
@@ -12,8 +12,8 @@ from hypothesis.errors import NoSuchExample
 from hypothesis.strategies import SearchStrategy
 
 from cortexzoo.harness.checking.effort import Effort
+from cortexzoo.harness.checking.properties.base import Case
 
-Case = Mapping[str, int | float | str]
 Result = Literal["holds", "fail", "error"]
 
 

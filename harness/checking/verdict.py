@@ -115,14 +115,15 @@ class Certificate:
 
     def in_words(self) -> str:
         """The result as one or a few sentences."""
-        held = sum(judgement.verdict == "pass" for judgement in self.judgements)
-        expected_reason = [
-            f"{j.name} ({j.verdict})" for j in self.judgements if j.verdict != "pass" and not j.unexpected
-        ]
-        parts = [f"{held} of {len(self.judgements)} properties hold"]
-        if expected_reason:
-            parts.append(f"expected exceptions: {', '.join(expected_reason)}")
+        applied = [judgement for judgement in self.judgements if judgement.verdict != "skipped"]
+        skipped = [j.name for j in self.judgements if j.verdict == "skipped" and not j.unexpected]
+        exceptions = [f"{j.name} ({j.verdict})" for j in applied if j.verdict != "pass" and not j.unexpected]
+        parts = [f"{sum(j.verdict == 'pass' for j in applied)} of {len(applied)} properties hold"]
+        if exceptions:
+            parts.append(f"expected exceptions: {', '.join(exceptions)}")
+        if skipped:
+            parts.append(f"not applicable: {', '.join(skipped)}")
         if not self.unexpected:
             return "; ".join(parts) + ". All verdicts as expected."
-        told = ", ".join(f"{j.name} is {j.verdict} instead of {j.expected}" for j in self.unexpected)
-        return "; ".join(parts) + f". Not as expected: {told}."
+        surprises = ", ".join(f"{j.name} is {j.verdict} instead of {j.expected}" for j in self.unexpected)
+        return "; ".join(parts) + f". Not as expected: {surprises}."

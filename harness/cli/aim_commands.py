@@ -31,12 +31,12 @@ def aim_sync(
     """
     from rich.status import Status
 
-    from cortexzoo.harness.runs.aim_sync import all_runs, sync_all
-    from cortexzoo.harness.runs.find import run_path
+    from cortexzoo.harness.runs.aim_sync import sync_all
+    from cortexzoo.harness.runs.find import all_runs, run_path
     from cortexzoo.harness.runs.run_folder import Run
 
     without_foreign_warnings()
-    wanted = [Run.open(run_path(target, runs)) for target in targets] if targets else all_runs(runs)
+    wanted = [Run.open(run_path(target, runs)) for target in targets] if targets else list(all_runs(runs))
     if not wanted:
         raise BadInput(f"--runs {runs}: contains no run")
     counts = {"written": 0, "up to date": 0}

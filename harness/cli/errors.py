@@ -5,6 +5,7 @@ from typer import TyperException
 from cortexzoo.harness import errors
 from cortexzoo.harness.errors import (
     BAD_INPUT,
+    CLOSED_PIPE,
     FAILED,
     INTERRUPTED,
     OK,
@@ -13,7 +14,17 @@ from cortexzoo.harness.errors import (
     tell,
 )
 
-__all__ = ["BAD_INPUT", "FAILED", "INTERRUPTED", "OK", "UNEXPECTED_VERDICT", "BadInput", "lines_and_code", "tell"]
+__all__ = [
+    "BAD_INPUT",
+    "CLOSED_PIPE",
+    "FAILED",
+    "INTERRUPTED",
+    "OK",
+    "UNEXPECTED_VERDICT",
+    "BadInput",
+    "lines_and_code",
+    "tell",
+]
 
 
 def lines_and_code(error: Exception) -> tuple[list[str], int] | None:

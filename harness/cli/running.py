@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from cortexzoo.harness.cli.errors import FAILED, INTERRUPTED, OK, lines_and_code, tell
+from cortexzoo.harness.cli.errors import CLOSED_PIPE, FAILED, INTERRUPTED, OK, lines_and_code, tell
 
 
 def exit_code(command: Callable[..., Any], arguments: Sequence[str] | None, interrupted: Callable[[], bool]) -> int:
@@ -22,7 +22,7 @@ def exit_code(command: Callable[..., Any], arguments: Sequence[str] | None, inte
         # The reader of our output has closed the pipe, which typer and rich turn into an exit with 1, our code for an
         # unexpected verdict. Flushing at exit would fail once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        return CLOSED_PIPE
     except (KeyboardInterrupt, typer.Abort):
         tell(["interrupted"])
         return INTERRUPTED

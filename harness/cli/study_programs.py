@@ -24,7 +24,17 @@ from rich.progress import (
 from cortexzoo.harness.checking.records import RECORDS
 from cortexzoo.harness.cli.output import print_table
 from cortexzoo.harness.runs.run_folder import Run
-from cortexzoo.harness.studies import almanac, continual, facts, facts_table, learning, recall, sleep, swings, worth
+from cortexzoo.harness.studies import (
+    almanac,
+    continual,
+    facts,
+    facts_table,
+    learning,
+    recall_by_task,
+    sleep,
+    swings,
+    worth,
+)
 from cortexzoo.harness.studies.cells import run_cells
 from cortexzoo.specs.sleep import DREAMS, ConsolidateSleep
 from cortexzoo.specs.slow_store import ProductStore
@@ -33,7 +43,7 @@ STUDIES = {
     "almanac": almanac,
     "continual": continual,
     "learning": learning,
-    "recall": recall,
+    "recall": recall_by_task,
     "swings": swings,
     "worth": worth,
 }

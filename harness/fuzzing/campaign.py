@@ -37,7 +37,7 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CaseResult:
     """What one call did."""
 
     arguments: tuple[str, ...]
@@ -82,7 +82,7 @@ class Report:
     slowest: float = 0.0
     failures: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(self, number: int, outcome: Outcome, breaches: Sequence[str]) -> None:
+    def add(self, number: int, outcome: CaseResult, breaches: Sequence[str]) -> None:
         self.cases += 1
         self.codes[str(outcome.code)] += 1
         self.slowest = max(self.slowest, outcome.seconds)
@@ -101,7 +101,7 @@ class Report:
         }
 
 
-def called(command: Command, arguments: Sequence[str]) -> Outcome:
+def called(command: Command, arguments: Sequence[str]) -> CaseResult:
     """Call the command in this process and note what it did."""
     out, errors = io.StringIO(), io.StringIO()
     before, began = _peak(), time.process_time()
@@ -115,7 +115,7 @@ def called(command: Command, arguments: Sequence[str]) -> Outcome:
             errors.write(f"{type(problem).__name__}: {problem}")
             code = None
     seconds = time.process_time() - began
-    return Outcome(tuple(arguments), code, out.getvalue(), errors.getvalue(), seconds, _peak() - before)
+    return CaseResult(tuple(arguments), code, out.getvalue(), errors.getvalue(), seconds, _peak() - before)
 
 
 def attacked(

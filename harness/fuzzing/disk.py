@@ -10,7 +10,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from cortexzoo.harness.fuzzing.campaign import Command, Outcome, Report, Rules
+from cortexzoo.harness.fuzzing.campaign import CaseResult, Command, Report, Rules
 from cortexzoo.harness.fuzzing.killing import (
     EXPERIMENT,
     differing,
@@ -53,7 +53,7 @@ def attacked(seed: int, cases: int, folder: Path, command: Command, watch: Calla
 
 def _case(
     dice: random.Random, experiment: ExperimentSpec, runs: Path, command: Command, calls: int, expected: dict[str, Any]
-) -> tuple[Outcome, list[str]]:
+) -> tuple[CaseResult, list[str]]:
     runs.mkdir()
     sets = [part for change in (*EXPERIMENT, STEPS) for part in ("--set", change)]
     arguments = ["train", "cortexgpt-stable", *sets, "--trackers=jsonl", "--no-check", "--runs", str(runs)]
@@ -69,7 +69,7 @@ def _case(
         fault = f"{name} {most}"
         code = in_a_process(_limited, name, most, words, command, arguments)
     seconds = time.perf_counter() - began
-    outcome = Outcome((fault,), code, "", words.read_text(errors="replace") if words.exists() else "", seconds, 0.0)
+    outcome = CaseResult((fault,), code, "", words.read_text(errors="replace") if words.exists() else "", seconds, 0.0)
     breaches = [f"{fault}: {breach}" for breach in outcome.breaches(RULES)]
     run = the_run(runs)
     if run is not None and not run.finished:

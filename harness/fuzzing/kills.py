@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cortexzoo.harness.fuzzing.campaign import Outcome, Report
+from cortexzoo.harness.fuzzing.campaign import CaseResult, Report
 from cortexzoo.harness.fuzzing.killing import (
     CALLS,
     EXPERIMENT,
@@ -49,7 +49,7 @@ def attacked(seed: int, cases: int, folder: Path, watch: Callable[[Report], None
         began = time.perf_counter()
         code, moments, breaches = _case(dice, experiment, folder / str(number), count, calls[count], expected[count])
         seconds = time.perf_counter() - began
-        report.add(number, Outcome(tuple(moments), code, "", "", seconds, 0.0), breaches)
+        report.add(number, CaseResult(tuple(moments), code, "", "", seconds, 0.0), breaches)
         watch(report)
     return report
 

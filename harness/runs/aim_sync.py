@@ -3,12 +3,11 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Literal
 
 from cortexzoo.harness.checking.verdict import VERDICT
 from cortexzoo.harness.errors import RunStopped, in_one_line
-from cortexzoo.harness.runs.run_folder import CURVES, MANIFEST, SPEC, SUMMARY, Run, RunFolderError
+from cortexzoo.harness.runs.run_folder import CURVES, MANIFEST, SUMMARY, Run, RunFolderError
 from cortexzoo.harness.tracking.aim.sink import REPOSITORY, AimError, AimSink, open_sink, remove_run, stamp_of
 from cortexzoo.harness.tracking.base import TrackedRun
 from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS
@@ -18,11 +17,6 @@ RECORDS = (METRICS, EVENTS, SUMMARY, VERDICT)
 NO_METRICS = ("step", "time")
 WRITTEN_AS = b"with its spec"
 """Which contents a run has in Aim; after a change `sync` writes every run again."""
-
-
-def all_runs(runs: Path) -> list[Run]:
-    """Every run folder below the folder of all runs, by experiment and time."""
-    return [Run(spec.parent) for spec in sorted(runs.glob(f"*/*/{SPEC}"))]
 
 
 def sync(run: Run) -> Synced:

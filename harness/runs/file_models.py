@@ -58,6 +58,7 @@ class Summary(FileModel):
     peak_memory_bytes: int = 0
     gate_shares: dict[str, float] = {}
     seconds: float = 0.0
+    other_busy_cores: float | None = None
     stopped: str | None = None
     swing_window: Count = 0
     parameters: Count = 0

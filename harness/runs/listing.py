@@ -13,7 +13,7 @@ Status = Literal["finished", "stopped", "interrupted", "running", "unfinished", 
 """stopped: training raised an error; interrupted: by Ctrl-C or SIGTERM; unfinished: killed before it could report;
 empty: killed before its spec was written."""
 STARTING = 60.0
-Outcome = Literal["as expected", "unexpected", "unchecked"]
+CheckState = Literal["as expected", "unexpected", "unchecked"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class RunRow:
     steps: int | None
     validation_loss: float | None
     """Nats a token, the best of the run."""
-    outcome: Outcome
+    outcome: CheckState
     properties: str
     """`33 of 35`, or an empty text for a run without a certificate."""
 
@@ -87,11 +87,12 @@ def _ended(summary: Mapping[str, Any]) -> Status:
             return "interrupted"
 
 
-def _verdict(run: Run) -> tuple[Outcome, str]:
+def _verdict(run: Run) -> tuple[CheckState, str]:
     if not (run.path / VERDICT).is_file():
         return "unchecked", ""
     content = run.read_json(VERDICT)
     properties = content.get("properties", {})
-    passed = sum(entry.get("verdict") == "pass" for entry in properties.values())
-    outcome: Outcome = "as expected" if content.get("outcome") == "as expected" else "unexpected"
-    return outcome, f"{passed} of {len(properties)}"
+    verdicts = [entry.get("verdict") for entry in properties.values()]
+    applied = [verdict for verdict in verdicts if verdict != "skipped"]
+    outcome: CheckState = "as expected" if content.get("outcome") == "as expected" else "unexpected"
+    return outcome, f"{applied.count('pass')} of {len(applied)}"

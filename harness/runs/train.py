@@ -20,6 +20,7 @@ from cortexzoo.harness.runs.interventions import NONE, Interventions
 from cortexzoo.harness.runs.manifest import command_line, manifest
 from cortexzoo.harness.runs.memory import require_memory
 from cortexzoo.harness.runs.options import DEFAULTS, RunOptions
+from cortexzoo.harness.runs.other_load import OTHER_CORES, OtherLoad
 from cortexzoo.harness.runs.run_folder import (
     CHECKPOINTS,
     CURVES,
@@ -238,6 +239,7 @@ def _trained(
         "parameters": trained_parameters(trainer.model),
         "swing_window": experiment.recipe.monitor.swing_window,
     }
+    load = OtherLoad()
     try:
         result = trainer.run()
     except (TrainingError, RunStopped) as problem:
@@ -247,7 +249,8 @@ def _trained(
             run.write_json(SUMMARY, summary)
         recorder.outcome(summary, report="", picture=run.path / CURVES)
         raise
-    summary = {"status": result.stopped or "finished", **fixed, **asdict(result)}
+    other = {OTHER_CORES: load.cores()}
+    summary = {"status": result.stopped or "finished", **fixed, **asdict(result), **other}
     if not result.stopped:
         summary |= on_the_test_part(run, trainer.objective)
     run.write_json(SUMMARY, summary)

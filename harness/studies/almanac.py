@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from cortexzoo.harness.runs.run_folder import Run
-from cortexzoo.harness.studies.cells import Cell, Result, mean_and_spread
+from cortexzoo.harness.studies.cells import Result, StudyCell, mean_and_spread
 from cortexzoo.specs.data import Almanac, TextSpec
 from cortexzoo.zoo.build import load_data
 from cortexzoo.zoo.data.almanac import CHANCE, Question, questions_in
@@ -25,9 +25,9 @@ CONSOLIDATED = 32
 """Pieces after which what was read can be found: 4,096 bytes, where a question comes 10,000 after its statement."""
 
 
-def cells() -> list[Cell]:
+def cells() -> list[StudyCell]:
     """The runs that the study compares."""
-    return [Cell(WITH, STABLE, DATA), Cell(WITHOUT, STABLE, (*DATA, "variant.memory.long_term={kind: none}"))]
+    return [StudyCell(WITH, STABLE, DATA), StudyCell(WITHOUT, STABLE, (*DATA, "variant.memory.long_term={kind: none}"))]
 
 
 def table(results: Mapping[str, Result]) -> list[tuple[str, ...]]:

@@ -12,7 +12,7 @@ from cortexzoo.specs import ExperimentSpec, load_experiment
 
 
 @dataclass(frozen=True)
-class Cell:
+class StudyCell:
     """One row of a study: the experiment `experiment` with `overrides`, shown as `label`."""
 
     label: str
@@ -29,7 +29,7 @@ class Cell:
 class Result:
     """A cell and its finished runs, one a seed."""
 
-    cell: Cell
+    cell: StudyCell
     runs: list[Run] = field(default_factory=list)
 
     def values(self, name: str) -> list[float]:
@@ -38,7 +38,7 @@ class Result:
 
 
 def run_cells(
-    cells: Sequence[Cell], seeds: int, runs: Path, jobs: int, done: Callable[[int, int], None]
+    cells: Sequence[StudyCell], seeds: int, runs: Path, jobs: int, done: Callable[[int, int], None]
 ) -> dict[str, Result]:
     """Train every cell with seeds 0 … seeds − 1. `done(finished, total)` is called after each run."""
     wanted = {

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from statistics import fmean, median
 
-from cortexzoo.harness.studies.cells import Cell, Result, mean_and_spread
+from cortexzoo.harness.studies.cells import Result, StudyCell, mean_and_spread
 
 STABLE = "cortexgpt-stable"
 PAGE = "continual.md"
@@ -12,12 +12,12 @@ TEXTS = ("recipe=continual", "data=python-library", "data.source.first=a", "data
 REPLAY = "recipe.objective.replay"
 
 
-def cells() -> list[Cell]:
+def cells() -> list[StudyCell]:
     """The recipe, and the same with a part of its replay taken away."""
     return [
-        Cell(NOTHING, STABLE, (*TEXTS, f"{REPLAY}={{kind: none}}")),
-        Cell(REPLAYED, STABLE, (*TEXTS, f"{REPLAY}.kl_weight=0.0")),
-        Cell(KEPT, STABLE, TEXTS),
+        StudyCell(NOTHING, STABLE, (*TEXTS, f"{REPLAY}={{kind: none}}")),
+        StudyCell(REPLAYED, STABLE, (*TEXTS, f"{REPLAY}.kl_weight=0.0")),
+        StudyCell(KEPT, STABLE, TEXTS),
     ]
 
 

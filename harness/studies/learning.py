@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from cortexzoo.harness.studies.cells import Cell, Result, mean_and_spread
+from cortexzoo.harness.studies.cells import Result, StudyCell, mean_and_spread
 
 PAGE = "results.md"
 STABLE = "cortexgpt-stable"
@@ -27,17 +27,20 @@ ABLATIONS = {
 }
 
 
-def cells() -> list[Cell]:
+def cells() -> list[StudyCell]:
     """The runs that the study compares."""
     return [
-        Cell("cortexgpt-stable, robust", STABLE),
-        *(Cell(f"transformer, robust, rate {rate:g}", "transformer", (_rate(rate),)) for rate in TRANSFORMER_RATES),
+        StudyCell("cortexgpt-stable, robust", STABLE),
         *(
-            Cell(f"cortexgpt-original, original, rate {rate:g}", "cortexgpt-original", (_rate(rate),))
+            StudyCell(f"transformer, robust, rate {rate:g}", "transformer", (_rate(rate),))
+            for rate in TRANSFORMER_RATES
+        ),
+        *(
+            StudyCell(f"cortexgpt-original, original, rate {rate:g}", "cortexgpt-original", (_rate(rate),))
             for rate in ORIGINAL_RATES
         ),
-        Cell("cortexgpt-stable, phase-1", STABLE, ("recipe=phase-1",)),
-        *(Cell(f"cortexgpt-stable, {name}", STABLE, overrides) for name, overrides in ABLATIONS.items()),
+        StudyCell("cortexgpt-stable, phase-1", STABLE, ("recipe=phase-1",)),
+        *(StudyCell(f"cortexgpt-stable, {name}", STABLE, overrides) for name, overrides in ABLATIONS.items()),
     ]
 
 

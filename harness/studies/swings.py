@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from cortexzoo.harness.runs.colours import BLUE, RED
 from cortexzoo.harness.runs.curves import series
-from cortexzoo.harness.studies.cells import Cell, Result, mean_and_spread
+from cortexzoo.harness.studies.cells import Result, StudyCell, mean_and_spread
 
 PAGE = "results.md"
 STEPS = 300
@@ -17,10 +17,10 @@ WARMUPS = {"no warmup": 0.0, "10 % warmup": 0.1}
 VARIANTS = {"cortexgpt-original": RED, "cortexgpt-stable": BLUE}
 
 
-def cells() -> list[Cell]:
+def cells() -> list[StudyCell]:
     """Every variant at every rate, shape and warmup, with the same recipe besides."""
     return [
-        Cell(
+        StudyCell(
             f"{variant}, {shape}, {warmup}, rate {rate:g}",
             variant,
             (

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cortexzoo.harness.checking.records import Trials, WorthRecord, training_sum
-from cortexzoo.harness.studies.cells import Cell, Result, mean_and_spread
+from cortexzoo.harness.studies.cells import Result, StudyCell, mean_and_spread
 from cortexzoo.specs import load_experiment
 from cortexzoo.zoo.build import load_data
 
@@ -22,14 +22,14 @@ def _off(memory: str) -> tuple[str, ...]:
     return (f"variant.memory.{memory}={{kind: none}}",)
 
 
-def cells() -> list[Cell]:
+def cells() -> list[StudyCell]:
     """The runs that the study compares."""
     return [
-        Cell(WHOLE, STABLE),
-        *(Cell(_without(memory), STABLE, _off(memory)) for memory in MEMORIES),
-        Cell("standard library", STABLE, LIBRARY),
-        Cell("standard library, without long_term", STABLE, (*LIBRARY, *_off("long_term"))),
-        Cell("split 90 / 10, one seed", STABLE, TWO_PARTS, at_most_seeds=1),
+        StudyCell(WHOLE, STABLE),
+        *(StudyCell(_without(memory), STABLE, _off(memory)) for memory in MEMORIES),
+        StudyCell("standard library", STABLE, LIBRARY),
+        StudyCell("standard library, without long_term", STABLE, (*LIBRARY, *_off("long_term"))),
+        StudyCell("split 90 / 10, one seed", STABLE, TWO_PARTS, at_most_seeds=1),
     ]
 
 

@@ -28,7 +28,7 @@ class Stateful(Protocol):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StepResult:
     """What became of a step. True where the optimiser took it."""
 
     refused: str | None
@@ -90,7 +90,7 @@ class LoopGuard:
         self.policies: list[Policy] = [policy for policy in found if policy is not None]
         self.number = self.taken = self.refused = self.rollbacks = 0
         self._take_step = optimizer.step
-        self.last: Outcome | None = None
+        self.last: StepResult | None = None
         self._observed: list[float] = []
         self._rollback_steps: list[int] = []
         self._failure: TrainingError | None = None
@@ -118,7 +118,7 @@ class LoopGuard:
         """One micro-batch's loss, for the next step of an installed guard."""
         self._observed.append(float(loss.detach() if isinstance(loss, Tensor) else loss))
 
-    def step(self, loss: Tensor | float | None) -> Outcome:
+    def step(self, loss: Tensor | float | None) -> StepResult:
         """Take the optimiser's step, or refuse it; call it after `backward`, in place of `optimizer.step()`.
 
         Without a loss gradients alone are looked at.
@@ -153,7 +153,7 @@ class LoopGuard:
         self.recorder.metrics(self.number, step.metrics)
         if self._failure is not None:
             raise self._failure
-        self.last = Outcome(step.refused, rolled_back, step.metrics)
+        self.last = StepResult(step.refused, rolled_back, step.metrics)
         return self.last
 
     def state_dict(self) -> dict[str, Any]:

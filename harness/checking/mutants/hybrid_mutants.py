@@ -30,7 +30,7 @@ from cortexzoo.zoo.ops.gated_delta import chunk_gated_delta_rule
 from cortexzoo.zoo.ops.sliding_window import masked_window_attention, sliding_window_attention
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.objectives.drift import Drift, divergence
-from cortexzoo.zoo.training.objectives.recall import RecallObjective
+from cortexzoo.zoo.training.objectives.recall_objective import RecallObjective
 from cortexzoo.zoo.training.policies.base import Step
 
 HYBRID: Host = "hybrid"

@@ -15,11 +15,11 @@ from cortexzoo.harness.checking.subject import Model, Subject
 from cortexzoo.specs.objective import Recall
 from cortexzoo.zoo.build import load_data
 from cortexzoo.zoo.data.task_data import TaskData
-from cortexzoo.zoo.data.tasks.recall import chance_levels, recall_at
+from cortexzoo.zoo.data.tasks.recall_measure import chance_levels, recall_at
 from cortexzoo.zoo.data.tasks.task import Task
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.training.objectives.drift import windows
-from cortexzoo.zoo.training.objectives.recall import MEMORY
+from cortexzoo.zoo.training.objectives.recall_objective import MEMORY
 
 GAP = "curriculum/gap"
 DOCUMENTS = 8

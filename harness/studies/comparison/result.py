@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from cortexzoo.harness.checking.verdict import Judgement
+from cortexzoo.harness.runs.other_load import OTHER_CORES
 from cortexzoo.harness.studies.comparison.contenders import Contender
 from cortexzoo.harness.studies.comparison.differences import ABSENT, Difference, spec_differences
 from cortexzoo.harness.studies.comparison.measures import FINAL_LOSS, LOSS_RATIO, SPEED, Measure, Spread, measures
@@ -16,7 +17,7 @@ from cortexzoo.specs.suite import PROPERTY_NAMES, RATIO_BOUND, Verdict
 
 @dataclass(frozen=True)
 class ContenderResult:
-    """One entrant with its runs."""
+    """One contender with its runs."""
 
     label: str
     contender: Contender
@@ -73,7 +74,7 @@ class Comparison:
 
     @property
     def properties(self) -> list[str]:
-        """Every property that one of the runs was held to."""
+        """Every property that one of the runs was checked for."""
         tried = {j.name for r in self.records if r.certificate is not None for j in r.certificate.judgements}
         return [name for name in PROPERTY_NAMES if name in tried]
 
@@ -114,7 +115,19 @@ class Comparison:
             lines.append(f"Read with care: {'; '.join(self.unequal)}.")
         if len({_circumstances(record) for record in self.records}) > 1:
             lines.append("The runs were not made in equal circumstances: compare speed and memory with care.")
+        lines.append(self._unequal_speeds())
         return [line for line in lines if line]
+
+    def _unequal_speeds(self) -> str:
+        """A sentence where other work slowed some runs more than others."""
+        cores = [record.summary.get(OTHER_CORES) for record in self.records if record.gave_up is None]
+        known = [float(found) for found in cores if found is not None]
+        if not known or max(known) - min(known) <= SPEED_TOLERANCE:
+            return ""
+        return (
+            f"Speeds were measured unequally: other processes kept between {min(known):.1f} and {max(known):.1f} cores "
+            "busy; train again with --jobs 1 to compare them."
+        )
 
     def _held(self) -> str:
         """`Properties that hold for every seed: a 6 of 8, b 8 of 8.` What is skipped for every seed is not counted."""
@@ -166,6 +179,8 @@ class Comparison:
         }  # fmt: skip
 
 
+SPEED_TOLERANCE = 0.5
+"""Busy cores of other processes, by which runs may differ before their speeds count as unequal."""
 ANSWERS = ((FINAL_LOSS, "Lowest held-out loss"), (LOSS_RATIO, "Smallest loss ratio"), (SPEED, "Fastest"))
 
 

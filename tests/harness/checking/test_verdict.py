@@ -126,6 +126,8 @@ def test_the_outcome_in_words() -> None:
     assert well.in_words() == (
         "1 of 2 properties hold; expected exceptions: gate_balance (fail). All verdicts as expected."
     )
+    narrower = Certificate((judgement(), judgement("gate_balance", "skipped", "skipped")), {})
+    assert narrower.in_words() == "1 of 1 properties hold; not applicable: gate_balance. All verdicts as expected."
     ill = Certificate((judgement(), judgement("gate_balance", "error")), {})
     assert ill.outcome == "unexpected"
     assert ill.in_words() == "1 of 2 properties hold. Not as expected: gate_balance is error instead of pass."

@@ -262,7 +262,7 @@ def test_a_reader_that_leaves_early_is_no_defect() -> None:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == b""
-    assert process.returncode == errors.FAILED
+    assert process.returncode == errors.CLOSED_PIPE
 
 
 @pytest.mark.parametrize("name", shipped_names("experiment"))

@@ -6,7 +6,7 @@ import pytest
 
 from cortexzoo.harness.cli import main
 from cortexzoo.harness.fuzzing import spec_mutations
-from cortexzoo.harness.fuzzing.campaign import HOSTILE, Outcome, Rules, called
+from cortexzoo.harness.fuzzing.campaign import HOSTILE, CaseResult, Rules, called
 from cortexzoo.specs.plain_text import MOST_LINES, bounded, one_line, plain
 
 PARTS = 3000
@@ -30,17 +30,17 @@ def test_equal_seeds_make_equal_cases(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("outcome", "breach"),
     [
-        (Outcome((), 3, "", "no such thing\n", 0.1, 0), "exit code 3"),
-        (Outcome((), None, "", "RecursionError: deep", 0.1, 0), "an exception: RecursionError: deep"),
-        (Outcome((), 2, "", "a\n" * 21, 0.1, 0), "21 lines on standard error"),
-        (Outcome((), 2, "", "a" * 601, 0.1, 0), "a line of 601 characters"),
-        (Outcome((), 2, "", "\x1b[31m", 0.1, 0), "a raw '\\x1b' reached the terminal"),
-        (Outcome((), 2, "", "", 0.1, 0), "exit code 2 without a word"),
-        (Outcome((), 0, "", "", 2.1, 0), "took 2.1 s"),
-        (Outcome((), 0, "", "", 0.1, 301), "took 301 MB"),
+        (CaseResult((), 3, "", "no such thing\n", 0.1, 0), "exit code 3"),
+        (CaseResult((), None, "", "RecursionError: deep", 0.1, 0), "an exception: RecursionError: deep"),
+        (CaseResult((), 2, "", "a\n" * 21, 0.1, 0), "21 lines on standard error"),
+        (CaseResult((), 2, "", "a" * 601, 0.1, 0), "a line of 601 characters"),
+        (CaseResult((), 2, "", "\x1b[31m", 0.1, 0), "a raw '\\x1b' reached the terminal"),
+        (CaseResult((), 2, "", "", 0.1, 0), "exit code 2 without a word"),
+        (CaseResult((), 0, "", "", 2.1, 0), "took 2.1 s"),
+        (CaseResult((), 0, "", "", 0.1, 301), "took 301 MB"),
     ],
 )
-def test_every_rule_can_be_broken(outcome: Outcome, breach: str) -> None:
+def test_every_rule_can_be_broken(outcome: CaseResult, breach: str) -> None:
     assert outcome.breaches(Rules()) == [breach]
 
 

@@ -11,7 +11,8 @@ from filelock import FileLock
 
 pytest.importorskip("aim", reason="Aim is not available for this Python or system")
 
-from cortexzoo.harness.runs.aim_sync import all_runs, sync, sync_all
+from cortexzoo.harness.runs.aim_sync import sync, sync_all
+from cortexzoo.harness.runs.find import all_runs
 from cortexzoo.harness.runs.run_folder import MANIFEST, Run, RunFolderError
 from cortexzoo.harness.runs.train import check_run
 from cortexzoo.harness.tracking.aim.sink import REPOSITORY, AimError, read_series
@@ -96,7 +97,7 @@ def test_a_run_that_is_half_written_or_in_training_is_left_out(run: Run) -> None
     broken = run.path.parent / "19990101-000000-000-0000"
     broken.mkdir()
     (broken / "spec.yaml").write_text((run.path / "spec.yaml").read_text())
-    runs = all_runs(run.path.parent.parent)
+    runs = list(all_runs(run.path.parent.parent))
     assert [each.path.name for each in runs] == [broken.name, run.path.name]
     (_, first), (_, second) = sync_all(runs)
     assert first.startswith("left out: ") and MANIFEST in first and second == "written"

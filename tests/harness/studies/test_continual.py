@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from cortexzoo.harness.studies import continual
-from cortexzoo.harness.studies.cells import Cell, Result
+from cortexzoo.harness.studies.cells import Result, StudyCell
 from cortexzoo.specs.data import PythonLibrary, TextSpec
 from cortexzoo.specs.objective import Continual, NoReplay, ReservoirReplay
 
@@ -21,7 +21,7 @@ def result(label: str, before: float, after: float, later: float, speed: float) 
     summary = {
         "earlier_loss_before": before, "earlier_loss": after, "later_loss": later, "tokens_per_second": speed,
     }  # fmt: skip
-    return Result(Cell(label, continual.STABLE), [FakeRun(summary), FakeRun(summary)])  # type: ignore[list-item]
+    return Result(StudyCell(label, continual.STABLE), [FakeRun(summary), FakeRun(summary)])  # type: ignore[list-item]
 
 
 def test_cells_differ_in_their_replay() -> None:

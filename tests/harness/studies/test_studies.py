@@ -7,7 +7,7 @@ import pytest
 
 from cortexzoo.harness.cli.study_programs import _write_section
 from cortexzoo.harness.studies import learning, swings
-from cortexzoo.harness.studies.cells import Cell, Result, mean_and_spread
+from cortexzoo.harness.studies.cells import Result, StudyCell, mean_and_spread
 
 
 @dataclass
@@ -35,7 +35,7 @@ def result(label: str, losses: list[float], ratio: float = 1.0, share: float = 0
         )
         for loss in losses
     ]
-    return Result(Cell(label, "cortexgpt-stable"), runs)  # type: ignore[arg-type]
+    return Result(StudyCell(label, "cortexgpt-stable"), runs)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("study", [learning, swings])

@@ -10,7 +10,7 @@ from torch.nn.utils import get_total_norm
 
 from cortexzoo.specs import RecipeSpec, load
 from cortexzoo.zoo.errors import TrainingStopped
-from cortexzoo.zoo.training.own_loop import LoopGuard, Outcome
+from cortexzoo.zoo.training.own_loop import LoopGuard, StepResult
 
 
 class Notes:
@@ -44,7 +44,7 @@ class Loop:
         x = torch.randn(8, 3)
         return (self.model(x) - x.sum(1, keepdim=True)).square().mean()
 
-    def attempt(self, *, loss_times: float = 1.0, gradient: float | None = None) -> Outcome:
+    def attempt(self, *, loss_times: float = 1.0, gradient: float | None = None) -> StepResult:
         loss = self.loss() * loss_times
         loss.backward()
         if gradient is not None:

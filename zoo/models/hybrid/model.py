@@ -18,7 +18,7 @@ from cortexzoo.zoo.models.hybrid.slow_store import SlowStore
 from cortexzoo.zoo.models.hybrid.state import HybridState, SidecarState
 from cortexzoo.zoo.models.interface import TOKENS_AT_ONCE, MemoryLanguageModel, ModelOutput
 
-Score = Literal["all", "last"]
+LogitsOf = Literal["all", "last"]
 
 NO_SUM = "00" * 32
 """Of a base without values, on the meta device, or without values of its own, from scratch."""
@@ -113,7 +113,7 @@ class Hybrid(MemoryLanguageModel[HybridState]):
         tokens: Int[Tensor, "batch time"],
         state: HybridState | None = None,
         disabled: Collection[str] = (),
-        score: Score = "all",
+        score: LogitsOf = "all",
     ) -> ModelOutput[HybridState]:
         """As `forward`; with `score="last"` logits [B, 1, V] of the last token alone, for texts of any length."""
         state = self.initial_state(tokens.shape[0]) if state is None else state
@@ -156,7 +156,7 @@ class Hybrid(MemoryLanguageModel[HybridState]):
         return self.advance(tokens, state, score="last")
 
     def _through(
-        self, tokens: Tensor, piece: Piece, state: HybridState, disabled: Collection[str], score: Score | Tensor
+        self, tokens: Tensor, piece: Piece, state: HybridState, disabled: Collection[str], score: LogitsOf | Tensor
     ) -> tuple[Tensor, HybridState, dict[str, Tensor]]:
         def run() -> tuple[Tensor, HybridState, dict[str, Tensor]]:
             return self._run_piece(tokens, piece, state, disabled, score)
@@ -170,7 +170,7 @@ class Hybrid(MemoryLanguageModel[HybridState]):
         return result
 
     def _run_piece(
-        self, tokens: Tensor, piece: Piece, state: HybridState, disabled: Collection[str], score: Score | Tensor
+        self, tokens: Tensor, piece: Piece, state: HybridState, disabled: Collection[str], score: LogitsOf | Tensor
     ) -> tuple[Tensor, HybridState, dict[str, Tensor]]:
         batch = tokens.shape[0]
         rows = (batch * piece.chunks, piece.length)

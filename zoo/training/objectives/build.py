@@ -11,7 +11,7 @@ from cortexzoo.zoo.models.interface import MemoryLanguageModel
 from cortexzoo.zoo.training.objectives.base import Objective
 from cortexzoo.zoo.training.objectives.continual import ContinualObjective, earlier_text
 from cortexzoo.zoo.training.objectives.next_token import NextTokenObjective
-from cortexzoo.zoo.training.objectives.recall import RecallObjective
+from cortexzoo.zoo.training.objectives.recall_objective import RecallObjective
 from cortexzoo.zoo.training.ranks import Ranks
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from cortexzoo.zoo.data.tasks.recall import Recall, recall_at
+from cortexzoo.zoo.data.tasks.recall_measure import Recall, recall_at
 from cortexzoo.zoo.data.tasks.task import Task
 from cortexzoo.zoo.models.interface import TOKENS_AT_ONCE, MemoryLanguageModel
 from cortexzoo.zoo.training.evaluation import autocast, model_device, undisturbed

@@ -151,3 +151,14 @@ def test_how_aim_tells_sides_apart(comparison: Comparison) -> None:
     assert telling_apart([second, other_recipe]) == ("variant", "recipe")
     other_rate = replace(second, experiments=(load_experiment("cortexgpt-stable", ["recipe.steps=1"]),))
     assert telling_apart([second, other_rate]) == ("spec_hash",)
+
+
+def test_speeds_beside_unequal_other_work_are_named(comparison: Comparison) -> None:
+    busy = [{"other_busy_cores": cores} for cores in (0.0, 0.1, 1.9, 0.2)]
+    line = (
+        "Speeds were measured unequally: other processes kept between 0.0 and 1.9 cores busy; train again with "
+        "--jobs 1 to compare them."
+    )
+    assert line in with_summaries(comparison, *busy).in_words()
+    idle = [{"other_busy_cores": cores} for cores in (0.0, 0.1, 0.3, 0.2)]
+    assert not any("unequally" in words for words in with_summaries(comparison, *idle).in_words())

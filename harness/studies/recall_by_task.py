@@ -5,7 +5,7 @@ from itertools import chain
 
 import numpy as np
 
-from cortexzoo.harness.studies.cells import Cell, Result, mean_and_spread
+from cortexzoo.harness.studies.cells import Result, StudyCell, mean_and_spread
 
 HYBRID = "cortex-v2-hybrid"
 PAGE = "recall.md"
@@ -19,17 +19,19 @@ NEAR_STAGES = (
 """Those of stage A1 without its longest gaps."""
 
 
-def cells() -> list[Cell]:
+def cells() -> list[StudyCell]:
     """One run of every task with three seeds, and of each thing left out with one."""
     words = ("variant=cortex-v2-hybrid-words", "recipe=cortex-v2-words", "data=kv", "data.task.num_queries=6")
     mqar = ("variant=cortex-v2-hybrid-scratch", "recipe=cortex-v2-mqar", "data=mqar-256-16")
     return [
-        Cell(FAR, HYBRID),
-        Cell("words: keys of 3, values of 4 letters", HYBRID, (*words, *NEAR_GAPS)),
-        Cell("overwrite: 3 of 6 keys bound again", HYBRID, ("data=overwrite", *NEAR_GAPS, NEAR_STAGES)),
-        Cell("MQAR, 16 pairs in 256 tokens, from scratch", HYBRID, mqar),
-        Cell(f"{FAR}, plain text unguarded", HYBRID, ("recipe.objective.in_chunk={kind: none}",), at_most_seeds=1),
-        Cell(f"{FAR}, state detached at every chunk", HYBRID, ("recipe.objective.bptt_chunks=1",), at_most_seeds=1),
+        StudyCell(FAR, HYBRID),
+        StudyCell("words: keys of 3, values of 4 letters", HYBRID, (*words, *NEAR_GAPS)),
+        StudyCell("overwrite: 3 of 6 keys bound again", HYBRID, ("data=overwrite", *NEAR_GAPS, NEAR_STAGES)),
+        StudyCell("MQAR, 16 pairs in 256 tokens, from scratch", HYBRID, mqar),
+        StudyCell(f"{FAR}, plain text unguarded", HYBRID, ("recipe.objective.in_chunk={kind: none}",), at_most_seeds=1),
+        StudyCell(
+            f"{FAR}, state detached at every chunk", HYBRID, ("recipe.objective.bptt_chunks=1",), at_most_seeds=1
+        ),
     ]
 
 

@@ -15,14 +15,14 @@ from cortexzoo.specs.objective import DriftSpec, InChunkDivergence, InChunkSampl
 from cortexzoo.specs.sleep import ReplaySleep
 from cortexzoo.specs.task import KeyValue, MultiQueryRecall, Passkey, SelectiveCopy
 from cortexzoo.zoo.data.tasks.build import build_task
-from cortexzoo.zoo.data.tasks.recall import recall_at
+from cortexzoo.zoo.data.tasks.recall_measure import recall_at
 from cortexzoo.zoo.errors import DataError
 from cortexzoo.zoo.training.evaluation import next_token_loss
 from cortexzoo.zoo.training.faults.injection import inject
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.objectives.drift import divergence
-from cortexzoo.zoo.training.objectives.recall import GUARDED, RecallObjective
 from cortexzoo.zoo.training.objectives.recall_evaluation import ask
+from cortexzoo.zoo.training.objectives.recall_objective import GUARDED, RecallObjective
 from tests.zoo.models.hybrid.tiny import tiny_hybrid
 from tests.zoo.training.objectives.tiny import STAGES, tiny_data, tiny_experiment, tiny_task, tiny_trainer
 from tests.zoo.training.tiny import At, Notebook, same_tensors, weights
@@ -291,7 +291,9 @@ def test_each_micro_batch_of_a_run_has_its_own_text_to_guard() -> None:
     objective = objective_of(trainer)
     found: list[Tensor] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cortexzoo.zoo.training.objectives.recall.divergence", lambda _model, rows: found.append(rows))
+        patch.setattr(
+            "cortexzoo.zoo.training.objectives.recall_objective.divergence", lambda _model, rows: found.append(rows)
+        )
         for place in (0, 1, 2, 1):
             objective._divergence(trainer.model, place, 2, torch.device("cpu"))
     assert found[0].shape == (2, 12)

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from cortexzoo.zoo.data.tasks.build import build_task
-from cortexzoo.zoo.data.tasks.recall import chance_levels, recall_at, recall_by_gap
+from cortexzoo.zoo.data.tasks.recall_measure import chance_levels, recall_at, recall_by_gap
 from cortexzoo.zoo.errors import DataError
 from tests.zoo.data.tasks.shipped import spec_of, task_of
 

@@ -12,7 +12,7 @@ from cortexzoo.zoo.data.order import TrainingOrder
 from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.data.tasks.accuracy import Accuracy
 from cortexzoo.zoo.data.tasks.batch import Batch
-from cortexzoo.zoo.data.tasks.recall import chance_levels
+from cortexzoo.zoo.data.tasks.recall_measure import chance_levels
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput
 from cortexzoo.zoo.training.evaluation import mean_cross_entropy
 from cortexzoo.zoo.training.objectives.base import Examples, Objective
