@@ -180,6 +180,9 @@ class ScratchBackbone(Spec):
     )
 
 
+PRETRAINED = (HubBackbone, FolderBackbone, GGUFBackbone, PackagedBackbone)
+"""Those with tokens of their own."""
+
 BackboneSpec = Annotated[
     TrainedBackbone | HubBackbone | FolderBackbone | GGUFBackbone | PackagedBackbone | ScratchBackbone,
     Field(discriminator="kind"),

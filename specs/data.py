@@ -1,12 +1,13 @@
-"""What to train on: byte-level text from the interpreter itself, from files or from JSONL, or a memory task."""
+"""What to train on: text from the interpreter itself, from files or from JSONL, or a memory task."""
 
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from cortexzoo.specs.base import FilePaths, NamedSpec, PathText, Spec
+from cortexzoo.specs.base import FilePath, FilePaths, NamedSpec, PathText, Spec
 from cortexzoo.specs.provenance import OURS
 from cortexzoo.specs.task import TaskSpec
+from cortexzoo.specs.text_vocabulary import ByteTokens, TextVocabularySpec
 
 
 class PydocTopics(Spec):
@@ -65,7 +66,7 @@ TextSource = Annotated[PydocTopics | PythonLibrary | TextFiles | JsonLines | Alm
 
 
 class TextSpec(NamedSpec):
-    """Byte-level language modelling on a text in three parts: training, then validation, then test.
+    """Language modelling on a text in three parts: training, then validation, then test.
 
     All choices are made on the validation part, the best checkpoint included. The test part is measured once, with that
     checkpoint, when training has finished.
@@ -74,6 +75,9 @@ class TextSpec(NamedSpec):
     kind: Literal["data"] = "data"
     family: Literal["text"] = "text"
     source: Annotated[TextSource, OURS] = PydocTopics.defaults()
+    vocabulary: Annotated[TextVocabularySpec, OURS] = Field(
+        ByteTokens.defaults(), description="The tokens that the text is read in."
+    )
     validation_fraction: Annotated[float, Field(gt=0, lt=1), OURS] = 0.1
     test_fraction: Annotated[float, Field(gt=0, lt=1), OURS] = 0.1
 
@@ -95,4 +99,20 @@ class TextSpec(NamedSpec):
         return self
 
 
-DataSpec = Annotated[TextSpec | TaskSpec, Field(discriminator="family")]
+class PreparedSpec(NamedSpec):
+    """Language modelling on token files that `cortexzoo prepare` wrote: read as they are needed, never loaded whole.
+
+    The folder has the three parts of the text and its tokenizer.
+    """
+
+    kind: Literal["data"] = "data"
+    family: Literal["prepared"] = "prepared"
+    path: Annotated[PathText, FilePath()] = Field(description="The folder that `cortexzoo prepare` wrote.")
+    documents: Annotated[Literal["carry", "reset"], OURS] = Field(
+        "carry",
+        description="carry: sequences run on from one document into the next; reset: each is of one document, begins "
+        "without memory of others, and what is left of its length is not scored.",
+    )
+
+
+DataSpec = Annotated[TextSpec | PreparedSpec | TaskSpec, Field(discriminator="family")]

@@ -4,8 +4,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from cortexzoo.specs.backbone import PRETRAINED, TrainedBackbone
 from cortexzoo.specs.base import NamedSpec
-from cortexzoo.specs.data import DataSpec
+from cortexzoo.specs.data import DataSpec, TextSpec
 from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.objective import InChunkDivergence, Recall
 from cortexzoo.specs.provenance import OURS
@@ -13,8 +14,11 @@ from cortexzoo.specs.recipe import RecipeSpec
 from cortexzoo.specs.sleep import ConsolidateSleep
 from cortexzoo.specs.suite import SuiteSpec
 from cortexzoo.specs.task import TaskSpec
+from cortexzoo.specs.text_vocabulary import BaseTokens, ByteTokens, TrainedBPE
 from cortexzoo.specs.tracker import TrackerName
 from cortexzoo.specs.variant import VariantSpec
+
+BYTES = 256
 
 
 class ExperimentSpec(NamedSpec):
@@ -52,9 +56,37 @@ class ExperimentSpec(NamedSpec):
                     f"recipe.sleep.kind must be another one than consolidate, or variant.slow_store one that keeps "
                     f"something: {self.variant.name} has no slow store"
                 )
+        if isinstance(self.data, TextSpec):
+            self._require_tokens(self.data)
         if isinstance(self.data, TaskSpec) and isinstance(self.recipe.objective, Recall):
             self._require_recall(self.data, self.recipe.objective)
         return self
+
+    def _require_tokens(self, data: TextSpec) -> None:
+        """A base reads no other tokens than those it was trained on."""
+        kind = data.vocabulary.kind
+        if self.recipe.objective.kind == "continual" and kind != "bytes":
+            raise ValueError(f"data.vocabulary.kind must be bytes with the objective continual, got {kind}")
+        backbone = self.variant.backbone if isinstance(self.variant, HybridSpec) else None
+        if isinstance(backbone, PRETRAINED):
+            if isinstance(data.vocabulary, ByteTokens | TrainedBPE) and backbone.architecture.vocab_size != BYTES:
+                raise ValueError(
+                    f"data.vocabulary.kind must be base (or file, with the same tokenizer), got {kind}: the base of "
+                    f"{self.variant.name} has {backbone.architecture.vocab_size} tokens of its own"
+                )
+        elif isinstance(data.vocabulary, BaseTokens):
+            raise ValueError(
+                f"data.vocabulary.kind must be bytes, file or bpe, got base: {self.variant.name} has no pretrained base"
+            )
+        elif isinstance(backbone, TrainedBackbone) and kind != "bytes":
+            raise ValueError(
+                f"data.vocabulary.kind must be bytes, got {kind}: the base of {self.variant.name} is trained on bytes"
+            )
+        if isinstance(data.vocabulary, TrainedBPE) and data.vocabulary.size > self.variant.vocab_size:
+            raise ValueError(
+                f"data.vocabulary.size must be at most the vocab_size of {self.variant.name}, "
+                f"{self.variant.vocab_size}, got {data.vocabulary.size}"
+            )
 
     def _require_recall(self, data: TaskSpec, objective: Recall) -> None:
         hybrid = self.variant if isinstance(self.variant, HybridSpec) else None
@@ -62,6 +94,13 @@ class ExperimentSpec(NamedSpec):
             raise ValueError(
                 f"data.chunk_size must be variant.chunk_size = {hybrid.chunk_size}, "
                 f"got {data.chunk_size}: a gap counts what the model sees at a time"
+            )
+        backbone = None if hybrid is None else hybrid.backbone
+        foreign = isinstance(backbone, PRETRAINED) and backbone.architecture.vocab_size != BYTES
+        if foreign and data.vocabulary == "bytes":
+            raise ValueError(
+                f"data.vocabulary must be tokenizer (or own), got bytes: the base of {self.variant.name} has "
+                f"{self.variant.vocab_size} tokens of its own"
             )
         from_scratch = hybrid is not None and hybrid.backbone.kind == "scratch"
         if from_scratch and data.vocabulary == "tokenizer":

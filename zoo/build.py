@@ -5,14 +5,19 @@ from typing import Any
 
 import torch
 
+from cortexzoo.specs.backbone import TrainedBackbone
+from cortexzoo.specs.data import PreparedSpec, TextSpec
 from cortexzoo.specs.experiment import ExperimentSpec
 from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.objective import Recall
 from cortexzoo.specs.task import TaskSpec
+from cortexzoo.specs.text_vocabulary import ByteTokens, TokenizerFile
 from cortexzoo.specs.variant import CortexGPTSpec, TransformerSpec, VariantSpec
+from cortexzoo.zoo.data.prepared import prepared_text
 from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.models.backbones import load_backbone, load_tokenizer
+from cortexzoo.zoo.models.base_tokenizer import tokenizer_of
 from cortexzoo.zoo.models.cortexgpt import CortexGPT
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.interface import MemoryLanguageModel
@@ -46,14 +51,15 @@ def build_trainer(
     folder: Path | None = None,
     refused_batches: Path | None = None,
     progress: bool = False,
+    tokenizer: Path | None = None,
 ) -> TrainingLoop:
     """A trainer for a fresh model of `experiment`; checkpoints go below `folder`, or nowhere.
 
-    The first refused batches go into `refused_batches`, or nowhere.
+    The first refused batches go into `refused_batches`, or nowhere. `tokenizer`: as for `load_data`.
 
     Raises `DataError` when the data cannot be read or does not suit recipe and model.
     """
-    data = load_data(experiment)
+    data = load_data(experiment, tokenizer)
     model = build_model(experiment.variant, experiment.seed)
     return TrainingLoop(
         model,
@@ -66,12 +72,27 @@ def build_trainer(
     )
 
 
-def load_data(experiment: ExperimentSpec) -> TextData | TaskData:
-    """What an experiment trains on. Raises `DataError`, and `BackboneError` when the base's tokenizer is missing."""
+def load_data(experiment: ExperimentSpec, tokenizer: Path | None = None) -> TextData | TaskData:
+    """What an experiment trains on. Raises `DataError`, and `BackboneError` when the base's tokenizer is missing.
+
+    `tokenizer` is the file that a run of the experiment has kept, which counts in place of where it came from.
+    """
     data, objective = experiment.data, experiment.recipe.objective
+    if isinstance(data, PreparedSpec):
+        backbone = experiment.variant.backbone if isinstance(experiment.variant, HybridSpec) else None
+        return prepared_text(
+            data,
+            lambda: None if backbone is None else tokenizer_of(backbone),
+            base_reads_bytes=isinstance(backbone, TrainedBackbone),
+        )
     if not isinstance(data, TaskSpec) or not isinstance(objective, Recall):
-        return TextData.from_spec(data)
-    tokenizer = None
+        if tokenizer is None or not isinstance(data, TextSpec) or isinstance(data.vocabulary, ByteTokens):
+            variant = experiment.variant
+            return TextData.from_spec(
+                data, of_base=lambda: tokenizer_of(variant.backbone) if isinstance(variant, HybridSpec) else None
+            )
+        return TextData.from_spec(data.model_copy(update={"vocabulary": TokenizerFile(path=str(tokenizer))}))
+    of_task = None
     if data.vocabulary == "tokenizer" and isinstance(experiment.variant, HybridSpec):
-        tokenizer = load_tokenizer(experiment.variant.backbone)
-    return TaskData.from_spec(data, experiment.seed, objective.drift.source, tokenizer)
+        of_task = load_tokenizer(experiment.variant.backbone)
+    return TaskData.from_spec(data, experiment.seed, objective.drift.source, of_task)

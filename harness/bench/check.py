@@ -33,7 +33,7 @@ class CheckProperties:
         data = load_data(experiment)
         assert isinstance(data, TextData)
         model = build_model(experiment.variant, 0).eval()
-        text = torch.from_numpy(data.validation.astype("int64"))
+        text = torch.from_numpy(data.validation[:].astype("int64"))
         subject = Subject(experiment, model, model.initial_state(experiment.recipe.batch_size), text)
         return [
             Case(name, timed(lambda name=name: judge(REGISTRY[name], Check(), subject)))  # type: ignore[misc]

@@ -14,6 +14,7 @@ from cortexzoo.specs import ExperimentSpec
 from cortexzoo.zoo.build import build_model
 from cortexzoo.zoo.checkpoints import encode_tensors
 from cortexzoo.zoo.data.tasks.task import Task
+from cortexzoo.zoo.data.text_vocabulary import ByteVocabulary, TextVocabulary
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState
 
 Model = MemoryLanguageModel[Any]
@@ -91,9 +92,11 @@ class Subject:
     metrics: Sequence[Mapping[str, float]] = field(default_factory=tuple)
     """The lines of `metrics.jsonl`."""
     summary: Mapping[str, Any] = field(default_factory=dict)
-    """The content of `summary.json`: losses of the model and of the counting references, in nats a token."""
+    """The content of `summary.json`: losses of the model and of the counting references, in nats a byte."""
     task: Task | None = None
     """What was trained, where that was no text."""
+    vocabulary: TextVocabulary = field(default_factory=ByteVocabulary)
+    """The tokens of the text, where that was trained."""
 
     scales_linearly = True
     memory_has_one_layout = True

@@ -38,6 +38,7 @@ COMMANDS = {
     "schema": Entry("schema_command", "schema", "Print the JSON Schema of a kind of spec, for editors."),
     "new": Entry("new_command", "new", "Write a spec file of your own that extends a shipped one."),
     "train": Entry("train_command", "train", "Train an experiment, draw its curves and check its properties."),
+    "prepare": Entry("prepare_command", "prepare", "Write token files from a corpus of any size."),
     "runs": Entry("runs_command", "runs", "List runs with their status and verdict."),
     "check": Entry("check_commands", "check", "Check the properties of a run, an experiment or a module of your own."),
     "replay": Entry("check_commands", "replay", "Repeat the case that a certificate names for a property."),

@@ -40,6 +40,7 @@ def evaluate(
     from cortexzoo.harness.runs.find import run_path
     from cortexzoo.harness.runs.run_folder import Run
     from cortexzoo.harness.runs.testing import measure_part
+    from cortexzoo.harness.runs.tokenizer import kept_tokenizer
     from cortexzoo.zoo.build import load_data
     from cortexzoo.zoo.data.text import TextData
 
@@ -47,7 +48,7 @@ def evaluate(
     require_folder_of(json_file)
     require_checkpoint(checkpoint)
     opened = Run.open(run_path(run, RUNS))
-    data = load_data(opened.spec)
+    data = load_data(opened.spec, kept_tokenizer(opened))
     if not isinstance(data, TextData):
         raise BadInput(f"{run}: was trained on a task, and only a text has parts: see cortexzoo check")
     model, state = opened.load_model(checkpoint)
@@ -62,11 +63,17 @@ def evaluate(
     )
     shares = {name: value for name, value in found.readings.items() if name.startswith(GATE_SHARE)}
     rows = [
-        ("loss, nats a byte", f"{found.loss:.4f}"),
+        ("loss, nats a byte", f"{found.loss_per_byte:.4f}"),
+        *([] if data.byte_counts is None else [("loss, nats a token", f"{found.loss:.4f}")]),
         (f"counting {counted.ngram_order} bytes at a time", f"{counted.ngram:.4f}"),
-        ("bytes predicted", f"{found.targets:,}"),
+        ("bytes predicted", f"{found.bytes:,.0f}"),
         *((name.removeprefix("memory/"), f"{value:.3f}") for name, value in shares.items()),
     ]
     print_table(("measured", "value"), rows)
-    content = {"loss": found.loss, "ngram_loss": counted.ngram, "ngram_order": counted.ngram_order}
-    write_json(json_file, {**content, "bytes": found.targets, "part": part, "write": write, "gate_shares": shares})
+    content = {
+        "loss": found.loss_per_byte,
+        "loss_per_token": found.loss,
+        "ngram_loss": counted.ngram,
+        "ngram_order": counted.ngram_order,
+    }
+    write_json(json_file, {**content, "bytes": round(found.bytes), "part": part, "write": write, "gate_shares": shares})

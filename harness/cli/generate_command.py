@@ -52,7 +52,7 @@ def generate(
     if prompt is None and prompt_file is None:
         raise BadInput("--prompt TEXT or --prompt-file FILE: at least one of them is required")
     opened = Run.open(run_path(run, RUNS))
-    writing = Writing.of(opened.spec)
+    writing = Writing.of_run(opened)
     pieces = writing.pieces(prompt_file, prompt)
     first = next(pieces)  # an unreadable file is reported before the model is loaded
     model, state = opened.load_model(checkpoint)

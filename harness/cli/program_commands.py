@@ -22,6 +22,7 @@ class Program:
 
 BENCH_PROGRAMS = {
     "compare-reading": Program("bench.compare_reading", "Time what `compare` does with 100 trained runs."),
+    "corpus-memory": Program("bench.corpus_memory", "Measure the memory of training on a corpus of gigabytes."),
     "expected-duration": Program("bench.expected_duration", "Compare what `show --measure` expects with real runs."),
     "flakiness": Program("bench.flakiness", "Check a run with many seeds of the search."),
     "gpu": Program("bench.gpu", "Run everything that needs a GPU, and write a page about it."),

@@ -53,7 +53,7 @@ def stream(
         raise BadInput("FILE or --tokens N: exactly one of them is required")
     opened = Run.open(run_path(run, RUNS))
     if file is not None:
-        pieces = Writing.of(opened.spec).pieces(file, None, "FILE")
+        pieces = Writing.of_run(opened).pieces(file, None, "FILE")
     else:
         pieces = drawn_tokens(tokens or 0, opened.spec.variant.vocab_size, seed)
     reader = Stream.of_run(opened, checkpoint)

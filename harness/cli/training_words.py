@@ -3,6 +3,7 @@
 from typing import Any
 
 from cortexzoo.specs import ExperimentSpec
+from cortexzoo.specs.data import TextSpec
 from cortexzoo.specs.objective import Recall
 from cortexzoo.specs.task import TaskSpec
 
@@ -19,8 +20,19 @@ def intention(experiment: ExperimentSpec) -> str:
         unit = experiment.data.gap_unit[:-1] if longest == 1 else experiment.data.gap_unit
         work = f"{recipe.steps} steps of up to {rows} documents with gaps up to {longest} {unit}"
     else:
-        work = f"{recipe.steps} steps of {rows} × {recipe.sequence_length} bytes"
+        work = f"{recipe.steps} steps of {rows} × {recipe.sequence_length} {_unit(experiment)}s"
     return f"{experiment.name}: {size}, {work}, recipe {recipe.name}, seed {experiment.seed}"
+
+
+def _unit(experiment: ExperimentSpec) -> str:
+    data = experiment.data
+    return "byte" if isinstance(data, TextSpec) and data.vocabulary.kind == "bytes" else "token"
+
+
+def _counted(summary: dict[str, Any]) -> str:
+    """What counting models counted, where that is not the whole training part."""
+    counted = summary.get("counted_bytes")
+    return "" if counted is None else f" (in the first {counted / 1e6:.0f} MB)"
 
 
 def result(summary: dict[str, Any]) -> str:
@@ -33,8 +45,9 @@ def result(summary: dict[str, Any]) -> str:
         return "the validation loss was never measured"
     if counting is None or test is None:
         return f"held out: {loss:.3f} nats a token ({speed})"
+    counted = f"counting {summary['test_ngram_order']} bytes at a time{_counted(summary)}"
     return (
-        f"test part: {test:.3f} nats a byte; counting {summary['test_ngram_order']} bytes at a time reaches "
+        f"test part: {test:.3f} nats a byte; {counted} reaches "
         f"{counting:.3f}: {'below' if test < counting else 'not below'} it; validation part: {loss:.3f} ({speed})"
     )
 

@@ -15,7 +15,7 @@ from cortexzoo.harness.runs.train import train_run
 from cortexzoo.specs import ExperimentSpec, SuiteSpec
 from cortexzoo.specs.sleep import NoSleep
 from cortexzoo.specs.suite import Check
-from cortexzoo.zoo.models.trained_base import cache_folder
+from cortexzoo.zoo.cache import cache_folder
 
 SHORT_SUM = 12
 NO_SUITE = SuiteSpec(name="none", properties={"causality": Check()})

@@ -66,11 +66,20 @@ def series(metrics: Metrics, name: str) -> tuple[list[int], list[float]]:
     return [step for step, _ in points], [value for _, value in points]
 
 
+def _per_byte(metrics: Metrics, name: str, summary: Mapping[str, Any]) -> tuple[list[int], list[float]]:
+    """A loss that is recorded in nats a token, in the unit of the held-out ones."""
+    steps, values = series(metrics, name)
+    bytes_per_token = summary.get("bytes_per_token") or 1.0
+    return steps, [value / bytes_per_token for value in values]
+
+
 def _losses(axes: Axes, metrics: Metrics, summary: Mapping[str, Any]) -> None:
-    steps, values = series(metrics, "train/loss")
+    steps, values = _per_byte(metrics, "train/loss", summary)
     axes.plot(steps, values, color=TRAINING, linewidth=0.8, alpha=0.8, label="training")
     axes.plot(steps, _smoothed(values), color=PROBE, linewidth=1.8, label="training, running mean")
-    axes.plot(*series(metrics, "probe/loss"), color=PROBE, linewidth=1.2, linestyle=":", label="fixed probe batch")
+    axes.plot(
+        *_per_byte(metrics, "probe/loss", summary), color=PROBE, linewidth=1.2, linestyle=":", label="fixed probe batch"
+    )
     steps, values = series(metrics, "validation/loss")
     axes.plot(steps, values, "o-", color=VALIDATION, linewidth=1.8, markersize=4, label="held out")
     labels = [(value, f"held out {value:.3f}", VALIDATION) for value in values[-1:] if math.isfinite(value)]
@@ -79,7 +88,7 @@ def _losses(axes: Axes, metrics: Metrics, summary: Mapping[str, Any]) -> None:
         if loss is not None:
             axes.axhline(loss, color=REFERENCE, linewidth=1, linestyle="--")
             labels.append((loss, f"{name.replace('ngram', 'n-gram')} counts {loss:.3f}", REFERENCE))
-    axes.set_ylabel("loss, nats a token")
+    axes.set_ylabel(f"loss, nats a {'byte' if summary.get('bytes_per_token') else 'token'}")
     axes.set_title("Loss")
     axes.legend(loc="upper center", ncols=4)
     axes.margins(x=0.01)

@@ -7,6 +7,7 @@ from pathlib import Path
 from cortexzoo.harness.checking.table import DIRECTION
 from cortexzoo.harness.checking.verdict import VERDICT, Certificate
 from cortexzoo.harness.runs.run_folder import CHECKPOINTS, CURVES, Run, RunFolderError
+from cortexzoo.harness.runs.tokenizer import kept_tokenizer
 from cortexzoo.specs import dump_yaml
 from cortexzoo.zoo import checkpoints
 from cortexzoo.zoo.checkpoints import CheckpointReader
@@ -33,12 +34,15 @@ def export(run: Run, folder: Path, checkpoint: str = "best") -> Path:
     for file in reader.sums:
         if file.startswith(("model.", "memory.s")):
             reader.verified(file)
+    tokenizer = kept_tokenizer(run)
     checkpoints.begin(folder)
     partial = checkpoints.partial_folder(folder)
     try:
         for file in reader.sums:
             if file.startswith(("model.", "memory.s")):
                 shutil.copyfile(reader.folder / file, partial / file)
+        if tokenizer is not None:
+            shutil.copyfile(tokenizer, partial / tokenizer.name)
         for name in (VERDICT, CURVES):
             if (run.path / name).is_file():
                 shutil.copyfile(run.path / name, partial / name)

@@ -28,6 +28,7 @@ class Manifest(FileModel):
     spec_hash: str | None = None
     seed: int | None = None
     data_sha256: str | None = None
+    tokenizer_sha256: str | None = None
     command: list[str] = []
     versions: dict[str, str] = {}
     platform: dict[str, str | int | None] = {}
@@ -64,6 +65,8 @@ class Summary(FileModel):
     parameters: Count = 0
     unigram_loss: float | None = None
     bigram_loss: float | None = None
+    counted_bytes: Count | None = None
+    bytes_per_token: Annotated[float, Field(gt=0)] | None = None
     chance: dict[str, float] | None = None
     recall: dict[str, dict[str, float]] | None = None
     recall_memory_off: dict[str, dict[str, float]] | None = None

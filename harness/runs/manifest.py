@@ -1,5 +1,6 @@
 """What a run was made with: versions, platform, threads, and the sums of spec and data."""
 
+import hashlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,14 +14,18 @@ UNRELATED = ("aim", "pydantic", "safetensors")
 """Packages that compute nothing."""
 
 
-def manifest(experiment: ExperimentSpec, *, run_id: str, command: Sequence[str], data_sha256: str) -> dict[str, Any]:
-    """The content of `manifest.json`."""
+def manifest(
+    experiment: ExperimentSpec, *, run_id: str, command: Sequence[str], data_sha256: str, tokenizer: str | None = None
+) -> dict[str, Any]:
+    """The content of `manifest.json`; `tokenizer` is the text of the run's `tokenizer.json`, if it has one."""
+    sums = {} if tokenizer is None else {"tokenizer_sha256": hashlib.sha256(tokenizer.encode()).hexdigest()}
     return {
         "experiment": experiment.name,
         "run": run_id,
         "spec_hash": experiment.hash(),
         "seed": experiment.seed,
         "data_sha256": data_sha256,
+        **sums,
         "command": list(command),
         **circumstances(),
     }

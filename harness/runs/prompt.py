@@ -11,9 +11,12 @@ from jaxtyping import Int
 from torch import Tensor
 
 from cortexzoo.harness.errors import UserError
+from cortexzoo.harness.runs.run_folder import Run
+from cortexzoo.harness.runs.tokenizer import kept_tokenizer
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.task import TaskSpec
+from cortexzoo.zoo.data.text_vocabulary import TokenizerVocabulary
 from cortexzoo.zoo.models.backbones import load_tokenizer
 
 BYTES = 256
@@ -35,8 +38,19 @@ class Writing:
         """The first so many tokens stand for something."""
 
     @classmethod
+    def of_run(cls, run: Run) -> "Writing":
+        """That of a run: the tokenizer that it keeps, if it has one. Raises as `of`, and `RunFolderError`."""
+        kept = kept_tokenizer(run)
+        if kept is None:
+            return cls.of(run.spec)
+        return cls(_KeptTokenizer(TokenizerVocabulary.of_file(kept)), run.spec.variant.vocab_size)
+
+    @classmethod
     def of(cls, experiment: ExperimentSpec) -> "Writing":
-        """That of a run. Raises `PromptError` where no text can be written, `BackboneError` without the tokenizer."""
+        """In bytes, or in the tokens of a task's base.
+
+        Raises `PromptError` where no text can be written, `BackboneError` without the tokenizer.
+        """
         data, variant = experiment.data, experiment.variant
         tokenizer = None
         if isinstance(data, TaskSpec):
@@ -88,7 +102,7 @@ class Writing:
             text = content.decode()
         except UnicodeDecodeError as error:
             raise PromptError(
-                f"{name}: must be UTF-8, as the base's tokenizer reads text, got byte "
+                f"{name}: must be UTF-8, as the tokenizer reads text, got byte "
                 f"{content[error.start]} at place {error.start}: save it as UTF-8"
             ) from None
         tokens: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
@@ -103,6 +117,24 @@ class Writing:
             what = "byte" if self.tokenizer is None else "token"
             raise PromptError(f"{name}: contains {what} {max(tokens)}, but the model has only {self.size} {what}s")
         return tokens
+
+
+class _KeptTokenizer:
+    """A run's own tokenizer, with the methods of those of Hugging Face."""
+
+    def __init__(self, vocabulary: TokenizerVocabulary) -> None:
+        self._vocabulary = vocabulary
+
+    def __len__(self) -> int:
+        return self._vocabulary.size
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        assert not add_special_tokens
+        tokens: list[int] = self._vocabulary.encode(text.encode()).tolist()
+        return tokens
+
+    def decode(self, token_ids: list[int]) -> str:
+        return self._vocabulary.decode(token_ids)
 
 
 def _tensors(tokens: Iterator[int] | list[int]) -> Iterator[Int[Tensor, "1 time"]]:

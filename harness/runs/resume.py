@@ -147,7 +147,13 @@ def _continued(
 ) -> dict[str, Any]:
     """The manifest of a resumed run: the present circumstances, and every step from which it was resumed."""
     command = content.get("command", command_line())
-    fresh = manifest(experiment, run_id=run.path.name, command=command, data_sha256=trainer.objective.sha256)
+    fresh = manifest(
+        experiment,
+        run_id=run.path.name,
+        command=command,
+        data_sha256=trainer.objective.sha256,
+        tokenizer=trainer.objective.tokenizer,
+    )
     this: dict[str, Any] = {"from_step": trainer.position, "command": command_line()}
     if changed:
         this["changed"] = {name: list(values) for name, values in changed.items()}

@@ -22,13 +22,19 @@ def on_the_test_part(run: Run, objective: Objective) -> dict[str, Any]:
         return {}
     recipe, data = objective.recipe, objective.data
     counted = data.reference_losses(recipe.sequence_length, recipe.monitor.validation_sequences, "test")
-    loss, disabled = None, {}
+    loss, disabled, per_token = None, {}, {}
     if exists(run.path / CHECKPOINTS / "best"):
         model, state = run.load_model("best")
-        loss = measure_part(data, recipe, model, state, "test").loss
-        disabled = {name: measure_part(data, recipe, model, state, "test", {name}).loss for name in model.switches}
+        whole = measure_part(data, recipe, model, state, "test")
+        loss = whole.loss_per_byte
+        if data.byte_counts is not None:
+            per_token = {"test_loss_per_token": whole.loss}
+        disabled = {
+            name: measure_part(data, recipe, model, state, "test", {name}).loss_per_byte for name in model.switches
+        }
     return {
         "test_loss": loss,
+        **per_token,
         "test_loss_disabled": disabled,
         "test_ngram_loss": counted.ngram,
         "test_ngram_order": counted.ngram_order,
@@ -54,4 +60,6 @@ def measure_part(
         disabled=disabled,
         precision=recipe.precision,
         consolidate_every=consolidate_every,
+        scored=data.scored_windows(part, recipe.sequence_length, recipe.batch_size, at_most),
+        token_bytes=data.token_bytes(part),
     )

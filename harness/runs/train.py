@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from cortexzoo.harness.checking.circumstances import circumstances
@@ -31,6 +32,7 @@ from cortexzoo.harness.runs.run_folder import (
     RunFolderError,
 )
 from cortexzoo.harness.runs.testing import on_the_test_part
+from cortexzoo.harness.runs.tokenizer import keep_tokenizer, kept_tokenizer
 from cortexzoo.harness.tracking.base import CompositeRecorder, Sink, Warn
 from cortexzoo.harness.tracking.jsonl import JsonlSink
 from cortexzoo.harness.tracking.opening import attach_trackers, report_outcome
@@ -65,8 +67,13 @@ def train_run(experiment: ExperimentSpec, runs: Path, options: RunOptions = DEFA
             interventions.apply(trainer)
             interventions.record(run, recorder)
             content = manifest(
-                experiment, run_id=run.path.name, command=command_line(), data_sha256=trainer.objective.sha256
+                experiment,
+                run_id=run.path.name,
+                command=command_line(),
+                data_sha256=trainer.objective.sha256,
+                tokenizer=trainer.objective.tokenizer,
             )
+            keep_tokenizer(run, trainer.objective.tokenizer)
             if interventions != NONE:
                 content["tampered_with"] = interventions.as_json()
             run.write_json(MANIFEST, content)
@@ -109,7 +116,7 @@ def trainer_in(
 ) -> TrainingLoop:
     """A trainer that keeps checkpoints and refused batches in a run's folder. Every process must call it.
 
-    Raises `DataError`, `SetupError`, `BackboneError`.
+    Raises `DataError`, `SetupError`, `BackboneError`, and `RunFolderError` where the run's tokenizer was changed.
     """
     return build_trainer(
         experiment,
@@ -117,6 +124,7 @@ def trainer_in(
         folder=folder / CHECKPOINTS,
         refused_batches=folder / REFUSED,
         progress=progress,
+        tokenizer=kept_tokenizer(Run(folder)),
     )
 
 
@@ -216,16 +224,16 @@ def check_run(
 
 def subject_of(run: Run, checkpoint: str = "best") -> Subject:
     """The trained model of a run with its memory, held-out text and record."""
-    data = load_data(run.spec)
+    data = load_data(run.spec, kept_tokenizer(run))
     if data.sha256 != (trained_on := run.manifest.get("data_sha256")):
         raise RunFolderError(
             f"{run.path}: the content of {run.spec.data.name} is not the one it was trained on "
             f"(sha256 {data.sha256[:12]}…, then {str(trained_on)[:12]}…): train again"
         )
     model, state = run.load_model(checkpoint)
-    text = torch.tensor(data.held_out_tokens(), dtype=torch.long)  # a copy: the text cannot be written to
-    task = data.task if isinstance(data, TaskData) else None
-    return Subject(run.spec, model, state, text, run.metrics(), run.summary, task)
+    text = torch.from_numpy(data.held_out_tokens().astype(np.int64))  # a copy: the text cannot be written to
+    about = (run.spec, model, state, text, run.metrics(), run.summary)
+    return Subject(*about, data.task) if isinstance(data, TaskData) else Subject(*about, vocabulary=data.vocabulary)
 
 
 def _trained(

@@ -85,7 +85,9 @@ def _test_part(run: Run) -> np.ndarray:
     if not isinstance(run.spec.data, TextSpec) or not isinstance(run.spec.data.source, Almanac):
         raise DataError(f"{run.path}: facts far apart need a run that was trained on an almanac")
     assert isinstance(data, TextData)
-    return data.test
+    if data.byte_counts is not None:
+        raise DataError(f"{run.path}: facts far apart need a run that was trained on bytes")
+    return data.test[:]
 
 
 def _row(label: str, result: Result) -> tuple[str, ...]:

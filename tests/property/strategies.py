@@ -160,6 +160,8 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 def specs_of(draw: st.DrawFn, kind: Kind) -> NamedSpec:
     """Any valid spec of a kind, some of its fields vouched for; data paths are absolute, as in loaded specs."""
     content = draw(_content_of(kind))
+    if kind == "experiment":
+        _give_fitting_tokens(content)
     origin = st.fixed_dictionaries({"kind": st.sampled_from(SOURCE_KINDS), "where": texts})
     known = [key for key in content if key not in ("provenance", "name")]
     content["provenance"] = draw(st.dictionaries(st.sampled_from(known), origin, max_size=3) if known else st.just({}))
@@ -169,6 +171,29 @@ def specs_of(draw: st.DrawFn, kind: Kind) -> NamedSpec:
         # A rule over several fields is broken.
         reject()
     return spec
+
+
+PRETRAINED_KINDS = ("hub", "folder", "gguf", "package")
+
+
+def _give_fitting_tokens(experiment: dict[str, Any]) -> None:
+    """Most vocabularies do not suit most bases: one that does, in place of what was drawn."""
+    data, variant = experiment["data"], experiment["variant"]
+    backbone = variant.get("backbone", {}).get("kind") if variant["family"] == "hybrid" else "none"
+    pretrained = backbone in PRETRAINED_KINDS
+    if data["family"] == "task" and pretrained and data.get("vocabulary", "bytes") == "bytes":
+        data["vocabulary"] = "tokenizer"
+    if data["family"] != "text":
+        return
+    kind = data.get("vocabulary", {}).get("kind", "bytes")
+    fitting = ("base", "file") if pretrained else ("bytes",) if backbone in ("trained", None) else ("bytes", "file")
+    if kind not in fitting and not (kind == "bpe" and backbone in ("none", "scratch") and _fits(data, variant)):
+        data["vocabulary"] = {"kind": fitting[0]}
+
+
+def _fits(data: dict[str, Any], variant: dict[str, Any]) -> bool:
+    logits = variant.get("vocab_size", 256) if variant["family"] != "hybrid" else 256
+    return bool(data["vocabulary"].get("size", 1024) <= logits)
 
 
 TASK_SIZES: dict[str, st.SearchStrategy[int]] = {

@@ -1,11 +1,11 @@
 """What counting bytes reaches: held-out cross-entropy of counting models of the training text."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from cortexzoo.zoo.data.ngrams import interpolated_losses
+from cortexzoo.zoo.data.ngrams import Codes, interpolated_losses
 from cortexzoo.zoo.data.order import ByteArray, Starts
 
 BYTES = 256
@@ -24,12 +24,23 @@ class ReferenceLosses:
     """Of the interpolated n-gram model whose order does best on these very positions: the hardest to beat."""
     ngram_order: int
 
+    def scaled(self, factor: float) -> "ReferenceLosses":
+        """The same losses in another unit."""
+        scaled = {name: value * factor for name, value in asdict(self).items() if name != "ngram_order"}
+        return replace(self, **scaled)
+
 
 def reference_losses(train: ByteArray, validation: ByteArray, starts: Starts, sequence_length: int) -> ReferenceLosses:
-    """Cross-entropy on the targets of the validation windows at `starts`, in nats a byte.
+    """As `losses_at`, on the targets of the validation windows at `starts`: each window's positions 1 … T."""
+    places = (starts[:, None] + 1 + np.arange(sequence_length)[None, :]).ravel()
+    return losses_at(train, validation, places)
+
+
+def losses_at(train: ByteArray, text: ByteArray, places: Codes) -> ReferenceLosses:
+    """Cross-entropy of `text[places]`, all places above 0, in nats a byte.
 
     p(y) = (n(y) + α) / (n + 256 α) and p(y | x) = (n(x, y) + α) / (n(x) + 256 α), with training counts n and α = 0.1
-    (additive smoothing). Scores each window's positions 1 … T, the very ones that a model's validation scores.
+    (additive smoothing).
     """
     counted = _pair_counts(train)
     singles = counted.sum(axis=0) + SMOOTHING
@@ -37,10 +48,9 @@ def reference_losses(train: ByteArray, validation: ByteArray, starts: Starts, se
     pairs = counted + SMOOTHING
     unigram = -np.log(singles / singles.sum())
     bigram = -np.log(pairs / pairs.sum(axis=1, keepdims=True))
-    scored = _scored_pairs(validation, starts, sequence_length)
+    scored = _scored_pairs(text, places)
     total = scored.sum()
-    places = (starts[:, None] + 1 + np.arange(sequence_length)[None, :]).ravel()
-    interpolated = interpolated_losses(train, validation, places)
+    interpolated = interpolated_losses(train, text, places)
     return ReferenceLosses(
         unigram=float((scored.sum(axis=0) * unigram).sum() / total),
         bigram=float((scored * bigram).sum() / total),
@@ -58,12 +68,10 @@ def _pair_counts(text: ByteArray) -> npt.NDArray[np.int64]:
     return counts.reshape(BYTES, BYTES)
 
 
-def _scored_pairs(text: ByteArray, starts: Starts, sequence_length: int) -> npt.NDArray[np.int64]:
+def _scored_pairs(text: ByteArray, places: Codes) -> npt.NDArray[np.int64]:
     """Counts of (context, target) over all scored positions: [x, y]."""
-    counts = np.zeros((BYTES, BYTES), dtype=np.int64)
-    group = max(1, CHUNK // sequence_length)
-    for begin in range(0, len(starts), group):
-        offsets = starts[begin : begin + group, None] + np.arange(sequence_length)[None, :]
-        codes = text[offsets].astype(np.int32) * BYTES + text[offsets + 1]
-        counts += np.bincount(codes.ravel(), minlength=BYTES * BYTES).reshape(BYTES, BYTES)
-    return counts
+    counts = np.zeros(BYTES * BYTES, dtype=np.int64)
+    for begin in range(0, len(places), CHUNK):
+        some = places[begin : begin + CHUNK]
+        counts += np.bincount(text[some - 1].astype(np.int32) * BYTES + text[some], minlength=BYTES * BYTES)
+    return counts.reshape(BYTES, BYTES)

@@ -78,23 +78,32 @@ def _read_utf8(path: Path) -> bytes:
     try:
         content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: must be UTF-8 text, but byte {error.start} is 0x{content[error.start]:02x} ({error.reason})"
-        ) from None
+        raise utf8_error(str(path), content, error) from None
     return content
+
+
+def utf8_error(where: str, content: bytes, error: UnicodeDecodeError) -> DataError:
+    """In one line: the first byte that is no UTF-8."""
+    found = content[error.start]
+    return DataError(f"{where}: must be UTF-8 text, but byte {error.start} is 0x{found:02x} ({error.reason})")
 
 
 def _read_records(path: Path, field: str) -> Iterator[bytes]:
     for number, line in enumerate(_read_utf8(path).split(b"\n"), start=1):
         if line.strip():
-            yield _record_text(line, field, f"{path}:{number}")
+            yield record_text(line, field, f"{path}:{number}")
 
 
-def _record_text(line: bytes, field: str, where: str) -> bytes:
+def record_text(line: bytes, field: str, where: str) -> bytes:
+    """The text of one line of JSONL. Raises `DataError` with `where` in front."""
     try:
         record = json.loads(line)
     except json.JSONDecodeError as error:
         raise DataError(f"{where}: is not JSON: {error.msg} at column {error.colno}") from None
+    except UnicodeDecodeError as error:
+        raise utf8_error(where, line, error) from None
+    except ValueError as error:  # a number of thousands of digits
+        raise DataError(f"{where}: cannot be read: {str(error).split(';')[0]}") from None
     except RecursionError:
         raise DataError(f"{where}: is nested too deeply to be read") from None
     if not isinstance(record, dict):

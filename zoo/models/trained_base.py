@@ -1,7 +1,6 @@
 """A base that is trained here: once for each spec and text, then kept in the user's cache folder."""
 
 import math
-import os
 import string
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +10,6 @@ import numpy as np
 import torch
 from filelock import FileLock
 from jaxtyping import Int
-from platformdirs import user_cache_path
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
@@ -19,21 +17,15 @@ from torch.nn import functional as F  # noqa: N812
 
 from cortexzoo.specs.backbone import BaseTrainingSpec, TrainedBackbone
 from cortexzoo.zoo import checkpoints
+from cortexzoo.zoo.cache import cache_folder
 from cortexzoo.zoo.data.order import cut_windows
 from cortexzoo.zoo.data.sources import read_source
 from cortexzoo.zoo.data.text import TextData
 
-CACHE_VARIABLE = "CORTEXZOO_CACHE"
 VALIDATION_FRACTION = 0.1
 VALIDATION_WINDOWS = 64
 LINES = 10
 PRINTABLE = np.frombuffer(f"{string.printable[:95]}\n".encode(), dtype=np.uint8).astype(np.int64)
-
-
-def cache_folder() -> Path:
-    """Where trained bases are kept: $CORTEXZOO_CACHE, or the user's cache folder."""
-    named = os.environ.get(CACHE_VARIABLE)
-    return Path(named) if named else user_cache_path("cortexzoo")
 
 
 def trained_weights(spec: TrainedBackbone, new_network: Callable[[], nn.Module]) -> dict[str, Tensor]:

@@ -85,11 +85,18 @@ class HeldOut:
     targets: int
     readings: dict[str, float]
     """Each reading's mean over the batches that had it."""
+    bytes: float
+    """Bytes of text that the targets stand for."""
 
     @property
     def loss(self) -> float:
         """Nats a target."""
         return self.loss_sum / self.targets
+
+    @property
+    def loss_per_byte(self) -> float:
+        """Nats a byte."""
+        return self.loss_sum / self.bytes
 
 
 def evaluate(
@@ -110,7 +117,11 @@ def evaluate(
     named in `without` are switched off. Model, state and generators are left as they were.
     """
     windows = data.windows(part, sequence_length, batch_size, at_most)
-    return measure(model, windows, state=state, disabled=disabled, precision=precision).loss
+    lengths = data.token_bytes(part)
+    scored = data.scored_windows(part, sequence_length, batch_size, at_most)
+    return measure(
+        model, windows, state=state, disabled=disabled, precision=precision, scored=scored, token_bytes=lengths
+    ).loss_per_byte
 
 
 def measure(
@@ -122,13 +133,16 @@ def measure(
     precision: Precision = "fp32",
     scored: Sequence[Bool[Tensor, "_ time"]] | None = None,
     consolidate_every: int | None = None,
+    token_bytes: Float[Tensor, " vocab"] | None = None,
 ) -> HeldOut:
     """Loss and mean readings over `batches`; memory as for `evaluate`. With `scored` only what it marks counts.
+
+    `token_bytes` are the bytes that each token stands for; None: one.
 
     With `consolidate_every` memory goes on from batch to batch and is consolidated after every so many.
     """
     device = model_device(model)
-    loss_sum, targets = 0.0, 0
+    loss_sum, targets, length = 0.0, 0, 0.0
     readings: dict[str, list[float]] = {}
     with undisturbed(model), autocast(device, precision):
         for index, batch in enumerate(batches):
@@ -146,11 +160,14 @@ def measure(
                 state = model.documents_ended(output.state)
                 if (index + 1) % consolidate_every == 0:
                     state = model.consolidate(state)
+            asked = batch[:, 1:].flatten() if scored is None else batch[:, 1:][scored[index]]
             loss_sum += loss.item() * count
             targets += count
+            length += count if token_bytes is None else float(token_bytes[asked.cpu()].sum())
             for name, value in read_out(output.readings).items():
                 readings.setdefault(name, []).append(value)
-    return HeldOut(loss_sum, targets, {name: sum(values) / len(values) for name, values in readings.items()})
+    means = {name: sum(values) / len(values) for name, values in readings.items()}
+    return HeldOut(loss_sum, targets, means, length)
 
 
 def read_out(readings: dict[str, Tensor]) -> dict[str, float]:

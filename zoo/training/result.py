@@ -13,7 +13,7 @@ StopReason = Literal["interrupted", "terminated"]
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """Losses are in nats a token, which of a text is a byte.
+    """Losses are in nats a byte of a text, or an answer token of a task.
 
     None: never measured, since training was stopped before the first validation.
     """
@@ -44,6 +44,10 @@ class TrainingResult:
     bigram_loss: float | None = None
     ngram_loss: float | None = None
     """What counting reaches on the same validation text; None: the data is no text."""
+    counted_bytes: int | None = None
+    """How much of the training part was counted; None: all of it."""
+    bytes_per_token: float | None = None
+    """Of the training text; None: a token is a byte, or the data is no text."""
     chance: Mapping[str, float] | None = None
     """Task → share of answers that the best guess without the facts gets right; None: the data is no task."""
     recall: RecallByGap | None = None

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -215,7 +216,7 @@ def sleeper(subject: Subject, spec: Dreaming, acceptance: AcceptanceSpec, steps:
 
 def _halves(subject: Subject) -> TextData:
     """Held-out text only: one half to train on, one to measure on."""
-    return TextData.from_bytes(bytes(subject.text.tolist()), 0.5)
+    return TextData.from_tokens(subject.text.numpy().astype(np.uint32), 0.5, subject.vocabulary)
 
 
 def _own_or_usual(subject: Subject, kind: str) -> Dreaming:

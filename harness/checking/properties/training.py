@@ -37,7 +37,7 @@ def _swings(probed: list[tuple[int, float]], window: int) -> Iterator[tuple[floa
 def better_than_counting(subject: Subject, case: Case) -> Finding:
     """Loss on the test part minus that of the best interpolated n-gram model of the training part, same positions."""
     model, counting = subject.summary.get("test_loss"), subject.summary.get("test_ngram_loss")
-    if subject.experiment.data.family != "text":
+    if subject.experiment.data.family == "task":
         raise DoesNotApply("there is no text to count: what was trained is a task")
     if model is None or counting is None:
         raise DoesNotApply("the test part was not measured: training ended before its first validation, or unfinished")

@@ -53,7 +53,7 @@ def test_bytes_that_are_no_text_are_shown_all_the_same() -> None:
         (None, None, 256, "cannot be read: No such file or directory"),
         (b"", None, 256, "must contain at least one byte, got none"),
         (b" ", Words(), 256, "must contain at least one token, got none"),
-        (b"a \xff", Words(), 256, "must be UTF-8, as the base's tokenizer reads text, got byte 255 at place 2: save"),
+        (b"a \xff", Words(), 256, "must be UTF-8, as the tokenizer reads text, got byte 255 at place 2: save"),
         (b"ab\x90", None, 128, "contains byte 144, but the model has only 128 bytes"),
     ],
 )

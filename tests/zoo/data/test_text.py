@@ -55,7 +55,7 @@ def test_the_batches_of_a_part_are_its_contiguous_windows() -> None:
     batches = data.windows("test", 8, 2)
     assert [len(batch) for batch in batches] == [2, 1]
     assert batches[1].tolist() == [list(range(91, 100))]
-    assert torch.cat(data.windows("validation", 8, 2, at_most=2))[:, 0].tolist() == [50, 66]
+    assert torch.cat([*data.windows("validation", 8, 2, at_most=2)])[:, 0].tolist() == [50, 66]
 
 
 def test_the_second_text_comes_with_python() -> None:

@@ -9,9 +9,10 @@ import torch
 
 from cortexzoo.specs.backbone import BaseTrainingSpec, Qwen2Architecture, TrainedBackbone
 from cortexzoo.specs.data import TextFiles
+from cortexzoo.zoo.cache import CACHE_VARIABLE
 from cortexzoo.zoo.errors import CheckpointError, DataError
 from cortexzoo.zoo.models.backbones import load_backbone
-from cortexzoo.zoo.models.trained_base import CACHE_VARIABLE, spelling
+from cortexzoo.zoo.models.trained_base import spelling
 
 SMALL = Qwen2Architecture(hidden_size=16, num_heads=2, num_kv_heads=1, intermediate_size=24)
 

@@ -29,6 +29,8 @@ class Objective(ABC):
 
     sha256: str
     """Hex digest of the data."""
+    tokenizer: str | None = None
+    """The `tokenizer.json` in whose tokens the data is; None: a token is a byte, or a task has its own."""
     policies: Sequence[Policy] = ()
     """They act once a step is final, before the probe."""
 

@@ -17,7 +17,7 @@ from cortexzoo.zoo.training.ranks import Ranks
 
 
 class NextTokenObjective(Objective):
-    """Cross-entropy of the next byte. Raises `DataError` when the text is too short or a byte has no logit.
+    """Cross-entropy of the next token. Raises `DataError` when the text is too short or a token has no logit.
 
     Held-out batches start from what the model makes of the training memory between batches. Several processes share
     them out among themselves; the batches are the same for any number of processes.
@@ -29,17 +29,22 @@ class NextTokenObjective(Objective):
         data.require(recipe.sequence_length, model.vocab_size)
         self.data, self.recipe, self.ranks = data, recipe, ranks
         self.sha256 = data.sha256
+        self.tokenizer = data.vocabulary.file_content()
         self.order = data.training_order(recipe.sequence_length, seed)
-        self._held_out = data.windows(
-            "validation", recipe.sequence_length, recipe.batch_size, recipe.monitor.validation_sequences
-        )
+        self._token_bytes = data.token_bytes("validation")
+        about = (recipe.sequence_length, recipe.batch_size, recipe.monitor.validation_sequences)
+        self._held_out = data.windows("validation", *about)
+        self._scored = data.scored_windows("validation", *about)
 
     def examples(self, number: int) -> Examples:
         size, length, rows = self.recipe.batch_size, self.recipe.sequence_length, self.ranks.rows
         first = (number - 1) * self.recipe.accumulation * size
         firsts = [self.ranks.own(first + size * index) for index in range(self.recipe.accumulation)]
+        starts = [self.order.starts(at, rows) for at in firsts]
+        tokens = torch.stack([cut_windows(self.data.train, each, length) for each in starts])
+        scored = [self.data.scored("training", each, length) for each in starts]
         return Examples(
-            torch.stack([cut_windows(self.data.train, self.order.starts(at, rows), length) for at in firsts])
+            tokens, torch.stack([each for each in scored if each is not None]) if scored[0] is not None else None
         )
 
     def loss(
@@ -68,22 +73,36 @@ class NextTokenObjective(Objective):
 
     def probe(self) -> Examples:
         length = self.recipe.sequence_length
-        return Examples(self._validation(self.data.validation_starts(length, self.recipe.batch_size)))
+        starts = self.data.validation_starts(length, self.recipe.batch_size)
+        return Examples(
+            cut_windows(self.data.validation, starts, length), self.data.scored("validation", starts, length)
+        )
 
     def held_out(self, trainer: Trainer) -> HeldOutScore:
         ranks = trainer.ranks
         memory = ranks.gather(trainer.model, trainer.memory)
         own = self._held_out[ranks.rank :: ranks.count]
-        measured = measure(trainer.model, own, state=memory, precision=trainer.precision)
-        sums = ranks.all_reduce_sum({"loss": measured.loss_sum, "targets": float(measured.targets)})
-        return HeldOutScore(sums["loss"] / sums["targets"], gate_shares=gate_shares(measured))
+        lengths = self._token_bytes
+        measured = measure(
+            trainer.model,
+            own,
+            state=memory,
+            precision=trainer.precision,
+            scored=None if self._scored is None else self._scored[ranks.rank :: ranks.count],
+            token_bytes=lengths,
+        )
+        sums = ranks.all_reduce_sum(
+            {"loss": measured.loss_sum, "targets": float(measured.targets), "bytes": float(measured.bytes)}
+        )
+        metrics = {} if lengths is None else {"validation/loss_per_token": sums["loss"] / sums["targets"]}
+        return HeldOutScore(sums["loss"] / sums["bytes"], gate_shares=gate_shares(measured), metrics=metrics)
 
     def references(self) -> dict[str, Any]:
         counted = self.data.reference_losses(self.recipe.sequence_length, self.recipe.monitor.validation_sequences)
-        return {"unigram_loss": counted.unigram, "bigram_loss": counted.bigram, "ngram_loss": counted.ngram}
-
-    def _validation(self, starts: Any) -> Tensor:
-        return cut_windows(self.data.validation, starts, self.recipe.sequence_length)
+        found = {"unigram_loss": counted.unigram, "bigram_loss": counted.bigram, "ngram_loss": counted.ngram}
+        if self.data.counted_bytes is not None:
+            found["counted_bytes"] = self.data.counted_bytes
+        return found if self._token_bytes is None else {**found, "bytes_per_token": self.data.bytes_per_token}
 
 
 def gate_shares(held_out: HeldOut) -> dict[str, float]:

@@ -67,7 +67,7 @@ class HeldOutScore:
     """How well held-out examples are done."""
 
     loss: float
-    """Nats a token that counts."""
+    """Nats a byte of a text, or an answer token of a task."""
     recall: float | None = None
     """Mean over the gaps of the share of whole answers that are right; None: there are no answers."""
     gate_shares: dict[str, float] = field(default_factory=dict)

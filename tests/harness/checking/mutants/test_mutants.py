@@ -23,7 +23,7 @@ from cortexzoo.harness.regression.mutation_score import EFFORT, MutantResult, Mu
 from cortexzoo.harness.runs.train import subject_of, train_run
 from cortexzoo.specs import load_experiment
 from cortexzoo.specs.suite import Check, PropertyName
-from cortexzoo.zoo.models.trained_base import CACHE_VARIABLE
+from cortexzoo.zoo.cache import CACHE_VARIABLE
 from cortexzoo.zoo.training import evaluation
 from tests.harness.trained import QUIET, train_small
 

@@ -1,0 +1,91 @@
+"""From files of any size to token files: each document is read once, in pieces, and never kept."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from cortexzoo.zoo.data.documents import HUB, documents
+from cortexzoo.zoo.data.sources import find_files
+from cortexzoo.zoo.data.text_vocabulary import ByteVocabulary, TextVocabulary, TokenizerVocabulary, trained_bpe
+from cortexzoo.zoo.data.token_files import token_writer
+from cortexzoo.zoo.errors import DataError
+
+LEARNED = 1 << 24
+"""Bytes that a BPE is trained on, from the beginning of the corpus."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What is to be prepared."""
+
+    sources: tuple[str, ...]
+    """Files, globs, or `hf:NAME[:SPLIT]`."""
+    field: str = "text"
+    separator: bytes = b"\n"
+    """Ends each document."""
+    validation_fraction: float = 0.1
+    test_fraction: float = 0.1
+    skip_bad: bool = False
+    """Rows that cannot be used are passed over."""
+
+    def named(self) -> list[str]:
+        """Every file. Raises `DataError` for a path that names none."""
+        found: list[str] = []
+        for source in self.sources:
+            found += [source] if source.startswith(HUB) else [str(path) for path in find_files((source,))]
+        return found
+
+
+def prepare(
+    corpus: Corpus,
+    folder: Path,
+    tokenizer: Path | None = None,
+    bpe_size: int | None = None,
+    watch: Callable[[int], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Write the tokens of `corpus` to `folder`: bytes, those of a `tokenizer` file, or of a BPE trained on it.
+
+    `watch` gets the number of bytes read so far. Returns the manifest, with the number of `skipped` rows. Raises
+    `DataError`; then there is no manifest, and the folder is no prepared text.
+    """
+    names, skipped = corpus.named(), [0]
+
+    def note(_: str) -> None:
+        skipped[0] += 1
+
+    def every() -> Iterator[Iterator[bytes]]:
+        return chain.from_iterable(documents(name, corpus.field, note if corpus.skip_bad else None) for name in names)
+
+    vocabulary: TextVocabulary = ByteVocabulary()
+    if tokenizer is not None:
+        vocabulary = TokenizerVocabulary.of_file(tokenizer)
+    elif bpe_size is not None:
+        training = 1 - corpus.validation_fraction - corpus.test_fraction
+        vocabulary = TokenizerVocabulary(trained_bpe(_beginning(every(), training), bpe_size, 2), "the trained BPE")
+        skipped[0] = 0
+    with token_writer(folder, vocabulary) as writer:
+        for document in every():
+            writer.begin_document()
+            for piece in document:
+                writer.add(piece)
+                watch(writer.length)
+            writer.add(corpus.separator)
+        if writer.count < 3:
+            raise DataError(f"{', '.join(names)}: has no text in it")
+        fractions = (corpus.validation_fraction, corpus.test_fraction)
+        return {**writer.finish(fractions, [Path(name).name for name in names]), "skipped": skipped[0]}
+
+
+def _beginning(every: Iterator[Iterator[bytes]], training: float) -> Sequence[str]:
+    """The first bytes of the corpus, none of them from what will be held out."""
+    found: list[bytes] = []
+    length = 0
+    for piece in chain.from_iterable(every):
+        found.append(piece)
+        length += len(piece)
+        if length * training > LEARNED:
+            break
+    whole = b"".join(found)
+    return [whole[: int(min(length * training, LEARNED))].decode(errors="ignore")]
