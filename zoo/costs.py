@@ -12,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from cortexzoo.specs.memory import Contexts
 from cortexzoo.specs.variant import CortexGPTSpec, VariantSpec
 from cortexzoo.zoo.build import build_model
 from cortexzoo.zoo.models.hybrid.model import Hybrid
@@ -107,8 +108,12 @@ def _filled(model: MemoryLanguageModel[Any], variant: VariantSpec, rows: int) ->
     state = model.initial_state(rows)
     capacity = getattr(variant.memory.long_term, "capacity", None) if isinstance(variant, CortexGPTSpec) else None
     if capacity:
+        each, unread = capacity, ()
+        if isinstance(variant.memory.long_term, Contexts):
+            # Written from the tokens of all rows alone; attention over so many of them would be counted for nothing.
+            each, unread = -(-capacity // rows), ("short_term",)
         with torch.no_grad():
-            read = model(torch.zeros(rows, capacity, dtype=torch.long), state).state
+            read = model(torch.zeros(rows, each, dtype=torch.long), state, unread).state
             entries = -1
             while entries < read.sizes()["ltm"] < capacity:
                 entries, read = read.sizes()["ltm"], model.consolidate(read)
