@@ -42,7 +42,14 @@ def install(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The test suite with coverage, on several cores; arguments go to pytest, which then runs on one."""
+    """The test suite, on several cores; arguments go to pytest, which then runs on one."""
+    install(session)
+    session.run("python", "-m", "pytest", *(session.posargs or IN_PARALLEL))
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """The test suite, and which lines and branches it does not reach. Arguments as for `tests`."""
     install(session)
     session.run("python", "-m", "pytest", "--cov", "--cov-report=term", *(session.posargs or IN_PARALLEL))
 
