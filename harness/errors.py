@@ -51,7 +51,7 @@ def lines_and_code(error: Exception) -> tuple[list[str], int] | None:
     if isinstance(error, OSError):
         return [f"error: {' '.join(str(error).split())}"], BAD_INPUT if error.errno == ENAMETOOLONG else FAILED
     if isinstance(error, ValueError) and str(error).startswith("embedded null"):
-        return ["error: a path holds a NUL character"], BAD_INPUT
+        return ["error: a path contains a NUL character"], BAD_INPUT
     worded = isinstance(error, RuntimeError | ImportError) and OUT_OF_MEMORY.search(str(error))
     if worded or isinstance(error, MemoryError):
         return [f"error: out of memory: {(str(error).splitlines() or ['no more is available'])[0]}"], FAILED

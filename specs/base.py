@@ -24,7 +24,7 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 def _without_nul(path: str) -> str:
     if "\0" in path:
-        raise ValueError("holds a NUL character, which no path may hold")
+        raise ValueError("contains a NUL character, which no path may contain")
     return path
 
 

@@ -94,7 +94,7 @@ class TextSpec(NamedSpec):
                 if abs(volumes - round(volumes)) > 1e-9:
                     raise ValueError(
                         f"{name}_fraction must be a whole number of the {self.source.volumes} volumes, got {fraction}: "
-                        "a question must stand in the same part as its statement"
+                        "a question must be in the same part as its statement"
                     )
         return self
 

@@ -31,7 +31,8 @@ class ExperimentSpec(NamedSpec):
     suite: SuiteSpec
     seed: Annotated[int, Field(ge=0, lt=2**31), OURS] = 0
     trackers: Annotated[tuple[TrackerName, ...], OURS] = Field(
-        ("jsonl", "aim"), description="Where metrics, events and the outcome go; jsonl, the run folder, always is one."
+        ("jsonl", "aim"),
+        description="Where metrics, events and the outcome go; jsonl, the run folder, is always included.",
     )
 
     @field_validator("trackers")
@@ -53,8 +54,8 @@ class ExperimentSpec(NamedSpec):
             slow_store = self.variant.slow_store.kind if isinstance(self.variant, HybridSpec) else "none"
             if slow_store == "none":
                 raise ValueError(
-                    f"recipe.sleep.kind must be another one than consolidate, or variant.slow_store one that keeps "
-                    f"something: {self.variant.name} has no slow store"
+                    f"recipe.sleep.kind must not be consolidate without a slow store, and {self.variant.name} has "
+                    "none: set variant.slow_store, or choose another kind of sleep"
                 )
         if isinstance(self.data, TextSpec):
             self._require_tokens(self.data)

@@ -112,14 +112,14 @@ class Contexts(Spec):
 
     kind: Literal["contexts"] = "contexts"
     capacity: Annotated[int, Field(ge=16, le=10_000_000), CONTEXTS] = Field(
-        393_216, description="Places: tokens read, each an entry, and one between documents. The oldest goes first."
+        393_216, description="Entries: one for each token read and one between documents. The oldest is dropped first."
     )
     context: Annotated[int, Field(gt=0, le=64), CONTEXTS] = Field(
         24, description="Tokens of a context that are compared."
     )
     top_k: Annotated[PositiveInt, CONTEXTS] = Field(32, description="Contexts that are found and weighed.")
     list_tokens: Annotated[PositiveInt, CONTEXTS] = Field(
-        4, description="Contexts that end in the same so many tokens share an inverted list."
+        4, description="Contexts whose last tokens, this many, are equal share an inverted list."
     )
     lists: Annotated[PositiveInt | None, OURS] = Field(
         None,
@@ -132,12 +132,12 @@ class Contexts(Spec):
     )
     own_span: Annotated[PositiveInt, OURS] = Field(
         128,
-        description="In training, entries whose source lies within so many tokens of the query's are left out: "
+        description="In training, entries whose source lies within this many tokens of the query's are excluded: "
         "a place must not find itself.",
     )
     share_width: Annotated[PositiveInt, OURS] = Field(64, description="Hidden units of the network for the share.")
     own_weight: Annotated[float, Field(ge=0), CONTEXTS] = Field(
-        1.0, description="Weight in training of the loss without this memory, so that the model can do without."
+        1.0, description="Weight in training of the loss without this memory, so that the model also works without it."
     )
 
     @model_validator(mode="after")

@@ -145,7 +145,7 @@ class RecipeSpec(NamedSpec):
     schedule: Annotated[ScheduleSpec, PHASE_1] = Cosine.defaults()
     clipping: Annotated[ClippingSpec, PHASE_1] = NormClipping.defaults()
     spikes: Annotated[SpikeSpec, PHASE_1] = Field(
-        AverageRatio.defaults(), description="What is a loss spike, and what then."
+        AverageRatio.defaults(), description="What counts as a loss spike, and the response."
     )
     recovery: Annotated[RecoverySpec, PHASE_1] = RecoveryCheckpoints.defaults()
     consolidation: Annotated[ConsolidationSpec, PHASE_1] = EveryInterval.defaults()

@@ -118,10 +118,11 @@ class ConsolidateSleep(SleepBase):
     )
     ridge: Annotated[PositiveFloat, CONSOLIDATION] = Field(3e-3, description="λ of the solve (C + λ I)⁻¹ B.")
     same_key: Annotated[float, Field(gt=0, le=1), CONSOLIDATION] = Field(
-        0.9, description="Keys of one night with features of this cosine are equal, and the last one counts."
+        0.9,
+        description="Keys of one sleep whose features have at least this cosine count as equal; the last one is kept.",
     )
     keep_curvature: Annotated[bool, CONSOLIDATION] = Field(
-        True, description="C of all nights; without it the nights before are kept by the weights alone."
+        True, description="Keep C over all sleeps; false: earlier sleeps are kept by the weights alone."
     )
     reservoir: Annotated[PositiveInt, OURS] = Field(
         32,

@@ -24,9 +24,9 @@ class ProductStore(Spec):
 
     kind: Literal["products"] = "products"
     features: Annotated[int, Field(gt=0, le=MOST_FEATURES), CONSOLIDATION] = Field(
-        4096, description="How many products; the store keeps its curvature, features² numbers."
+        4096, description="Number of products; the store keeps its curvature, features² numbers."
     )
-    order: Annotated[int, Field(ge=2, le=4), CONSOLIDATION] = Field(2, description="Channels that one product has.")
+    order: Annotated[int, Field(ge=2, le=4), CONSOLIDATION] = Field(2, description="Channels of one product.")
     layer: Annotated[Annotated[int, Field(ge=0)] | None, CONSOLIDATION] = Field(
         None, description="The decoder layer whose sidecar has the store; null: the first sidecar."
     )

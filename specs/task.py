@@ -192,7 +192,7 @@ class TaskSpec(NamedSpec):
     )
     gaps: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), RECALL] = (1, 4, 16, 64)
     filler: Annotated[FillerSpec, OURS] = Field(
-        NoiseFiller(), description="What stands around facts and questions, and between them."
+        NoiseFiller(), description="The text around and between facts and questions."
     )
     document_chunks: Annotated[PositiveInt | None, OURS] = Field(
         None, description="Noise before the facts fills each document to this many chunks; null: no noise there."
@@ -227,13 +227,13 @@ class TaskSpec(NamedSpec):
             raise ValueError(f"filler.kind must be noise, pairs or near_keys with vocabulary own, got {spelled_out[0]}")
         uses_all = isinstance(task, PairsOfTokens) and task.num_tokens == BYTES and self.vocabulary == "bytes"
         if uses_all and "unseen_noise" in kinds:
-            raise ValueError("filler.kind must be another one than unseen_noise: the task uses all 256 bytes")
+            raise ValueError("filler.kind must not be unseen_noise: the task uses all 256 bytes")
         of_keys = [kind for kind in others if kind in ("pairs", "near_keys")]
         if of_keys and isinstance(task, KeyValue | PairsOfTokens):
             keys = task.num_keys if isinstance(task, PairsOfTokens) else LETTERS**task.key_length
             if keys <= task.num_pairs:
                 raise ValueError(
-                    f"filler.kind must be a filler without further keys, got {of_keys[0]}: "
+                    f"filler.kind must be a kind without further keys, got {of_keys[0]}: "
                     f"num_pairs = {task.num_pairs} leaves no key that is not asked for among {keys}"
                 )
         return self

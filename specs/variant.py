@@ -82,7 +82,7 @@ class CortexGPTSpec(NamedSpec):
     vocab_size: Annotated[PositiveInt, OURS] = Field(256, description="Bytes.")
     hidden_size: Annotated[PositiveInt, OURS] = 128
     embedding_std: Annotated[PositiveFloat, PROTOTYPE] = Field(
-        1.0, description="As torch has it. With recipe robust 0.02 ended 0.04 nats lower: docs/results.md."
+        1.0, description="The default of torch. With recipe robust, 0.02 ended 0.04 nats lower: docs/results.md."
     )
     position: Annotated[PositionSpec, OURS] = NoPosition.defaults()
     order: Annotated[Literal["memory_first", "columns_first"], PROBE] = "memory_first"

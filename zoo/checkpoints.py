@@ -185,7 +185,7 @@ class CheckpointReader:
         """The object in `<name>.json`. Raises `CheckpointError`."""
         parsed = self._parse(f"{name}.json", self.verified(f"{name}.json"))
         if not isinstance(parsed, dict):
-            raise CheckpointError(f"{self.folder / name}.json: must hold a JSON object")
+            raise CheckpointError(f"{self.folder / name}.json: must contain a JSON object")
         return parsed
 
     def verified(self, file: str) -> bytes:
@@ -194,7 +194,7 @@ class CheckpointReader:
             raise CheckpointError(f"{self.folder}: {file} is missing")
         content = self._read(file)
         if (found := hashlib.sha256(content).hexdigest()) != self.sums[file]:
-            sums = f"its sha256 is {found[:12]}…, {MANIFEST} says {self.sums[file][:12]}…"
+            sums = f"its sha256 is {found[:12]}…, {MANIFEST} states {self.sums[file][:12]}…"
             raise CheckpointError(f"{self.folder / file}: is damaged: {sums}")
         return content
 

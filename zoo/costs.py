@@ -106,10 +106,11 @@ def _frozen(model: MemoryLanguageModel[Any]) -> list[nn.Parameter]:
 def _filled(model: MemoryLanguageModel[Any], variant: VariantSpec, rows: int) -> MemoryState:
     """The state at a document's start, with a long-term memory as full as it gets."""
     state = model.initial_state(rows)
-    capacity = getattr(variant.memory.long_term, "capacity", None) if isinstance(variant, CortexGPTSpec) else None
+    long_term = variant.memory.long_term if isinstance(variant, CortexGPTSpec) else None
+    capacity: int | None = getattr(long_term, "capacity", None)
     if capacity:
-        each, unread = capacity, ()
-        if isinstance(variant.memory.long_term, Contexts):
+        each, unread = capacity, tuple[str, ...]()
+        if isinstance(long_term, Contexts):
             # Written from the tokens of all rows alone; attention over so many of them would be counted for nothing.
             each, unread = -(-capacity // rows), ("short_term",)
         with torch.no_grad():

@@ -55,7 +55,7 @@ def generate(
 def read_all_but_the_last(
     model: MemoryLanguageModel[Any], pieces: Iterable[Int[Tensor, "batch _"]], state: MemoryState | None = None
 ) -> tuple[Int[Tensor, "batch last"], MemoryState | None]:
-    """Read a text that comes in pieces: the last one, which `generate` can go on from, and the memory before it.
+    """Read a text that comes in pieces: the last one, which `generate` can continue from, and the memory before it.
 
     Where the memory does not grow, neither does what this needs, however long the text. The model must be in evaluation
     mode. Raises `ValueError` when there is no piece.

@@ -2,7 +2,7 @@
 
 Every other kill falls at a random time of the run; the others fall at a random moment of a save, right before a call
 that syncs or renames. A run that was killed is resumed (one killed before it had a folder is begun again) and must end
-as the run that nobody touched: metrics, events, and all checkpoints bitwise, wall-clock figures apart. The recipe is so
+as an undisturbed run: metrics, events, and all checkpoints bitwise, wall-clock figures apart. The recipe is so
 touchy that it refuses steps and rolls back, so that the guards have something to remember.
 """
 

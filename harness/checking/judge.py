@@ -40,7 +40,7 @@ def judge_all(
     """Try every property of the suite within the seconds of `effort`, which they share.
 
     They come in the order of `PROPERTY_NAMES`, wherever the suite was read from: that of a run has its keys sorted.
-    `started` hears the name of each before it is tried, `watch` each case.
+    `started` receives the name of each before it is tried, `watch` each case.
     """
     judgements = []
     shares = Shares(effort.seconds, len(suite.properties))
@@ -61,7 +61,7 @@ def judge(
     """Try the cases in their order up to the first failing one; if none fails, search for one and shrink it.
 
     Of passing cases the nearest to failing is reported. A crash inside the check is the verdict `error`, with the line
-    that raised: it says nothing about the property. `watch` hears of each case before it is tried.
+    that raised: it is no evidence about the property. `watch` receives each case before it is tried.
     """
     began = time.perf_counter()
     trial = Trial(tested, check, subject, watch)
@@ -167,7 +167,7 @@ class Trial(Generic[SubjectT]):
         holds = within(margin, direction)
         if not holds or so_far.verdict != "pass" or so_far.margin is None or margin <= so_far.margin:
             if holds and so_far.verdict in ("fail", "error") and self.tried > 1:
-                return "holds"  # a smaller case that holds says nothing about the one that did not
+                return "holds"  # a smaller case that holds is no evidence about the one that did not
             self.shown = Shown("pass" if holds else "fail", found.reason, found.case, observed, margin)
         return "holds" if holds else "fail"
 

@@ -88,10 +88,10 @@ class ExperimentCollector(pytest.Collector):
             yield item
 
     def setup(self) -> None:
-        """Before the first test: the trained subject, whose training says how long it will take.
+        """Before the first test: the trained subject, whose training prints its expected duration.
 
         What a user can mend fails each test with its line. The rest of the session, which has nothing to do with it,
-        goes on, as it would not after a `UsageError`.
+        continues, as it would not after a `UsageError`.
         """
         from cortexzoo.harness.checking.effort import PROFILES
         from cortexzoo.harness.errors import lines_and_code

@@ -14,7 +14,7 @@ FORMAT = 2
 _TEXT: dict[str, Any] = {"type": "string"}
 _NUMBER: dict[str, Any] = {
     "anyOf": [{"type": "number"}, {"enum": ["NaN", "Infinity", "-Infinity"]}],
-    "description": "JSON knows no NaN and no infinity: they are written as words.",
+    "description": "JSON has no NaN and no infinity: they are written as strings.",
 }
 _COUNT: dict[str, Any] = {"type": "integer", "minimum": 0}
 

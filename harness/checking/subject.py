@@ -76,7 +76,7 @@ class Runnable(Protocol):
         """The memory as named tensors."""
 
     def reread(self, model: nn.Module, state: Any) -> tuple[nn.Module, Any]:
-        """Model and memory after a way through files: what a fresh process would go on with."""
+        """Model and memory after a way through files: the start of a fresh process."""
 
 
 @dataclass(frozen=True)

@@ -31,14 +31,14 @@ BENCH_PROGRAMS = {
     "recall-curve": Program("bench.recall_curve", "Measure recall of trained hybrids over long gaps."),
 }
 STUDIES = {
-    "almanac": Program("cli.study_programs", "Facts that were never trained on, asked for 10,000 bytes later."),
-    "continual": Program("cli.study_programs", "What is forgotten of a text while another is learned."),
-    "facts": Program("cli.study_programs", "What is left of a day's facts after each kind of sleep."),
-    "learning": Program("cli.study_programs", "Train every variant with several seeds, against counting."),
-    "recall": Program("cli.study_programs", "Recall of hybrids over gaps, against controls."),
+    "almanac": Program("cli.study_programs", "Facts that were never trained on, answered 10,000 bytes later."),
+    "continual": Program("cli.study_programs", "Measure what is forgotten of a text while another is learned."),
+    "facts": Program("cli.study_programs", "Measure how many facts remain after each kind of sleep."),
+    "learning": Program("cli.study_programs", "Train every variant with several seeds; compare with n-gram counts."),
+    "recall": Program("cli.study_programs", "Measure recall of hybrids over gaps, against controls."),
     "sleep": Program("cli.study_programs", "Let a trained run sleep many times in a row, with every kind of dreams."),
-    "worth": Program("cli.study_programs", "What each memory of cortexgpt-stable is worth; writes its record."),
-    "swings": Program("cli.study_programs", "How much the loss of each recipe swings."),
+    "worth": Program("cli.study_programs", "Measure what each memory of cortexgpt-stable is worth; write the record."),
+    "swings": Program("cli.study_programs", "Measure how much the loss of each recipe swings."),
 }
 NameArgument = Annotated[
     str | None, typer.Argument(metavar="[NAME]", help="Which; without it, all are listed.", show_default=False)

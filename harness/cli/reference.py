@@ -16,7 +16,7 @@ DOCUMENTED_ONCE = frozenset({"name", "description", "provenance"})
 INTRODUCTION = (
     "Made from the specs themselves when these pages are built. *Comes from* is the source of the default: a document",
     "of the user, a paper, the public prototype's code (`reference-code`), a measurement made here, or our own choice.",
-    "A shipped file can set another value, and says under `provenance` where that comes from; `cortexzoo show NAME`",
+    "A shipped file can set another value, and states under `provenance` where that comes from; `cortexzoo show NAME`",
     "prints both.",
     "",
     "Every file also takes `name`, `description`, `extends` (another spec of its kind, whose values it takes over) and",

@@ -58,10 +58,8 @@ def _trains(study: str) -> Callable[..., None]:
     def command(
         seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 … N − 1 of every cell.")] = 3,
         jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time, one thread each.")] = 2,
-        runs: Annotated[Path, typer.Option(help="The folder that holds the runs; finished ones are used.")] = Path(
-            "runs"
-        ),
-        docs: Annotated[Path | None, typer.Option(help="The docs folder whose page is brought up to date.")] = None,
+        runs: Annotated[Path, typer.Option(help="The folder of the runs; finished ones are reused.")] = Path("runs"),
+        docs: Annotated[Path | None, typer.Option(help="The docs folder whose page is updated.")] = None,
         json_file: Annotated[Path | None, typer.Option("--json", help="Also write the table as JSON.")] = None,
     ) -> None:
         """Train the missing runs of a study, then show the results."""
@@ -98,7 +96,7 @@ for name in STUDIES:
 def of_sleep(
     run: Annotated[Path, typer.Argument(help="The folder of a trained run.")],
     sleeps: Annotated[int, typer.Option(min=1, help="Sleeps in a row, with no training in between.")] = 200,
-    kinds: Annotated[str, typer.Option(help="Kinds of dreams, with commas.")] = ",".join(DREAMS),
+    kinds: Annotated[str, typer.Option(help="Kinds of dreams, separated by commas.")] = ",".join(DREAMS),
     learning_rate: Annotated[float, typer.Option(help="Of the sleeps; above 0.")] = 1e-4,
     kl_weight: Annotated[float, typer.Option(min=0, help="Of the sleeps.")] = 0.0,
     ewc_weight: Annotated[float, typer.Option(min=0, help="Of the sleeps.")] = 0.0,
@@ -139,9 +137,9 @@ def of_sleep(
 @app.command("facts")
 def of_facts(
     runs: Annotated[list[Path], typer.Argument(help="The folders of trained hybrids on a task, one a seed.")],
-    facts_a_day: Annotated[int, typer.Option("--facts", min=1, help="Facts of the one day.")] = 96,
-    nights: Annotated[int, typer.Option(min=1, help="Nights in a row.")] = 10,
-    facts_a_night: Annotated[int, typer.Option(min=1, help="Facts of the day before each of them.")] = 32,
+    facts_a_day: Annotated[int, typer.Option("--facts", min=1, help="Facts before the single sleep.")] = 96,
+    nights: Annotated[int, typer.Option(min=1, help="Sleeps in a row.")] = 10,
+    facts_a_night: Annotated[int, typer.Option(min=1, help="New facts before each of them.")] = 32,
     features: Annotated[int, typer.Option(min=1, help="Of the slow store.")] = ProductStore().features,
     capacity: Annotated[str, typer.Option(help="Features and numbers of facts: A,B/C,D; the capacity of each.")] = (
         "1024,2048,4096/96,192,320,480,640"
@@ -181,7 +179,7 @@ def _advance(progress: Progress, task: TaskID, done: int) -> None:
 
 
 def _show(header: Sequence[str], rows: Iterable[Sequence[str]], findings: Sequence[str]) -> None:
-    """The table and what it says."""
+    """The table and the findings from it."""
     print_table(header, rows)
     print("", *findings, sep="\n")
 

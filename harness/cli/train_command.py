@@ -97,7 +97,7 @@ def _resumed_spec(spec: str | None, path: Path, given: Overrides) -> ExperimentS
 
 def _require_resumable(path: Path, runs: Path, checkpoint: str, inject: str | None) -> None:
     if inject is not None:
-        raise BadInput(f"--inject {inject} cannot be combined with --resume: faults go into new runs only")
+        raise BadInput(f"--inject {inject} cannot be combined with --resume: faults are injected into new runs only")
     if not (checkpoint == LAST or checkpoint.startswith(OLDER)):
         raise BadInput(f"--checkpoint: must be last or step-N with --resume, got {checkpoint!r}")
     if runs not in (RUNS, path.parent.parent):

@@ -42,7 +42,7 @@ class CaseResult:
 
     arguments: tuple[str, ...]
     code: int | None
-    """None: an exception came out of the command."""
+    """None: the command raised an exception."""
     out: str
     errors: str
     seconds: float
@@ -67,7 +67,7 @@ class CaseResult:
         if hostile := HOSTILE.search(self.out + self.errors):
             found.append(f"a raw {hostile[0]!r} reached the terminal")
         if self.code not in (0, 1, None) and not lines:
-            found.append(f"exit code {self.code} without a word")
+            found.append(f"exit code {self.code} without a line on standard error")
         return found
 
 

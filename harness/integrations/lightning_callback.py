@@ -10,7 +10,7 @@ from cortexzoo.zoo.training.recorder import Recorder
 
 
 class GuardCallback(lightning.Callback):  # type: ignore[misc, unused-ignore]
-    """Refuses, clips and rolls back steps as the recipe says: `Trainer(callbacks=[GuardCallback("robust")])`.
+    """Refuses, clips and rolls back steps as the recipe states: `Trainer(callbacks=[GuardCallback("robust")])`.
 
     For modules with one optimiser and automatic optimisation. Raises `TrainingStopped` out of `fit` where a guard
     gives up.

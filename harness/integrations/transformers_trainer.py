@@ -11,7 +11,7 @@ from cortexzoo.zoo.training.recorder import Recorder
 
 
 class GuardCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
-    """Refuses, clips and rolls back steps as the recipe says: `Trainer(…, callbacks=[GuardCallback("robust")])`.
+    """Refuses, clips and rolls back steps as the recipe states: `Trainer(…, callbacks=[GuardCallback("robust")])`.
 
     Give `TrainingArguments(max_grad_norm=0)`, so that the recipe's clipping is the only one. What the guards count is
     added to the Trainer's logs. `TrainingStopped` ends `train()` where a guard gives up.

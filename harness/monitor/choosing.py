@@ -40,7 +40,7 @@ def aim_sources(targets: Sequence[Path]) -> tuple[list[Source], int]:
 def chosen_runs(targets: Sequence[Path]) -> tuple[list[Run], int]:
     """Each named run, and of each named folder the runs that were written to last; and how many were left out.
 
-    A folder holds runs itself (`runs/cortexgpt-stable`), or holds such folders (`runs`). Raises `RunFolderError`.
+    A folder contains runs itself (`runs/cortexgpt-stable`), or contains such folders (`runs`). Raises `RunFolderError`.
     """
     chosen: list[Run] = []
     left_out = 0

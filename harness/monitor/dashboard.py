@@ -81,5 +81,5 @@ class Dashboard(App[str]):
 
 
 def without_fonts(svg: str) -> str:
-    """Textual's pictures load their font from the network; ours ask nobody and show in the reader's own."""
+    """Textual's pictures load their font from the network; ours use a font of the reader's machine."""
     return FONTS.sub("", svg)

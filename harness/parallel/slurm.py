@@ -68,7 +68,7 @@ def train_scheduled(
 ) -> Iterator[tuple[ExperimentSpec, Run]]:
     """Train each experiment as a job, at most `jobs` at once; yields each with its run as soon as that has ended.
 
-    Whatever ends this ends the jobs too, unless it is killed itself; then the jobs go on, and the same command again
+    Whatever ends this ends the jobs too, unless it is killed itself; then the jobs continue, and the same command again
     waits for what they train. Raises `ScheduleError`, `JobFailed`.
     """
     executor = scheduler.executor(runs.absolute(), jobs, threads)
@@ -100,7 +100,7 @@ def _submitted_together(
         with executor.batch():
             submitted = [executor.submit(_command(experiment, runs, threads)) for experiment in experiments]
     except (FailedJobError, FailedSubmissionError, OSError) as problem:
-        raise ScheduleError(f"--executor slurm: the jobs were not taken: {_last_line(problem)}") from problem
+        raise ScheduleError(f"--executor slurm: the jobs were not accepted: {_last_line(problem)}") from problem
     return list(zip(experiments, submitted, strict=True))
 
 

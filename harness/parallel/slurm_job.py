@@ -1,6 +1,6 @@
 """What a job of a scheduler runs: `python -m cortexzoo.harness.parallel.slurm_job SPEC.json RUNS THREADS`.
 
-It trains one experiment, goes on with it if it was begun before, and does nothing where it has ended: a job that is
+It trains one experiment, continues with it if it was begun before, and does nothing where it has ended: a job that is
 started twice, or again after a time limit, harms nothing.
 """
 

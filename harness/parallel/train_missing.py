@@ -28,11 +28,11 @@ def train_missing(
 ) -> Iterator[tuple[ExperimentSpec, Run]]:
     """Yield each experiment with its run as soon as it is finished; equal experiments are trained once.
 
-    Finished runs in `runs` are used as they are, and one that was cut short goes on from its checkpoint, so a study
-    that was killed goes on where it stopped. Each process trains on `threads` threads, which keeps results the same
+    Finished runs in `runs` are used as they are, and one that was cut short continues from its checkpoint, so a study
+    that was killed continues where it stopped. Each process trains on `threads` threads, which keeps results the same
     for any number of `jobs`. With `accept_stopped`, and always with a `scheduler`, a run that gave up for numeric
     reasons is a result like every other; else it raises `TrainingStopped`.
-    `fresh_processes`: each run has a process of its own, a few seconds dearer, so that the peak memory it reports is
+    `fresh_processes`: each run has a process of its own, a few seconds slower, so that the peak memory it reports is
     not that of a run before it. With `scheduler` the runs are its jobs instead of processes of this machine.
     Raises what training raises, `StoppedEarly`, and `ProcessLost`, or with a scheduler `ScheduleError`.
     """

@@ -25,8 +25,8 @@ def in_processes(
 ) -> Iterator[tuple[Key, Result]]:
     """Do each task in a process, `jobs` at once; yield its key with what it returned as soon as it is done.
 
-    Each process computes on `threads` threads. `fresh`: it does one task only, a few seconds dearer.
-    When a task raises, or nobody reads on, no further task is begun; those that run are waited for. Raises what a task
+    Each process computes on `threads` threads. `fresh`: it does one task only, a few seconds slower.
+    When a task raises, or the caller stops reading, no further task starts; running ones end first. Raises what a task
     raises, and `ProcessLost`.
     """
     waiting = iter(tasks)

@@ -13,7 +13,7 @@ FLOAT = 4
 """Bytes of a trained weight, its gradient and each moment: float32 in both precisions of a recipe."""
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
 PREFIXES = ("", "k", "M", "G", "T", "P", "E")
-ON_TOP = "the interpreter and its libraries come on top"
+ON_TOP = "without the interpreter and its libraries"
 
 
 @dataclass(frozen=True)

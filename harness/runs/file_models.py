@@ -95,7 +95,7 @@ def record_mistake(line: dict[str, Any], before: int) -> str | None:
     if type(step) is not int:
         return "has no step"
     if step <= before:
-        return f"is of step {step}, which must be above {before}, that of the line before"
+        return f"has step {step}, which must be above {before}, the step of the line before"
     wrong = next((key for key, value in line.items() if type(value) not in (int, float)), None)
     return None if wrong is None else f"{wrong} must be a number"
 

@@ -16,9 +16,10 @@ def require_memory(experiment: ExperimentSpec) -> None:
     wanted, there = Costs.of(experiment.variant, experiment.recipe).memory.total, memory_of_device()
     if wanted > there:
         raise SetupError(
-            f"{experiment.name}: training takes about {in_bytes(wanted)} of memory, there are {in_bytes(there)} here: "
+            f"{experiment.name}: training takes about {in_bytes(wanted)} of memory, this machine has "
+            f"{in_bytes(there)}: "
             "make the model, recipe.batch_size or recipe.sequence_length smaller (cortexzoo show lists what takes how "
-            "much), or try all the same with --force"
+            "much), or use --force to train anyway"
         )
 
 

@@ -35,7 +35,7 @@ def resume_run(
 
     What was recorded of later steps is dropped, for it is recorded again; but only once there is room for another
     checkpoint. An earlier checkpoint becomes the last. Raises `RunFolderError` when there is nothing
-    to go on with: no run, no such checkpoint, a damaged one, records with gaps, a finished run, or a run of another
+    to continue with: no run, no such checkpoint, a damaged one, records with gaps, a finished run, or a run of another
     spec without `allow_changes`; then the run is as it was. Else as `train_run`.
     """
     with ExitStack() as undo, ExitStack() as held:
@@ -75,7 +75,7 @@ def resume_run(
 
 
 def help_to_resume(experiment: ExperimentSpec, checkpoint: str, allow_changes: bool) -> None:
-    """Go on along with the first process, in a process that is not the first. Raises as `resume_run`."""
+    """Resume together with the first process, in another process. Raises as `resume_run`."""
 
     def prepare(trainer: TrainingLoop, folder: Path) -> None:
         _load(trainer, folder, checkpoint, changed=allow_changes)
@@ -121,7 +121,7 @@ def _require_records(run: Run, step: int) -> None:
     # Each is above the one before, so the first that is not in its place comes after a gap.
     missing = next((place for place, found in enumerate(recorded, start=1) if place != found), len(recorded) + 1)
     if missing <= step:
-        raise RunFolderError(f"{run.path / METRICS}: lacks step {missing}, which the checkpoint has behind it")
+        raise RunFolderError(f"{run.path / METRICS}: lacks step {missing}, which the checkpoint includes")
     try:
         require_whole(_records(run), step)
     except ValueError as problem:

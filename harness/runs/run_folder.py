@@ -281,7 +281,7 @@ def _runs_of(runs: Path, experiment: ExperimentSpec, with_file: str = SUMMARY) -
 
 
 def _parsed(text: str, spec: NamedSpec) -> str:
-    """What `spec.yaml` says, with the sum of its text: whoever edits the one makes the other count no more."""
+    """What `spec.yaml` states, with the sum of its text: after an edit of the one, the other is ignored."""
     return json.dumps({"sha256": hashlib.sha256(text.encode()).hexdigest(), "spec": spec.canonical_json()}) + "\n"
 
 

@@ -116,7 +116,7 @@ class Stream:
         try:
             self.tokens, self.total_nats = int(about["tokens"]), float.fromhex(about["total_nats"])
         except (KeyError, TypeError, ValueError):
-            raise SessionError(f"{folder}: the session's place is missing or no number") from None
+            raise SessionError(f"{folder}: the session's place is missing or not a number") from None
         self._tokens_before = self.tokens
 
 

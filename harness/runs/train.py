@@ -181,7 +181,7 @@ def check_run(
 ) -> Certificate:
     """Try every property of the run's suite on its trained model; write `verdict.json` and complete `summary.json`.
 
-    `profile` says how thoroughly, `budget` within how many seconds if not the profile's own.
+    `profile` gives the thoroughness, `budget` the seconds if they are not the profile's own.
 
     Raises `RunFolderError` when the run is incomplete or its text has changed, `DataError` when the text is gone.
     """
@@ -227,7 +227,7 @@ def subject_of(run: Run, checkpoint: str = "best") -> Subject:
     data = load_data(run.spec, kept_tokenizer(run))
     if data.sha256 != (trained_on := run.manifest.get("data_sha256")):
         raise RunFolderError(
-            f"{run.path}: the content of {run.spec.data.name} is not the one it was trained on "
+            f"{run.path}: the content of {run.spec.data.name} differs from the one it was trained on "
             f"(sha256 {data.sha256[:12]}…, then {str(trained_on)[:12]}…): train again"
         )
     model, state = run.load_model(checkpoint)

@@ -1,8 +1,9 @@
 """What each ingredient of an experiment is worth: every one is switched off in turn, found by walking the spec.
 
-An ingredient can be switched off where its type says how: a tagged union with a kind `none` or `never`, a choice with
-`none` among its values, a number that may be 0, a switch that is on, a field that names its `Neutral` value. A tagged
-union without a neutral kind (the gate, the sparsity, the schedule) is exchanged for each of its other kinds instead.
+An ingredient can be switched off where its type has a neutral value: a tagged union with a kind `none` or `never`, a
+choice with `none` among its values, a number that may be 0, a switch that is on, a field that names its `Neutral`
+value. A tagged union without a neutral kind (the gate, the sparsity, the schedule) is exchanged for each of its other
+kinds instead.
 """
 
 import json
@@ -151,7 +152,7 @@ def ablate(
     found = ingredients(load_experiment(spec, overrides))
     if unknown := [path for path in only if not any(each.path.startswith(path) for each in found)]:
         known = ", ".join(dict.fromkeys(each.path for each in found))
-        raise SpecError([f"--only {path}: no ingredient is there; these are: {known}" for path in unknown])
+        raise SpecError([f"--only {path}: no such ingredient; there are: {known}" for path in unknown])
     wanted = [each for each in found if not only or any(each.path.startswith(path) for path in only)]
     cells: dict[str, tuple[str, ...]] = {"nothing": ()}
     for each in wanted:

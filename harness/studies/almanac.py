@@ -41,7 +41,7 @@ def findings(results: Mapping[str, Result]) -> list[str]:
     questions = questions_in(_test_part(results[WITH].runs[0]).tobytes())
     gap = min(question.asked - question.stated for question in questions)
     return [
-        f"Each statement stands at least {gap:,} bytes before its question; guessing a value is right in {CHANCE:.3f} "
+        f"Each statement is at least {gap:,} bytes before its question; guessing a value is right in {CHANCE:.3f} "
         "of the cases."
     ]
 

@@ -92,7 +92,7 @@ def drill(
 ) -> Iterator[tuple[str, DrillResult]]:
     """Yield the outcome of each run, the control among them, as soon as it is known.
 
-    Outcomes that lie in `folder` are used as they are, so a drill that was interrupted goes on where it stopped.
+    Outcomes that lie in `folder` are used as they are, so a drill that was interrupted continues where it stopped.
     Raises `SpecError` before any run when a fault would strike after the last step, or one process of several.
     """
     plan = FaultsSpec(name="drill", faults=dict(faults))

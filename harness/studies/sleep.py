@@ -83,7 +83,7 @@ def follow(
     track = Track(kind, gated, [standing])
     for number in range(1, sleeps + 1):
         done = sleep.sleep(trainer, standing)
-        assert done is not None, "this trainer is never asked to stop"
+        assert done is not None, "this trainer never receives a stop request"
         standing = done.after if done.accepted else standing
         track.scores.append(standing)
         track.accepted += done.accepted

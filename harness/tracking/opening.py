@@ -68,7 +68,7 @@ def report_outcome(
 def _begun(name: TrackerName, run: TrackedRun) -> Sink:
     module = _module(name)
     sink = module.open_sink(run) or module.open_sink(TrackedRun(run.folder, run.experiment))
-    assert sink is not None, f"{name} must open a run that it does not know"
+    assert sink is not None, f"{name} must be able to open a new run"
     return sink
 
 

@@ -70,7 +70,7 @@ class Resolver:
         """The resolved content of a file. `chain`: the files that extend one another up to this one."""
         place = asked_at or Place(file.text)
         if "\0" in str(file.path):
-            raise Refused(place, "holds a NUL character, which no path may hold")
+            raise Refused(place, "contains a NUL character, which no path may contain")
         if any(os.path.realpath(file.path) == os.path.realpath(earlier.path) for earlier in chain):
             labels = " -> ".join([*(earlier.label for earlier in chain), file.label])
             raise Refused(place, f"circular `extends`: {labels}")

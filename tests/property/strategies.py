@@ -260,7 +260,9 @@ def _spec_content(slot: Slot) -> st.SearchStrategy[Any]:
     if item := slot.item():
         absolute = any(isinstance(mark, FilePaths) for mark in slot.metadata)
         items = _spec_content(item)
-        return st.lists(items.map(lambda path: f"/{path}") if absolute else items, min_size=1, max_size=3)
+        names = get_origin(item.annotation) is Literal  # each once, as no spec takes one twice
+        items = items.map(lambda path: f"/{path}") if absolute else items
+        return st.lists(items, min_size=1, max_size=3, unique=names)
     if any(isinstance(mark, FilePath) for mark in slot.metadata):
         return texts.map(lambda path: f"/{path}")
     return st.one_of([_scalars(kind, slot.metadata) for kind in scalar_types(slot.annotation)])

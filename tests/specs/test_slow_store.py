@@ -18,7 +18,7 @@ STORE = "variant.slow_store={kind: products, features: 1024}"
         (["variant.slow_store={kind: products, features: 64, layer: 7}"], "slow_store.layer must be one of"),
         (["variant.slow_store={kind: products, order: 1}"], "variant.slow_store.order"),
         (["variant.slow_store={kind: products, gain: 0.0}"], "variant.slow_store.gain"),
-        (["recipe.sleep={kind: consolidate}"], "cortex-v2-hybrid has no slow store"),
+        (["recipe.sleep={kind: consolidate}"], "without a slow store, and cortex-v2-hybrid has none"),
         ([STORE, "recipe.sleep={kind: consolidate, ridge: 0.0}"], "recipe.sleep.ridge"),
         ([STORE, "recipe.sleep={kind: consolidate, steps: 8}"], "recipe.sleep.steps"),
     ],
@@ -31,7 +31,7 @@ def test_a_mistake_is_one_line(changes: list[str], said: str) -> None:
 
 
 def test_only_a_hybrid_can_consolidate_in_sleep() -> None:
-    with pytest.raises(SpecError, match="cortexgpt-stable has no slow store"):
+    with pytest.raises(SpecError, match="without a slow store, and cortexgpt-stable has none"):
         load_experiment("cortexgpt-stable", ["recipe.sleep={kind: consolidate}"])
 
 

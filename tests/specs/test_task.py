@@ -37,17 +37,17 @@ HEAD = "kind: data\nfamily: task\nname: a\n"
         ("task: {kind: mqar}\nvocabulary: bytes\n",
          "my.yaml:5:13: vocabulary must be own or tokenizer, as the task needs 8192 tokens, got 'bytes'"),
         ("task: {kind: kv_tokens, num_pairs: 64}\nfiller: {kind: pairs}\n",
-         "my.yaml:5:16: filler.kind must be a filler without further keys, got pairs: num_pairs = 64 leaves no key "
+         "my.yaml:5:16: filler.kind must be a kind without further keys, got pairs: num_pairs = 64 leaves no key "
          "that is not asked for among 64"),
         ("task: {kind: kv, num_pairs: 26, key_length: 1}\nfiller: {kind: near_keys}\n",
-         "my.yaml:5:16: filler.kind must be a filler without further keys, got near_keys: num_pairs = 26 leaves no key "
+         "my.yaml:5:16: filler.kind must be a kind without further keys, got near_keys: num_pairs = 26 leaves no key "
          "that is not asked for among 26"),
         ("task: {kind: copy}\nfiller: {kind: pairs}\n",
          "my.yaml:5:16: filler.kind must be noise for the task copy, got pairs: only pairs have other fillers"),
         ("task: {kind: kv}\nvocabulary: own\nfiller: {kind: text}\n",
          "my.yaml:6:16: filler.kind must be noise, pairs or near_keys with vocabulary own, got text"),
         ("task: {kind: kv_tokens, num_noise: 128}\nfiller: {kind: unseen_noise}\n",
-         "my.yaml:5:16: filler.kind must be another one than unseen_noise: the task uses all 256 bytes"),
+         "my.yaml:5:16: filler.kind must not be unseen_noise: the task uses all 256 bytes"),
         ("task: {kind: kv}\nfiller: {kind: mixed, of: [{kind: noise}]}\n",
          "my.yaml:5:27: filler.of must have at least 2 entries, got 1"),
         ("task: {kind: kv}\nfiller: {kind: mixed, of: [{kind: noise}, {kind: noise}]}\n",

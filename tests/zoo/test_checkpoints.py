@@ -76,7 +76,7 @@ def test_a_damaged_file_is_named_and_nothing_is_loaded(saved: Path, file: str, d
     fresh = TrainingLoop(tiny_model(seed=3), tiny_spec(steps=7), tiny_data())
     before = weights(fresh.model)
     with pytest.raises(
-        CheckpointError, match=rf"last/{file}: is damaged: its sha256 is .+, manifest\.json says"
+        CheckpointError, match=rf"last/{file}: is damaged: its sha256 is .+, manifest\.json states"
     ) as raised:
         fresh.load(saved)
     assert "\n" not in str(raised.value)

@@ -18,7 +18,7 @@ def read_source(source: TextSource, folder: Path | None = None) -> bytes:
     """The whole text of a source.
 
     Topics are joined by a blank line, modules, files and JSONL records by a newline. Relative paths start at `folder`,
-    or at the working directory. Raises `DataError` with one line that says which file, where, and what is wrong.
+    or at the working directory. Raises `DataError` with one line that states which file, where, and what is wrong.
     """
     match source:
         case PydocTopics():

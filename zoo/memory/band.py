@@ -98,7 +98,7 @@ class Band:
         return torch.div(distance + self.rows - 1, self.rows, rounding_mode="floor").clamp_min(1)
 
     def fold(self, per_window: Float[Tensor, "groups blocks span"]) -> Float[Tensor, "groups length"]:
-        """Sum what each block says of its slots back onto the flat layout."""
+        """Sum the gradients of each block's slots back onto the flat layout."""
         groups = per_window.shape[0]
         start = torch.arange(self.num_blocks, device=per_window.device) * self.block_queries
         slots = (start[:, None] + torch.arange(self.span, device=per_window.device)).flatten()

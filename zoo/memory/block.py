@@ -1,4 +1,4 @@
-"""The memory block: read short-term and long-term memory, mix them with the current vector, store what came out.
+"""The memory block: read short-term and long-term memory, mix them with the current vector, store the result.
 
     r_t = short-term read-out;  l_t = long-term read-out;  g_t = shares(W [x_t, r_t, l_t])
     o_t = g₀ x_t + g₁ r_t + g₂ l_t;   store (key x_t, value o_t)

@@ -13,7 +13,7 @@ class MemoryGate(nn.Module):
     """Shares of the sources, from one linear map over all of them.
 
     softmax kind: softmax(W[x, r, l] + b) over all three, empty sources included.
-    sigmoid kind: s = sigmoid((W[x, r, l] + b) / temperature), zero where a source holds nothing, normalised, then
+    sigmoid kind: s = sigmoid((W[x, r, l] + b) / temperature), zero where a source is empty, normalised, then
     floor + (1 - floor · live sources) · s, so that every live source keeps at least `floor`.
     """
 

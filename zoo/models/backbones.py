@@ -256,7 +256,7 @@ def _check(config: Any, architecture: ArchitectureSpec, name: str) -> None:
 
 
 def _same(found: Any, wanted: Any) -> bool:
-    # A GGUF file holds its numbers in single precision.
+    # A GGUF file contains its numbers in single precision.
     return math.isclose(found, wanted, rel_tol=1e-6) if isinstance(wanted, float) else bool(found == wanted)
 
 

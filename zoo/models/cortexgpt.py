@@ -1,4 +1,4 @@
-"""CortexGPT: embedding, columns and the memory block, in the order and with the joins that its spec says."""
+"""CortexGPT: embedding, columns and the memory block, in the order and with the joins of its spec."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -155,7 +155,7 @@ class CortexGPT(MemoryLanguageModel[CortexGPTState]):
         return ModelOutput(mixed, after, gate.readings(share), logits, spec.own_weight)
 
     def consolidate(self, state: CortexGPTState) -> CortexGPTState:
-        """Move short-term contents into the long-term store, as the store's kind says."""
+        """Move short-term contents into the long-term store, as the kind of the store defines."""
         store, long_term = self.memory.long_term, state.long_term
         if self.contexts is not None and isinstance(long_term, Diary):
             return replace(state, long_term=long_term.consolidated(self.contexts.spec))

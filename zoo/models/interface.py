@@ -52,7 +52,7 @@ class ModelOutput(Generic[StateT]):
 
 
 class MemoryLanguageModel(nn.Module, Generic[StateT]):
-    """A causal language model whose memory goes in as an argument and comes out as a result."""
+    """A causal language model whose memory is an argument and a result."""
 
     vocab_size: int
     switches: tuple[str, ...] = ()
@@ -114,7 +114,7 @@ class MemoryLanguageModel(nn.Module, Generic[StateT]):
         return state
 
     def consolidate(self, state: StateT) -> StateT:
-        """Move what short-term memory holds into long-term memory. Without long-term memory: the same state."""
+        """Move the contents of short-term memory into long-term memory. Without long-term memory: the same state."""
         return state
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:

@@ -132,7 +132,7 @@ def largest_logit(
 ) -> Float[Tensor, ""] | None:
     """The largest q · k / √d that the causal mask lets through; None: there is no query.
 
-    The fused attention shows its logits to nobody. They are computed once more, some queries at a time, so that this
+    The fused attention does not expose its logits. They are computed once more, some queries at a time, so that this
     too needs memory in proportion to the length.
     """
     before = keys.shape[2] - query.shape[2]

@@ -10,7 +10,7 @@ everything else is one batched product over chunks and heads. Per chunk, with c 
     S <- e^(c_C) S + (K o e^(c_C - c))^T N
 
 K and Q are stacked ("rows"), since both meet the same keys and the same state: one product gives both sets of scores,
-one gives both reads. Their signs and scales, [-1; scale], ride on the decays, so what comes out is [-M; P] and the
+one gives both reads. Their signs and scales, [-1; scale], ride on the decays, so the result is [-M; P] and the
 decayed reads of -K and scale Q, and the two halves are alike in the backward pass as well.
 
 Source: Yang et al. 2024, arXiv:2412.06464, Sec. 3.3; the backward pass is derived by hand.
@@ -88,7 +88,7 @@ def span_forward(tokens: Tokens, gates: Gates, out: Tensor, scale: float, state:
 
     states = state.new_empty(chunks + 1, *state.shape)
     states[0] = state
-    errors = to_chunks(tokens.v, chunk_size, dtype)  # V, until the scan has taken off what the state already says
+    errors = to_chunks(tokens.v, chunk_size, dtype)  # V, until the scan has subtracted the state's part
     writes = torch.empty_like(errors)
     for before, after, error, write, read, solve, write_key, keep in zip(
         states[:-1].unbind(),

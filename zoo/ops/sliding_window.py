@@ -55,7 +55,7 @@ def sliding_window_attention(
     scale = key_dim**-0.5 if scale is None else scale
     block = min(block_size, time)
     reach = -(-(window_size - 1) // block)  # blocks before its own that a query can see
-    missing = reach * block - (keys.shape[1] - time)  # tokens before the first that nobody carried
+    missing = reach * block - (keys.shape[1] - time)  # tokens before the first that were not carried
     with full_precision(q.device):
         queries = _blocks(q.to(dtype) * scale, block)
         sizes = _span_sizes(queries.shape[0], blocks_in_span(block, batch * heads, q.device))

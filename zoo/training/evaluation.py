@@ -43,7 +43,7 @@ def next_token_loss(
 
 
 def mean_cross_entropy(logits: Float[Tensor, "places vocab"], targets: Int[Tensor, " places"]) -> Float[Tensor, ""]:
-    """In nats and fp32 (fp64 for fp64 logits), whatever autocast says; 0 where there is no place."""
+    """In nats and fp32 (fp64 for fp64 logits), regardless of autocast; 0 where there is no place."""
     with torch.autocast(logits.device.type, enabled=False):
         exact = logits if logits.dtype == torch.float64 else logits.float()
         if not len(targets):
@@ -139,7 +139,7 @@ def measure(
 
     `token_bytes` are the bytes that each token stands for; None: one.
 
-    With `consolidate_every` memory goes on from batch to batch and is consolidated after every so many.
+    With `consolidate_every` memory continues from batch to batch and is consolidated after every so many.
     """
     device = model_device(model)
     loss_sum, targets, length = 0.0, 0, 0.0

@@ -39,7 +39,7 @@ Moment = Literal["batch_ready", "gradients_ready", "step_taken", "step_refused",
 
 
 class TrainingLoop:
-    """Trains `model` as `spec.recipe` says, on however many processes and devices accelerate finds.
+    """Trains `model` by `spec.recipe`, on however many processes and devices accelerate finds.
 
     Seeds torch's generators from `spec.seed` when `run` starts and puts them back afterwards; the order of the data
     follows from the seed and needs no generator. The same seed, device, versions and thread count give the same bits.
@@ -255,7 +255,7 @@ class TrainingLoop:
         self.taken += 1
 
     def _ask(self, moment: Literal["loss_known", "gradients_known"], step: Step) -> None:
-        """Tell policies until one refuses."""
+        """Call policies until one refuses."""
         for policy in self.policies:
             getattr(policy, moment)(self, step)
             if step.refused is not None:

@@ -48,7 +48,7 @@ class Ranks:
         return [value > 0 for value in raised.values()]
 
     def wait(self) -> None:
-        """Go on when every process has come here."""
+        """Wait until every process has reached this point."""
         self.accelerator.wait_for_everyone()
 
     def gather(self, model: MemoryLanguageModel[StateT], state: StateT) -> StateT:

@@ -62,7 +62,7 @@ class _Judged(_Strict):
 
 @dataclass
 class Found:
-    """What came out: the judgements in the order of the suite, and what the module takes."""
+    """The outcome: the judgements in the order of the suite, and what the module takes."""
 
     judgements: dict[PropertyName, Judgement] = field(default_factory=dict)
     inputs: Mapping[str, Any] | None = None

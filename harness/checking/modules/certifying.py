@@ -56,7 +56,7 @@ def _named(request: Request) -> str:
 
 def _circumstances(request: Request, found: Found) -> dict[str, object]:
     inputs = found.inputs
-    takes = "unknown: it never answered"
+    takes = "unknown: no call returned"
     if inputs is not None:
         takes = f"token ids below {inputs['size']}" if inputs["kind"] == "tokens" else f"vectors of {inputs['size']}"
     return {

@@ -37,7 +37,7 @@ class Pretrained:
         if (Path(text) / CONFIG).is_file():
             return cls(Path(text).resolve(), Path(text).resolve().name)
         if Path(text).is_dir():
-            raise ModuleError(f"--hf {text}: the folder holds no {CONFIG}, as save_pretrained writes it")
+            raise ModuleError(f"--hf {text}: the folder has no {CONFIG}, which save_pretrained writes")
         from transformers.utils.hub import cached_file
 
         try:

@@ -54,7 +54,7 @@ def every_parameter_learns(subject: BareSubject, case: Case) -> Finding:
         if not trainable and not first.strangers:
             raise DoesNotApply(f"it has no trainable parameter{f' ({frozen} are frozen)' if frozen else ''}")
         if first.strangers:
-            reason = f"{first.strangers} tensors that want a gradient are no parameters: an optimizer never gets them"
+            reason = f"{first.strangers} tensors with requires_grad are not parameters: no optimizer receives them"
             return Finding(first.strangers, reason, case)
         silent, used = set(trainable) - first.moved, first.used
         optimizer = torch.optim.AdamW(trainable.values(), lr=LEARNING_RATE)

@@ -1,4 +1,4 @@
-"""The properties that a bare module can be held to, by name."""
+"""The properties that a bare module can be checked against, by name."""
 
 from dataclasses import replace
 

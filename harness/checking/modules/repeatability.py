@@ -55,7 +55,7 @@ def repeatability(subject: BareSubject, case: Case) -> Finding:
     moved = _in_turns(subject, case) if text(case, "between") == "sessions" else _twice(subject, case)
     what = max(moved, key=lambda name: moved[name])
     if moved[what] == 0:
-        return Finding(0.0, "two evaluation calls gave the same and left everything alone", case)
+        return Finding(0.0, "two evaluation calls gave the same output and changed nothing", case)
     changed = [name for name in moved if moved[name]]
     reason = f"an evaluation call changed {', '.join(changed[:3])}"
     if changed == ["the output"]:

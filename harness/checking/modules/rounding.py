@@ -1,4 +1,4 @@
-"""Rounding told apart from defects: what shrinks a thousandfold in float64 is rounding."""
+"""Rounding distinguished from defects: what shrinks a thousandfold in float64 is rounding."""
 
 from collections.abc import Callable
 from functools import wraps

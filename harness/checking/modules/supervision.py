@@ -109,7 +109,7 @@ def _follow(child: Child, account: Account, case_limit: float) -> str | None:
 
 
 def _unoffered(judgement: Judgement) -> Judgement:
-    """What a module does not offer is no surprise: the reason says how it could."""
+    """A property that needs something the module does not offer is expected to be skipped."""
     if judgement.verdict == "skipped":
         return replace(judgement, expected="skipped", expected_reason="")
     return judgement

@@ -125,7 +125,7 @@ def _deaf_to(name: str) -> Make:
 
 @contextmanager
 def _positions_anew() -> Iterator[None]:
-    """Rotary positions of the base begin at 0 in every call, whatever its cache holds."""
+    """Rotary positions of the base begin at 0 in every call, regardless of its cache."""
     from transformers.models.qwen2.modeling_qwen2 import Qwen2RotaryEmbedding
 
     def make(original: Any) -> Any:

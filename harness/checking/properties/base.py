@@ -17,7 +17,7 @@ SubjectT = TypeVar("SubjectT", contravariant=True)
 
 
 class DoesNotApply(Exception):
-    """The property says nothing about this subject; the message says why."""
+    """The property does not apply to this subject; the message gives the reason."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The gate of a trained memory: every source that holds something keeps its share."""
+"""The gate of a trained memory: every source that is not empty keeps its share."""
 
 from collections import defaultdict
 
@@ -19,7 +19,7 @@ BATCHES = 4
 
 @torch.no_grad()
 def gate_balance(subject: Subject, case: Case) -> Finding:
-    """Mean share of each live source over held-out data, in evaluation mode; the smallest is held to the bound.
+    """Mean share of each live source over held-out data, in evaluation mode; the smallest is checked against the bound.
 
     Of a task that is its documents: on plain text a memory that is asked for nothing may keep still.
     """
@@ -40,7 +40,9 @@ def gate_balance(subject: Subject, case: Case) -> Finding:
     empty = {source for source, memory in MEMORY_OF_SOURCE.items() if not sizes.get(memory, 0)}
     live = {source: share for source, share in totals.items() if source not in empty}
     if len(live) < 2:
-        raise DoesNotApply(f"only {', '.join(live) or 'no source'} holds anything" + _missing(subject, empty))
+        raise DoesNotApply(
+            (f"only {', '.join(live)} has entries" if live else "no source has entries") + _missing(subject, empty)
+        )
     least = min(live, key=lambda source: live[source])
     shares = ", ".join(f"{source} {share:.3f}" for source, share in live.items())
     reason = f"mean shares {shares}" + _held_up(subject) + _missing(subject, empty)

@@ -36,7 +36,7 @@ def linear_time(subject: Runnable, case: Case) -> Finding:
     """The slope of CPU time a sequence over the last three doublings of its length, on one thread.
 
     Two ways of measuring, of which the smaller slope counts. One row at each length: there large tensors, which the
-    system hands out page by page and no cache holds, make a linear model look worse than it is. And as many rows as
+    system hands out page by page and no cache has, make a linear model look worse than it is. And as many rows as
     give equally many tokens at every length: memory is the same throughout, but a model that loops over time pays its
     fixed cost of a step for fewer rows at a time. Either only ever adds to the slope of a linear model.
     """
@@ -61,7 +61,7 @@ def linear_time(subject: Runnable, case: Case) -> Finding:
     a_token = [seconds[call] / longest * 1e6 for call in (packed[0], packed[-1])]
     reason = f"{first}, {last}"
     if math.isfinite(a_token[0]):
-        reason += f"; {a_token[0]:.1f} and {a_token[1]:.1f} µs a token where all lengths hold equally many tokens"
+        reason += f"; {a_token[0]:.1f} and {a_token[1]:.1f} µs a token with equally many tokens at every length"
     return Finding(slope, reason, case)
 
 

@@ -29,7 +29,7 @@ def hybrid_of(subject: Subject) -> Hybrid:
     """A copy of the trained hybrid. Raises `DoesNotApply` for other models."""
     model = subject.copy()
     if not isinstance(model, Hybrid):
-        raise DoesNotApply("there is no frozen base beneath it")
+        raise DoesNotApply("the model has no frozen base")
     return model
 
 
@@ -63,7 +63,7 @@ def base_is_frozen(subject: Subject, case: Case) -> Finding:
 
 
 def base_logits(base: Base, tokens: Tokens, chunk_size: int) -> Float[Tensor, "batch time vocab"]:
-    """What the base alone says of each chunk, without hooks or cache."""
+    """The logits of the base alone for each chunk, without hooks or cache."""
     whole = tokens.shape[1] // chunk_size * chunk_size
     parts = [tokens[:, :whole].reshape(-1, chunk_size), tokens[:, whole:]]
     scored = [base.network(input_ids=part, use_cache=False).logits for part in parts if part.numel()]

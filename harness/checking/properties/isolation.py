@@ -82,7 +82,7 @@ def batch_isolation(subject: Subject, case: Case) -> Finding:
     ]
     delta, reason = max(observations, key=lambda observation: observation[0])
     if delta == 0:
-        return Finding(0.0, f"no row noticed an edit of row {edited_row} ({size})", case)
+        return Finding(0.0, f"no other row changed after an edit of row {edited_row} ({size})", case)
     return Finding(delta, reason, {**case, "delta": delta})
 
 

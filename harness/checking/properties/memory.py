@@ -20,7 +20,7 @@ ROWS = 2
 CALLS = 4
 FOUND = 5
 ROUNDING = 1e-3
-"""The index works in float32: what is nearer by less than this share is not told apart."""
+"""The index works in float32: what is nearer by less than this share is not distinguished."""
 BATCHES = 8
 
 
@@ -28,14 +28,14 @@ def state_is_detached(subject: Subject, case: Case) -> Finding:
     """A training call: no tensor of the memory after it may hang on the call's graph."""
     model = subject.copy().train()
     if model.state_carries_gradient:
-        raise DoesNotApply("its memory carries gradients from call to call, as recipe.objective.bptt_chunks wants it")
+        raise DoesNotApply("its memory carries gradients from call to call, as recipe.objective.bptt_chunks requires")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         state = model(subject.sequences(ROWS, 17), subject.start(model, ROWS)).state
     attached = [name for name, tensor in state.tensors().items() if tensor.requires_grad]
     if not attached:
-        return Finding(0, "nothing of the memory after a call holds its graph", case)
-    reason = f"{', '.join(attached)} still hang on the call's graph, which grows from batch to batch"
+        return Finding(0, "no tensor of the memory keeps the graph of the call", case)
+    reason = f"{', '.join(attached)} keep the graph of the call, which grows from batch to batch"
     return Finding(len(attached), reason, case)
 
 
@@ -263,7 +263,7 @@ def held_bytes(state: MemoryState) -> int:
 
 
 def declared_bytes(variant: CortexGPTSpec, model: CortexGPT, rows: int) -> float:
-    """Keys, values and read counts of the rings, and what the store holds when full. A store without cap counts 0."""
+    """Keys, values and read counts of the rings, and the contents of a full store. A store without cap counts 0."""
     width, four = variant.hidden_size, 4
     groups = 1 if model.memory.shares_one_ring else rows
     ring = groups * _ring(variant) * (2 * width + 1) * four if model.memory.short_term is not None else 0

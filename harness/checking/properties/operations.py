@@ -1,4 +1,4 @@
-"""Operations in any order: whatever is done to a model in training, what comes out is sound."""
+"""Operations in any order: any sequence of them leaves a model in training in a sound state."""
 
 import tempfile
 from collections.abc import Callable, Iterable
@@ -38,7 +38,7 @@ class OneStep(Policy):
 
 
 class Session:
-    """A model in training, on which operations are done one by one; each says what it finds wrong with its effects."""
+    """A model in training, on which operations are done one by one; each reports what is wrong with its effects."""
 
     def __init__(self, subject: Subject, folder: Path, most_steps: int = MOST_OPERATIONS) -> None:
         self._subject, self._folder = subject, folder
@@ -84,7 +84,7 @@ class Session:
 
     @torch.no_grad()
     def consolidate(self) -> list[str]:
-        """What short-term memory holds goes into long-term memory."""
+        """Move the contents of short-term memory into long-term memory."""
         self.trainer.memory = self.trainer.model.consolidate(self.trainer.memory)
         return []
 
@@ -117,7 +117,7 @@ class Session:
             wrong.append(f"{trainer.position} steps were attempted, {counted}")
         if isinstance(variant, CortexGPTSpec) and isinstance(trainer.model, CortexGPT) and _has_cap(variant):
             held, cap = held_bytes(trainer.memory), declared_bytes(variant, trainer.model, self._rows)
-            wrong += [f"memory holds {held:,} bytes, its cap is {cap:,.0f}"] if held > cap else []
+            wrong += [f"memory takes {held:,} bytes, its cap is {cap:,.0f}"] if held > cap else []
         return wrong
 
     @property

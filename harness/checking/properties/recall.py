@@ -35,7 +35,7 @@ SMALL = 1e-2
 def task_of(subject: Subject) -> Task:
     """Raises `DoesNotApply` when the model was trained on text."""
     if subject.task is None or not isinstance(subject.experiment.recipe.objective, Recall):
-        raise DoesNotApply("it is trained on text, there are no facts and no answers")
+        raise DoesNotApply("the data is a text, without facts and answers")
     return subject.task
 
 
@@ -136,14 +136,14 @@ def drift_is_measured(subject: Subject, case: Case) -> Finding:
     trainer.run()
     after = _drift(trainer.model, texts)
     if len(log.told) < 2:
-        return Finding(math.inf, f"drift was told {len(log.told)} times, not twice", case)
+        return Finding(math.inf, f"drift was reported {len(log.told)} times, not twice", case)
     apart = {
         f"{name} {when}": abs(float(str(told[name])) - value) / max(abs(value), SMALL)
         for when, told, values in (("before training", log.told[0], before), ("after it", log.told[-1], after))
         for name, value in values.items()
     }
     worst = max(apart, key=lambda name: apart[name])
-    reason = f"{worst} is told with a relative error of {apart[worst]:.2g}"
+    reason = f"{worst} is reported with a relative error of {apart[worst]:.2g}"
     return Finding(apart[worst], reason, {**case, "what": worst})
 
 

@@ -47,7 +47,7 @@ def repeatability(subject: Subject, case: Case) -> Finding:
         changes[name] = max(changes.get(name, 0.0), _change(started.get(name), carried.get(name)))
     delta = max(changes.values())
     if delta == 0:
-        reason = "two evaluation calls gave the same logits and left weights, memory and random state alone"
+        reason = "two evaluation calls gave the same logits and changed no weight, memory or random state"
         return Finding(0.0, reason, case)
     changed = [name for name, change in changes.items() if change]
     shown = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")

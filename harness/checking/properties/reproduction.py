@@ -79,7 +79,7 @@ def _longest(subject: Runnable) -> int:
 
 @torch.no_grad()
 def save_and_load(subject: Runnable, case: Case) -> Finding:
-    """Fill the memory, take model and memory through files, and go on twice: as it was, and as it was read."""
+    """Fill the memory, take model and memory through files, and continue twice: as it was, and as it was read."""
     model = subject.copy()
     rows, length = number(case, "rows"), number(case, "length")
     state = subject.begin(model, rows)
@@ -101,7 +101,7 @@ def save_and_load(subject: Runnable, case: Case) -> Finding:
         state, other_state = subject.follow(model, state, rows), subject.follow(other_model, other_state, rows)
     what = max(moved, key=lambda name: moved[name])
     if moved[what] == 0:
-        return Finding(0.0, "what was read back went on exactly as what was written", case)
+        return Finding(0.0, "after loading, training and memory continue bitwise as before saving", case)
     return Finding(moved[what], f"after loading {what} is another", {**case, "what": what})
 
 

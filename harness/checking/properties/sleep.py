@@ -173,7 +173,7 @@ def sleep_harms_nothing(subject: Subject, case: Case) -> Finding:
     if sleep.sleeps != 1:
         return Finding(math.inf, f"it slept {sleep.sleeps} times, not once", case)
     if sleep.accepted and acceptance is IMPOSSIBLE:
-        return Finding(math.inf, "it stayed against a bound that nothing can hold", case)
+        return Finding(math.inf, "it was accepted although no sleep can meet the bound", case)
     if traces:
         fate, more = "accepted" if sleep.accepted else "refused", f", {len(traces)} in all" * (len(traces) > 3)
         reason = f"a sleep that was {fate} changed {', '.join(traces[:3])}{more}"

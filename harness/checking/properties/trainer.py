@@ -1,4 +1,4 @@
-"""What training itself must keep: exact resumption, refusals without a trace, the loss that it says it measures."""
+"""What training itself must keep: exact resumption, refusals without a trace, the loss that it reports."""
 
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -25,7 +25,7 @@ from cortexzoo.zoo.training.state.snapshot import optimizer_tensors
 
 STEPS = 6
 CLOCKED = {"telemetry"}
-"""Policies whose state holds measured seconds."""
+"""Policies whose state contains measured seconds."""
 
 
 class Log:
@@ -143,7 +143,7 @@ def refusals_leave_no_trace(subject: Subject, case: Case) -> Finding:
     recipe = experiment.recipe
     due = recipe.optimizer.learning_rate * rate_factor(recipe.schedule, at - 1, recipe.steps)
     if broken.rates.get(at + 1) != due:
-        wrong.append("the schedule went on")
+        wrong.append("the schedule advanced")
     if not all(bool(p.isfinite().all()) for p in trainer.trainable):
         wrong.append("weights are not finite")
     if not wrong:

@@ -1,4 +1,4 @@
-"""What the record of training says: the loss did not swing, and the model learned more than counting."""
+"""What the records of training show: the loss did not swing, and the model learned more than counting."""
 
 import math
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def better_than_counting(subject: Subject, case: Case) -> Finding:
     """Loss on the test part minus that of the best interpolated n-gram model of the training part, same positions."""
     model, counting = subject.summary.get("test_loss"), subject.summary.get("test_ngram_loss")
     if subject.experiment.data.family == "task":
-        raise DoesNotApply("there is no text to count: what was trained is a task")
+        raise DoesNotApply("the data is a task, not a text, so there is nothing to count")
     if model is None or counting is None:
         raise DoesNotApply("the test part was not measured: training ended before its first validation, or unfinished")
     apart = model - counting

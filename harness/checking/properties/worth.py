@@ -29,7 +29,7 @@ def memory_is_not_a_crutch(subject: Subject, case: Case) -> Finding:
     """Loss with long-term memory switched off, above that of an equal model that was trained without it."""
     record = _record(subject)
     if "long_term" not in record.memories:
-        raise DoesNotApply("there is no long-term memory to do without")
+        raise DoesNotApply("the variant has no long-term memory")
     above = fmean(record.off("long_term"))
     reason = f"long-term memory off: {above:+.3f} nats a byte against training without it, {len(record.seeds)} seeds"
     return Finding(above, reason, case)
@@ -39,7 +39,7 @@ def _record(subject: Subject) -> WorthRecord:
     """The committed record. Raises `DoesNotApply` where it is of something else."""
     experiment = subject.experiment
     if not subject.model.switches:
-        raise DoesNotApply("the variant has no memory to train without")
+        raise DoesNotApply("the variant has no memory that could be left out")
     try:
         record = WorthRecord.read(experiment.name)
     except RecordError as problem:
@@ -59,7 +59,7 @@ def no_own_occurrence(subject: Subject, case: Case) -> Finding:
     model = subject.copy()
     state = model.initial_state(1)
     if not isinstance(getattr(state, "long_term", None), Diary):
-        raise DoesNotApply("its long-term memory keeps no continuations that could be found")
+        raise DoesNotApply("its long-term memory stores no continuations")
     tokens, place = subject.random_tokens(1, LENGTH), torch.tensor([0])
     read = model(tokens, model.placed(state, place)).state
     after = model.between_batches(model.consolidate(read), 1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cortexzoo.harness.errors import UserError
-from cortexzoo.harness.runs.run_folder import MANIFEST, SPEC, SUMMARY, Run, RunFolderError
+from cortexzoo.harness.runs.run_folder import MANIFEST, SUMMARY, Run, RunFolderError
 from cortexzoo.specs import ExperimentSpec, load_experiment, shipped_names
 from cortexzoo.specs.base import without_documentation
 
@@ -15,12 +15,12 @@ ENDINGS = (".yaml", ".yml")
 
 
 class Incomparable(UserError):
-    """What was named cannot be compared. The message is one line with the reason and the fix."""
+    """The contenders cannot be compared. The message is one line with the reason and the fix."""
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One side of a comparison: an experiment with each of its seeds."""
+    """A contender of a comparison: an experiment with each of its seeds."""
 
     label: str
     experiments: tuple[ExperimentSpec, ...]
@@ -47,16 +47,16 @@ def is_run(target: str) -> bool:
 
 
 def contenders(targets: Sequence[str], seeds: int | None, overrides: Sequence[str]) -> list[Contender]:
-    """Everyone who takes part, in the order in which they were named; runs that differ in their seed only go together.
+    """All contenders, in the order in which they were named; runs that differ only in their seed are grouped.
 
     Without `seeds` experiments take the seeds of the runs that were named beside them, or else one seed.
     Raises `Incomparable`, `SpecError`, `RunFolderError`.
     """
     runs = {target: _finished(target) for target in dict.fromkeys(targets) if is_run(target)}
     if runs and seeds is not None:
-        raise Incomparable(f"--seeds {seeds}: {next(iter(runs))} has the seed it was trained with: leave --seeds out")
+        raise Incomparable(f"--seeds {seeds}: {next(iter(runs))} has the seed of its training: remove --seeds")
     if overrides and len(runs) == len(set(targets)):
-        raise Incomparable(f"{overrides[0]}: a run is compared as it was trained: leave it out")
+        raise Incomparable(f"{overrides[0]}: a run is compared as it was trained: remove it")
     of_runs = sorted({run.spec.seed for run in runs.values()})
     wanted = of_runs or range(seeds or DEFAULT_SEEDS)
     grouped: dict[str, tuple[list[ExperimentSpec], list[Run]]] = {}
@@ -70,7 +70,7 @@ def contenders(targets: Sequence[str], seeds: int | None, overrides: Sequence[st
             experiments = [load_experiment(target, (*overrides, f"seed={seed}")) for seed in wanted]
             grouped.setdefault(_apart_from_the_seed(experiments[0]), (experiments, []))
     if len(grouped) < 2:
-        raise Incomparable("compare needs at least two that differ in more than the seed")
+        raise Incomparable("compare needs at least two contenders that differ in more than the seed")
     labels = _labels([specs[0] for specs, _ in grouped.values()])
     return [_contender(label, *side) for label, side in zip(labels, grouped.values(), strict=True)]
 
@@ -81,7 +81,7 @@ def _contender(label: str, experiments: list[ExperimentSpec], runs: list[Run]) -
         experiments, runs = [spec for spec, _ in pairs], [run for _, run in pairs]
     seeds = [experiment.seed for experiment in experiments]
     if twice := [seed for seed in seeds if seeds.count(seed) > 1]:
-        raise Incomparable(f"{label}: two of its runs have seed {twice[0]}: leave one out")
+        raise Incomparable(f"{label}: two of its runs have seed {twice[0]}: remove one of the two")
     return Contender(label, tuple(experiments), tuple(runs))
 
 
@@ -90,14 +90,14 @@ def _finished(target: str) -> Run:
     run = Run.open(target)
     run.read_json(MANIFEST)
     if not (run.path / SUMMARY).is_file():
-        raise RunFolderError(f"{target}: its training has not ended: {_go_on(run, target)}")
+        raise RunFolderError(f"{target}: its training has not ended: {_advice(target)}")
     if not (run.finished or "gave_up_at" in run.summary):
-        raise RunFolderError(f"{target}: its training was {run.summary.get('status')}: {_go_on(run, target)}")
+        raise RunFolderError(f"{target}: its training was {run.summary.get('status')}: {_advice(target)}")
     return run
 
 
-def _go_on(run: Run, target: str) -> str:
-    return f"resume it with `cortexzoo train {run.path / SPEC} --resume {target}`, or leave it out"
+def _advice(target: str) -> str:
+    return f"resume it with `cortexzoo train --resume {target}`, or remove it from the comparison"
 
 
 def _apart_from_the_seed(experiment: ExperimentSpec) -> str:

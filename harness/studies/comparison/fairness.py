@@ -51,7 +51,7 @@ def text_differences(records: Sequence[Sequence[Record]], labels: Sequence[str])
 def require_equal(found: Sequence[str], allowed: bool) -> None:
     """Raises `Incomparable` unless nothing differs or the user allows it."""
     if found and not allowed:
-        raise Incomparable(f"not compared: {'; '.join(found)} ({ALLOW} compares all the same)")
+        raise Incomparable(f"not compared: {'; '.join(found)} ({ALLOW} compares anyway)")
 
 
 def _stages(objective: ObjectiveSpec) -> str:

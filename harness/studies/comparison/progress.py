@@ -10,7 +10,7 @@ from cortexzoo.specs import ExperimentSpec
 
 
 class StepsTaken:
-    """Counts the steps of runs that begin after this was made, or go on, of the given experiments only."""
+    """Counts the steps of runs that begin after this was made, or continue, of the given experiments only."""
 
     def __init__(self, runs: Path, experiments: Sequence[ExperimentSpec]) -> None:
         self.total = sum(experiment.recipe.steps for experiment in experiments)

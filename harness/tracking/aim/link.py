@@ -25,7 +25,7 @@ def metrics_link(address: str, run_hashes: Sequence[str], metrics: Sequence[str]
     """The metrics explorer of the server at `address`: these runs, one chart a metric, one colour a group.
 
     Runs are grouped by the run parameters `by`: a mean line and a band of one standard deviation. Outliers are shown,
-    since a spike is one. Metrics by memory source are told apart by their stroke.
+    since a spike is one. Metrics by memory source are distinguished by their stroke.
     """
     parts = {"grouping": _grouping(by), "chart": _chart(), "select": _select(run_hashes, metrics)}
     return f"{address}/metrics?{'&'.join(f'{name}={encoded(value)}' for name, value in parts.items())}"

@@ -80,7 +80,7 @@ def test_what_is_missing_is_trained_and_checked_once(tmp_path: Path, capsys: pyt
             ["compare", "transformer", "RUN", "--steps", "3"],
             "not compared: steps differ (3 for transformer, 500 for cortex",
         ),
-        (["compare", "RUN", "OTHER", "--seeds", "2"], "leave --seeds out"),
+        (["compare", "RUN", "OTHER", "--seeds", "2"], "remove --seeds"),
         (["compare", "RUN", "OTHER", "--json", "RUNS/none/x.json"], "no such folder"),
         (["compare", "OTHER", "HALF"], "manifest.json: missing"),
         (["aim-sync", "--runs", "RUNS/none"], "contains no run"),

@@ -79,7 +79,7 @@ def test_drill_prints_a_verdict_for_each_fault(tmp_path: Path, capsys: pytest.Ca
         (["frontier", "cortexgpt-stable", "phase-1"], "phase-1: is a recipe, and an experiment is needed here"),
         (["frontier", "cortexgpt-stable", "--set", "seed=3"], "--set seed=3: remove it: frontier sets it"),
         (["ablate", "cortexgpt-stable", "--set", "seed=3"], "--set seed=3: remove it: ablate sets it"),
-        (["ablate", "cortexgpt-stable", "--only", "recipe.cliping"], "--only recipe.cliping: no ingredient"),
+        (["ablate", "cortexgpt-stable", "--only", "recipe.cliping"], "--only recipe.cliping: no such ingredient"),
         (["train", "cortexgpt-stable", "--inject", "none-such"], "no faults called 'none-such' is shipped"),
         (["train", "cortexgpt-stable", "--inject", "FILE"], "kind must be skip, rollback"),
         (["train", "cortexgpt-stable", "--inject", "nan-gradient", "--set", "recipe.steps=9"], "at most recipe.steps"),

@@ -65,7 +65,7 @@ RESUME = (
     [
         (_endless, RESUME, "is a link, a regular file is required"),
         (_pipe, RESUME, "is not a regular file"),
-        (_twice, RESUME, "metrics.jsonl:2: is of step 1, which must be above 1"),
+        (_twice, RESUME, "metrics.jsonl:2: has step 1, which must be above 1"),
         (_deep, RESUME, "cannot be read as JSON"),
         (_changed("summary.json", steps_taken="many"), RESUME, "is damaged: steps_taken"),
         (_changed("manifest.json", resumed=3), RESUME, "is damaged: resumed"),

@@ -35,7 +35,7 @@ def test_equal_seeds_make_equal_cases(tmp_path: Path) -> None:
         (CaseResult((), 2, "", "a\n" * 21, 0.1, 0), "21 lines on standard error"),
         (CaseResult((), 2, "", "a" * 601, 0.1, 0), "a line of 601 characters"),
         (CaseResult((), 2, "", "\x1b[31m", 0.1, 0), "a raw '\\x1b' reached the terminal"),
-        (CaseResult((), 2, "", "", 0.1, 0), "exit code 2 without a word"),
+        (CaseResult((), 2, "", "", 0.1, 0), "exit code 2 without a line on standard error"),
         (CaseResult((), 0, "", "", 2.1, 0), "took 2.1 s"),
         (CaseResult((), 0, "", "", 0.1, 301), "took 301 MB"),
     ],

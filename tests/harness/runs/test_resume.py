@@ -239,7 +239,7 @@ def test_records_with_a_gap_are_refused(half: Run, tmp_path: Path) -> None:
     run = copy(half, tmp_path)
     lines = (run.path / METRICS).read_text().splitlines(keepends=True)
     (run.path / METRICS).write_text("".join(lines[:2] + lines[3:]))
-    with pytest.raises(RunFolderError, match="lacks step 3, which the checkpoint has behind it"):
+    with pytest.raises(RunFolderError, match="lacks step 3, which the checkpoint includes"):
         resume(run)
 
 

@@ -123,7 +123,7 @@ def test_another_text_than_the_trained_one_is_refused(run: Run, tmp_path: Path) 
     try:
         content = json.loads((tmp_path / MANIFEST).read_text())
         (run.path / MANIFEST).write_text(json.dumps({**content, "data_sha256": "0" * 64}))
-        with pytest.raises(RunFolderError, match="is not the one it was trained on"):
+        with pytest.raises(RunFolderError, match="differs from the one it was trained on"):
             subject_of(run)
     finally:
         (tmp_path / MANIFEST).replace(run.path / MANIFEST)

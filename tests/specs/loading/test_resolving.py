@@ -205,7 +205,7 @@ def test_files_that_cannot_be_opened(write: Write, mistakes: Mistakes, tmp_path:
     assert mistakes("folder.yaml") == ["folder.yaml: is a folder, not a spec file"]
     assert mistakes("large.yaml") == [f"large.yaml: is larger than {MAX_BYTES} bytes"]
     assert mistakes("/dev/null") == ["/dev/null: is not a regular file"]
-    assert mistakes("a\0.yaml") == [r"a\x00.yaml: holds a NUL character, which no path may hold"]
+    assert mistakes("a\0.yaml") == [r"a\x00.yaml: contains a NUL character, which no path may contain"]
 
 
 def test_names_that_nothing_has(write: Write, mistakes: Mistakes) -> None:

@@ -50,7 +50,7 @@ class AdditionTask(Task):
         """The likeliest sum is 99…9, the sum of 10^digits of the pairs.
 
         Digit by digit: sums below M = 10^digits are the likelier the larger they are, sums from M on the likelier the
-        smaller. So the best guess goes on with 9 after a leading 0 and with 0 after a leading 1.
+        smaller. So the best guess continues with 9 after a leading 0 and with 0 after a leading 1.
         """
         count = self.kind.num_digits
         total = 10**count

@@ -18,7 +18,7 @@ class Chance:
 def of_uniform_symbols(spellings: Sequence[tuple[int, ...]], count: int) -> Chance:
     """Answers of `count` symbols, each drawn evenly and independently; a symbol may take several tokens.
 
-    After each prefix of a symbol the best guess is the token by which most symbols go on.
+    After each prefix of a symbol the best guess is the token by which most symbols continue.
     """
     continuations: dict[tuple[int, ...], Counter[int]] = {}
     for spelling in spellings:

@@ -50,7 +50,7 @@ def recall_at(
 ) -> Recall:
     """Recall at one gap, in the memory of a chunk however long the gap.
 
-    `documents` and `chunk_size` default to what the task's spec says. A predictor that looks back no further than
+    `documents` and `chunk_size` default to the values of the task's spec. A predictor that looks back no further than
     `reach` tokens before its chunk is given no more than these. Raises `DataError` for a gap out of reach.
     """
     count = task.spec.evaluation_documents if documents is None else documents

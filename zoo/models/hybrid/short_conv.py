@@ -11,7 +11,7 @@ from cortexzoo.specs.mixer import MixerSpec
 class ShortConv(nn.Module):
     """y_t = silu(sum_j w_j * x_(t-j)), one filter a channel, over queries, keys and values beside each other.
 
-    At the start values pass as they are, keys come as many tokens late as their lag says, queries one token less, and
+    At the start values pass as they are, keys come as many tokens late as their lag, queries one token less, and
     every tap has a little noise. Heads, or channels, take turns with `key_lags`.
     """
 

@@ -15,7 +15,7 @@ MISSED = "fault_missed"
 class InjectedFault(Policy, Generic[SpecT]):
     """One fault of a run. It stands before every guard, so that they see what it did.
 
-    It strikes once: a rollback goes back in training, but the numbers of the steps go on.
+    It is injected once: a rollback goes back in training, but the numbers of the steps continue.
     """
 
     def __init__(self, label: str, spec: SpecT) -> None:

@@ -31,7 +31,7 @@ class ScaledNumbers(InjectedFault[Scaled]):
 class NonFiniteInStep(InjectedFault[NonFinite]):
     """A loss that is not finite, as every gradient after it; or one element of a gradient that is not.
 
-    A gradient is struck once the processes have shared theirs: with a rank, nobody else has it.
+    A gradient is damaged after the processes have shared theirs: with a rank, only that process has it.
     """
 
     def loss_known(self, trainer: Trainer, step: Step) -> None:
@@ -78,10 +78,10 @@ class NonFiniteState(FaultAfterStep[NonFinite]):
     """One element of the largest weight, of its first moment, or of each entry that memory keeps, is not finite."""
 
     def strike(self, trainer: Trainer, step: Step) -> None:
-        # What there is to strike is the same on every process, so the first one tells of a miss for all.
+        # The target is the same on every process, so the first one reports a miss for all.
         if not self._is_there(trainer):
             place = self.spec.place
-            self.tell(trainer, step, MISSED, reason=f"nothing is in the {place} that the next step would read")
+            self.tell(trainer, step, MISSED, reason=f"the {place} contains nothing that the next step reads")
         elif strikes(self.spec, trainer):
             self._spoil(trainer, float(self.spec.value))
 

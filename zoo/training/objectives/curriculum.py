@@ -64,7 +64,7 @@ class Curriculum(Policy):
         return {"stage": self.stage, "began": self.began, "epoch": self.epoch, "right": right}
 
     def load_state(self, trainer: Trainer, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        # A run that goes on with fewer stages stays in the last one.
+        # A run that is resumed with fewer stages stays in the last one.
         self.stage, self.began = min(values["stage"], len(self.stages) - 1), values["began"]
         self.epoch = values["epoch"]
         self._right = {gap: list(shares) for gap, shares in values["right"]}

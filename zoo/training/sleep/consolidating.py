@@ -24,7 +24,7 @@ class Solved:
     losses: list[float] = field(default_factory=list)
 
 
-class ConsolidatingNight:
+class ConsolidationPhase:
     """Moves what the examples of a day wrote into the slow store; every process makes the same solve."""
 
     def __init__(self, trainer: Trainer, spec: ConsolidateSleep, day: Reservoir) -> None:

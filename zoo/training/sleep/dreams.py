@@ -1,4 +1,4 @@
-"""What a model dreams of: random tokens, training examples, or what it says itself."""
+"""What a model dreams of: random tokens, training examples, or its own samples."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ def draw(
 ) -> Dream:
     """The dreams of one update, on the model's device; the same for the same `random`, which is on the CPU.
 
-    Raises `ValueError` for a replay out of an empty reservoir, `NonFiniteLogits` for a model that can say nothing.
+    Raises `ValueError` for a replay out of an empty reservoir, `NonFiniteLogits` for a model without finite logits.
     """
     device = next(model.parameters()).device
     match spec:

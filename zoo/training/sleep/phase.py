@@ -40,7 +40,7 @@ class SleepPhase:
         self._memory = trainer.ranks.gather(trainer.model, trainer.memory)
 
     def dream(self, tell: Callable[[int, int], None]) -> bool:
-        """Make every update; False: a stop was asked for before the last. `tell` hears of (done, all).
+        """Make every update; False: a stop was asked for before the last. `tell` receives (done, all).
 
         An update is refused where loss or gradient is not finite, and where the model has no finite logits to dream by.
         """
@@ -72,7 +72,7 @@ class SleepPhase:
         return loss
 
     def _logits_before(self, dream: Dream, state: MemoryState) -> Tensor:
-        """What the self that fell asleep says, without dropout."""
+        """The logits of the model from before the sleep, without dropout."""
         model = self.trainer.model
         with undisturbed(model), self.region:
             output = functional_call(model, dict(self.before.parameters), (dream.tokens[:, :-1], state))

@@ -13,7 +13,7 @@ from cortexzoo.specs.sleep import ConsolidateSleep, Sleeping
 from cortexzoo.zoo.streams import Stream
 from cortexzoo.zoo.training.policies.base import Policy, Step, StepUndone, Trainer
 from cortexzoo.zoo.training.recorder import SLEEP_SECONDS
-from cortexzoo.zoo.training.sleep.consolidating import ConsolidatingNight
+from cortexzoo.zoo.training.sleep.consolidating import ConsolidationPhase
 from cortexzoo.zoo.training.sleep.phase import SleepPhase
 from cortexzoo.zoo.training.sleep.reservoir import Example, Reservoir
 from cortexzoo.zoo.training.sleep.score import Score, objection
@@ -54,10 +54,10 @@ class Sleep(Policy):
     numbers are as they were before. A sleep that may not stay leaves the very bits that it found.
 
     When a stop is asked for in mid-sleep, the whole step is taken back as if it had not been attempted, so a run that
-    goes on repeats it, and ends with the bits of a run that nobody stopped.
+    is resumed repeats it, and ends with the bits of an undisturbed run.
 
-    After a rollback the reservoir holds what it held then and the score before the first sleep is that of then. The
-    numbers of the sleeps go on: none is dreamt twice.
+    After a rollback the reservoir is the one of then, and so is the score before the first sleep. The
+    numbers of the sleeps continue: none is repeated.
     """
 
     name = "sleep"
@@ -130,12 +130,12 @@ class Sleep(Policy):
         self.reference = self.reference or before
         weights = Weights.of(trainer.model)
         try:
-            night: SleepPhase | ConsolidatingNight
+            phase: SleepPhase | ConsolidationPhase
             if isinstance(self.spec, ConsolidateSleep):
-                night = ConsolidatingNight(trainer, self.spec, self.reservoir)
+                phase = ConsolidationPhase(trainer, self.spec, self.reservoir)
             else:
-                night = SleepPhase(trainer, self.spec, self.sleeps + 1, self.reservoir, weights)
-            finished = night.dream(self.tell)
+                phase = SleepPhase(trainer, self.spec, self.sleeps + 1, self.reservoir, weights)
+            finished = phase.dream(self.tell)
         except BaseException:
             weights.restore(trainer.model)
             raise
@@ -147,8 +147,8 @@ class Sleep(Policy):
         if reason is not None:
             weights.restore(trainer.model)
         elif isinstance(self.spec, ConsolidateSleep):
-            self.reservoir = Reservoir(self.spec.reservoir)  # the next night's day begins
-        made = night.updates
+            self.reservoir = Reservoir(self.spec.reservoir)  # collected anew after a sleep
+        made = phase.updates
         self.sleeps += 1
         self.accepted += reason is None
         self.updates_taken += made.taken

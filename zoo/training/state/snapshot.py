@@ -61,8 +61,8 @@ def load(trainer: Trainer, folder: Path, changed: bool = False) -> None:
 
     The same experiment, text, number of processes and kind of device are required: anything else would not be the
     training that was interrupted. With `changed` experiment and text may be others, as long as the weights fit; a
-    policy of which the checkpoint holds no state begins anew. Every process must call it, and where one cannot read
-    its part none goes on.
+    policy of which the checkpoint contains no state starts anew. Every process must call it; if one cannot read its
+    part, all raise.
     """
     saved = _together(trainer.ranks, folder, "read", lambda: _read(trainer, CheckpointReader(folder), changed))
     checkpoints.set_weights(trainer.model, saved.weights, folder)
@@ -156,7 +156,7 @@ class _Saved:
     memory: MemoryState
     random_state: Mapping[str, Tensor]
     policy_tensors: Mapping[str, Mapping[str, Tensor]]
-    """Of every policy that the checkpoint holds a state of."""
+    """Of every policy that the checkpoint contains a state of."""
 
 
 def _read(trainer: Trainer, reader: CheckpointReader, changed: bool) -> _Saved:

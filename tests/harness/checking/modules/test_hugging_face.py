@@ -59,7 +59,7 @@ def test_saved_weights_are_the_ones_that_are_checked(folder: Path) -> None:
 
 
 def test_what_is_no_model_is_told_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ModuleError, match=r"the folder holds no config\.json, as save_pretrained writes it"):
+    with pytest.raises(ModuleError, match=r"the folder has no config\.json, which save_pretrained writes"):
         Pretrained.parse(str(tmp_path))
     with pytest.raises(ModuleError, match=r"nobody/nothing: .* download it first \(hf download nobody/nothing\)"):
         Pretrained.parse("nobody/nothing")

@@ -44,8 +44,8 @@ def test_what_names_a_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("targets", "seeds", "overrides", "message"),
     [
-        (["cortexgpt-stable", "cortexgpt-stable"], None, (), "at least two that differ in more than the seed"),
-        (["RUN", "cortexgpt-original"], 2, (), "has the seed it was trained with: leave --seeds out"),
+        (["cortexgpt-stable", "cortexgpt-stable"], None, (), "at least two contenders that differ in more"),
+        (["RUN", "cortexgpt-original"], 2, (), "has the seed of its training: remove --seeds"),
         (["RUN", "RUN"], None, ("recipe.steps=1",), "recipe.steps=1: a run is compared as it was trained"),
         (["RUN", "AGAIN"], None, (), "two of its runs have seed 0"),
     ],
@@ -66,7 +66,9 @@ def test_what_cannot_be_compared(
 
 def test_a_run_that_has_not_ended_is_named_with_what_would_do(tmp_path: Path) -> None:
     run = generated_run(tmp_path, experiment(), steps=1, finished=False)
-    with pytest.raises(RunFolderError, match=f"its training has not ended: resume it with .* --resume {run.path}"):
+    with pytest.raises(
+        RunFolderError, match=f"its training has not ended: resume it with `cortexzoo train --resume {run.path}`"
+    ):
         contenders([str(run.path), "cortexgpt-original"], None, ())
     run.write_json(SUMMARY, {"status": "interrupted"})
     with pytest.raises(RunFolderError, match="its training was interrupted: resume it with"):

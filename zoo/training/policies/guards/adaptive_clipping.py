@@ -15,7 +15,7 @@ from cortexzoo.zoo.training.policies.guards.norm_clipping import clip_to
 class AdaptiveClipping(Policy):
     """threshold = min(max_norm, percentile of the history); a norm above spike_ratio · mean: threshold / spike_divisor.
 
-    The history holds norms before clipping, of taken steps only. A spike enters as spike_ratio times the mean, so that
+    The history has norms before clipping, of taken steps only. A spike enters as spike_ratio times the mean, so that
     one outlier does not blind the rule and a lasting new level is reached in a few steps.
     """
 

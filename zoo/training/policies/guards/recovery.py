@@ -16,7 +16,7 @@ class Recovery(Policy):
 
     Before a point is kept, after a refused step, and when the run ends, weights, moments and memory are looked through:
     if one is not finite, that too is a reason to return. A rollback brings back everything but the place in the data,
-    so training goes on with the batch after the one that hurt. So many rollbacks within a window of steps end training.
+    so training continues with the batch after the harmful one. So many rollbacks within a window of steps end training.
     """
 
     name = "recovery"

@@ -1,4 +1,4 @@
-"""The probe: a fixed held-out batch, evaluated often, so that a swing of the model is told apart from a hard batch."""
+"""The probe: a fixed held-out batch, evaluated often, which separates a swing of the model from a hard batch."""
 
 from collections.abc import Mapping
 from typing import Any
