@@ -1,6 +1,6 @@
 """Bases: the pretrained language models that stay frozen under a sidecar, with the numbers that fix their shapes."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
@@ -96,6 +96,33 @@ ArchitectureSpec = Annotated[
 ]
 
 
+class AnyArchitecture(Spec):
+    """Any other causal language model of transformers: the places of its sidecars are found when it is loaded.
+
+    Its own `config.json` describes it; these numbers are compared with it. `cortexzoo new FILE --base` writes them.
+    """
+
+    layout: Literal["any"] = "any"
+    model_type: str = Field(min_length=1, description="As in its `config.json`, such as `gemma2`.")
+    vocab_size: PositiveInt
+    hidden_size: PositiveInt
+    num_layers: LayerCount
+    max_positions: PositiveInt = Field(
+        description="As in its `config.json`; without a limit there, one that suits you."
+    )
+
+
+PretrainedArchitecture = Annotated[
+    Qwen2Architecture
+    | Qwen3Architecture
+    | LlamaArchitecture
+    | MistralArchitecture
+    | GPT2Architecture
+    | AnyArchitecture,
+    Field(discriminator="layout"),
+]
+
+
 class BaseTrainingSpec(Spec):
     """Training of your own base: next byte of a text, AdamW, warmup and then a cosine down to a tenth."""
 
@@ -138,7 +165,7 @@ class HubBackbone(Spec):
     kind: Literal["hub"] = "hub"
     id: str = Field(min_length=1, description="Such as `Qwen/Qwen1.5-0.5B-Chat`.")
     revision: Annotated[str | None, OURS] = Field(None, description="Commit, tag or branch; null: the hub's default.")
-    architecture: ArchitectureSpec
+    architecture: PretrainedArchitecture
     dtype: Annotated[Dtype, OURS] = "float32"
 
 
@@ -147,7 +174,7 @@ class FolderBackbone(Spec):
 
     kind: Literal["folder"] = "folder"
     path: Annotated[PathText, FilePath()]
-    architecture: ArchitectureSpec
+    architecture: PretrainedArchitecture
     dtype: Annotated[Dtype, OURS] = "float32"
 
 
@@ -156,7 +183,7 @@ class GGUFBackbone(Spec):
 
     kind: Literal["gguf"] = "gguf"
     path: Annotated[PathText, FilePath()]
-    architecture: ArchitectureSpec
+    architecture: PretrainedArchitecture
     dtype: Annotated[Dtype, OURS] = "float32"
 
 
@@ -166,7 +193,7 @@ class PackagedBackbone(Spec):
     kind: Literal["package"] = "package"
     package: str = Field(min_length=1, description="Import name of the package.")
     file: str = Field(min_length=1, description="Path inside the package.")
-    architecture: ArchitectureSpec
+    architecture: PretrainedArchitecture
     dtype: Annotated[Dtype, OURS] = "float32"
 
 
@@ -180,6 +207,7 @@ class ScratchBackbone(Spec):
     )
 
 
+Pretrained: TypeAlias = HubBackbone | FolderBackbone | GGUFBackbone | PackagedBackbone
 PRETRAINED = (HubBackbone, FolderBackbone, GGUFBackbone, PackagedBackbone)
 """Those with tokens of their own."""
 

@@ -14,7 +14,7 @@ from pydantic import JsonValue, ValidationError
 from torch import Tensor
 from torch.nn.functional import logsigmoid, normalize
 
-from cortexzoo.specs.backbone import BaseTrainingSpec, GPT2Architecture, RotaryArchitecture
+from cortexzoo.specs.backbone import AnyArchitecture, BaseTrainingSpec, GPT2Architecture, RotaryArchitecture
 from cortexzoo.specs.base import NAME_PATTERN, FilePath, FilePaths, NamedSpec, Spec, SpecReferences
 from cortexzoo.specs.data import Almanac, TextSpec
 from cortexzoo.specs.hybrid import HybridSpec
@@ -223,6 +223,7 @@ HYBRID_SIZES: dict[type[Spec], dict[str, st.SearchStrategy[Any]]] = {
     BaseTrainingSpec: {"sequence_length": st.integers(1, 1024)},
     RotaryArchitecture: ARCHITECTURE_SIZES,
     GPT2Architecture: ARCHITECTURE_SIZES,
+    AnyArchitecture: ARCHITECTURE_SIZES,
     ShortConvSpec: {"kernel_size": st.integers(4, 9), "key_lags": st.lists(st.integers(0, 3), min_size=1, max_size=3)},
     DecaySpec: {"fastest_bias": st.floats(-20, 6), "slowest_bias": st.floats(6, 20)},
 }

@@ -1,8 +1,8 @@
 """Bases by way of transformers: from the hub, a folder or a GGUF file, or trained here; and shapes without weights."""
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from inspect import signature
@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from cortexzoo.specs.backbone import (
+    AnyArchitecture,
     ArchitectureSpec,
     BackboneSpec,
     FolderBackbone,
@@ -22,11 +23,12 @@ from cortexzoo.specs.backbone import (
     GPT2Architecture,
     HubBackbone,
     PackagedBackbone,
-    RotaryArchitecture,
+    Pretrained,
     ScratchBackbone,
     TrainedBackbone,
 )
 from cortexzoo.zoo.errors import BackboneError
+from cortexzoo.zoo.models.architecture import described, require_architecture
 from cortexzoo.zoo.models.base import Base
 from cortexzoo.zoo.models.meta_device import note_what_creates_tensors
 from cortexzoo.zoo.models.network import hub_is_reachable
@@ -44,42 +46,78 @@ def load_backbone(spec: BackboneSpec) -> Base:
     with torch.random.fork_rng():
         if torch.empty(0).is_meta:
             dtype = torch.float32 if isinstance(spec, TrainedBackbone) else getattr(torch, spec.dtype)
-            return _base_of(_empty_network(spec.architecture).to(dtype), spec.kind)
+            return _base_of(_shapes(spec).to(dtype), spec.kind)
+        if isinstance(spec, TrainedBackbone):
+            return _base_of(_trained(spec), f"trained base {spec.hash()}")
+        return _base_of(_pretrained(spec), _Location.of(spec).name)
+
+
+@dataclass(frozen=True)
+class _Location:
+    """Where transformers finds a pretrained base."""
+
+    name: str
+    """What messages call it."""
+    source: str
+    where: dict[str, Any]
+
+    @classmethod
+    def of(cls, spec: Pretrained) -> "_Location":
+        """Raises `BackboneError` where no file is."""
         match spec:
-            case TrainedBackbone():
-                return _base_of(_trained(spec), f"trained base {spec.hash()}")
             case HubBackbone(id=name):
-                where: dict[str, Any] = {"revision": spec.revision, "local_files_only": not hub_is_reachable()}
-                return _base_of(_pretrained(name, spec.architecture, spec.dtype, **where), name)
+                return cls(name, name, {"revision": spec.revision, "local_files_only": not hub_is_reachable()})
             case FolderBackbone(path=path):
                 if not (Path(path) / "config.json").is_file():
                     raise BackboneError(f"{path}: must be a folder with config.json and safetensors, as a download has")
-                return _base_of(_pretrained(path, spec.architecture, spec.dtype), path)
+                return cls(path, path, {})
             case GGUFBackbone(path=path):
-                return _base_of(_gguf(Path(path), spec.architecture, spec.dtype), path)
+                return cls._of_gguf(path, Path(path))
             case PackagedBackbone():
-                name = f"{spec.package}/{spec.file}"
-                return _base_of(_gguf(_packaged_file(spec), spec.architecture, spec.dtype), name)
+                return cls._of_gguf(f"{spec.package}/{spec.file}", _packaged_file(spec))
+
+    @classmethod
+    def _of_gguf(cls, name: str, file: Path) -> "_Location":
+        if not file.is_file():
+            raise BackboneError(f"{file}: no such GGUF file")
+        if find_spec("gguf") is None:
+            raise BackboneError(f"{file}: reading GGUF needs the package gguf: pip install gguf")
+        return cls(name, str(file.parent), {"gguf_file": file.name})
+
+    def config(self) -> Any:
+        """The base's own description."""
+        from transformers import AutoConfig
+
+        with _told_in_one_line(self.name), _quiet():
+            return AutoConfig.from_pretrained(self.source, **self.where)
+
+
+def own_numbers(spec: Pretrained) -> dict[str, Any]:
+    """The architecture of a pretrained base as its own description has it. Raises `BackboneError`."""
+    return described(_Location.of(spec).config())
+
+
+def _shapes(spec: BackboneSpec) -> nn.Module:
+    """The network on the meta device; one of any architecture needs its `config.json`."""
+    from transformers import AutoModelForCausalLM
+
+    if isinstance(spec, TrainedBackbone | ScratchBackbone) or not isinstance(spec.architecture, AnyArchitecture):
+        return _empty_network(spec.architecture)  # type: ignore[arg-type]
+    location = _Location.of(spec)
+    config = location.config()
+    require_architecture(config, spec.architecture, location.name)
+    return cast(nn.Module, AutoModelForCausalLM.from_config(config, dtype=torch.float32))
 
 
 def load_tokenizer(spec: BackboneSpec) -> Any:
     """The base's own tokenizer; None for a base that was made here. Raises `BackboneError` when it cannot be had."""
     from transformers import AutoTokenizer
 
-    match spec:
-        case TrainedBackbone() | ScratchBackbone():
-            return None
-        case HubBackbone(id=name):
-            source, where = name, {"revision": spec.revision, "local_files_only": not hub_is_reachable()}
-        case FolderBackbone(path=path):
-            source, where = path, {}
-        case GGUFBackbone(path=path):
-            source, where = str(Path(path).parent), {"gguf_file": Path(path).name}
-        case PackagedBackbone():
-            file = _packaged_file(spec)
-            source, where = str(file.parent), {"gguf_file": file.name}
-    with _told_in_one_line(source), _quiet():
-        return AutoTokenizer.from_pretrained(source, **where)
+    if isinstance(spec, TrainedBackbone | ScratchBackbone):
+        return None
+    location = _Location.of(spec)
+    with _told_in_one_line(location.name), _quiet():
+        return AutoTokenizer.from_pretrained(location.source, **location.where)
 
 
 def random_backbone(architecture: ArchitectureSpec, seed: int = 0) -> Base:
@@ -130,33 +168,40 @@ def _empty_network(architecture: ArchitectureSpec, init_std: float | None = None
     return cast(nn.Module, network)
 
 
-def _pretrained(
-    source: str, architecture: ArchitectureSpec, dtype: str, gguf_file: str | None = None, **where: Any
-) -> nn.Module:
-    """Weights from `source`, once its own description is that of the spec; never from files that must be unpickled."""
-    from transformers import AutoConfig, AutoModelForCausalLM
+def _pretrained(spec: Pretrained) -> nn.Module:
+    """Weights of a base whose own description is that of the spec; never from files that must be unpickled."""
+    from transformers import AutoModelForCausalLM
 
-    if gguf_file is not None:
-        where["gguf_file"] = gguf_file
-    name = source if gguf_file is None else str(Path(source) / gguf_file)
+    location = _Location.of(spec)
     note_what_creates_tensors()
-    with _told_in_one_line(name), _quiet():
-        config = AutoConfig.from_pretrained(source, **where)
-        _check(config, architecture, name)
-        if gguf_file is None:
-            where["use_safetensors"] = True
-        network = AutoModelForCausalLM.from_pretrained(
-            source, dtype=getattr(torch, dtype), attn_implementation="sdpa", **where
+    with _told_in_one_line(location.name), _quiet():
+        require_architecture(location.config(), spec.architecture, location.name)
+        options: dict[str, Any] = {} if "gguf_file" in location.where else {"use_safetensors": True}
+        if not isinstance(spec.architecture, AnyArchitecture):
+            options["attn_implementation"] = "sdpa"
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            location.source,
+            dtype=getattr(torch, spec.dtype),
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **options,
+            **location.where,
         )
+    network, found = loaded
+    _require_whole(found, location.name)
     return cast(nn.Module, network)
 
 
-def _gguf(file: Path, architecture: ArchitectureSpec, dtype: str) -> nn.Module:
-    if not file.is_file():
-        raise BackboneError(f"{file}: no such GGUF file")
-    if find_spec("gguf") is None:
-        raise BackboneError(f"{file}: reading GGUF needs the package gguf: pip install gguf")
-    return _pretrained(str(file.parent), architecture, dtype, gguf_file=file.name)
+def _require_whole(found: dict[str, Any], name: str) -> None:
+    """Raise `BackboneError` for weights that are missing or of another shape: they would be random."""
+    missing = sorted(found["missing_keys"])
+    mismatched = sorted(str(each[0] if isinstance(each, tuple) else each) for each in found["mismatched_keys"])
+    for what, weights in (("lacks", missing), ("has of another shape", mismatched)):
+        if weights:
+            more = f" and {len(weights) - 1} more" if len(weights) > 1 else ""
+            raise BackboneError(
+                f"{name}: {what} the weight {weights[0]}{more}, which its config.json asks for: download it again"
+            )
 
 
 def _packaged_file(spec: PackagedBackbone) -> Path:
@@ -208,56 +253,6 @@ def _config(architecture: ArchitectureSpec) -> Any:
         pad_token_id=None,
         **extra,
     )
-
-
-def _described(config: Any) -> dict[str, Any]:
-    """The architecture numbers of a transformers configuration, under the names of the spec."""
-    heads = config.num_attention_heads
-    numbers: dict[str, Any] = {
-        "layout": config.model_type,
-        "vocab_size": config.vocab_size,
-        "hidden_size": config.hidden_size,
-        "num_layers": config.num_hidden_layers,
-        "num_heads": heads,
-        "max_positions": config.max_position_embeddings,
-    }
-    if config.model_type == "gpt2":
-        intermediate = config.n_inner or 4 * config.hidden_size
-        return {**numbers, "intermediate_size": intermediate, "norm_eps": config.layer_norm_epsilon}
-    rope = getattr(config, "rope_parameters", None) or {"rope_theta": getattr(config, "rope_theta", None)}
-    return {
-        **numbers,
-        "num_kv_heads": config.num_key_value_heads,
-        "head_dim": getattr(config, "head_dim", None) or config.hidden_size // heads,
-        "intermediate_size": config.intermediate_size,
-        "rope_base": rope.get("rope_theta"),
-        "norm_eps": config.rms_norm_eps,
-        "tied_embeddings": config.tie_word_embeddings,
-    }
-
-
-def _check(config: Any, architecture: ArchitectureSpec, name: str) -> None:
-    """Raises `BackboneError` unless the spec's numbers are those of the base itself."""
-    known = ("gpt2", "llama", "mistral", "qwen2", "qwen3")
-    if config.model_type not in known:
-        raise BackboneError(f"{name}: has the layout {config.model_type!r}, supported are {', '.join(known)}")
-    wanted = architecture.model_dump()
-    if isinstance(architecture, RotaryArchitecture):
-        wanted["head_dim"] = architecture.width_of_head
-    if config.model_type != architecture.layout:
-        raise BackboneError(
-            f"backbone.architecture.layout must be {config.model_type}, that of {name}, got {architecture.layout}"
-        )
-    described = _described(config)
-    wrong = [key for key, value in described.items() if not _same(value, wanted[key])]
-    if wrong:
-        required = ", ".join(f"{key} must be {described[key]}, got {wanted[key]}" for key in wrong)
-        raise BackboneError(f"backbone.architecture is not that of {name}: {required}")
-
-
-def _same(found: Any, wanted: Any) -> bool:
-    # A GGUF file contains its numbers in single precision.
-    return math.isclose(found, wanted, rel_tol=1e-6) if isinstance(wanted, float) else bool(found == wanted)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import torch
@@ -12,10 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from cortexzoo.zoo.errors import BackboneError
-
-LAYER_PLACES = ("model.layers", "transformer.h")
-NORM_PLACES = ("input_layernorm", "ln_1")
-ATTENTION_PLACES = ("self_attn", "attn")
+from cortexzoo.zoo.models.probing import find_places, layer_input, prove
 
 BaseCache = tuple[tuple[Tensor, Tensor], ...]
 """Keys and values of every layer, each [batch, kv_heads, seen, head_dim]; empty before the first token."""
@@ -33,7 +31,8 @@ class Base:
 
     network: nn.Module
     layers: tuple[nn.Module, ...]
-    norms: tuple[nn.Module, ...]
+    norms: tuple[nn.Module | None, ...]
+    """None: the layer reads its input as it is, and so do sidecars."""
     new_cache: Callable[[], Any]
     cache_name: str
     """The argument of `network` that takes what `new_cache` gives."""
@@ -44,27 +43,37 @@ class Base:
     Empty for a base that learns."""
     learns: bool = False
     """Its weights take gradients."""
+    scores_the_last_alone: bool = True
+    """It can leave out the logits of all tokens but the last."""
 
     @classmethod
     def of(
         cls, network: nn.Module, name: str, new_cache: Callable[[], Any], cache_name: str, *, learns: bool = False
     ) -> "Base":
-        """Freeze `network` unless it `learns`. Raises `BackboneError` naming what sidecars need and it has not."""
-        place = next((place for place in LAYER_PLACES if _part(network, place) is not None), None)
-        layers = () if place is None else tuple(_part(network, place))
-        missing = [] if layers else [f"decoder layers ({' or '.join(LAYER_PLACES)})"]
-        norms = tuple(_first(layer, NORM_PLACES) for layer in layers)
-        for what, places in (("a norm before attention", NORM_PLACES), ("attention", ATTENTION_PLACES)):
-            lacking = next((i for i, layer in enumerate(layers) if _first(layer, places) is None), None)
-            if lacking is not None:
-                missing.append(f"{what} in layer {lacking} ({' or '.join(places)})")
-        if missing:
-            raise BackboneError(
-                f"{name}: a {type(network).__name__} has no place for sidecars, it lacks {'; '.join(missing)}: "
-                "use a base of the Llama, Mistral, Qwen2, Qwen3 or GPT-2 layout"
-            )
+        """Freeze `network` unless it `learns`.
+
+        Finds the places of sidecars by running it, and proves that they can stay without effect. Raises `BackboneError`
+        naming what sidecars need and it has not.
+        """
         network.eval().requires_grad_(learns)
-        return cls(network, layers, norms, new_cache, cache_name, name, "" if learns else content_hash(network), learns)
+        config: Any = getattr(network, "config", None)
+        if not hasattr(config, "num_hidden_layers") or not hasattr(config, "hidden_size"):
+            raise BackboneError(f"{name}: a {type(network).__name__} is no causal language model of transformers")
+        places = find_places(network, config.num_hidden_layers, config.hidden_size, name)
+        arguments = signature(type(network).forward).parameters
+        base = cls(
+            network,
+            places.layers,
+            places.norms,
+            new_cache,
+            cache_name,
+            name,
+            "" if learns else content_hash(network),
+            learns,
+            "logits_to_keep" in arguments,
+        )
+        prove(base.run, network, places, config.vocab_size, name)
+        return base
 
     def run(
         self,
@@ -92,17 +101,15 @@ class Base:
                 _hook(hooks, self.layers[index], self.norms[index], partial(edit, index))
             if scored is not None:
                 _choose(hooks, self.network, scored)
+            last = {"logits_to_keep": 1 if last_logits_only else 0} if self.scores_the_last_alone else {}
             output = self.network(
-                input_ids=tokens,
-                use_cache=past is not None,
-                logits_to_keep=1 if last_logits_only else 0,
-                return_dict=True,
-                **{self.cache_name: past},
+                input_ids=tokens, use_cache=past is not None, return_dict=True, **last, **{self.cache_name: past}
             )
+        logits = output.logits[:, -1:] if last_logits_only else output.logits
         if not keep_cache:
-            return output.logits, ()
+            return logits, ()
         assert past is not None
-        return output.logits, tuple((layer.keys, layer.values) for layer in past.layers)
+        return logits, tuple((layer.keys, layer.values) for layer in past.layers)
 
 
 def content_hash(network: nn.Module) -> str:
@@ -112,23 +119,31 @@ def content_hash(network: nn.Module) -> str:
         if tensor.is_meta:
             return ""
         digest.update(f"{name}{list(tensor.shape)}".encode())
-        digest.update(tensor.detach().float().cpu().contiguous().view(torch.uint8).numpy().data)
+        digest.update(tensor.detach().float().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
-def _hook(hooks: ExitStack, layer: nn.Module, norm: nn.Module, edit: Callable[[Tensor, Tensor], Tensor]) -> None:
-    """Until `hooks` is closed: `edit` sees what the layer's norm gives, and changes what the layer gives."""
-    normed: list[Tensor] = []
+def _hook(hooks: ExitStack, layer: nn.Module, norm: nn.Module | None, edit: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """Until `hooks` is closed: `edit` sees what the norm gives, or the layer's input, and changes what follows."""
+    read: list[Tensor] = []
 
     def note(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-        normed.append(output)
+        read.append(output)
+
+    def note_input(_module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        found = layer_input(inputs, named)
+        assert found is not None
+        read.append(found)
 
     def change(_module: nn.Module, _inputs: object, output: Any) -> Any:
         if isinstance(output, tuple):
-            return (edit(normed.pop(), output[0]), *output[1:])
-        return edit(normed.pop(), output)
+            return (edit(read.pop(), output[0]), *output[1:])
+        return edit(read.pop(), output)
 
-    hooks.callback(norm.register_forward_hook(note).remove)
+    if norm is None:
+        hooks.callback(layer.register_forward_pre_hook(note_input, with_kwargs=True).remove)
+    else:
+        hooks.callback(norm.register_forward_hook(note).remove)
     hooks.callback(layer.register_forward_hook(change).remove)
 
 
@@ -139,14 +154,3 @@ def _choose(hooks: ExitStack, network: Any, scored: Tensor) -> None:
         return (inputs[0][scored],)
 
     hooks.callback(network.get_output_embeddings().register_forward_pre_hook(choose).remove)
-
-
-def _part(module: nn.Module, place: str) -> Any:
-    found: Any = module
-    for name in place.split("."):
-        found = getattr(found, name, None)
-    return found
-
-
-def _first(module: nn.Module, places: tuple[str, ...]) -> Any:
-    return next((part for place in places if (part := _part(module, place)) is not None), None)

@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from cortexzoo import specs
@@ -79,7 +80,7 @@ def test_numbers_that_are_not_those_of_the_base_are_named(folder: Path) -> None:
     line = message(FolderBackbone(path=str(folder), architecture=wrong))
     assert line.endswith("num_layers must be 2, got 3, num_kv_heads must be 1, got 2")
     line = message(FolderBackbone(path=str(folder), architecture=LlamaArchitecture()))
-    assert line == f"backbone.architecture.layout must be qwen2, that of {folder}, got llama"
+    assert line.startswith(f"backbone.architecture.layout must be qwen2, that of {folder}, got llama: cortexzoo new ")
 
 
 def no_address(*_: object) -> None:
@@ -107,17 +108,27 @@ def test_a_folder_that_is_damaged_is_told_in_one_line(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"")
     assert "cannot be loaded" in message(FolderBackbone(path=str(folder), architecture=SMALL))
     (folder / "config.json").write_text('{"model_type": "t5"}')
-    assert "has the layout 't5', supported are gpt2, llama, mistral, qwen2, qwen3" in message(
-        FolderBackbone(path=str(folder), architecture=SMALL)
+    assert "layout must be any" in message(FolderBackbone(path=str(folder), architecture=SMALL))
+
+
+def test_weights_that_are_missing_or_of_another_shape_are_named(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    name = next(each for each in sorted(weights) if each.endswith("mlp.down_proj.weight"))
+    save_file(
+        {key: value for key, value in weights.items() if key != name}, folder / "model.safetensors", {"format": "pt"}
     )
+    spec = FolderBackbone(path=str(folder), architecture=SMALL)
+    assert message(spec) == f"{folder}: lacks the weight {name}, which its config.json asks for: download it again"
+    save_file({**weights, name: weights[name][:3].clone()}, folder / "model.safetensors", {"format": "pt"})
+    assert f"has of another shape the weight {name}" in message(spec)
 
 
-def test_a_layout_without_the_needed_parts_is_refused_by_their_names() -> None:
-    with pytest.raises(BackboneError, match=r"it lacks decoder layers \(model.layers or transformer.h\): use a base"):
+def test_what_is_no_language_model_of_layers_is_refused_by_what_it_lacks() -> None:
+    with pytest.raises(BackboneError, match=r"mine: a Linear is no causal language model of transformers"):
         Base.of(nn.Linear(1, 1), "mine", dict, "cache")
-    network, network.transformer = nn.Module(), nn.Module()
-    network.transformer.h = nn.ModuleList([nn.Identity()])
-    with pytest.raises(BackboneError, match=r"lacks a norm before attention in layer 0 .*; attention in layer 0 \("):
+    network = random_backbone(SMALL).network
+    network.config.num_hidden_layers = 3
+    with pytest.raises(BackboneError, match=r"has no place for sidecars: no list of 3 layers"):
         Base.of(network, "mine", dict, "cache")
 
 
