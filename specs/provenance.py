@@ -19,7 +19,6 @@ class Source:
 
 
 PHASE_1 = Source("CortexGPT Phase 1 stability document", "user")
-PHASE_1_BASELINE = Source("CortexGPT Phase 1 stability document, the value before the change", "user")
 PROTOTYPE = Source("public CortexGPT prototype, original model", "reference-code")
 PROBE = Source("learning-rate and ablation runs, docs/results.md", "measured-here")
 MEASURED_GUARDS = Source("guards replayed on recorded runs and on noise, docs/stability.md", "measured-here")

@@ -128,6 +128,8 @@ def test_an_empty_text_is_null() -> None:
 @example("&a : *a")
 @example("- &a\n- *a")
 @example("!<!> 0")
-def test_no_text_makes_reading_crash(text: str) -> None:
+def test_any_text_gives_a_node_or_a_mistake_with_its_place(text: str) -> None:
+    found: tuple[Node, list[str]] | None = None
     with suppress(Refused):
-        read(text)
+        found = read(text)
+    assert found is None or (found[0].describe() and all(line.startswith("my.yaml:") for line in found[1]))

@@ -42,7 +42,11 @@ def test_a_text_too_short_for_three_parts_is_refused(size: int, validation: floa
 
 
 def test_one_sequence_and_its_target_are_enough() -> None:
-    TextData.from_bytes(bytes(36), 0.25, 0.25).require(8, 1)
+    data = TextData.from_bytes(bytes(36), 0.25, 0.25)
+    data.require(8, 1)
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [18, 9, 9]
+    with pytest.raises(DataError):
+        data.require(9, 1)
 
 
 def test_every_byte_needs_a_logit() -> None:

@@ -83,10 +83,3 @@ def accuracy(logits: Float[Tensor, "batch time vocab"], batch: Batch) -> Accurac
     tally = AnswerTally(len(logits), batch.num_answers)
     tally.add(logits, batch.tokens, batch.answers)
     return tally.accuracy()
-
-
-def accuracy_by_slice(logits: Float[Tensor, "batch time vocab"], batch: Batch) -> dict[str, dict[int, Accuracy]]:
-    """For each slice of a batch and each of its values."""
-    tally = AnswerTally(len(logits), batch.num_answers)
-    tally.add(logits, batch.tokens, batch.answers)
-    return tally.by_slice(batch.slices)

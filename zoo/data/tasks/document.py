@@ -112,11 +112,6 @@ class Document:
         """For each of the `length + 1` tokens the number, from 1, of the answer that it belongs to; 0: none."""
         return self.cut(0, self.length + 1)[1]
 
-    @property
-    def answer_mask(self) -> npt.NDArray[np.bool_]:
-        """Which of the `length + 1` tokens are answers; the logits at the place before predict each."""
-        return self.answers > 0
-
     def cut(self, begin: int, end: int) -> tuple[Ints, Ints]:
         """Tokens and answers at places begin … end - 1, in memory for just those."""
         tokens = self.noise.between(begin, end)

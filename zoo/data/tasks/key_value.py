@@ -17,14 +17,14 @@ from cortexzoo.zoo.data.tasks.chance import Chance, of_uniform_symbols
 from cortexzoo.zoo.data.tasks.document import Filler, Ints, PassageWriter
 from cortexzoo.zoo.data.tasks.filler import SpelledPairFiller
 from cortexzoo.zoo.data.tasks.letters import NOISE_LETTERS, Script, draw_letters
-from cortexzoo.zoo.data.tasks.task import Composition, Task
+from cortexzoo.zoo.data.tasks.task import Composition, PairsTask
 from cortexzoo.zoo.data.tasks.vocabulary import Vocabulary
 
 MARKS = "=;?"
 CHARACTERS = ascii_lowercase + MARKS + NOISE_LETTERS
 
 
-class KeyValueTask(Task):
+class KeyValueTask(PairsTask):
     """Keys differ within a document, values are drawn independently, each key is asked for at most once."""
 
     def __init__(self, spec: TaskSpec, kind: KeyValue, vocabulary: Vocabulary, seed: int) -> None:

@@ -136,28 +136,8 @@ class Task(ABC):
 
     def filler(self, kind: OneFiller, content: Composition, key: int) -> Filler:
         """What surrounds the passages of a document; `key` makes it differ between documents."""
-        match kind:
-            case NoiseFiller():
-                return Noise(self.noise if content.noise is None else content.noise, key, self.noise_in_order)
-            case UnseenNoise():
-                return Noise(self.unseen_noise(), key)
-            case TextFiller():
-                return Noise(self.text(), key, in_order=True)
-            case PairsFiller() | NearKeys():
-                assert content.bound is not None, "the spec is validated: only pairs have other pairs"
-                return self.other_pairs(content.bound, key, near=isinstance(kind, NearKeys))
-
-    def unseen_noise(self) -> Ints:
-        """Tokens that neither the task nor its noise uses. Raises `DataError` where there are too few."""
-        raise NotImplementedError
-
-    def text(self) -> Ints:
-        """The embedded text in tokens that make no fact."""
-        raise NotImplementedError
-
-    def other_pairs(self, bound: Ints, key: int, *, near: bool) -> Filler:
-        """Pairs of keys that are not `bound`, or of those near to them."""
-        raise NotImplementedError
+        assert isinstance(kind, NoiseFiller), "the spec is validated: only pairs have other fillers"
+        return Noise(self.noise if content.noise is None else content.noise, key, self.noise_in_order)
 
     def batch(self, split: Split, indices: Sequence[int], gap: int) -> Batch:
         """Some documents as a whole. Raises `DataError`."""
@@ -211,6 +191,34 @@ class Task(ABC):
         last = length - self._chunks(self._questions) * size
         facts = (first + depth) * size + _place(room[0], -self._facts % size)
         return facts, last + _place(room[1], -self._questions % size), depth
+
+
+class PairsTask(Task):
+    """A task of keys and values, whose documents other fillers than noise can surround."""
+
+    def filler(self, kind: OneFiller, content: Composition, key: int) -> Filler:
+        match kind:
+            case NoiseFiller():
+                return super().filler(kind, content, key)
+            case UnseenNoise():
+                return Noise(self.unseen_noise(), key)
+            case TextFiller():
+                return Noise(self.text(), key, in_order=True)
+            case PairsFiller() | NearKeys():
+                assert content.bound is not None, "pairs bind keys"
+                return self.other_pairs(content.bound, key, near=isinstance(kind, NearKeys))
+
+    @abstractmethod
+    def unseen_noise(self) -> Ints:
+        """Tokens that neither the task nor its noise uses. Raises `DataError` where there are too few."""
+
+    @abstractmethod
+    def text(self) -> Ints:
+        """The embedded text in tokens that make no fact."""
+
+    @abstractmethod
+    def other_pairs(self, bound: Ints, key: int, *, near: bool) -> Filler:
+        """Pairs of keys that are not `bound`, or of those near to them."""
 
 
 def _place(share: float, room: int) -> int:

@@ -11,11 +11,11 @@ from cortexzoo.zoo.data.sources import read_source
 from cortexzoo.zoo.data.tasks.chance import Chance
 from cortexzoo.zoo.data.tasks.document import Filler, Ints, PassageWriter
 from cortexzoo.zoo.data.tasks.filler import TokenPairFiller, near_tokens
-from cortexzoo.zoo.data.tasks.task import Composition, Task
+from cortexzoo.zoo.data.tasks.task import Composition, PairsTask
 from cortexzoo.zoo.data.tasks.vocabulary import Vocabulary
 
 
-class TokenPairsTask(Task):
+class TokenPairsTask(PairsTask):
     """Keys differ within a document, values are drawn independently, each key is asked for at most once."""
 
     def __init__(

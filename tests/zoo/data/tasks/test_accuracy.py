@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from cortexzoo.zoo.data.tasks.accuracy import Accuracy, AnswerTally, accuracy, accuracy_by_slice
+from cortexzoo.zoo.data.tasks.accuracy import Accuracy, AnswerTally, accuracy
 from cortexzoo.zoo.data.tasks.batch import Batch
 from cortexzoo.zoo.data.tasks.task import Task
 from tests.property.strategies import splits
@@ -42,6 +42,12 @@ def test_a_comparison_without_the_shift_is_refused() -> None:
         AnswerTally.add.__wrapped__(tally, logits_for(batch.tokens, task)[:, :65], batch.tokens[:, :65], batch.answers)
 
 
+def by_slice_at_once(logits: Tensor, batch: Batch) -> dict[str, dict[int, Accuracy]]:
+    tally = AnswerTally(len(logits), batch.num_answers)
+    tally.add(logits, batch.tokens, batch.answers)
+    return tally.by_slice(batch.slices)
+
+
 def example() -> Batch:
     """Two answers of two tokens, 7 8 and 9 6, in the first document, one in the second."""
     tokens = torch.tensor([[1, 7, 8, 1, 9, 6, 1], [1, 1, 1, 5, 4, 1, 1]])
@@ -56,7 +62,7 @@ def test_an_answer_is_right_when_all_of_it_is() -> None:
     predicted[1, 0] = 0  # is no answer
     found = accuracy(one_hot(predicted, 10).float(), batch)
     assert found == Accuracy(exact=2 / 3, token=5 / 6, answers=3)
-    assert accuracy_by_slice(one_hot(predicted, 10).float(), batch) == {
+    assert by_slice_at_once(one_hot(predicted, 10).float(), batch) == {
         "kind": {10: Accuracy(1.0, 1.0, 2), 20: Accuracy(0.0, 0.5, 1)}
     }
 
@@ -79,7 +85,7 @@ def test_pieces_count_as_the_whole(data: st.DataObject) -> None:
             ends = slice(cut.start, cut.stop + 1)
             tally.add(logits[rows, cut], batch.tokens[rows, ends], batch.answers[rows, ends], rows.start)
     assert tally.accuracy() == accuracy(logits, batch)
-    assert tally.by_slice(batch.slices) == accuracy_by_slice(logits, batch)
+    assert tally.by_slice(batch.slices) == by_slice_at_once(logits, batch)
 
 
 def test_a_loss_on_the_labels_is_a_loss_on_what_is_judged() -> None:

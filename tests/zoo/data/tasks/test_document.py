@@ -33,7 +33,7 @@ def test_passages_lie_where_they_are_placed_and_noise_shows_through() -> None:
     )
     assert document.tokens.tolist() == [1, 4, 1, 4, 1, 5, 6, 7, 8, 9]
     assert document.answers.tolist() == [0, 0, 0, 0, 0, 0, 0, 1, 1, 2]
-    assert document.answer_mask.tolist() == [False] * 7 + [True] * 3
+    assert (document.answers > 0).tolist() == [False] * 7 + [True] * 3
 
 
 def test_noise_is_even_and_neighbours_are_independent() -> None:
