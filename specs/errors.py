@@ -19,7 +19,7 @@ class Failure(UserError):
 
 
 class SpecError(UserError):
-    """A mistake in a spec, its file or its overrides. `lines` holds one self-contained message for each mistake."""
+    """A mistake in a spec, its file or its overrides. `lines` has one self-contained message for each mistake."""
 
     def __init__(self, lines: list[str]) -> None:
         super().__init__("\n".join(lines))

@@ -46,7 +46,7 @@ OneFiller = Annotated[NoiseFiller | UnseenNoise | TextFiller | PairsFiller | Nea
 
 
 class MixedFiller(Spec):
-    """Each document has one of several, each equally often; recall is told for each."""
+    """Each document has one of several, each equally often; recall is reported for each."""
 
     kind: Literal["mixed"] = "mixed"
     of: Annotated[tuple[OneFiller, ...], Field(min_length=2), OURS]

@@ -1,4 +1,4 @@
-"""The kinds of spec file, the type of each, and the folder of the library that holds it."""
+"""The kinds of spec file, the type of each, and its folder of the library."""
 
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, assert_never, get_args

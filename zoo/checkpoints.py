@@ -30,7 +30,7 @@ TensorFile = Mapping[str, Tensor]
 
 
 def encode_tensors(tensors: TensorFile) -> tuple[bytes, dict[str, str]]:
-    """The safetensors bytes; and for tensors that are the same memory (tied weights) the name that holds the values."""
+    """The safetensors bytes; and for tied weights, which share memory, the name that has the values."""
     kept: dict[str, Tensor] = {}
     owner: dict[tuple[object, ...], str] = {}
     shared: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Exported models: a folder that holds the variant's spec, its weights and the memory that it was trained with."""
+"""Exported models: a folder with the variant's spec, its weights and the memory that it was trained with."""
 
 from pathlib import Path
 from typing import Any

@@ -1,6 +1,6 @@
 """Searches a run with many seeds: `cortexzoo bench flakiness RUN [--seeds 20] [--examples N]`.
 
-A property that holds for one seed and fails for another is either a defect that only some searches meet, or a check
+A property that holds for one seed and fails for another is either a defect that only some searches find, or a check
 that depends on chance or on the clock. RUN is a run folder, or the name of a shipped experiment, whose training is
 taken from the cache or made. Every seed tries the listed cases again, then its own. Ends with 1 when any verdict of any
 seed is not the expected one.

@@ -71,7 +71,7 @@ def far(model: Model) -> Callable[[], Mapping[str, float]]:
 
 
 def gpt2(parameters: int, count: int) -> Callable[[], object]:
-    """transformers' GPT-2 of this width, its feed-forward layers as wide as the parameters ask for."""
+    """transformers' GPT-2 of this width, its feed-forward layers as wide as the number of parameters requires."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
     room = len(prompt()[0]) + count

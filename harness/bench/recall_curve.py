@@ -1,6 +1,6 @@
 """Recall of a trained hybrid by gap: `cortexzoo bench recall-curve RUN… [--gaps 1,16,…] [--plot F]`.
 
-Asks each run's model for what documents told it, over gaps of up to a million tokens streamed in constant memory, and
+Measures recall of each run's model, over gaps of up to a million tokens streamed in constant memory, and
 again with one cause of forgetting taken away: the memory does not fade, nothing of the gap is written, or everything is
 computed in float64. What then rises was what limited it.
 """

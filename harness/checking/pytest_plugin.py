@@ -40,7 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Who names experiments and no files wants their tests only."""
+    """With experiments and without files, only their tests run."""
     if config.getoption(OPTION) and config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.args = []
 
@@ -164,7 +164,7 @@ class PropertyItem(pytest.Item):
 
 
 def run_of(target: str) -> "Run | None":
-    """The run of a folder; None: no folder. Raises `UsageError` for a folder that holds none."""
+    """The run of a folder; None: no folder. Raises `UsageError` for a folder without one."""
     from pathlib import Path
 
     if not Path(target).is_dir():

@@ -22,7 +22,7 @@ Tokens = Int[Tensor, "batch time"]
 
 
 class Runnable(Protocol):
-    """What properties of any sequence model ask of their subject. `state` is None where there is no memory."""
+    """What properties of any sequence model need of their subject. `state` is None where there is no memory."""
 
     @property
     def carries_state(self) -> bool:

@@ -1,4 +1,4 @@
-"""Verdicts, and the certificate that holds all verdicts on one subject."""
+"""Verdicts, and the certificate: all verdicts on one subject."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field

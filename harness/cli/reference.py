@@ -1,6 +1,6 @@
 """The reference pages that follow from the code: every value of a spec with the source of its default, every command.
 
-The documentation's build asks for them, so they are never out of date: `nox -s docs`.
+The documentation's build generates them, so they are never out of date: `nox -s docs`.
 """
 
 import inspect
@@ -63,7 +63,7 @@ def _classes(slot: Slot, seen: set[type[Spec]]) -> Iterator[type[Spec]]:
 
 
 def _innermost(slot: Slot) -> Slot:
-    """What a list or a mapping holds, or the slot itself."""
+    """The slot of the entries of a list or a mapping, or the slot itself."""
     origin = get_origin(slot.annotation)
     if origin is dict:
         return _innermost(Slot.of_type(get_args(slot.annotation)[1]))

@@ -1,4 +1,4 @@
-"""What a campaign does with each case: call the command, and hold what it did to a few rules."""
+"""What a campaign does with each case: call the command, and check the result against a few rules."""
 
 import io
 import re

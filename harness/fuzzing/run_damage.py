@@ -173,7 +173,7 @@ def _no_file(dice: random.Random, run: Path) -> None:
 
 
 def _deep(dice: random.Random, run: Path) -> None:
-    """JSON that is nested too deeply, or holds a number of too many digits."""
+    """JSON that is nested too deeply, or contains a number of too many digits."""
     file = dice.choice(_files(run, ".json", ".jsonl"))
     file.write_text(dice.choice(("[" * 100_000, '{"a":' * 50_000, "9" * 100_000, '{"a": 1e999}', "nul", "\x00", "{}")))
 

@@ -93,7 +93,7 @@ class RunView:
         }
 
     def capacity(self, memory: str) -> int | None:
-        """How many entries a memory can hold: `stm` or `ltm`; None: it is unbounded, or there is none."""
+        """Capacity of a memory in entries: `stm` or `ltm`; None: it is unbounded, or there is none."""
         variant = self.experiment.variant
         if not isinstance(variant, CortexGPTSpec):
             return None

@@ -1,4 +1,4 @@
-"""Where a dashboard gets a run's records from: its folder, which holds the truth, or Aim's repository."""
+"""Where a dashboard gets a run's records from: its folder, which is the source, or Aim's repository."""
 
 import time
 from collections.abc import Callable, Iterator

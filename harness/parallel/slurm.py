@@ -19,7 +19,7 @@ from cortexzoo.specs import ExperimentSpec
 Cluster = Literal["local", "slurm"]
 CLUSTERS: tuple[Cluster, ...] = get_args(Cluster)
 QUEUE = ".jobs"
-"""The folder beside the runs that holds the spec of each job, and what submitit writes of it."""
+"""The folder beside the runs with the spec of each job and the files of submitit."""
 ERROR = ".error"
 """Ending of the file, beside its spec, with the reason why a job failed."""
 LOOK_EVERY = 0.5

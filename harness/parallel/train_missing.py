@@ -13,7 +13,7 @@ from cortexzoo.specs import ExperimentSpec
 
 
 class StoppedEarly(Failure):
-    """A run that was asked to stop before its last step, so that it is no result. The message is one line."""
+    """A run that was stopped before its last step, so that it is no result. The message is one line."""
 
 
 def train_missing(

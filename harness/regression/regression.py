@@ -109,7 +109,7 @@ def changes(then: Committed, now: Certificate) -> list[Change]:
 
 
 def check_all(experiments: Sequence[ExperimentSpec], folder: Path, jobs: int) -> Iterator[Checked]:
-    """Train what `folder` does not hold yet, and judge each experiment, as many at once as `jobs`; in any order.
+    """Train what is missing in `folder`, and judge each experiment, as many at once as `jobs`; in any order.
 
     Each works on one thread, so that the number of jobs changes nothing. Raises what training raises, but for training
     that gave up for numeric reasons, which is a result.

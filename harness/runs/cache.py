@@ -22,7 +22,7 @@ NO_SUITE = SuiteSpec(name="none", properties={"causality": Check()})
 
 
 def training_of(experiment: ExperimentSpec) -> ExperimentSpec:
-    """The experiment as far as training depends on it: a suite only judges, so another one needs no other training."""
+    """The experiment as far as training depends on it: another suite needs no other training."""
     return experiment.model_copy(update={"suite": NO_SUITE})
 
 
@@ -41,7 +41,7 @@ def code_sum() -> str:
 
 
 def find_trained(experiment: ExperimentSpec, folder: Path) -> Run | None:
-    """The finished training of an experiment, whatever its suite, if `folder` holds one."""
+    """The finished training of an experiment, with any suite, if `folder` contains one."""
     return next(finished_runs(folder, training_of(experiment)), None)
 
 

@@ -19,7 +19,7 @@ from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.signals import signals_left_alone
 
 WARM = 2
-"""Steps that are not timed: the first ones ask the system for memory."""
+"""Steps that are not timed: the first ones allocate memory."""
 TIMED = 8
 """At least so many are, and whole rounds of the probe."""
 
@@ -97,7 +97,7 @@ def calibrate(experiment: ExperimentSpec) -> Calibration:
 
 
 def _longest_steps(experiment: ExperimentSpec) -> ExperimentSpec:
-    """Of a curriculum its last stage alone, and as good as nothing asked at the end."""
+    """Of a curriculum its last stage alone, and almost no evaluation at the end."""
     recipe, data = experiment.recipe, experiment.data
     if not isinstance(recipe.objective, Recall) or not isinstance(data, TaskSpec):
         return experiment
@@ -112,7 +112,7 @@ def _longest_steps(experiment: ExperimentSpec) -> ExperimentSpec:
 
 
 def _fill_halfway(trainer: TrainingLoop, recipe: RecipeSpec) -> None:
-    """Consolidate half as often as the run will: reading a long-term memory costs more the more it holds."""
+    """Consolidate half as often as the run will: reading a long-term memory costs more the fuller it is."""
     model, rows = trainer.model, trainer.ranks.rows
     tokens = torch.randint(
         model.vocab_size, (rows, recipe.sequence_length), generator=torch.Generator().manual_seed(trainer.spec.seed)

@@ -120,7 +120,7 @@ class Costs:
         return [*rows, ("forward, all", forward), ("forward and backward", training)]
 
     def memory_rows(self) -> list[Row]:
-        """What training holds at once."""
+        """What training needs at once."""
         memory = self.memory
         frozen = [("frozen weights", in_bytes(memory.frozen_weights))] if memory.frozen_weights else []
         return [

@@ -109,7 +109,7 @@ def _label_at_the_right(axes: Axes, labels: list[tuple[float, str, str]]) -> Non
 
 
 def _gate_shares(axes: Axes, metrics: Metrics) -> None:
-    """Stacked shares with the last value of each; what is missing to 1 went to a source that holds nothing."""
+    """Stacked shares with the last value of each; the rest to 1 went to an empty source."""
     prefix = GATE_SHARE
     lines = [line for line in metrics if any(name.startswith(prefix) for name in line)]
     found = {name.removeprefix(prefix) for line in lines for name in line if name.startswith(prefix)}

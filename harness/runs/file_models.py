@@ -1,4 +1,4 @@
-"""What the JSON files of a run folder must hold: a run is read only where the types are those that are written."""
+"""The types of the JSON files of a run folder: a run is read only where the types are those that are written."""
 
 from typing import Annotated, Any
 

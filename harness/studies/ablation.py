@@ -24,7 +24,7 @@ from cortexzoo.specs.recipe import MonitorSpec
 
 NEUTRAL_KINDS = ("none", "never")
 PARTS = ("variant", "recipe")
-"""The parts of an experiment that hold ingredients; data and suite hold none."""
+"""The parts of an experiment with ingredients; data and suite have none."""
 NO_INGREDIENTS = (MonitorSpec, DriftSpec, *get_args(get_args(BackboneSpec)[0]))
 """What is only measured, and the base that a hybrid is given."""
 

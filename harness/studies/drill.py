@@ -93,7 +93,7 @@ def drill(
     """Yield the outcome of each run, the control among them, as soon as it is known.
 
     Outcomes that lie in `folder` are used as they are, so a drill that was interrupted continues where it stopped.
-    Raises `SpecError` before any run when a fault would strike after the last step, or one process of several.
+    Raises `SpecError` before any run when a fault would be injected after the last step, or one process of several.
     """
     plan = FaultsSpec(name="drill", faults=dict(faults))
     require_steps(plan, experiment.recipe)
@@ -179,7 +179,7 @@ def _place(name: str, fault: FaultSpec | None, experiment: ExperimentSpec, guard
 
 
 def _alone(name: str, fault: FaultSpec | None) -> str | None:
-    """A faults spec that holds only this one, as JSON."""
+    """A faults spec with only this one, as JSON."""
     return None if fault is None else FaultsSpec(name="drill", faults={name: fault}).canonical_json()
 
 

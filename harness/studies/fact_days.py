@@ -92,7 +92,7 @@ def recall(
 
 @torch.no_grad()
 def memory_after(model: Hybrid, sessions: Sequence[Session]) -> HybridState:
-    """What the fast weights hold after each session's facts; the window is of no use over a chunk border."""
+    """The fast weights after each session's facts; the window is of no use over a chunk border."""
     with undisturbed(model):
         return model.read(torch.stack([s.facts for s in sessions]).to(model_device(model))).state
 
@@ -105,7 +105,7 @@ def novelty_of(model: Hybrid, sessions: Sequence[Session]) -> Tensor:
 
 @torch.no_grad()
 def novelty_in(model: Hybrid, texts: Int[Tensor, "rows time"]) -> Float[Tensor, "rows time"]:
-    """Of the key that every token asks with."""
+    """Of the query of every token."""
     store = model.slow_store
     assert store is not None
     heard: list[Tensor] = []

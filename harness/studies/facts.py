@@ -53,7 +53,7 @@ NOVELTIES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is taught and asked."""
+    """The numbers of facts taught and questions."""
 
     facts: int = 96
     """Of one day."""

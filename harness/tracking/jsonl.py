@@ -99,7 +99,7 @@ def parse_line(line: str | bytes) -> Any:
         value = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    # Looking for their names first makes reading twice as fast: hardly a line holds one.
+    # Looking for their names first makes reading twice as fast: hardly a line contains one.
     text = line.decode(errors="replace") if isinstance(line, bytes) else line
     return from_json_value(value) if "NaN" in text or "Infinity" in text else value
 

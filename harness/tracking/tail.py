@@ -15,7 +15,7 @@ class Tail:
     """The lines of a file that grows, each given once. A file that is not there yet has none.
 
     A file that became shorter (a resumed run cuts what comes after its checkpoint) is read again from its beginning:
-    `restarted` then tells that everything given before is void.
+    `restarted` is then true: everything given before is void.
     """
 
     def __init__(self, path: Path) -> None:

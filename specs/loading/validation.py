@@ -63,7 +63,7 @@ class _Spot:
     node: Node | None
     """None: a key is missing here."""
     around: tuple[Node, ...]
-    """The mappings and lists that hold it, from the outside in."""
+    """The mappings and lists around it, from the outside in."""
     around_slot: Slot | None
     is_key: bool = False
 

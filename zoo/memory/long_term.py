@@ -18,7 +18,7 @@ DISTANCE_FLOOR = 1e-6
 class LongTermState:
     """The store's contents, oldest first. `codes` are what the index was built from at the last consolidation.
 
-    For `raw_ring` keys and values are the raw pairs; for `compressed_store` keys have width 0 and `values` holds codes.
+    For `raw_ring` keys and values are the raw pairs; for `compressed_store` keys have width 0 and `values` are codes.
     """
 
     keys: Float[Tensor, "entries key"]

@@ -26,7 +26,7 @@ Edit = Callable[[int, Tensor, Tensor], Tensor]
 class Base:
     """A causal language model without dropout or memory of its own, which never changes unless it `learns`.
 
-    It is no torch module, so that whatever holds it neither counts, trains nor saves its parameters by accident.
+    It is no torch module, so that its owner neither counts, trains nor saves its parameters by accident.
     """
 
     network: nn.Module
@@ -38,7 +38,7 @@ class Base:
     """The argument of `network` that takes what `new_cache` gives."""
     name: str
     sha256: str
-    """Hex digest of all weights as float32: the same for one base in every dtype that holds its values.
+    """Hex digest of all weights as float32: the same for one base in every dtype that represents its values.
 
     Empty for a base that learns."""
     learns: bool = False

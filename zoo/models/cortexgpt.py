@@ -65,7 +65,7 @@ class CortexGPTState(MemoryState):
         return cls(short_term, long_term, int(tensors["position"]))
 
     def sizes(self) -> dict[str, int]:
-        """Entries held: `stm` for one ring, `ltm` for the store."""
+        """Entries: `stm` for one ring, `ltm` for the store."""
         return {"stm": self.short_term.filled, "ltm": 0 if self.long_term is None else _entries(self.long_term)}
 
 

@@ -107,7 +107,7 @@ class MemoryLanguageModel(nn.Module, Generic[StateT]):
         return state
 
     def placed(self, state: StateT, places: Int[Tensor, " batch"]) -> StateT:
-        """The memory of a batch that begins, told where in the training text each row stands.
+        """The memory of a batch that begins, with the place of each row in the training text.
 
         What a memory knows of these very places it then leaves out.
         """

@@ -11,7 +11,7 @@ def note_what_creates_tensors() -> None:
     """Let torch note its functions that create tensors; to be called before transformers loads weights.
 
     torch notes them once, when the meta device is first used. Were that while transformers has replaced
-    `torch.linspace`, every later model built on the meta device would hold real tensors.
+    `torch.linspace`, every later model built on the meta device would contain real tensors.
     """
     with torch.device("meta"):
         torch.empty(0)

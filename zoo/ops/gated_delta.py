@@ -67,7 +67,7 @@ def chunk_gated_delta_rule(
             q, k, v, g.float().clamp_min(MIN_LOG_DECAY), beta, scale=scale, initial_state=state, output_final_state=True
         )
     else:
-        # Inside forward the grad mode is off, so whether anything will be differentiated must be told.
+        # Inside forward the grad mode is off, so whether anything will be differentiated is an argument.
         tensors = (q, k, v, g, beta, initial_state)
         keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
         inputs = (q, k, v, g, beta, initial_state, scale, chunk_size, keep)

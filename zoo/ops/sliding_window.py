@@ -33,7 +33,7 @@ def sliding_window_attention(
         o_i = sum_j softmax_j(scale q_i . k_j) v_j      scale = key_dim^(-1/2) unless given
 
     Source: Beltagy et al. 2020, arXiv:2004.05150, Sec. 3.1 (the causal half of its window).
-    Differs: keys and values of the last window_size - 1 tokens go in and come out as a value, so that a sequence in
+    Differs: keys and values of the last window_size - 1 tokens are argument and result, so that a sequence in
     pieces gives what the whole gives. Fewer are as good as none before them: a document starts with no state.
 
     Each block of block_size queries meets its own block of keys and those before it that the window reaches: time and

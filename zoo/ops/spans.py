@@ -4,7 +4,7 @@ import torch
 
 _CPU_SPAN_TOKENS = 2048
 """Tokens times batch times heads. At 64 dimensions a step's tensors take some 3 MB, which stay in the cache from one
-operation to the next and are reused instead of being asked from the system anew; twice or half as many were slower."""
+operation to the next and are reused instead of being allocated anew; twice or half as many were slower."""
 
 
 def blocks_in_span(block_size: int, batch_heads: int, device: torch.device) -> int | None:

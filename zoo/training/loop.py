@@ -35,7 +35,7 @@ from cortexzoo.zoo.training.signals import stop_on_signals
 from cortexzoo.zoo.training.state import snapshot
 
 Moment = Literal["batch_ready", "gradients_ready", "step_taken", "step_refused", "phase_ended"]
-"""The moments at which nothing is asked."""
+"""The moments at which no policy can refuse."""
 
 
 class TrainingLoop:

@@ -11,7 +11,7 @@ def build_optimizer(model: MemoryLanguageModel[StateT], spec: AdamWSpec) -> Adam
     """AdamW with one group for each (rate factor, decayed or not); a group keeps its factor under `rate_factor`.
 
     Biases, norms and embeddings are not decayed. Raises `ValueError` when the model's groups are not those of
-    `RateFactors` and `base`, or do not hold every trainable parameter exactly once.
+    `RateFactors` and `base`, or do not contain every trainable parameter exactly once.
     """
     groups = model.parameter_groups()
     factors = {"base": 1.0, **spec.rate_factors.model_dump()}

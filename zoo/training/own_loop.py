@@ -62,7 +62,7 @@ class LoopGuard:
 
     In order: the finite gate, the spike rule, clipping. A refused step moves neither weights nor moments; its gradients
     are dropped. With `recovery: {kind: checkpoints}` model, optimiser and `others` are copied every `every` taken steps
-    and return when a guard asks for it. One process, gradients unscaled.
+    and return when a guard requests it. One process, gradients unscaled.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ CONFIG = "config.json"
 
 @dataclass(frozen=True)
 class Pretrained:
-    """The folder that holds a model's files, and how the user named it."""
+    """The folder of a model's files, and how the user named it."""
 
     path: Path
     name: str

@@ -33,7 +33,7 @@ class Reached:
     used: set[str]
     moved: set[str]
     strangers: int
-    """Tensors that want a gradient and are no parameter of the module."""
+    """Tensors with requires_grad that are no parameter of the module."""
 
 
 def every_parameter_learns_cases(subject: BareSubject) -> Iterable[Case]:

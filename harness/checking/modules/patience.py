@@ -1,4 +1,4 @@
-"""How long a process may be silent: what hangs is told from what a busy machine only slows down."""
+"""How long a process may be silent: separates what hangs from what a busy machine only slows down."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What is asked about a module."""
+"""The request for a check of a module."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

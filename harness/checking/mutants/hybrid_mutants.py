@@ -1,4 +1,4 @@
-"""Defects of the hybrid: the base, the sidecars' states across calls and chunks, and how recall is trained and told."""
+"""Defects of the hybrid: the base, the sidecars' states across calls and chunks, training and reports of recall."""
 
 import math
 from collections.abc import Iterator

@@ -22,7 +22,7 @@ from cortexzoo.harness.checking.subject import Runnable, Subject
 from cortexzoo.specs.suite import PropertyName
 
 OF_ANY_MODEL: tuple[Property[Runnable], ...] = (*SEQUENCES, *REPRODUCTION, *GROWTH, *PADDING)
-"""Properties that ask only for what `Runnable` names."""
+"""Properties that need only the members of `Runnable`."""
 
 OF_TRAINED_MODELS: tuple[Property[Subject], ...] = (
     *ISOLATION,

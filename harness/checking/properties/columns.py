@@ -15,7 +15,7 @@ def no_dead_column(subject: Subject, case: Case) -> Finding:
     """The smallest column's share of what all add to the output over held-out text, times the number of columns.
 
     What counts is the size of a column's part of the mixed output, not how far its mask opens: a hard top-k opens
-    every column equally often, whatever it holds, and a column whose hidden units never fire opens and does nothing.
+    every column equally often, whatever it does, and a column whose hidden units never fire opens and does nothing.
     """
     model = subject.copy()
     if not isinstance(model, CortexGPT):

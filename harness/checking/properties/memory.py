@@ -41,7 +41,7 @@ def state_is_detached(subject: Subject, case: Case) -> Finding:
 
 @torch.no_grad()
 def every_switch_counts(subject: Subject, case: Case) -> Finding:
-    """Switch each memory off in turn, when all hold something: the logits must move."""
+    """Switch each memory off in turn, when none is empty: the logits must move."""
     model = subject.copy()
     if not model.switches:
         raise DoesNotApply("the variant has no memory to switch off")

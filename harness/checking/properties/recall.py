@@ -1,4 +1,4 @@
-"""Trained on a memory task: gradients cross the chunks, the memory answers, and drift is told as it is."""
+"""Trained on a memory task: gradients cross the chunks, the memory answers, and drift is reported as it is."""
 
 import math
 from collections.abc import Collection, Iterable, Mapping
@@ -108,7 +108,7 @@ def answered(model: Model, task: Task, gap: int, disabled: Collection[str] = ())
 
 
 class DriftLog(Log):
-    """Remembers what was told about drift."""
+    """Records the reported drift."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class DriftLog(Log):
 
 
 def drift_is_measured(subject: Subject, case: Case) -> Finding:
-    """Train an epoch of a few steps: what is told before and after it, against what is computed one by one."""
+    """Train an epoch of a few steps: the reports before and after it, against values computed one by one."""
     hybrid_of(subject)
     task_of(subject)
     experiment, log = short(subject.experiment), DriftLog()
@@ -149,7 +149,7 @@ def drift_is_measured(subject: Subject, case: Case) -> Finding:
 
 @torch.no_grad()
 def _drift(model: Hybrid, texts: Tensor) -> dict[str, float]:
-    """What a drift event must hold, in double precision."""
+    """The required content of a drift event, in double precision."""
     model.eval()
     chunk, inputs, targets = model.spec.chunk_size, texts[:, :-1], texts[:, 1:]
     base = base_logits(model.base, inputs, chunk).double().log_softmax(-1)

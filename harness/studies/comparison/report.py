@@ -41,7 +41,7 @@ def write_report(comparison: Comparison, folder: Path) -> Path:
 
 
 def as_html(comparison: Comparison, drawn: Mapping[str, Figure]) -> str:
-    """The whole report: pictures are inside it, and no browser that shows it asks anyone for anything."""
+    """The whole report: pictures are inside it, and it loads nothing from the network."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,

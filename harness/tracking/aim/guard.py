@@ -25,7 +25,7 @@ from cortexzoo.harness.tracking.aim.queries import query_mistake
 COOKIE = "cortexzoo-aim"
 ENTER = "/enter/"
 READING = re.compile(r"/api/runs/(?:search/metric/align|(?:[\w-]+/)*get-batch)/?")
-"""What is asked with POST, and changes nothing."""
+"""The POST requests that change nothing."""
 MOST_SENT = 1 << 20
 PATIENCE = 60.0
 """Seconds that Aim has for an answer."""

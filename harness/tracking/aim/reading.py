@@ -10,7 +10,7 @@ from cortexzoo.harness.tracking.aim.sink import REPOSITORY, AimError, import_aim
 
 @dataclass(frozen=True)
 class AimRun:
-    """What Aim holds of one run."""
+    """The content of one run in Aim."""
 
     parameters: dict[str, Any]
     steps: list[dict[str, Any]]

@@ -256,7 +256,7 @@ def _index(repository: Any, runs: Path, run_hash: str) -> None:
 
 
 def _retried(action: Callable[[], T]) -> T:
-    """Aim's index is locked exclusively and refuses at once while another process, its server too, holds it."""
+    """Aim's index is locked exclusively and refuses at once while another process, its server too, uses it."""
     from aim.sdk import index_manager
 
     failed = index_manager.aimrocks.errors.RocksIOError  # type: ignore[attr-defined]

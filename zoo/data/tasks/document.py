@@ -22,7 +22,7 @@ class Filler(Protocol):
 
 @dataclass(frozen=True)
 class Noise:
-    """Tokens that depend on nothing but the key and the place, so that a long gap need never be held as a whole."""
+    """Tokens that depend on nothing but the key and the place, so that a long gap never lies in memory as a whole."""
 
     tokens: Ints = field(repr=False)
     key: int

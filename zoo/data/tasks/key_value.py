@@ -1,4 +1,4 @@
-"""Pairs of words, spelled letter by letter; a question names a key and wants its value.
+"""Pairs of words, spelled letter by letter; a question names a key, and its value is the answer.
 
 …QXabc=wxyz;kfe=qpoa; … FJWK … ?abc=[wxyz]OPK…
 """

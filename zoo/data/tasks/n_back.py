@@ -1,4 +1,4 @@
-"""A string of letters; a question names a distance and wants the letter so many places from the string's end.
+"""A string of letters; a question names a distance, and the answer is the letter so many places from the string's end.
 
 …MV(qwertyui)JX … FJWK … Z?03=[y]?08=[q]OP…
 """

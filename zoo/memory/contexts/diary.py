@@ -65,7 +65,7 @@ class Pages:
 class Diary:
     """Pages, log, and the documents that the rows of the batch are in.
 
-    `open` holds what each row read of its document since `kept`, behind so many tokens of context that the log has
+    `open` is what each row read of its document since `kept`, behind so many tokens of context that the log has
     already; `begins` is the source of the first of these tokens, or UNKNOWN.
     """
 
@@ -108,7 +108,7 @@ class Diary:
         )
 
     def placed(self, sources: Int[Tensor, " batch"]) -> "Diary":
-        """The same, told where in their source the documents begin that are about to be read."""
+        """The same, with the places in their source where the next documents begin."""
         return replace(self, begins=sources.to(self.begins))
 
     def read(self, tokens: Int[Tensor, "batch time"], spec: Contexts) -> "Diary":

@@ -23,7 +23,7 @@ class ContextMemory(nn.Module):
         self.mixture = Mixture(hidden_size, spec.share_width)
 
     def empty(self, batch_size: int, like: Tensor) -> Diary:
-        """A diary that holds nothing."""
+        """An empty diary."""
         return Diary.empty(batch_size, like.device)
 
     def mixed(

@@ -46,7 +46,7 @@ class Hybrid(MemoryLanguageModel[HybridState]):
 
     Attention of the base never crosses a chunk boundary, so whole chunks go through it side by side, as rows of one
     batch; the sidecars see them one after the other. A frozen base is no part of this module: its weights are not among
-    the parameters or the saved state, which holds the base's sum instead, and another base's sum is refused. A base
+    the parameters or the saved state, which contains the base's sum instead, and another base's sum is refused. A base
     that learns is part of it.
     """
 
@@ -239,7 +239,7 @@ class Hybrid(MemoryLanguageModel[HybridState]):
         return self
 
     def get_extra_state(self) -> Tensor:
-        """The base's sum, 32 bytes: part of `state_dict`, so that every checkpoint knows its base. 0: holds it."""
+        """The base's sum, 32 bytes: part of `state_dict`, so that every checkpoint names its base. 0: contains it."""
         return torch.tensor(list(bytes.fromhex(self.base.sha256 or NO_SUM)), dtype=torch.uint8)
 
     def set_extra_state(self, state: Tensor) -> None:

@@ -84,7 +84,7 @@ class HybridState(MemoryState):
         return cls(sidecars, cache, int(tensors["position"]))
 
     def sizes(self) -> dict[str, int]:
-        """Tokens held: by each window, and by the base's cache."""
+        """Tokens in each window, and in the base's cache."""
         window = next(iter(self.sidecars.values())).window_keys.shape[1]
         return {"window": window, "cache": self.cache[0][0].shape[2] if self.cache else 0}
 

@@ -31,7 +31,7 @@ class InjectedFault(Policy, Generic[SpecT]):
             self.tell(trainer, step, INJECTED)
 
     def tell(self, trainer: Trainer, step: Step, event: str, **detail: object) -> None:
-        """One event, under the number of the step that is struck."""
+        """One event, under the number of the damaged step."""
         if trainer.ranks.is_main:
             trainer.recorder.event(step.number, event, {"fault": self.label, **_size(self.spec), **detail})
 

@@ -34,9 +34,9 @@ from cortexzoo.zoo.training.policies.base import Trainer
 
 
 def inject(trainer: Trainer, faults: FaultsSpec) -> None:
-    """Let every fault strike `trainer`'s run, before any guard sees the step.
+    """Inject every fault into `trainer`'s run, before any guard sees the step.
 
-    Raises `SpecError` with one line for each fault that would strike after the last step, or no process of this run.
+    Raises `SpecError` with one line for each fault that is due after the last step, or for a process that is absent.
     """
     require_steps(faults, trainer.recipe)
     require_processes(faults, trainer.ranks.count)

@@ -1,4 +1,4 @@
-"""What training asks for: the examples of every step, their loss, and how well held-out ones are done."""
+"""What training needs: the examples of every step, their loss, and how well held-out ones are done."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -62,7 +62,7 @@ class Objective(ABC):
         return {}
 
     def conclusions(self, trainer: Trainer) -> dict[str, Any]:
-        """What only the end of a finished run can say, by the result's field."""
+        """What is known only at the end of a finished run, by the result's field."""
         return {}
 
 

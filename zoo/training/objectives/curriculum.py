@@ -81,7 +81,7 @@ class Curriculum(Policy):
             trainer.event("stage", {"stage": self.stage + 1, "gaps": list(self.stages[self.stage].gaps), "why": why})
 
     def _learned(self) -> bool:
-        """Whether each gap's last steps were as right as the stage asks."""
+        """Whether each gap's last steps reached the accuracy that the stage requires."""
         stage = self.stages[self.stage]
         recent = [self._right.get(gap, []) for gap in stage.gaps]
         if stage.promote_at is None or any(len(shares) < RECENT for shares in recent):

@@ -21,7 +21,7 @@ LARGEST_EXPONENT = 700.0
 
 
 class Drift(Policy):
-    """Tells, as an event `drift`, the perplexity of a fixed text and the divergence from the base.
+    """Reports, as an event `drift`, the perplexity of a fixed text and the divergence from the base.
 
     Before the first step and at the end of every epoch. The base's perplexity is measured before training.
     """
@@ -33,7 +33,7 @@ class Drift(Policy):
         self.curriculum = curriculum
         self.base_perplexity: float | None = None
         self._told = -1
-        """The epoch after which drift was last told."""
+        """The epoch after which drift was last reported."""
 
     def phase_began(self, trainer: Trainer) -> None:
         if self.base_perplexity is None:

@@ -1,4 +1,4 @@
-"""Asking a model for what documents told it, over any gap in the memory of a few chunks."""
+"""Recall of facts from documents, over any gap in the memory of a few chunks."""
 
 from collections.abc import Collection, Sequence
 from typing import Any

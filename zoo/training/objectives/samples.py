@@ -1,4 +1,4 @@
-"""One record for every document trained on: what it asked, and how well it was answered."""
+"""One record for every document trained on: its questions, and how well they were answered."""
 
 from collections.abc import Sequence
 
@@ -12,9 +12,9 @@ from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 
 
 class SampleLog(Policy):
-    """Tells each document's loss and share of right answer tokens, with the memory's telemetry, as an event `sample`.
+    """Reports each document's loss and share of right answer tokens, with the memory's telemetry, as an event `sample`.
 
-    Loss and shares are the document's own, the telemetry is that of the step. Of several processes the first one tells
+    Loss and shares are the document's own, the telemetry is that of the step. Of several processes the first reports
     of its rows.
     """
 

@@ -6,7 +6,7 @@ One optimiser step passes through these moments, in this order:
                                   └───────────── refuse(reason) or roll_back(reason) ─────────────→ step_refused
 
 `phase_began` and `phase_ended` frame the run. With accumulation, forward and backward repeat for every micro-batch, and
-`loss_known` comes before the last backward. After a refusal no further policy is asked, and a refusal on one process is
+`loss_known` comes before the last backward. After a refusal no other policy is called, and a refusal on one process is
 one on all. `step_taken` and `step_refused` reach all policies, which may add metrics until it is the recorder's turn.
 After a rollback `rolled_back` of every policy is called. A policy is an object with its own state; the loop has no flag
 for any of them.
@@ -124,7 +124,7 @@ class Trainer(Protocol):
         """Request an end after the current step; the run then saves and returns."""
 
     def is_over(self) -> bool:
-        """Whether a stop was requested or a policy ended training, on any process. Every process must ask."""
+        """Whether a stop was requested or a policy ended training, on any process. Every process must call it."""
 
     def save(self, folder: Path, keep: Path | None = None) -> None:
         """Write a checkpoint. Raises `CheckpointError`."""

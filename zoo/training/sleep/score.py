@@ -13,7 +13,7 @@ class Score:
     loss: float
     """Held-out loss, in nats."""
     recall: float | None = None
-    """Share of held-out questions to the memory that are answered rightly; None: the objective asks none."""
+    """Share of held-out questions to the memory that are answered rightly; None: the objective has none."""
 
     def as_json(self) -> dict[str, float | None]:
         """For `Score(**…)`."""
@@ -23,7 +23,7 @@ class Score:
 def objection(acceptance: AcceptanceSpec, first: Score, before: Score, after: Score) -> str | None:
     """Why a sleep that ended with the score `after` must be taken back; None: it may stay.
 
-    It must hold against `first`, from before the run's first sleep, so that no harm adds up over many, and against
+    It is compared with `first`, from before the run's first sleep, so that no harm adds up over many, and against
     `before`, from right before this one, so that it cannot undo what was learnt since the first.
     """
     if not math.isfinite(after.loss):

@@ -41,7 +41,7 @@ def consolidate(model: Hybrid, day: Sequence[Int[Tensor, "_rows _time"]], spec: 
     for text in day:
         written = read_again(model, text)
         chosen = written.strength > spec.least_write
-        chosen[:, :1] = False  # nothing comes before a text's first token that could ask for it
+        chosen[:, :1] = False  # nothing comes before a text's first token that could query it
         keys.append(written.keys[chosen])
         values.append(written.values[chosen])
     if not keys:

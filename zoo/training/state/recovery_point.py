@@ -1,4 +1,4 @@
-"""The state of a training run at one moment, held in memory, to return to."""
+"""The state of a training run at one moment, kept in memory, to return to."""
 
 import copy
 from collections.abc import Mapping
@@ -81,7 +81,7 @@ class RecoveryPoint:
     def from_parts(
         cls, trainer: Trainer, description: Mapping[str, Any], tensors: Mapping[str, Tensor]
     ) -> "RecoveryPoint":
-        """The point that `description` and `tensors` told of."""
+        """The point that `description` and `tensors` describe."""
         parts: dict[str, dict[str, Tensor]] = {
             "weights": {},
             "moments": {},
@@ -125,7 +125,7 @@ def _is_recoverable(policy: Policy, tensor: str) -> bool:
 
 
 def first_non_finite(trainer: Trainer) -> str | None:
-    """Name of a weight, moment or memory tensor that holds NaN or infinity; None: there is none."""
+    """Name of a weight, moment or memory tensor with NaN or infinity; None: there is none."""
     named = {
         **{f"weight {name}": tensor for name, tensor in trainer.model.state_dict().items()},
         **{f"moment {name}": tensor for name, tensor in snapshot.optimizer_tensors(trainer).items()},

@@ -33,7 +33,7 @@ class BatchGate(Policy):
 class FiniteGate(Policy):
     """Refuses a step whose loss or gradient norm is not finite.
 
-    After `MAX_REFUSALS` in a row it asks for a rollback, if there is something to return to; after as many more,
+    After `MAX_REFUSALS` in a row it requests a rollback, if there is something to return to; after as many more,
     with no taken step in between, training stops. Steps that another policy refused neither add to the row nor end it.
     """
 

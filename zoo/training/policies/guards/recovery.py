@@ -12,7 +12,7 @@ from cortexzoo.zoo.training.state.recovery_point import RecoveryPoint, first_non
 
 
 class Recovery(Policy):
-    """Keeps one recovery point, renewed every `every` taken steps, and returns to it when a policy asks for that.
+    """Keeps one recovery point, renewed every `every` taken steps, and returns to it when a policy requests it.
 
     Before a point is kept, after a refused step, and when the run ends, weights, moments and memory are looked through:
     if one is not finite, that too is a reason to return. A rollback brings back everything but the place in the data,

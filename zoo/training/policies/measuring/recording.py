@@ -1,4 +1,4 @@
-"""Handing each finished step to the recorder, before a checkpoint can say that the step is done."""
+"""Handing each finished step to the recorder, before a checkpoint can include the step."""
 
 from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 

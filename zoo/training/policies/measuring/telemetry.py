@@ -56,7 +56,7 @@ class Telemetry(Policy):
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """Most memory held so far: by PyTorch on a CUDA device, else by this whole process."""
+    """Most memory in use so far: by PyTorch on a CUDA device, else by this whole process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     if sys.platform == "win32":
