@@ -19,15 +19,29 @@ class FaultBase(Spec):
         "recovery point; stop: training ends with one line, its last checkpoint intact; harmless: the run ends bitwise "
         "as without the fault; undetected: no guard can detect it, and it does no harm."
     )
+    expect_in_recall: Annotated[Expectation | None, OURS] = Field(
+        None,
+        description="The expected outcome where the objective is recall, if it differs: that scores answers only, and "
+        "each document begins with an empty memory.",
+    )
     harms: bool = Field(
         description="With the guards off it must end training, leave something that is not finite, or raise the final "
         "loss by more than 5 %."
     )
     reason: Annotated[str, OURS] = Field("", description="Why this outcome is expected.")
 
+    def expected(self, objective: str) -> Expectation:
+        """The expected outcome with an objective of this kind."""
+        if objective == "recall" and self.expect_in_recall is not None:
+            return self.expect_in_recall
+        return self.expect
+
 
 class NonFinite(FaultBase):
-    """NaN or infinity in the loss, in one element of a gradient, of a weight or of a moment, or in the memory."""
+    """NaN or infinity in the loss, in one element of a gradient, of a weight or of a moment, or in the memory.
+
+    With the objective recall it is in the memory with which the documents of the next step begin.
+    """
 
     kind: Literal["non_finite"] = "non_finite"
     place: Literal["loss", "gradient", "weight", "moment", "memory"]

@@ -73,7 +73,7 @@ def drill(
             *(
                 (
                     row.name,
-                    row.fault.expect if guarded else _yes(row.fault.harms),
+                    row.expected if guarded else _yes(row.fault.harms),
                     row.outcome.acted,
                     str(row.outcome.steps_lost),
                     _final(row.outcome),

@@ -11,7 +11,7 @@ from cortexzoo.harness.parallel.workers import in_processes
 from cortexzoo.harness.runs.interventions import GUARDS_OFF
 from cortexzoo.harness.studies.drill_run import DrillResult, perform, read_outcome
 from cortexzoo.specs import ExperimentSpec, FaultsSpec, SpecError, load_experiment
-from cortexzoo.specs.fault import FaultSpec
+from cortexzoo.specs.fault import Expectation, FaultSpec
 from cortexzoo.specs.guards import RecoveryCheckpoints
 from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.recipe import EveryInterval
@@ -44,6 +44,7 @@ class FaultRow:
 
     name: str
     fault: FaultSpec
+    expected: Expectation
     outcome: DrillResult
     verdict: Verdict
     reason: str
@@ -117,12 +118,12 @@ def judged(
     control = outcomes[CONTROL]
     rows = []
     for name, fault in faults.items():
-        outcome = outcomes[name]
+        outcome, expected = outcomes[name], fault.expected(experiment.recipe.objective.kind)
         if outcome.missed is not None:
-            rows.append(FaultRow(name, fault, outcome, "skipped", outcome.missed))
+            rows.append(FaultRow(name, fault, expected, outcome, "skipped", outcome.missed))
             continue
         reason = _differs(fault, outcome, control, experiment) if guards else _harmless(fault, outcome, control)
-        rows.append(FaultRow(name, fault, outcome, "not met" if reason else "met", reason))
+        rows.append(FaultRow(name, fault, expected, outcome, "not met" if reason else "met", reason))
     return rows
 
 
@@ -141,7 +142,8 @@ def harm(outcome: DrillResult, control: DrillResult) -> str:
 
 def _differs(fault: FaultSpec, outcome: DrillResult, control: DrillResult, experiment: ExperimentSpec) -> str:
     """How a run with the guards on differs from what its fault declares; empty: it does not."""
-    if fault.expect == "stop":
+    expected = fault.expected(experiment.recipe.objective.kind)
+    if expected == "stop":
         if not outcome.stops:
             return f"training {outcome.ended} instead of stopping"
         whole = outcome.ended == "stopped" or outcome.same_state(control)
@@ -149,7 +151,7 @@ def _differs(fault: FaultSpec, outcome: DrillResult, control: DrillResult, exper
     if suffered := harm(outcome, control):
         return suffered
     refused, rollbacks = outcome.refused - control.refused, outcome.rollbacks - control.rollbacks
-    match fault.expect:
+    match expected:
         case "skip" if rollbacks or refused != 1:
             return f"{refused} refused steps and {rollbacks} rollbacks instead of one refused step"
         case "rollback" if not rollbacks:
@@ -174,7 +176,7 @@ def _place(name: str, fault: FaultSpec | None, experiment: ExperimentSpec, guard
     where = f"{experiment.name}-{experiment.hash()}{'' if guards else '-unguarded'}"
     if fault is None:
         return f"{where}/control"
-    content = fault.model_dump_json(exclude={"expect", "harms", "reason"})
+    content = fault.model_dump_json(exclude={"expect", "expect_in_recall", "harms", "reason"})
     return f"{where}/{name}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
 
@@ -189,7 +191,7 @@ def as_json(rows: Sequence[FaultRow], control: DrillResult) -> dict[str, Any]:
         "control": control.as_json(),
         "faults": {
             row.name: {
-                "declared": row.fault.expect,
+                "declared": row.expected,
                 "must_harm": row.fault.harms,
                 "verdict": row.verdict,
                 "reason": row.reason,

@@ -134,7 +134,8 @@ def _gates(comparison: Comparison) -> Figure:
     for axes, source in zip(panels, sources, strict=True):
         _lines(axes, comparison.contenders, source)
         axes.set_ylim(0, 1)
-        axes.set_title(f"Gate share, {source.removeprefix(GATE_SHARE).replace('_', ' ')}")
+        name = source.removeprefix(GATE_SHARE).replace("_", " ").replace("$", r"\$")  # no mathematics in names
+        axes.set_title(f"Gate share, {name}")
     handles = {text: line for axes in panels for line, text in zip(*axes.get_legend_handles_labels(), strict=True)}
     panels[-1].legend(handles.values(), handles.keys(), loc="best")
     return figure

@@ -15,6 +15,7 @@ from cortexzoo.harness.studies.comparison.differences import Absent
 from cortexzoo.harness.studies.comparison.drawing import as_svg, colours, figures, save_all
 from cortexzoo.harness.studies.comparison.result import Comparison
 from cortexzoo.harness.tracking.jsonl import to_json_value
+from cortexzoo.specs.plain_text import plain
 from cortexzoo.specs.suite import PROPERTIES
 
 TEMPLATE = "report.html"
@@ -46,6 +47,7 @@ def as_html(comparison: Comparison, drawn: Mapping[str, Figure]) -> str:
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=lambda value: plain(value) if type(value) is str else value,  # no marks that turn the direction
         trim_blocks=True,
         lstrip_blocks=True,
     )

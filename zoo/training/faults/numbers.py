@@ -1,6 +1,7 @@
 """Faults in numbers: not finite, far too large, or with one bit turned over."""
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -75,7 +76,41 @@ class NonFiniteLossOfOne(InjectedFault[NonFinite]):
 
 
 class NonFiniteState(FaultAfterStep[NonFinite]):
-    """One element of the largest weight, of its first moment, or of each entry that memory keeps, is not finite."""
+    """One element of the largest weight, of its first moment, or of each entry that memory keeps, is not finite.
+
+    With the objective recall, which keeps no memory between batches, the documents of the next step begin with such an
+    element.
+    """
+
+    def __init__(self, label: str, spec: NonFinite) -> None:
+        super().__init__(label, spec)
+        self._begins_spoilt = False
+        self._model: MemoryLanguageModel[Any] | None = None
+
+    def batch_ready(self, trainer: Trainer, step: Step) -> None:
+        super().batch_ready(trainer, step)
+        if self._begins_spoilt:
+            self._begins_spoilt = False
+            self._model = trainer.model
+            between = trainer.model.between_batches
+
+            def spoilt(state: MemoryState, rows: int) -> MemoryState:
+                begun: MemoryState = with_element(between(state, rows), float(self.spec.value))
+                return begun
+
+            vars(trainer.model)["between_batches"] = spoilt
+
+    def loss_known(self, trainer: Trainer, step: Step) -> None:
+        self.close()
+
+    def step_refused(self, trainer: Trainer, step: Step) -> None:
+        self.close()
+        super().step_refused(trainer, step)
+
+    def close(self) -> None:
+        if self._model is not None:
+            del vars(self._model)["between_batches"]
+            self._model = None
 
     def strike(self, trainer: Trainer, step: Step) -> None:
         # The target is the same on every process, so the first one reports a miss for all.
@@ -83,14 +118,16 @@ class NonFiniteState(FaultAfterStep[NonFinite]):
             place = self.spec.place
             self.tell(trainer, step, MISSED, reason=f"the {place} contains nothing that the next step reads")
         elif strikes(self.spec, trainer):
-            self._spoil(trainer, float(self.spec.value))
+            self._begins_spoilt = self.spec.place == "memory" and has_documents(trainer)
+            if not self._begins_spoilt:
+                self._spoil(trainer, float(self.spec.value))
 
     def _is_there(self, trainer: Trainer) -> bool:
         match self.spec.place:
             case "moment":
                 return "exp_avg" in trainer.optimizer.state[largest_parameter(trainer)]
             case "memory":
-                return kept_memory(trainer.model, trainer.memory) is not None
+                return has_documents(trainer) or kept_memory(trainer.model, trainer.memory) is not None
             case _:
                 return True
 
@@ -157,6 +194,28 @@ def largest_parameter(trainer: Trainer) -> torch.nn.Parameter:
 def poison(tensor: Tensor, value: float) -> None:
     """Set the middle element in place."""
     tensor.view(-1)[tensor.numel() // 2] = value
+
+
+def has_documents(trainer: Trainer) -> bool:
+    """Whether the objective is of documents that begin with a memory of their own, which is more than empty."""
+    return trainer.recipe.objective.kind == "recall" and bool(floats(trainer.memory))
+
+
+def floats(state: MemoryState) -> dict[str, Tensor]:
+    """The tensors of a memory that can be not finite."""
+    return {name: tensor for name, tensor in state.tensors().items() if tensor.is_floating_point() and tensor.numel()}
+
+
+def with_element(state: StateT, value: float) -> StateT:
+    """A memory whose largest tensor has one element, in the first row, of that value."""
+    tensors = state.tensors()
+    found = floats(state)
+    if not found:
+        return state
+    name = max(found, key=lambda known: (found[known].numel(), known))
+    tensors[name] = tensors[name].clone()
+    tensors[name].view(-1)[0] = value
+    return type(state).from_tensors(tensors)
 
 
 def kept_memory(model: MemoryLanguageModel[StateT], state: StateT) -> str | None:

@@ -63,6 +63,23 @@ def test_the_page_shows_everything_and_runs_nothing(comparison: Comparison, tmp_
     assert "&lt;script&gt;alert(1)" in page
 
 
+def test_hostile_words_are_text(comparison: Comparison, tmp_path: Path) -> None:
+    hostile = "<img src=x onerror=alert(1)>\x1b[31m\u202e[x](javascript:alert(1))\"'[bold]$\\frac$"
+    changed = [
+        replace(record, certificate=Certificate((replace(j, reason=hostile, case={"a": hostile}),), {}))
+        for record in comparison.records
+        if (certificate := record.certificate) is not None
+        for j in certificate.judgements
+    ]
+    result = comparison.contenders[0]
+    contender = replace(result, records=tuple(r for r in changed if r.path in {k.path for k in result.records}))
+    other = replace(comparison, contenders=(contender, *comparison.contenders[1:]), command=("cortexzoo", hostile))
+    page = write_report(other, tmp_path).read_text(encoding="utf-8")
+    assert "<img src=x" not in page and "&lt;img src=x onerror=alert(1)&gt;" in page
+    assert "\x1b" not in page and "\u202e" not in page and "\\u202e" in page
+    assert "default-src 'none'" in page and "form-action 'none'" in page
+
+
 @pytest.mark.skipif(installed() is None, reason="no Chromium is installed")
 def test_a_browser_has_nothing_to_complain_of_and_asks_nobody(comparison: Comparison, tmp_path: Path) -> None:
     report = write_report(comparison, tmp_path)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cortexzoo.specs import FaultsSpec, SpecError
+from cortexzoo.specs import FaultsSpec, SpecError, load_experiment
 from cortexzoo.specs.fault import (
     BadBatch,
     BitFlip,
@@ -27,10 +27,13 @@ from cortexzoo.specs.fault import (
 from cortexzoo.specs.guards import NoClipping, NoRecovery, NoSpikeDetection
 from cortexzoo.specs.recipe import Never
 from cortexzoo.zoo import checkpoints
+from cortexzoo.zoo.build import build_model
 from cortexzoo.zoo.errors import CheckpointError
+from cortexzoo.zoo.models.trained_base import CACHE_VARIABLE
 from cortexzoo.zoo.training.faults import machine
 from cortexzoo.zoo.training.faults.base import INJECTED, MISSED
 from cortexzoo.zoo.training.faults.injection import inject
+from cortexzoo.zoo.training.faults.numbers import with_element
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.policies.base import Step, find_policy
 from cortexzoo.zoo.training.policies.checkpointing import KeepCheckpoints
@@ -294,3 +297,19 @@ def test_a_trackers_error_is_announced_only() -> None:
 def test_a_fault_after_the_last_step_is_a_mistake() -> None:
     with pytest.raises(SpecError, match=r"^f: faults\.fault-0\.step must be at most recipe\.steps, 12, got 13$"):
         trainer_with(RandomReset(step=13, **DECLARED))
+
+
+def test_a_document_of_recall_begins_with_a_memory_that_is_not_finite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    experiment = load_experiment("cortex-v2-hybrid", ["variant.backbone.training.steps=1"])
+    model = build_model(experiment.variant, seed=0)
+    state = model.initial_state(2)
+    spoilt = with_element(state, float("nan"))
+    changed = [name for name, tensor in spoilt.tensors().items() if not torch.equal(tensor, state.tensors()[name])]
+    assert len(changed) == 1 and non_finite(spoilt.tensors()) == 1
+    tokens = torch.randint(model.vocab_size, (2, 8), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        logits = model.eval()(tokens, spoilt).logits
+    assert not bool(logits[0].isfinite().all()), "it reaches the answers of its document"
