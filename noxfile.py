@@ -15,6 +15,7 @@ import nox
 ROOT = Path(__file__).parent
 PACKAGES = ("specs", "zoo", "harness")
 CONSTRAINTS = ROOT / "constraints.txt"
+REQUIREMENTS = ROOT / "requirements.lock"
 PER_PLATFORM = re.compile(r"(torch|sympy|triton|nvidia-.*|cuda-.*)==")
 """torch, and what its releases pin. Each platform has builds of its own, those for CUDA with gigabytes of libraries."""
 RESOLVE = ("uv", "pip", "compile", "pyproject.toml", "--extra=dev", "--quiet", "--no-annotate", "--no-header")
@@ -106,13 +107,19 @@ def name_of(requirement: str) -> str:
 
 @nox.session
 def lock(session: nox.Session) -> None:
-    """Write constraints.txt: the newest release of everything but torch, for every platform and Python."""
+    """Write constraints.txt, the newest release of everything but torch, and requirements.lock, hashes of all of it."""
     install(session)
     pins = str(session.run(*RESOLVE, "--universal", "--python-version=3.11", silent=True)).splitlines()
     CONSTRAINTS.write_text(
         "# What the tests run with; made by `nox -s lock`.\n"
         + "".join(f"{pin}\n" for pin in pins if not PER_PLATFORM.match(pin))
     )
+    hashed = session.run(
+        *("uv", "pip", "compile", "pyproject.toml", "--quiet", "--no-annotate", "--no-header"),
+        *("--universal", "--python-version=3.11", "--generate-hashes", f"--constraints={CONSTRAINTS}"),
+        silent=True,
+    )
+    REQUIREMENTS.write_text(f"# With the hash of every file; made by `nox -s lock`.\n{hashed}")
 
 
 @nox.session

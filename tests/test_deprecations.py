@@ -81,6 +81,23 @@ def test_what_is_declared_is_constrained_to_a_release_that_fits(declared: Requir
         assert pin.operator == "==" and declared.specifier.contains(pin.version)
 
 
+def test_every_requirement_of_the_lock_has_hashes_and_the_version_of_the_constraints() -> None:
+    text = (ROOT / "requirements.lock").read_text()
+    assert "://" not in text and "index-url" not in text and "find-links" not in text
+    entries = [entry.split() for entry in text.replace("\\\n", " ").splitlines()[1:]]
+    locked = {}
+    for entry in entries:
+        hashes = [part for part in entry if part.startswith("--hash=sha256:")]
+        assert hashes and all(len(part) == len("--hash=sha256:") + 64 for part in hashes), entry[0]
+        name, _, version = entry[0].partition("==")
+        locked[name] = version
+    constraints = (Requirement(line) for line in (ROOT / "constraints.txt").read_text().splitlines()[1:])
+    pinned = {canonicalize_name(each.name): str(each.specifier).removeprefix("==") for each in constraints}
+    assert {name: version for name, version in locked.items() if pinned.get(name, version) != version} == {}
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert {canonicalize_name(Requirement(each).name) for each in declared} <= set(locked)
+
+
 def test_constraints_name_neither_a_host_nor_the_libraries_of_a_gpu() -> None:
     text = (ROOT / "constraints.txt").read_text()
     assert "://" not in text and "nvidia" not in text and "+cpu" not in text

@@ -60,6 +60,7 @@ COMMANDS = {
     "docs": Entry("docs_command", "docs", "Write the generated tables of the documentation, or check them."),
     "monitor": Entry("monitor_commands", "monitor", "Follow runs while they train."),
     "fuzz": Entry("fuzz_command", "fuzz", "Attack the commands with hostile input and count what breaks."),
+    "cache": Entry("cache_command", "cache", "List, verify or bound what is kept in the cache folder."),
     "aim-sync": Entry("aim_commands", "aim_sync", "Copy runs into Aim from their folders."),
 }
 

@@ -28,8 +28,8 @@ from cortexzoo.specs.guards import NoClipping, NoRecovery, NoSpikeDetection
 from cortexzoo.specs.recipe import Never
 from cortexzoo.zoo import checkpoints
 from cortexzoo.zoo.build import build_model
+from cortexzoo.zoo.cache import CACHE_VARIABLE
 from cortexzoo.zoo.errors import CheckpointError
-from cortexzoo.zoo.models.trained_base import CACHE_VARIABLE
 from cortexzoo.zoo.training.faults import machine
 from cortexzoo.zoo.training.faults.base import INJECTED, MISSED
 from cortexzoo.zoo.training.faults.injection import inject
@@ -160,7 +160,7 @@ def test_memory_that_holds_nothing_cannot_be_struck() -> None:
     trainer = trainer_with(NonFinite(place="memory", step=5, **DECLARED), consolidation=Never())
     trainer.run()
     assert [detail["reason"] for _, kind, detail in notes(trainer).events if kind == MISSED] == [
-        "nothing is in the memory that the next step would read"
+        "the memory contains nothing that the next step reads"
     ]
 
 
