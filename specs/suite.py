@@ -36,6 +36,16 @@ PropertyName = Literal[
     "resume_is_exact",
     "refusals_leave_no_trace",
     "loss_is_of_the_next_token",
+    "steps_match_a_reference",
+    "rollback_restores_everything",
+    "guards_follow_their_rules",
+    "intervals_are_kept",
+    "data_is_served_once_an_epoch",
+    "held_out_is_measured_whole",
+    "measuring_changes_nothing",
+    "best_is_the_best",
+    "sleep_matches_a_reference",
+    "every_field_counts",
     "no_nan_after_sleep",
     "sleep_harms_nothing",
     "any_order_works",
@@ -160,6 +170,44 @@ PROPERTIES: dict[PropertyName, PropertyInfo] = {
     ),
     "loss_is_of_the_next_token": PropertyInfo(
         "the reported loss is that of the next token", 1e-4, "at_most", "|Δ| nats", OURS
+    ),
+    "steps_match_a_reference": PropertyInfo(
+        "training steps are those of an independent loop: decay, rates, clipping, accumulation, refusals, memory",
+        1e-3, "at_most", "difference / change", _PRECISION,
+    ),
+    "rollback_restores_everything": PropertyInfo(
+        "after a rollback training is that of an independent loop that returned to its copy",
+        1e-3, "at_most", "difference / change", _PRECISION,
+    ),
+    "guards_follow_their_rules": PropertyInfo(
+        "scripted losses and gradients are refused, rolled back and counted as the guards' rules require",
+        0.0, "at_most", "differences", OURS,
+    ),
+    "intervals_are_kept": PropertyInfo(
+        "consolidation, sleep, probe, validation and checkpoints come exactly when they are due",
+        0.0, "at_most", "differences", OURS,
+    ),
+    "data_is_served_once_an_epoch": PropertyInfo(
+        "each training window comes once an epoch, in an order of seed and epoch, and nothing held out is trained on",
+        0.0, "at_most", "differences", OURS,
+    ),
+    "held_out_is_measured_whole": PropertyInfo(
+        "held-out losses are those of all held-out text, in evaluation mode, measured again",
+        1e-4, "at_most", "relative error", OURS,
+    ),
+    "measuring_changes_nothing": PropertyInfo(
+        "training that is probed, validated and saved at every step equals training that is not",
+        0.0, "at_most", "differences", OURS,
+    ),
+    "best_is_the_best": PropertyInfo(
+        "the best checkpoint is that of the lowest held-out loss", 0.0, "at_most", "differences", OURS
+    ),
+    "sleep_matches_a_reference": PropertyInfo(
+        "a sleep makes the updates of an independent loop on the same dreams, and is undone when it must be",
+        1e-3, "at_most", "difference / change", OURS,
+    ),
+    "every_field_counts": PropertyInfo(
+        "every value of recipe and variant changes the training", 0.0, "at_most", "fields without effect", OURS
     ),
     "no_nan_after_sleep": PropertyInfo(
         "a sleep makes the updates that it counts, and all is finite in it and in the steps after it",

@@ -1,7 +1,8 @@
 """The command that plants defects and counts which are caught."""
 
 import difflib
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -24,13 +25,29 @@ def mutants(
     jobs: Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Number of processes, one thread each.")] = 2,
     runs: RunsOption = RUNS,
     json_file: JsonOption = None,
+    list_only: Annotated[bool, typer.Option("--list", help="Print the mutants and plant none.")] = False,
+    generated: Annotated[
+        bool, typer.Option("--generated", help="Change the source of zoo by machine instead of planting known defects.")
+    ] = False,
+    count: Annotated[
+        int, typer.Option("--sample", metavar="N", min=1, help="With --generated: how many changes.")
+    ] = 20,
+    seed: Annotated[int, typer.Option("--seed", metavar="S", min=0, help="With --generated: which changes.")] = 0,
 ) -> None:
     """Plant known defects and show which property catches each.
 
     Each mutant is a healthy model with one defect. Exit code 0: every mutant is caught; 1: one survives.
 
+    With --generated each is one small change to the source of zoo: a flipped comparison, a dropped term, a skipped
+    statement. Only the properties that reach the changed line are tried, the quickest first, up to 60 s for each. An
+    interrupted campaign continues where it was; results lie in RUNS/generated-mutants.
+
     Example: cortexzoo mutants --only mask-after-exp
     """
+    if generated:
+        if only or list_only:
+            raise BadInput("--generated takes its own changes: leave out --only and --list, or choose with --seed")
+        _generated(count, seed, jobs, runs, json_file)
     from rich.progress import Progress
 
     from cortexzoo.harness.checking.mutants.library import MUTANTS
@@ -46,6 +63,10 @@ def mutants(
                 f"--only {wanted}: no such mutant or host" + (f": did you mean {nearest[0]}?" if nearest else "")
             )
     chosen = [mutant for mutant in MUTANTS if not only or mutant.name in only or mutant.host in only]
+    if list_only:
+        print_table(("host", "mutant", "defect"), [(mutant.host, mutant.name, mutant.defect) for mutant in chosen])
+        say(f"{len(chosen)} mutants")
+        raise typer.Exit(OK)
     with Progress(console=standard_error()) as progress:
         task = progress.add_task("mutants", total=None)
         result = score(chosen, runs, jobs, lambda done, total: progress.update(task, completed=done, total=total))
@@ -64,3 +85,29 @@ def mutants(
     say(f"mutation score: {len(rows) - survivors} of {len(rows)} caught ({1 - survivors / len(rows):.0%})")
     write_json(json_file, as_json(result))
     raise typer.Exit(UNEXPECTED_VERDICT if survivors else OK)
+
+
+def _generated(count: int, seed: int, jobs: int, runs: Path, json_file: Path | None) -> NoReturn:
+    from dataclasses import asdict
+
+    from rich.progress import Progress
+
+    from cortexzoo.harness.checking.mutants.generated import sample
+    from cortexzoo.harness.regression.generated_score import campaign
+
+    without_foreign_warnings()
+    require_folder_of(json_file)
+    sites = sample(count, seed)
+    with Progress(console=standard_error()) as progress:
+        task = progress.add_task("mutants", total=len(sites))
+        results = campaign(
+            sites, runs / "generated-mutants", runs, jobs, lambda done: progress.update(task, completed=done)
+        )
+    alive = [result for result in results if result.fate in ("survives", "not reached")]
+    print_table(("change", "fate", "caught by"), [(r.site, r.fate, r.by) for r in results])
+    reached = [result for result in results if result.fate != "not reached"]
+    caught = len(results) - len(alive)
+    say(f"mutation score: {caught} of {len(results)} caught ({caught / len(results):.0%})")
+    say(f"of the {len(reached)} that a property reaches: {caught / max(1, len(reached)):.0%}")
+    write_json(json_file, {"sample": count, "seed": seed, "results": [asdict(result) for result in results]})
+    raise typer.Exit(UNEXPECTED_VERDICT if alive else OK)

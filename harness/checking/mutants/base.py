@@ -1,6 +1,8 @@
 """A mutant: one defect, where it is seeded, and how; and the ways to patch code for a while."""
 
+import inspect
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -70,6 +72,48 @@ def rebound(function: Callable[..., Any], make: Make) -> Patch:
                 setattr(module, name, function)
 
     return patch
+
+
+def rewritten(owner: Any, name: str, old: str, new: str) -> Patch:
+    """Replace one place in the source of a function or method, under its name wherever it was imported.
+
+    `owner` is its class or module. Raises `ValueError` unless the source contains `old` exactly once.
+    """
+
+    @contextmanager
+    def patch() -> Iterator[None]:
+        original = owner.__dict__[name]
+        read: Any = original.fget if isinstance(original, property) else getattr(original, "__func__", original)
+        source = textwrap.dedent(inspect.getsource(read))
+        if source.count(old) != 1:
+            raise ValueError(f"{name} contains {old!r} {source.count(old)} times, not once")
+        with in_place_of(owner, name, compiled(source.replace(old, new), name, owner))():
+            yield
+
+    return patch
+
+
+def in_place_of(owner: Any, name: str, defective: Any) -> Patch:
+    """Put `defective` under a name of a class, or, of a module, wherever the function was imported."""
+    if inspect.ismodule(owner):
+        return rebound(owner.__dict__[name], instead(defective))
+    return replaced(owner, name, instead(defective))
+
+
+def compiled(source: str, name: str, owner: Any) -> Any:
+    """What the definition of `name` gives where `owner`, a class or a module, is defined."""
+    module = owner if inspect.ismodule(owner) else sys.modules[owner.__module__]
+    space: dict[str, Any] = {}
+    within = f"def make(__class__):\n{textwrap.indent(source, '    ')}\n    return {name}\n"
+    exec(compile(within, f"<{name}, changed>", "exec"), module.__dict__, space)
+    return space["make"](owner)
+
+
+def in_source(
+    name: str, host: Host, defect: str, owner: Any, function: str, old: str, new: str, by: PropertyName | None = None
+) -> Mutant:
+    """A mutant that is one change to the source of a function."""
+    return Mutant(name, host, defect, rewritten(owner, function, old, new), caught_by=by)
 
 
 def together(*patches: Patch) -> Patch:

@@ -1,17 +1,25 @@
 """All mutants."""
 
 from cortexzoo.harness.checking.mutants.base import Mutant
+from cortexzoo.harness.checking.mutants.data_mutants import DATA_MUTANTS
+from cortexzoo.harness.checking.mutants.guard_mutants import GUARD_MUTANTS
 from cortexzoo.harness.checking.mutants.hybrid_mutants import HYBRID_MUTANTS
+from cortexzoo.harness.checking.mutants.measuring_mutants import MEASURING_MUTANTS
 from cortexzoo.harness.checking.mutants.memory_mutants import MEMORY_MUTANTS
 from cortexzoo.harness.checking.mutants.model_mutants import MODEL_MUTANTS
 from cortexzoo.harness.checking.mutants.op_mutants import OP_MUTANTS
 from cortexzoo.harness.checking.mutants.sleep_mutants import SLEEP_MUTANTS
+from cortexzoo.harness.checking.mutants.step_mutants import STEP_MUTANTS
 from cortexzoo.harness.checking.mutants.training_mutants import TRAINING_MUTANTS
 
 MUTANTS: tuple[Mutant, ...] = (
     *MODEL_MUTANTS,
     *MEMORY_MUTANTS,
     *TRAINING_MUTANTS,
+    *STEP_MUTANTS,
+    *GUARD_MUTANTS,
+    *DATA_MUTANTS,
+    *MEASURING_MUTANTS,
     *SLEEP_MUTANTS,
     *HYBRID_MUTANTS,
     *OP_MUTANTS,

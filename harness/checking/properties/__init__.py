@@ -2,11 +2,16 @@
 
 from cortexzoo.harness.checking.properties.base import Property
 from cortexzoo.harness.checking.properties.columns import COLUMNS
+from cortexzoo.harness.checking.properties.dreaming import DREAMING
+from cortexzoo.harness.checking.properties.fields import FIELDS
 from cortexzoo.harness.checking.properties.gate import GATE
 from cortexzoo.harness.checking.properties.gradients import GRADIENTS
 from cortexzoo.harness.checking.properties.growth import GROWTH
+from cortexzoo.harness.checking.properties.guarding import GUARDING
 from cortexzoo.harness.checking.properties.hybrid import HYBRID
+from cortexzoo.harness.checking.properties.intervals import INTERVALS
 from cortexzoo.harness.checking.properties.isolation import ISOLATION
+from cortexzoo.harness.checking.properties.measuring import MEASURING
 from cortexzoo.harness.checking.properties.memory import MEMORY
 from cortexzoo.harness.checking.properties.operations import OPERATIONS
 from cortexzoo.harness.checking.properties.padding import PADDING
@@ -14,7 +19,9 @@ from cortexzoo.harness.checking.properties.recall import RECALL
 from cortexzoo.harness.checking.properties.repeatability import REPEATABILITY
 from cortexzoo.harness.checking.properties.reproduction import REPRODUCTION
 from cortexzoo.harness.checking.properties.sequences import SEQUENCES
+from cortexzoo.harness.checking.properties.serving import SERVING
 from cortexzoo.harness.checking.properties.sleep import SLEEP
+from cortexzoo.harness.checking.properties.steps import STEPS_OF_TRAINING
 from cortexzoo.harness.checking.properties.trainer import TRAINER
 from cortexzoo.harness.checking.properties.training import TRAINING
 from cortexzoo.harness.checking.properties.worth import WORTH
@@ -33,7 +40,14 @@ OF_TRAINED_MODELS: tuple[Property[Subject], ...] = (
     *MEMORY,
     *COLUMNS,
     *TRAINER,
+    *STEPS_OF_TRAINING,
+    *GUARDING,
+    *INTERVALS,
+    *SERVING,
+    *MEASURING,
     *SLEEP,
+    *DREAMING,
+    *FIELDS,
     *OPERATIONS,
     *HYBRID,
     *RECALL,

@@ -44,6 +44,10 @@ FEW_STEPS = (
 )  # fmt: skip
 
 
+HEALTHY: dict[tuple[PropertyName, str], Judgement] = {}
+"""Verdicts on the hosts as they are, judged once: the next test shows that every patch is undone."""
+
+
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Subject | BareSubject]]:
     with pytest.MonkeyPatch.context() as patched:
@@ -80,14 +84,16 @@ def test_the_healthy_host_passes_where_the_mutant_fails(
     with mutant.seeded():
         ill = judged(name, host)
     assert ill.verdict == "fail", ill.reason
-    well = judged(name, host)
+    if (name, mutant.host) not in HEALTHY:
+        HEALTHY[name, mutant.host] = judged(name, host)
+    well = HEALTHY[name, mutant.host]
     assert well.verdict == "pass", well.reason
 
 
 def test_the_library_is_large_and_its_names_differ() -> None:
     names = [mutant.name for mutant in MUTANTS]
-    assert len(names) == len(set(names)) >= 40
-    assert len(QUICK) >= 90
+    assert len(names) == len(set(names)) >= 180
+    assert len(QUICK) >= 170
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)

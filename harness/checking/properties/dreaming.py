@@ -1,0 +1,227 @@
+"""A sleep is what its specification says: an independent loop on the same dreams, and scripted scores for its fate."""
+
+import copy
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from cortexzoo.harness.checking.properties.base import Case, Finding, Property, text
+from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.checking.training.difference import relative
+from cortexzoo.harness.checking.training.witness import Look, Record, Witness, brief, on_a_tiny_model, trainer_of
+from cortexzoo.specs import sleep as kinds
+from cortexzoo.zoo.streams import Stream
+from cortexzoo.zoo.training.loop import TrainingLoop
+from cortexzoo.zoo.training.policies.base import HeldOutScore, Step, Trainer, find_policy
+from cortexzoo.zoo.training.sleep.policy import Sleep
+from cortexzoo.zoo.training.sleep.reservoir import Example, Reservoir
+
+COMMON: dict[str, Any] = {
+    "every": 2, "steps": 3, "batch_size": 2, "learning_rate": 3e-3, "clip": 0.05, "acceptance": kinds.AcceptAlways(),
+}  # fmt: skip
+DREAMS: dict[str, kinds.NoiseSleep | kinds.ReplaySleep] = {
+    "noise": kinds.NoiseSleep(length=6, **COMMON),
+    "noise near itself": kinds.NoiseSleep(length=5, kl_weight=5.0, **COMMON),
+    "noise near its weights": kinds.NoiseSleep(length=6, ewc_weight=1e5, reservoir=3, **COMMON),
+    "replay": kinds.ReplaySleep(reservoir=32, **{**COMMON, "clip": 100.0}),
+}
+BOUNDS = kinds.AcceptHeldOut(max_loss_ratio=1.1, max_recall_drop=0.1)
+SCORES = (
+    (2.0, 0.8, 2.15, 0.75), (2.1, 0.8, 2.25, 0.8), (1.5, 0.8, 1.7, 0.8), (1.5, 0.8, 1.6, 0.69), (1.5, 0.95, 1.5, 0.8),
+    (1.5, 0.8, math.nan, 0.8), (1.5, 0.8, math.inf, 0.8), (1.5, 0.8, 1.4, 0.9),
+)  # fmt: skip
+"""Held-out loss and recall before and after each sleep: kept; worse than before the first, than before this one; recall
+fallen from the first, and from before this one; not finite; kept."""
+TRIALS, OFFERED, KEPT = 300, 12, 4
+
+
+def dream_cases(_: Subject) -> Iterable[Case]:
+    """Kinds of dreams and anchors, then what becomes of sleeps with given scores."""
+    for dreams in DREAMS:
+        yield {"dreams": dreams}
+    for acceptance in ("held_out", "always"):
+        yield {"acceptance": acceptance}
+
+
+def sleep_matches_a_reference(subject: Subject, case: Case) -> Finding:
+    """The updates of one sleep against an independent loop, or the fates of sleeps whose scores are scripted."""
+    if "acceptance" in case:
+        return _fates(subject, case)
+    spec = DREAMS[text(case, "dreams")]
+    witness = Witness()
+    trainer = trainer_of(brief(subject.experiment, 2, sleep=spec), Record(), witness)
+    sleep = _sleep_of(trainer)
+    before: list[tuple[Any, Any]] = []
+    after: list[dict[str, Tensor]] = []
+    examples: list[Example] = []
+
+    def look_before(_: Trainer, step: Step) -> None:
+        if step.number == 2:
+            before.append((copy.deepcopy(trainer.model), trainer.memory))
+
+    def look_after(_: Trainer, step: Step) -> None:
+        if step.number == 2:
+            after.append({n: t.detach().clone() for n, t in trainer.model.state_dict().items()})
+            examples.extend(sleep.reservoir.examples)
+
+    _around(trainer, sleep, look_before, look_after)
+    try:
+        trainer.run()
+    except Exception as problem:
+        return Finding(math.inf, f"training gave up ({problem})", case)
+    if wrong := _reservoir(spec, examples, witness) + _uniform():
+        return Finding(math.inf, "; ".join(wrong), {**case, "first": wrong[0]})
+    model, memory = before[0]
+    start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    slept = _reference(model, memory, spec, examples, subject.experiment.seed)
+    apart = relative("weight", {n: (after[0].get(n), t, start[n]) for n, t in slept.items()})
+    worst = max(apart, key=lambda what: apart[what])
+    if not apart[worst]:
+        return Finding(0, f"{spec.steps} updates reach the bits of an independent loop", case)
+    reason = f"after a sleep {worst} is {apart[worst]:.3g} from what an independent loop reaches"
+    return Finding(apart[worst], reason, {**case, "first": worst})
+
+
+def _reference(
+    model: Any, memory: Any, spec: kinds.NoiseSleep | kinds.ReplaySleep, examples: Sequence[Example], seed: int
+) -> dict[str, Tensor]:
+    """The weights after the first sleep of a run, made by torch's AdamW and clipping alone."""
+    model.train()
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    then = copy.deepcopy(model).eval()
+    anchors = [parameter.detach().clone() for parameter in parameters]
+    with torch.no_grad():
+        one = model.between_batches(memory, 1)
+    fisher = _fisher(copy.deepcopy(model).eval(), examples, one) if spec.ewc_weight else []
+    optimizer = torch.optim.AdamW(parameters, lr=spec.learning_rate)
+    dreams, dropout = Stream.SLEEP.seeds(seed, 1).generate_state(2)
+    drawn = torch.Generator().manual_seed(int(dreams))
+    with torch.random.fork_rng():
+        torch.manual_seed(int(dropout))
+        for _ in range(spec.steps):
+            tokens, scored, real = _dream(spec, model.vocab_size, examples, drawn)
+            with torch.no_grad():
+                state = model.between_batches(memory, len(tokens))
+            logits = model(tokens[:, :-1], state).logits.float()
+            loss = F.cross_entropy(logits[scored], tokens[:, 1:][scored])
+            if spec.kl_weight:
+                with torch.no_grad():
+                    old = then(tokens[:, :-1], state).logits.float().log_softmax(-1)
+                divergences = (old.exp() * (old - logits.log_softmax(-1))).sum(-1)
+                loss = loss + spec.kl_weight * divergences[real].mean()
+            for parameter, anchor, weight in zip(parameters, anchors, fisher, strict=bool(fisher)):
+                loss = loss + spec.ewc_weight * 0.5 * (weight * (parameter - anchor).square()).sum()
+            loss.backward()
+            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+            factor = min(1.0, spec.clip / float(torch.nn.utils.get_total_norm(gradients)))
+            for gradient in gradients:
+                gradient.mul_(factor)
+            optimizer.step()
+            optimizer.zero_grad()
+    return {name: tensor.detach() for name, tensor in model.state_dict().items()}
+
+
+def _dream(
+    spec: kinds.NoiseSleep | kinds.ReplaySleep, vocab: int, examples: Sequence[Example], drawn: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Tokens, what is scored, and what is no padding."""
+    if isinstance(spec, kinds.NoiseSleep):
+        tokens = torch.randint(vocab, (spec.batch_size, spec.length + 1), generator=drawn)
+        every = torch.ones(tokens[:, 1:].shape, dtype=torch.bool)
+        return tokens, every, every
+    chosen = [examples[i] for i in torch.randint(len(examples), (spec.batch_size,), generator=drawn).tolist()]
+    pad = torch.nn.utils.rnn.pad_sequence
+    tokens = pad([example.tokens for example in chosen], batch_first=True)
+    scored = pad([example.scored for example in chosen], batch_first=True)
+    return tokens, scored, pad([torch.ones_like(example.scored) for example in chosen], batch_first=True)
+
+
+def _fisher(model: Any, examples: Sequence[Example], state: Any) -> list[Tensor]:
+    """For each parameter the mean over examples of their targets' number times the squared gradient of the loss."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    sums = [torch.zeros_like(parameter) for parameter in parameters]
+    for example in examples:
+        logits = model(example.tokens[None, :-1], state).logits[0][example.scored]
+        loss = F.cross_entropy(logits.float(), example.tokens[1:][example.scored])
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        for total, gradient in zip(sums, gradients, strict=True):
+            if gradient is not None:
+                total += int(example.scored.sum()) * gradient.square() / len(examples)
+    return sums
+
+
+def _reservoir(spec: kinds.NoiseSleep | kinds.ReplaySleep, examples: Sequence[Example], witness: Witness) -> list[str]:
+    """What is wrong with the examples that were kept of those trained on."""
+    if not spec.keeps_examples:
+        return ["examples are kept, and none is needed"] if examples else []
+    trained = [row.tolist() for served in witness.served for row in served.tokens.flatten(0, 1)]
+    kept = [example.tokens.tolist() for example in examples]
+    if any(row not in trained for row in kept):
+        return ["an example was kept that was not trained on"]
+    due = min(spec.reservoir, len(trained))
+    return [] if len(kept) == due else [f"{len(kept)} examples are kept, {due} should be"]
+
+
+def _uniform() -> list[str]:
+    """Whether every example offered has the same chance to be kept."""
+    counts = np.zeros(OFFERED)
+    examples = [Example(torch.tensor([number, 0]), torch.ones(1, dtype=torch.bool)) for number in range(OFFERED)]
+    for trial in range(TRIALS):
+        reservoir = Reservoir(KEPT).offered(examples, np.random.default_rng(trial))
+        counts[[int(example.tokens[0]) for example in reservoir.examples]] += 1
+    share = KEPT / OFFERED
+    allowed = 5 * math.sqrt(TRIALS * share * (1 - share))
+    worst = int(np.argmax(abs(counts - TRIALS * share)))
+    if abs(counts[worst] - TRIALS * share) <= allowed:
+        return []
+    return [f"example {worst + 1} of {OFFERED} was kept {int(counts[worst])} times in {TRIALS}"]
+
+
+def _fates(subject: Subject, case: Case) -> Finding:
+    acceptance = BOUNDS if text(case, "acceptance") == "held_out" else kinds.AcceptAlways()
+    spec = kinds.NoiseSleep(length=4, **{**COMMON, "every": 1, "acceptance": acceptance})
+    record, weights = Record(), {"before": [], "after": []}  # type: ignore[var-annotated]
+    trainer = trainer_of(brief(on_a_tiny_model(subject.experiment), len(SCORES), sleep=spec), record)
+    scores = iter([HeldOutScore(*pair) for b, rb, a, ra in SCORES for pair in ((b, rb), (a, ra))])
+    trainer.objective.held_out = lambda _: next(scores, HeldOutScore(1.0, 0.5))  # type: ignore[method-assign, assignment]
+
+    def look(when: str) -> Any:
+        return lambda *_: weights[when].append([p.detach().clone() for p in trainer.trainable])
+
+    _around(trainer, _sleep_of(trainer), look("before"), look("after"))
+    trainer.run()
+    due = [0, 7] if acceptance is BOUNDS else [0, 1, 2, 3, 4, 7]
+    slept = [detail for _, kind, detail in record.events if kind == "sleep"]
+    stayed = [number for number, detail in enumerate(slept) if detail["accepted"]]
+    moved = [
+        number
+        for number, (one, other) in enumerate(zip(weights["before"], weights["after"], strict=True))
+        if any(not torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    ]
+    wrong = [f"sleeps {s} are accepted, {due} should be" for s in (stayed,) if s != due]
+    wrong += [f"sleeps {m} moved the weights, {due} should" for m in (moved,) if m != due]
+    if not wrong:
+        return Finding(0, f"of {len(SCORES)} sleeps with scripted scores {len(due)} stayed", case)
+    return Finding(math.inf, "; ".join(wrong), {**case, "first": wrong[0]})
+
+
+def _around(trainer: TrainingLoop, sleep: Sleep, before: Any, after: Any) -> None:
+    """Let two functions look at a step right before and right after the sleep that follows it."""
+    looks = [Look(before), Look(after)]
+    looks[0].name = "harness_look_before"
+    place = trainer.policies.index(sleep)
+    trainer.policies[place : place + 1] = [looks[0], sleep, looks[1]]
+
+
+def _sleep_of(trainer: TrainingLoop) -> Sleep:
+    sleep = find_policy(trainer.policies, Sleep)
+    assert sleep is not None
+    return sleep
+
+
+DREAMING = (Property("sleep_matches_a_reference", sleep_matches_a_reference, dream_cases),)

@@ -1,0 +1,114 @@
+"""What happens every so many steps happens exactly then: consolidation, sleep, probe, validation, checkpoints."""
+
+import json
+import math
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cortexzoo.harness.checking.properties.base import Case, Finding, Property, text
+from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.checking.training.reference_loop import consolidates
+from cortexzoo.harness.checking.training.witness import Fate, Record, Witness, brief, measured, trainer_of
+from cortexzoo.specs import ExperimentSpec, guards, recipe
+from cortexzoo.specs.sleep import AcceptAlways, NoiseSleep
+
+STEPS = 13
+PLANS: dict[str, tuple[dict[str, int], recipe.ConsolidationSpec, int, int, Mapping[int, Fate]]] = {
+    "a": (
+        {"probe_every": 2, "validate_every": 5, "checkpoint_every": 4, "keep_last": 2},
+        recipe.EveryInterval(every=3), 6, 4, {6: "refuse"},
+    ),
+    "b": (
+        {"probe_every": 3, "validate_every": 4, "checkpoint_every": 13, "keep_last": 1},
+        recipe.AtRandom(probability=0.4), 5, 3, {4: "refuse", 5: "refuse"},
+    ),
+    "c": (
+        {"probe_every": 20, "validate_every": 20, "checkpoint_every": 3, "keep_last": 3},
+        recipe.EveryInterval(every=1), 13, 5, {},
+    ),
+}  # fmt: skip
+"""Monitor, consolidation, steps between sleeps, steps between recovery points on disk, and refused steps."""
+
+
+def interval_cases(_: Subject) -> Iterable[Case]:
+    """Intervals that meet and that do not, that divide the steps, and that are longer than the run."""
+    for plan in PLANS:
+        yield {"plan": plan, "steps": STEPS}
+
+
+def intervals_are_kept(subject: Subject, case: Case) -> Finding:
+    """A short training with refused steps: the steps of every event and measurement against those that are due."""
+    monitor, consolidation, sleep, recovery, script = PLANS[text(case, "plan")]
+    dreams = NoiseSleep(every=sleep, steps=2, batch_size=1, length=4, acceptance=AcceptAlways())
+    experiment = measured(
+        brief(
+            subject.experiment, STEPS, consolidation=consolidation, sleep=dreams,
+            recovery=guards.RecoveryCheckpoints(every=recovery, on_disk=True),
+        ),
+        validation_sequences=2, **monitor,
+    )  # fmt: skip
+    record = Record()
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = trainer_of(experiment, record, Witness(script), checkpoints=Path(folder))
+        try:
+            trainer.run()
+        except Exception as problem:
+            return Finding(math.inf, f"training gave up ({problem})", case)
+        kept = {path.name for path in Path(folder).iterdir() if path.is_dir()}
+        last = json.loads((Path(folder) / "last" / "trainer.json").read_text())["position"]
+    wanted, found = _due(experiment, script), _happened(record)
+    wanted["checkpoints kept"] = {"last", "best", *(f"step-{s:08d}" for s in wanted["last saved"][:-1])}
+    older = sorted(wanted["checkpoints kept"] - {"last", "best"})
+    wanted["checkpoints kept"] -= set(older[: len(older) - (monitor["keep_last"] - 1)])
+    found |= {"checkpoints kept": kept, "position of the last": last}
+    wanted["position of the last"] = STEPS
+    wrong = [f"{what}: {found[what]}, due {due}" for what, due in wanted.items() if found[what] != due]
+    if not wrong:
+        return Finding(0, f"{STEPS} steps, everything when it was due", case)
+    return Finding(len(wrong), "; ".join(wrong[:3]), {**case, "first": wrong[0].partition(":")[0]})
+
+
+def _due(experiment: ExperimentSpec, script: Mapping[int, Fate]) -> dict[str, Any]:
+    """The steps of everything, from the specs alone."""
+    spec, monitor = experiment.recipe, experiment.recipe.monitor
+    assert isinstance(spec.sleep, NoiseSleep) and isinstance(spec.recovery, guards.RecoveryCheckpoints)
+    steps = range(1, STEPS + 1)
+    taken = [step for step in steps if step not in script]
+    waiting, sleeps = False, []
+    for step in steps:
+        waiting = waiting or step % spec.sleep.every == 0
+        if waiting and step in taken:
+            sleeps.append(step)
+            waiting = False
+    renewed = [step for count, step in enumerate(taken, start=1) if count % spec.recovery.every == 0]
+    saved = {step for step in steps if step % monitor.checkpoint_every == 0} | set(renewed) | {STEPS}
+    return {
+        "consolidation": [step for step in taken if consolidates(spec.consolidation, experiment.seed, step)],
+        "sleep": sleeps,
+        "probe": [step for step in steps if step % monitor.probe_every == 0],
+        "validation": [step for step in steps if step % monitor.validate_every == 0 or step == STEPS],
+        "size of the update": [step for step in taken if step % monitor.probe_every == 0],
+        "refused": sorted(script),
+        "recorded": list(steps),
+        "last saved": sorted(saved),
+    }
+
+
+def _happened(record: Record) -> dict[str, Any]:
+    return {
+        "consolidation": record.at("consolidation"),
+        "sleep": record.at("sleep"),
+        "probe": list(record.with_metric("probe/loss")),
+        "validation": list(record.with_metric("validation/loss")),
+        "size of the update": list(record.with_metric("stability/update_rms")),
+        "refused": record.at("step_refused"),
+        "recorded": list(record.steps),
+        "last saved": [step for step, kind, detail in record.events if (kind, detail.get("name")) == SAVED],
+    }
+
+
+SAVED = ("checkpoint", "last")
+
+INTERVALS = (Property("intervals_are_kept", intervals_are_kept, interval_cases),)

@@ -1,0 +1,237 @@
+"""Measuring is whole, in evaluation mode and without a trace, and the best checkpoint is that of the best measure."""
+
+import copy
+import math
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from cortexzoo.harness.checking.properties.base import (
+    Case,
+    Finding,
+    Property,
+    largest_difference,
+    once,
+    text,
+)
+from cortexzoo.harness.checking.properties.trainer import everything
+from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.checking.training.roles import LENGTH
+from cortexzoo.harness.checking.training.witness import (
+    Look,
+    Record,
+    append,
+    brief,
+    data_of,
+    measured,
+    on_a_tiny_model,
+    trainer_of,
+)
+from cortexzoo.specs import recipe
+from cortexzoo.zoo.data.task_data import TaskData
+from cortexzoo.zoo.data.text import TextData
+from cortexzoo.zoo.training.loop import TrainingLoop
+from cortexzoo.zoo.training.policies.base import HeldOutScore, Step, Trainer
+
+STEPS = 4
+ROWS = 3
+RISING = {"optimizer": recipe.AdamWSpec(learning_rate=0.03), "schedule": recipe.Constant()}
+"""So that losses rise and fall."""
+SCORES = (3.0, math.nan, 2.0, 1.0, 2.5, 1.0, math.nan, math.inf, 1.5)
+"""Scripted held-out losses: the best is neither first nor last, a tie keeps the first, NaN and infinity never win."""
+
+
+class Passes:
+    """A hook on the model: in which mode each forward call is made, and on which tokens."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[Tensor, bool, bool]] = []
+        """Tokens, whether any module was in training mode, whether gradients were on."""
+
+    def __call__(self, model: nn.Module, arguments: tuple[Any, ...]) -> None:
+        training = any(module.training for module in model.modules())
+        self.seen.append((arguments[0].detach().cpu().clone(), training, torch.is_grad_enabled()))
+
+
+def whole_cases(_: Subject) -> Iterable[Case]:
+    """All held-out windows, and some of them."""
+    yield {"sequences": "all"}
+    yield {"sequences": "some"}
+
+
+def held_out_is_measured_whole(subject: Subject, case: Case) -> Finding:
+    """Every reported held-out and probe loss against the loss over the same examples, measured by the harness."""
+    some = 5 if text(case, "sequences") == "some" else None
+    data = data_of(subject.experiment)
+    experiment = measured(
+        brief(subject.experiment, STEPS, batch_size=ROWS, consolidation=recipe.EveryInterval(every=1), **RISING),
+        validate_every=2, probe_every=1, validation_sequences=2 if isinstance(data, TaskData) else some,
+    )  # fmt: skip
+    record, passes = Record(), Passes()
+    trainer = trainer_of(experiment, record)
+    data = data_of(experiment)  # of a task: with short gaps
+    wanted: dict[tuple[str, int], float] = {}
+
+    def look(_: Trainer, step: Step) -> None:
+        now = len(passes.seen)
+        if step.number % 2 == 0:
+            wanted["validation/loss", step.number] = _held_out_loss(trainer, data, some)
+        wanted["probe/loss", step.number] = _probe_loss(trainer, data)
+        del passes.seen[now:]
+
+    append(trainer, [Look(look)])
+    hook = trainer.model.register_forward_pre_hook(passes)
+    try:
+        trainer.run()
+    except Exception as problem:
+        return Finding(math.inf, f"training gave up ({problem})", case)
+    finally:
+        hook.remove()
+    wrong = [] if not isinstance(data, TextData) else _wrong_passes(passes, data, some)
+    if wrong:
+        return Finding(math.inf, "; ".join(wrong[:3]), {**case, "first": wrong[0]})
+    apart = {}
+    for (metric, step), loss in wanted.items():
+        reported = record.steps.get(step, {}).get(metric, math.nan)
+        difference = abs(reported - loss) / loss
+        apart[metric, step] = (math.inf if math.isnan(difference) else difference, reported, loss)
+    (metric, step), (worst, reported, loss) = max(apart.items(), key=lambda entry: entry[1][0])
+    reason = f"{metric} of step {step} is {reported:.6f}, measured again {loss:.6f}"
+    return Finding(worst, reason, case)
+
+
+def _wrong_passes(passes: Passes, data: TextData, some: int | None) -> list[str]:
+    """What the calls show: each part is seen in its own mode, and all of the validation part."""
+    wrong = []
+    validation, test = set(data.validation[:].tolist()), set(data.test[:].tolist())
+    seen: list[bytes] = []
+    for tokens, training, gradients in passes.seen:
+        own = set(tokens.flatten().tolist())
+        if own & test:
+            wrong.append("the test part is seen in training")
+        if own & validation and (training or gradients):
+            wrong.append("the validation part is seen in training mode" if training else "with gradients")
+        if own & validation and len(tokens) > 0:
+            seen += [row.numpy().tobytes() for row in tokens]
+        if not training and own - validation:
+            wrong.append("what is measured is not held out")
+    windows = (len(data.validation) - 1) // LENGTH
+    count = windows if some is None else min(some, windows)
+    if len(set(seen)) < count:
+        wrong.append(f"{len(set(seen))} of {count} validation windows are measured")
+    return wrong
+
+
+@torch.no_grad()
+def _held_out_loss(trainer: TrainingLoop, data: TextData | TaskData, some: int | None) -> float:
+    """Nats a target over all examples, after the step that is over."""
+    model, device = copy.deepcopy(trainer.model).eval(), trainer.device
+    if isinstance(data, TaskData):
+        return sum(_answer_loss(model, data, gap, 2, device) for gap in (0, 1)) / 2
+    windows = (len(data.validation) - 1) // LENGTH
+    chosen = range(windows) if some is None else [int((i + 0.5) * windows / some) for i in range(some)]
+    return _text_loss(trainer, model, data, [place * LENGTH for place in chosen])
+
+
+@torch.no_grad()
+def _probe_loss(trainer: TrainingLoop, data: TextData | TaskData) -> float:
+    model = copy.deepcopy(trainer.model).eval()
+    if isinstance(data, TaskData):
+        return _answer_loss(model, data, 1, ROWS, trainer.device)
+    windows = (len(data.validation) - 1) // LENGTH
+    return _text_loss(trainer, model, data, [int((i + 0.5) * windows / ROWS) * LENGTH for i in range(ROWS)])
+
+
+def _text_loss(trainer: TrainingLoop, model: Any, data: TextData, starts: Sequence[int]) -> float:
+    total = torch.zeros((), dtype=torch.float64)
+    for first in range(0, len(starts), ROWS):
+        rows = [data.validation[start : start + LENGTH + 1].tolist() for start in starts[first : first + ROWS]]
+        tokens = torch.tensor(rows, device=trainer.device)
+        with torch.autocast(trainer.device.type, dtype=torch.bfloat16, enabled=trainer.precision == "bf16"):
+            logits = model(tokens[:, :-1], model.between_batches(trainer.memory, len(rows))).logits
+        chances = logits.double().log_softmax(-1).gather(-1, tokens[:, 1:, None])
+        total -= chances.sum().cpu()
+    return float(total) / (len(starts) * LENGTH)
+
+
+def _answer_loss(model: Any, data: TaskData, gap: int, documents: int, device: torch.device) -> float:
+    batch = data.task.batch("validation", range(documents), gap).to(device)
+    logits = model.logits_at(batch.inputs, batch.mask, model.initial_state(documents)).logits
+    return float(F.cross_entropy(logits.double(), batch.tokens[:, 1:][batch.mask]))
+
+
+def measuring_changes_nothing(subject: Subject, case: Case) -> Finding:
+    """Two trainings, one of which measures and saves after every step: weights, moments, memory, random numbers."""
+    experiment = brief(subject.experiment, STEPS, consolidation=recipe.EveryInterval(every=2))
+    often = measured(
+        experiment, probe_every=1, validate_every=1, checkpoint_every=1, keep_last=2, validation_sequences=3
+    )
+    quiet = trainer_of(experiment, Record())
+    with tempfile.TemporaryDirectory() as folder:
+        busy = trainer_of(often, Record(), checkpoints=Path(folder))
+        quiet.run()
+        busy.run()
+    one, other = _all_of(quiet), _all_of(busy)
+    apart = [n for n in one if n not in other or largest_difference(one[n], other[n])]
+    if not apart:
+        return Finding(0, f"{STEPS} steps, measured or not, give the same bits", case)
+    reason = f"{', '.join(apart[:3])} differ where training is measured" + f", {len(apart)} in all" * (len(apart) > 3)
+    return Finding(len(apart), reason, {**case, "first": apart[0]})
+
+
+def _all_of(trainer: TrainingLoop) -> dict[str, Tensor]:
+    return everything(trainer) | {f"random state {n}": t for n, t in trainer.random_state().items()}
+
+
+def best_is_the_best(subject: Subject, case: Case) -> Finding:
+    """Scripted held-out losses: which step is named the best, and which weights its checkpoint has."""
+    steps = len(SCORES)
+    experiment = measured(brief(on_a_tiny_model(subject.experiment), steps), validate_every=1)
+    weights: dict[int, dict[str, Tensor]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = trainer_of(experiment, Record(), checkpoints=Path(folder))
+        trainer.objective.held_out = lambda _: HeldOutScore(SCORES[len(weights)])  # type: ignore[method-assign, assignment]
+
+        def look(_: Trainer, step: Step) -> None:
+            weights[step.number] = {n: t.detach().cpu().clone() for n, t in trainer.model.state_dict().items()}
+
+        append(trainer, [Look(look)])
+        result = trainer.run()
+        files = {which: Path(folder) / which / "model.safetensors" for which in ("best", "last")}
+        saved = {which: load_file(file) for which, file in files.items() if file.exists()}
+    lowest = min(score for score in SCORES if math.isfinite(score))
+    best = SCORES.index(lowest) + 1
+    wanted: dict[str, Any] = {
+        "best step": best,
+        "lowest loss": lowest,
+        "last loss": SCORES[-1],
+        "best": best,
+        "last": steps,
+    }
+    found: dict[str, Any] = {
+        "best step": result.best_step, "lowest loss": result.best_validation_loss, "last loss": result.validation_loss,
+        **{which: _step_of(saved[which], weights) if which in saved else None for which in files},
+    }  # fmt: skip
+    wrong = [f"{what}: {found[what]}, should be {value}" for what, value in wanted.items() if found[what] != value]
+    if not wrong:
+        return Finding(0, f"of {steps} scripted losses the lowest is the best, and its weights are saved", case)
+    return Finding(len(wrong), "; ".join(wrong[:3]), {**case, "first": wrong[0].partition(":")[0]})
+
+
+def _step_of(saved: dict[str, Tensor], weights: dict[int, dict[str, Tensor]]) -> int | None:
+    """The step whose weights a checkpoint has."""
+    same = (s for s, then in weights.items() if all(n in then and torch.equal(t, then[n]) for n, t in saved.items()))
+    return next(same, None)
+
+
+MEASURING = (
+    Property("held_out_is_measured_whole", held_out_is_measured_whole, whole_cases),
+    Property("measuring_changes_nothing", measuring_changes_nothing, once),
+    Property("best_is_the_best", best_is_the_best, once),
+)
