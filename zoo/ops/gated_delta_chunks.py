@@ -25,7 +25,7 @@ from torch import Tensor
 from cortexzoo.zoo.ops.unit_lower_inverse import unit_lower_inverse
 
 MIN_LOG_DECAY = -40.0
-"""Smaller log decays are raised to this: exp(-40) = 4e-18 is 0 to any dtype used here."""
+"""Smaller log decays are raised to this: exp(-40) = 4e-18 is below the rounding of any dtype used here."""
 
 
 class Tokens(NamedTuple):

@@ -73,7 +73,7 @@ def test_what_is_missing_is_trained_and_checked_once(tmp_path: Path, capsys: pyt
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["compare", "cortexgpt-stable"], "at least two that differ in more than the seed"),
+        (["compare", "cortexgpt-stable"], "at least two contenders that differ"),
         (["compare", "cortexgpt-stabel", "transformer"], "did you mean cortexgpt-stable?"),
         (["compare", "RUNS/nothing", "transformer"], "nothing: no such run folder"),
         (

@@ -47,7 +47,7 @@ def test_every_rule_can_be_broken(outcome: CaseResult, breach: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('kind: recipe\nname: a\nextends: "a\\0b.yaml"\n', "holds a NUL character"),
+        ('kind: recipe\nname: a\nextends: "a\\0b.yaml"\n', "contains a NUL character"),
         (f"kind: recipe\nname: a\nextends: {'x' * 300}.yaml\n", "File name too long"),
         (f"kind: recipe\nname: a\nextends: {'x' * 5000}\n", "is shipped"),
         (
