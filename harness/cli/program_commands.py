@@ -33,6 +33,7 @@ BENCH_PROGRAMS = {
 STUDIES = {
     "almanac": Program("cli.study_programs", "Facts that were never trained on, answered 10,000 bytes later."),
     "continual": Program("cli.study_programs", "Measure what is forgotten of a text while another is learned."),
+    "distractors": Program("cli.study_programs", "Measure recall of hybrids with each filler in the gap; capacity."),
     "facts": Program("cli.study_programs", "Measure how many facts remain after each kind of sleep."),
     "learning": Program("cli.study_programs", "Train every variant with several seeds; compare with n-gram counts."),
     "recall": Program("cli.study_programs", "Measure recall of hybrids over gaps, against controls."),

@@ -27,6 +27,7 @@ from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.harness.studies import (
     almanac,
     continual,
+    distractors,
     facts,
     facts_table,
     learning,
@@ -42,6 +43,7 @@ from cortexzoo.specs.slow_store import ProductStore
 STUDIES = {
     "almanac": almanac,
     "continual": continual,
+    "distractors": distractors,
     "learning": learning,
     "recall": recall_by_task,
     "swings": swings,

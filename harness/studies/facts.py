@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cortexzoo.harness.runs.run_folder import CHECKPOINTS, Run
-from cortexzoo.harness.studies.fact_days import (
+from cortexzoo.harness.checking.fact_days import (
     Key,
     Session,
     bound_anew,
@@ -20,7 +19,9 @@ from cortexzoo.harness.studies.fact_days import (
     recall,
     sessions_of,
 )
+from cortexzoo.harness.runs.run_folder import CHECKPOINTS, Run
 from cortexzoo.harness.studies.sleep import Setting, sleeper
+from cortexzoo.specs.filler import NoiseFiller
 from cortexzoo.specs.sleep import DREAMS, ConsolidateSleep, NoSleep
 from cortexzoo.specs.slow_store import ProductStore
 from cortexzoo.zoo.build import build_trainer, load_data
@@ -279,12 +280,16 @@ def _position(subject: Subject) -> int:
 
 
 def _asking_all(task: Task, pairs: int | None = None) -> Task:
-    """The task with so many pairs, and a question for each; as it was where it has no pairs."""
+    """The task with so many pairs, a question for each, and noise around them. Raises `DataError` without pairs."""
     kind = task.spec.task
     if not hasattr(kind, "num_pairs") or not hasattr(kind, "num_queries"):
         raise DataError(f"task {task.name}: facts need pairs and a question for each, as kv and kv_tokens have")
     count = pairs or kind.num_pairs
     spec = task.spec.model_copy(
-        update={"task": kind.model_copy(update={"num_pairs": count, "num_queries": count}), "document_chunks": None}
+        update={
+            "task": kind.model_copy(update={"num_pairs": count, "num_queries": count}),
+            "filler": NoiseFiller(),
+            "document_chunks": None,
+        }
     )
     return build_task(spec, task.seed)

@@ -16,7 +16,7 @@ NO_GUARD = "recipe.objective.in_chunk={kind: none}"
         (["recipe=robust"], "recipe.objective.kind must be recall with data of the family task, got next_token"),
         (["data.chunk_size=32"],
          "data.chunk_size must be variant.chunk_size = 64, got 32: a gap counts what the model sees at a time"),
-        (["data.vocabulary=own"],
+        (["data=kv-tokens-far", "data.vocabulary=own"],
          "recipe.objective.in_chunk.kind must be none or samples with data.vocabulary own, got kl: "
          "no text can be written in its tokens"),
         (["variant=transformer"],
@@ -48,7 +48,10 @@ def test_the_line_for_a_mistake(changes: list[str], line: str) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [["data.vocabulary=own", NO_GUARD], ["variant=transformer", "recipe.objective.in_chunk={kind: samples}"]],
+    [
+        ["data=kv-tokens-far", "data.vocabulary=own", NO_GUARD],
+        ["variant=transformer", "recipe.objective.in_chunk={kind: samples}"],
+    ],
 )
 def test_what_needs_no_base_and_no_text_is_allowed(changes: list[str]) -> None:
     assert isinstance(load_experiment("cortex-v2-hybrid", changes).recipe.objective, Recall)

@@ -13,7 +13,10 @@ STORE = "variant.slow_store={kind: products, features: 1024}"
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        (["variant.slow_store={kind: products, features: 3000}"], "slow_store.features must be at most 2080"),
+        (
+            ["variant.mixer.key_products=0", "variant.slow_store={kind: products, features: 3000}"],
+            "slow_store.features must be at most 2080",
+        ),
         (["variant.slow_store={kind: products, features: 20000}"], "variant.slow_store.features"),
         (["variant.slow_store={kind: products, features: 64, layer: 7}"], "slow_store.layer must be one of"),
         (["variant.slow_store={kind: products, order: 1}"], "variant.slow_store.order"),

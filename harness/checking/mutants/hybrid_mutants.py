@@ -21,6 +21,7 @@ from cortexzoo.harness.checking.mutants.base import (
     together,
 )
 from cortexzoo.zoo.data.tasks.accuracy import AnswerTally
+from cortexzoo.zoo.data.tasks.token_pairs import TokenPairsTask
 from cortexzoo.zoo.models.hybrid import block, model
 from cortexzoo.zoo.models.hybrid.block import FAST_WEIGHTS, WINDOW, Sidecar
 from cortexzoo.zoo.models.hybrid.delta_memory import Gates
@@ -60,6 +61,20 @@ def _stronger(original: Any) -> Any:
     def defective(self: Gates, x: Tensor) -> tuple[Tensor, Tensor]:
         log_decay, beta = original(self, x)
         return log_decay, TOO_STRONG * beta
+
+    return defective
+
+
+def _but_first(x: Tensor, count: int) -> Tensor:
+    """Zeros behind the first channels."""
+    return torch.cat([x[..., :count], torch.zeros_like(x[..., count:])], dim=-1)
+
+
+def _of_bound_keys(original: Any) -> Any:
+    """Only the first of a document's keys is left out."""
+
+    def defective(self: TokenPairsTask, bound: Any, key: int, *, near: bool) -> Any:
+        return original(self, bound[:1], key, near=near)
 
     return defective
 
@@ -176,6 +191,11 @@ HYBRID_MUTANTS = (
     Mutant("fast-weights-reset-at-borders", HYBRID, "the gated delta memory is emptied where the base's chunks begin",
            together(replaced(model, "TOKENS_AT_ONCE", instead(1)), replaced(Hybrid, "_run_piece", _at_borders)),
            caught_by="recall_beats_controls"),
+    Mutant("few-key-channels", HYBRID, "the memory has 16 key channels, too few to keep further facts apart",
+           rebound(block.products, after(lambda result, *_: block.unit(_but_first(result, 16)))),
+           caught_by="recall_survives_distractors"),
+    Mutant("filler-binds-what-is-asked", HYBRID, "further facts have keys that are asked for",
+           replaced(TokenPairsTask, "other_pairs", _of_bound_keys), caught_by="recall_survives_distractors"),
     Mutant("base-cache-lost", HYBRID, "the base forgets the unfinished chunk between calls",
            replaced(Hybrid, "_run_piece", _state_of(lambda state: replace(state, cache=()))),
            caught_by="chunk_invariance"),

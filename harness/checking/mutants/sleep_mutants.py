@@ -2,16 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from cortexzoo.harness.checking.mutants.base import Host, Mutant, after, instead, rebound, replaced
+from cortexzoo.harness.checking.mutants.base import Host, Mutant, after, before, instead, rebound, replaced
+from cortexzoo.zoo.models.hybrid.slow_store import SlowStore
 from cortexzoo.zoo.training.sleep import phase
 from cortexzoo.zoo.training.sleep.optimizer import SleepOptimizer
 from cortexzoo.zoo.training.sleep.phase import SleepPhase
 from cortexzoo.zoo.training.sleep.policy import Sleep
 from cortexzoo.zoo.training.sleep.score import objection
+from cortexzoo.zoo.training.sleep.transfer import Written, consolidate, read_again
 from cortexzoo.zoo.training.state.undo import Weights
 
 HOST: Host = "cortexgpt"
@@ -45,6 +48,16 @@ def _counted_twice(taken: bool, updates: SleepOptimizer, *_: Any) -> bool:
     return taken
 
 
+def _stored_under_itself(found: Written, *_: Any) -> Written:
+    """Each token's value is stored under the token's own query, not under that of the token before it."""
+    return replace(found, keys=found.keys.roll(-1, dims=1))
+
+
+def _forgets_nights(store: SlowStore, *_: Any) -> None:
+    for sums in (store.curvature, store.targets):
+        sums.zero_()
+
+
 SLEEP_MUTANTS = (
     Mutant("dream-updates-skipped", HOST, "no update of a sleep is made, all are counted as taken",
            replaced(SleepOptimizer, "_take", instead(lambda self, gradients: None)), caught_by="no_nan_after_sleep"),
@@ -62,4 +75,10 @@ SLEEP_MUTANTS = (
            replaced(SleepPhase, "dream", after(_memory_of_dreams)), caught_by="sleep_harms_nothing"),
     Mutant("sleep-never-comes", HOST, "a sleep that is due is forgotten",
            replaced(Sleep, "_is_due", instead(lambda self, step: False)), caught_by="sleep_harms_nothing"),
+    Mutant("night-moves-nothing", "hybrid", "a sleep that consolidates leaves the slow store as it was",
+           rebound(consolidate, instead(lambda *_: 0)), caught_by="sleep_consolidates"),
+    Mutant("night-stores-under-the-own-token", "hybrid", "a night stores every value under the token itself",
+           rebound(read_again, after(_stored_under_itself)), caught_by="sleep_consolidates"),
+    Mutant("night-forgets-earlier-nights", "hybrid", "a night begins with an empty slow store",
+           replaced(SlowStore, "absorb", before(_forgets_nights)), caught_by="old_facts_are_kept"),
 )  # fmt: skip

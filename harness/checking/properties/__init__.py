@@ -2,6 +2,8 @@
 
 from cortexzoo.harness.checking.properties.base import Property
 from cortexzoo.harness.checking.properties.columns import COLUMNS
+from cortexzoo.harness.checking.properties.consolidation import CONSOLIDATION
+from cortexzoo.harness.checking.properties.distractors import DISTRACTORS
 from cortexzoo.harness.checking.properties.dreaming import DREAMING
 from cortexzoo.harness.checking.properties.fields import FIELDS
 from cortexzoo.harness.checking.properties.gate import GATE
@@ -51,6 +53,8 @@ OF_TRAINED_MODELS: tuple[Property[Subject], ...] = (
     *OPERATIONS,
     *HYBRID,
     *RECALL,
+    *DISTRACTORS,
+    *CONSOLIDATION,
     *WORTH,
 )
 

@@ -12,6 +12,7 @@ from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.harness.tracking.jsonl import RECORDS, read_lines
 
 TINY = (
+    "data=kv-tokens-far",
     "variant=cortex-v2-hybrid-scratch",
     "variant.backbone.architecture.vocab_size=256",
     "variant.backbone.architecture.hidden_size=16",

@@ -112,4 +112,4 @@ def test_a_bound_is_called_one_and_what_it_leaves_out_is_named(
 ) -> None:
     monkeypatch.setattr(cached, "calibrate", lambda experiment: calibrated(0.12, experiment))
     said = work_ahead(load_experiment("cortex-v2-hybrid", changes))
-    assert said == f"cortex-v2-hybrid: 500 steps to train, at most 2.0 minutes on one core, without {apart}"
+    assert said == f"cortex-v2-hybrid: 300 steps to train, at most 1.6 minutes on one core, without {apart}"

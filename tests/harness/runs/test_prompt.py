@@ -72,6 +72,8 @@ def test_what_cannot_be_read_is_told_in_one_line(
 def test_a_run_writes_in_the_tokens_that_it_was_trained_in() -> None:
     assert Writing.of(load_experiment("cortexgpt-stable", [])).tokenizer is None
     assert Writing.of(load_experiment("cortex-v2-hybrid", [])).size == 256
-    own = load_experiment("cortex-v2-hybrid", ["data.vocabulary=own", "recipe.objective.in_chunk={kind: none}"])
+    own = load_experiment(
+        "cortex-v2-hybrid", ["data=kv-tokens-far", "data.vocabulary=own", "recipe.objective.in_chunk={kind: none}"]
+    )
     with pytest.raises(PromptError, match=r"trained on in tokens of its own, .* vocabulary bytes or tokenizer"):
         Writing.of(own)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from cortexzoo.harness.checking.fact_days import Key, Session, bound_anew, near_keys, sessions_of
 from cortexzoo.harness.cli import main
 from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.harness.runs.train import train_run
-from cortexzoo.harness.studies.fact_days import Key, Session, bound_anew, near_keys, sessions_of
 from cortexzoo.specs import load_experiment
 from cortexzoo.specs.task import KeyValue, TaskSpec
 from cortexzoo.zoo.data.tasks.build import build_task

@@ -12,6 +12,7 @@ from cortexzoo.harness.runs.train import train_run
 from cortexzoo.harness.studies import sleep
 from cortexzoo.harness.studies.sleep import Setting, Track
 from cortexzoo.specs import load_experiment
+from cortexzoo.specs.sleep import DREAMS
 from cortexzoo.zoo.checkpoints import CheckpointReader
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.training.loop import TrainingLoop
@@ -40,7 +41,7 @@ def test_the_sleeper_has_the_runs_weights_and_has_only_looked_at_examples(run: R
     assert find_policy(trainer.policies, Sleep).sleeps == 0
 
 
-@pytest.mark.parametrize("kind", sleep.KINDS)
+@pytest.mark.parametrize("kind", DREAMS)
 def test_what_stands_is_followed(kind: str, run: Run) -> None:
     changes = {**QUICK, "learning_rate": 0.03} | ({} if kind == "replay" else {"length": 6})
     heard: list[int] = []

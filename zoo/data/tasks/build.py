@@ -37,7 +37,11 @@ def build_task(spec: TaskSpec, seed: int = 0, tokenizer: Tokenizer | None = None
     `tokenizer` is the base's own, for `vocabulary: tokenizer`. Raises `DataError` when a gap is out of reach of the
     documents, or when the vocabulary lacks what the task needs.
     """
-    vocabulary = build_vocabulary(spec, tokenizer)
+    return build_task_in(spec, build_vocabulary(spec, tokenizer), seed)
+
+
+def build_task_in(spec: TaskSpec, vocabulary: Vocabulary, seed: int = 0) -> Task:
+    """As `build_task`, in a vocabulary that is there already. Raises `DataError`."""
     match spec.task:
         case KeyValue() as kind:
             return key_value.KeyValueTask(spec, kind, vocabulary, seed)

@@ -55,7 +55,7 @@ ASCII = "\n" + "".join(map(chr, range(32, 127)))
 @pytest.mark.parametrize("name", [name for name in NAMES if "mqar" not in name])
 def test_a_task_reads_the_same_in_a_tokenizer(name: str, tokenizer: PreTrainedTokenizerFast) -> None:
     few = ["task.num_keys=16", "task.num_values=16", "task.num_noise=16"]
-    small = few if name in ("kv-tokens", "kv-tokens-far", "overwrite") else []
+    small = few if name in ("kv-tokens", "kv-tokens-distractors", "kv-tokens-far", "overwrite") else []
     task = build_task(spec_of(name, "vocabulary=tokenizer", *small), tokenizer=tokenizer)
     document = task.example("train", 0, 2)
     assert document.tokens.max() < task.vocabulary.size == len(tokenizer)
