@@ -182,10 +182,11 @@ def gpu(session: nox.Session) -> None:
 
 @nox.session
 def integrations(session: nox.Session) -> None:
-    """The guards inside the training loops of other libraries, with the real ones."""
+    """Guards in other training loops, other trackers, packed and columnar files: with the real libraries."""
     install(session)
     if session.venv_backend != "none":
-        session.install("lightning")
+        session.install("lightning", "wandb", "tensorboard", "datasets", "pyarrow", "zstandard")
     session.run(
-        "python", "-m", "pytest", "tests/harness/integrations", "tests/zoo/training/test_own_loop.py", *session.posargs
-    )
+        "python", "-m", "pytest", "tests/harness/integrations", "tests/zoo/training/test_own_loop.py",
+        "tests/harness/tracking/test_other_trackers.py", "tests/zoo/data/test_other_formats.py", *session.posargs,
+    )  # fmt: skip

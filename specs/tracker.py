@@ -2,5 +2,5 @@
 
 from typing import Literal
 
-TrackerName = Literal["jsonl", "aim"]
+TrackerName = Literal["jsonl", "aim", "wandb", "tensorboard"]
 """jsonl: the run folder itself, which is always written. Each other name is a module of `harness/tracking`."""

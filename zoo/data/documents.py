@@ -1,6 +1,7 @@
 """Documents from files of any size, a piece at a time: text, JSONL, Parquet, and Hugging Face data sets."""
 
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Callable, Iterator
@@ -146,9 +147,7 @@ def _opened(path: Path) -> IO[bytes]:
             return gzip.open(path, "rb")  # type: ignore[return-value]
         if path.suffix == ".zst":
             _require("zstandard", path)
-            import zstandard
-
-            return zstandard.open(path, "rb")  # type: ignore[no-any-return]
+            return io.BufferedReader(_Zstandard(path.open("rb")))
         return path.open("rb")
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
@@ -161,9 +160,45 @@ def _read(file: IO[bytes], path: Path, size: int, of_line: bool = False) -> byte
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path}: cannot be read to its end: {reason}") from None
     except Exception as error:
-        if type(error).__module__.startswith("zstandard"):
+        if type(error).__name__ == "ZstdError":
             raise DataError(f"{path}: cannot be read to its end: {error}") from None
         raise
+
+
+class _Zstandard(io.RawIOBase):
+    """A file of zstd frames. Unlike the library's own reader it raises `EOFError` for one that is cut off."""
+
+    def __init__(self, packed: IO[bytes]) -> None:
+        self._packed = packed
+        self._frame: Any = None
+        self._ready = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        import zstandard
+
+        while not self._ready:
+            block = self._packed.read(1 << 16)
+            if not block:
+                if self._frame is not None:
+                    raise EOFError("compressed file ended before the end of a frame was reached")
+                return 0
+            while block:
+                if self._frame is None:
+                    self._frame = zstandard.ZstdDecompressor().decompressobj()
+                self._ready += self._frame.decompress(block)
+                block = self._frame.unused_data if self._frame.eof else b""
+                if self._frame.eof:
+                    self._frame = None
+        count = min(len(buffer), len(self._ready))
+        buffer[:count], self._ready = self._ready[:count], self._ready[count:]
+        return count
+
+    def close(self) -> None:
+        self._packed.close()
+        super().close()
 
 
 def _parquet_rows(path: Path, field: str) -> Iterator[Row]:

@@ -1,0 +1,102 @@
+"""The Weights & Biases sink: curves beside the truth. The only file that imports wandb."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from cortexzoo.harness.errors import Failure
+from cortexzoo.harness.tracking.base import TrackedRun
+
+PROJECT = "cortexzoo"
+ALERTS = {"step_refused": "INFO", "rollback": "WARN"}
+"""Events that become alerts, and their level."""
+
+
+class WandbSink:
+    """One W&B run. Opening or writing it may raise anything: wrap it in a recorder."""
+
+    name = "wandb"
+
+    def __init__(self, run: TrackedRun) -> None:
+        """Raises `Failure` without the package."""
+        wandb = import_wandb()
+        experiment = run.experiment
+        self._wandb = wandb
+        self._run: Any = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", PROJECT),
+            id=run.identity,
+            resume=None if run.identity is None else "allow",
+            dir=str(run.folder),
+            name=f"{experiment.name} · {run.folder.name}",
+            group=experiment.name,
+            tags=[f"variant:{experiment.variant.name}"[:64]],
+            config={"spec_hash": experiment.hash(), "folder": run.folder.name, **experiment.model_dump(mode="json")},
+            mode=_mode(wandb),
+            # The folder of a run is the record: neither code, terminal nor machine is copied from here.
+            settings=wandb.Settings(
+                silent=True, console="off", save_code=False, disable_git=True, x_disable_stats=True, x_disable_meta=True
+            ),
+        )
+        self.identity: str = self._run.id
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """All metrics under their own names."""
+        self._run.log(dict(values), step=step)
+
+    def event(self, step: int, kind: str, detail: Mapping[str, object]) -> None:
+        """Refused steps and rollbacks become alerts; of the others W&B has no use."""
+        if kind in ALERTS:
+            words = ", ".join(f"{name}: {value}" for name, value in detail.items())
+            level = self._wandb.AlertLevel[ALERTS[kind]]
+            self._run.alert(title=f"{kind} at step {step}", text=words[:500], level=level, wait_duration=60)
+
+    def outcome(self, summary: Mapping[str, object], *, report: str, picture: Path) -> None:
+        """`summary.json` as the summary, the verdicts in words, the curves as image."""
+        self._run.summary.update({f"outcome/{name}": value for name, value in _flat(summary)})
+        if report:
+            self._run.summary["outcome/report"] = report
+        if picture.is_file():
+            self._run.log({"curves": self._wandb.Image(str(picture))})
+
+    def close(self) -> None:
+        """Finish the run."""
+        self._run.finish()
+
+
+def open_sink(run: TrackedRun) -> WandbSink:
+    """The W&B run of a run folder, a new one unless it has an identity. May raise anything that wandb raises."""
+    return WandbSink(run)
+
+
+def import_wandb() -> Any:
+    """The library. Raises `Failure` when it is not installed."""
+    if find_spec("wandb") is None:
+        raise Failure('the package wandb is not installed: pip install "cortexzoo[wandb]"')
+    import wandb
+
+    return wandb
+
+
+def _mode(wandb: Any) -> str:
+    """As WANDB_MODE has it; offline without a key, which takes one line."""
+    named = os.environ.get("WANDB_MODE")
+    if named:
+        return named
+    if wandb.api.api_key:
+        return "online"
+    sys.stderr.write(
+        "wandb: no login, so the run is kept in its folder: wandb login, then wandb sync RUN/wandb/offline-run-*\n"
+    )
+    return "offline"
+
+
+def _flat(values: Mapping[str, object], above: str = "") -> Iterator[tuple[str, object]]:
+    """Numbers and texts by path."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{above}{name}/")
+        elif isinstance(value, bool | int | float | str):
+            yield f"{above}{name}", value
