@@ -62,7 +62,7 @@ def findings(results: Mapping[str, Result]) -> list[str]:
         f"Over {longest} chunks of {_chunk(results[FAR]):,} tokens, {longest * _chunk(results[FAR]):,} in all, "
         f"{np.mean(far[longest]):.1%} of the answers are right, {min(far[longest]):.1%} with the worst seed.",
         f"Plain text is read with a perplexity of {_perplexity(results[FAR])} where the base alone has "
-        f"{mean_and_spread(results[FAR].values('base_perplexity'), 2)}; without the price on divergence it is "
+        f"{mean_and_spread(results[FAR].values('base_perplexity'), 2)}; without the penalty on divergence it is "
         f"{_perplexity(unguarded)}.",
         f"With the state detached at every chunk {max(max(shares) for shares in detached.values()):.1%} of the answers "
         "are right at best.",

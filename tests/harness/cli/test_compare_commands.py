@@ -132,7 +132,7 @@ def test_runs_come_into_aim_once_and_are_linked(runs: Path, capsys: pytest.Captu
     assert main(["aim-sync", paths(runs)[0]]) == 0
     assert capsys.readouterr().out == "Aim: 0 written, 1 up to date\n"
     assert main(["compare", *paths(runs), "--runs", str(runs), "--no-check", "--print-link"]) == 0
-    link = capsys.readouterr().out.rpartition("and open: ")[2].strip()
+    link = capsys.readouterr().out.rpartition("and open: ")[2].splitlines()[0]
     query = decoded(link.rpartition("select=")[2])["query"]
     assert all(Run.open(path).manifest["trackers"]["aim"] in query for path in paths(runs))
 

@@ -71,5 +71,5 @@ def test_the_findings_are_those_of_the_longest_gap_and_the_worst_seed() -> None:
         "Over 550 chunks of 64 tokens, 35,200 in all, 99.0% of the answers are right, 98.0% with the worst seed."
     )
     assert "perplexity of 5.00 ± 0.00 where the base alone has 4.00 ± 0.00" in text
-    assert text.endswith("without the price on divergence it is 9.00.")
+    assert text.endswith("without the penalty on divergence it is 9.00.")
     assert detached.endswith("12.5% of the answers are right at best.")
