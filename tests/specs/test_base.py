@@ -71,7 +71,10 @@ def test_defaults_are_valid_although_nothing_validates_them() -> None:
 
 @pytest.mark.parametrize(
     ("names", "mistake"),
-    [("[jsonl, tensorbored]", "must be jsonl or aim"), ("[aim, aim]", "must name each tracker once, got aim, aim")],
+    [
+        ("[jsonl, tensorbored]", "must be jsonl, aim, wandb or tensorboard"),
+        ("[aim, aim]", "must name each tracker once, got aim, aim"),
+    ],
 )
 def test_trackers_are_known_and_named_once(names: str, mistake: str) -> None:
     with pytest.raises(SpecError, match=mistake):
