@@ -1,11 +1,14 @@
 """What returns with the weights in a rollback, and what stays."""
 
-from collections.abc import Mapping
+import importlib
+import pkgutil
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from cortexzoo.zoo import training
 from cortexzoo.zoo.training.policies.base import Policy, Trainer
 from cortexzoo.zoo.training.state.recovery_point import recover, recoverable_values
 
@@ -49,3 +52,21 @@ def test_a_second_return_finds_what_the_first_found() -> None:
         recover(policy, TRAINER, then, {})
         assert policy.values["average"] == [1.0]
         policy.values["average"].append(2.0)
+
+
+def kinds_of_policy(kind: type[Policy] = Policy) -> Iterator[type[Policy]]:
+    for sub in kind.__subclasses__():
+        yield sub
+        yield from kinds_of_policy(sub)
+
+
+def test_no_policy_keeps_state_by_methods_that_nothing_calls() -> None:
+    """As a policy written for an earlier protocol would, whose state is then lost without an error."""
+    for module in pkgutil.walk_packages(training.__path__, f"{training.__name__}."):
+        importlib.import_module(module.name)
+    own = [kind for kind in kinds_of_policy() if kind.__module__.startswith(training.__name__)]
+    assert len(own) > 20
+    for kind in own:
+        assert isinstance(kind.recoverable, tuple), kind
+        assert not {"load_state_dict", "load_tensors"} & set(dir(kind)), kind
+        assert ("state_dict" in vars(kind)) <= ("load_state" in vars(kind)), kind
