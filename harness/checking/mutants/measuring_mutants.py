@@ -26,7 +26,7 @@ MEASURING_MUTANTS: tuple[Mutant, ...] = (
               by="held_out_is_measured_whole"),
     in_source("measuring-draws-numbers", "cortexgpt", "measuring moves the random numbers of training", *QUIET,
               "with torch.random.fork_rng(devices), torch.no_grad():",
-              "with torch.no_grad():\n            torch.rand(1)", by="sleep_matches_a_reference"),
+              "with torch.no_grad():\n            torch.rand(1)", by="measuring_changes_nothing"),
     in_source("only-the-first-batch", "transformer", "one held-out batch is measured", *MEASURE, "enumerate(batches)",
               "enumerate(batches[:1])", by="held_out_is_measured_whole"),
     in_source("mean-of-batch-means", "transformer", "a short last batch counts as much as a full one", *MEASURE,

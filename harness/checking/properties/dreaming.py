@@ -37,6 +37,8 @@ SCORES = (
 )  # fmt: skip
 """Held-out loss and recall before and after each sleep: kept; worse than before the first, than before this one; recall
 fallen from the first, and from before this one; not finite; kept."""
+ROUNDING = 1e-5
+"""Of a gradient, relative to the largest."""
 TRIALS, OFFERED, KEPT = 300, 12, 4
 
 
@@ -90,7 +92,7 @@ def sleep_matches_a_reference(subject: Subject, case: Case) -> Finding:
 def _reference(
     model: Any, memory: Any, spec: kinds.NoiseSleep | kinds.ReplaySleep, examples: Sequence[Example], seed: int
 ) -> dict[str, Tensor]:
-    """The weights after the first sleep of a run, made by torch's AdamW and clipping alone."""
+    """The weights after the first sleep, made by torch's AdamW alone; without those that only rounding moves."""
     model.train()
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     then = copy.deepcopy(model).eval()
@@ -123,7 +125,17 @@ def _reference(
                 gradient.mul_(factor)
             optimizer.step()
             optimizer.zero_grad()
-    return {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    noisy = _noisy(model, optimizer)
+    return {name: tensor.detach() for name, tensor in model.state_dict().items() if name not in noisy}
+
+
+def _noisy(model: Any, optimizer: torch.optim.Optimizer) -> set[str]:
+    """Parameters whose gradients are nothing but rounding, which AdamW makes as large as any other."""
+    sizes = {
+        n: float(optimizer.state[p]["exp_avg_sq"].mean()) for n, p in model.named_parameters() if optimizer.state[p]
+    }
+    largest = max(sizes.values(), default=0.0)
+    return {name for name, size in sizes.items() if size < ROUNDING**2 * largest}
 
 
 def _dream(

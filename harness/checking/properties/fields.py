@@ -14,6 +14,8 @@ from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.training.field_values import other_values, paths
 from cortexzoo.harness.checking.training.witness import Record, brief, trainer_of
 from cortexzoo.specs import ExperimentSpec, recipe
+from cortexzoo.specs.memory import Contexts, NoLongTerm, NoShortTerm
+from cortexzoo.specs.variant import CortexGPTSpec, VariantSpec
 from cortexzoo.zoo.errors import TrainingError
 from cortexzoo.zoo.training.recorder import WALL_CLOCK_METRICS
 
@@ -23,7 +25,7 @@ BATCH = 6
 SMALL: Mapping[str, Any] = {
     "hidden_size": 16, "columns.num_columns": 4, "memory.short_term.capacity": 6, "memory.short_term.num_heads": 2,
     "memory.long_term.capacity": 24, "memory.long_term.top_k": 2, "memory.long_term.min_reads": 1,
-    "memory.long_term.writes": 4, "memory.long_term.context": 4, "memory.long_term.list_tokens": 2,
+    "memory.long_term.writes": 16, "memory.long_term.context": 4, "memory.long_term.list_tokens": 2,
     "memory.long_term.own_span": 4, "memory.long_term.share_width": 4, "memory.long_term.code_size": 4,
     "num_layers": 1, "num_heads": 2, "intermediate_size": 8,
 }  # fmt: skip
@@ -62,6 +64,8 @@ def every_field_counts(subject: Subject, case: Case) -> Finding:
             continue
         if path.startswith(RATE_FACTOR) and path.removeprefix(RATE_FACTOR) not in moving:
             continue  # the variant has no such parameters, or they have no gradient
+        if path.startswith("variant.memory.gate.") and _has_one_source(experiment.variant):
+            continue  # its share is 1 whatever the gate is
         courses = (_course(other)[0] != usual for other in other_values(experiment, path, field, value))
         differs = list(_up_to_the_first(courses))
         tried += bool(differs)
@@ -72,6 +76,16 @@ def every_field_counts(subject: Subject, case: Case) -> Finding:
     if not dead:
         return Finding(0, f"each of {tried} values of the {part} changes the training", case)
     return Finding(len(dead), f"without effect: {', '.join(dead[:5])}", {**case, "first": dead[0]})
+
+
+def _has_one_source(variant: VariantSpec) -> bool:
+    """Whether the gate has nothing to mix with the input: contexts do not pass it."""
+    memory = variant.memory if isinstance(variant, CortexGPTSpec) else None
+    return (
+        memory is not None
+        and isinstance(memory.short_term, NoShortTerm)
+        and isinstance(memory.long_term, NoLongTerm | Contexts)
+    )
 
 
 def _up_to_the_first(flags: Iterable[bool]) -> Iterable[bool]:
