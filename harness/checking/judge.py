@@ -75,6 +75,7 @@ def judge_case(tested: Property[SubjectT], check: Check, subject: SubjectT, case
     trial = Trial(tested, check, subject, lambda _: None)
     with signals_left_alone():
         trial.attempt(case)
+        trial.explain()
     return trial.judgement(seed=0, seconds=0.0)
 
 
@@ -87,6 +88,7 @@ class Shown:
     case: Case = field(default_factory=dict)
     observed: float | None = None
     margin: float | None = None
+    cause: Case = field(default_factory=dict)
 
 
 class Trial(Generic[SubjectT]):
@@ -101,11 +103,27 @@ class Trial(Generic[SubjectT]):
 
     def judgement(self, *, seed: int, seconds: float) -> Judgement:
         """The verdict on what was shown."""
-        shown = {**vars(self.shown), "case": dict(self.shown.case)}
+        shown = {**vars(self.shown), "case": dict(self.shown.case), "cause": dict(self.shown.cause)}
         return Judgement.of(self.tested.name, self.check, **shown, cases_tried=self.tried, seconds=seconds, seed=seed)
 
     def run(self, effort: Effort) -> None:
         """All listed cases, then the search, until one does not hold or the time is over."""
+        self._run(effort)
+        self.explain()
+
+    def explain(self) -> None:
+        """Where a failure begins, for properties that can find it; a crash on the way leaves the verdict as it is."""
+        if self.shown.verdict != "fail" or self.tested.explain is None:
+            return
+        try:
+            cause = self.tested.explain(self.subject, self.shown.case)
+        except Exception:
+            return
+        if cause is not None:
+            reason = f"{self.shown.reason}: {cause['words']}"
+            self.shown = replace(self.shown, cause=cause, reason=reason)
+
+    def _run(self, effort: Effort) -> None:
         clock = Clock(effort.seconds, cpu=effort.cpu)
         # The search needs its share of the time even where the listed cases take long.
         first = Clock(effort.seconds if self.tested.strategy is None else effort.seconds * LISTED, cpu=effort.cpu)

@@ -41,6 +41,10 @@ class Runnable(Protocol):
         """`eval`, and `train` where training mode can be compared as evaluation mode is."""
 
     @property
+    def ways(self) -> tuple[str, ...]:
+        """Other ways to compute it that can be compared with a call."""
+
+    @property
     def longest(self) -> int:
         """The greatest length that is tried."""
 
@@ -101,6 +105,7 @@ class Subject:
     scales_linearly = True
     memory_has_one_layout = True
     modes = ("eval",)
+    ways = ()
     longest = 450
     eps = torch.finfo(torch.float32).eps
 

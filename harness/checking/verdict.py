@@ -36,6 +36,8 @@ class Judgement:
     margin: float | None = None
     case: Case = field(default_factory=dict)
     """The smallest failing case, or the one that came nearest to failing: enough to try exactly that again."""
+    cause: Case = field(default_factory=dict)
+    """Of a failure whose place was found: module, class, a sentence, and file and line where known."""
     expected_reason: str = ""
     """Why the suite expects another verdict than `pass`."""
     cases_tried: int = 0

@@ -1,6 +1,7 @@
 """Commands that check properties: of a run, an experiment or a user's own module, and of one case again."""
 
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,14 @@ from cortexzoo.harness.cli.options import (
 )
 from cortexzoo.harness.cli.output import print_table, require_folder_of, say, without_foreign_warnings, write_json
 from cortexzoo.harness.cli.progress import checking_progress
+from cortexzoo.harness.cli.reporting import (
+    AnnotateOption,
+    ExplainOption,
+    JUnitOption,
+    Reports,
+    SarifOption,
+    explained,
+)
 from cortexzoo.harness.cli.run_commands import checked, trained
 from cortexzoo.harness.cli.verdicts import tell_verdicts
 from cortexzoo.specs import SuiteSpec, load, load_experiment
@@ -66,6 +75,10 @@ def check(
         int, typer.Option("--max-length", min=1, help="With --module or --hf: the longest sequence that is tried.")
     ] = 2048,
     json_file: JsonOption = None,
+    explain: ExplainOption = False,
+    junit: JUnitOption = None,
+    sarif: SarifOption = None,
+    annotate: AnnotateOption = False,
 ) -> None:
     """Check the properties of a run, an experiment or a module of your own.
 
@@ -80,11 +93,13 @@ def check(
 
     Example: cortexzoo check cortexgpt-stable
     Example: cortexzoo check cortexgpt-stable --profile deep --budget 30m
-    Example: cortexzoo check --module my_model.py:make_model
+    Example: cortexzoo check --module my_model.py:make_model --explain
     Example: cortexzoo check --hf folder/of/a/model
     """
     without_foreign_warnings()
     require_folder_of(json_file)
+    reports = Reports(explain, junit, sarif, annotate)
+    reports.require_folders()
     if module is not None and hf is not None:
         raise BadInput("--module and --hf cannot be combined")
     if module is not None or hf is not None:
@@ -99,13 +114,13 @@ def check(
         if hf is not None and width is not None:
             raise BadInput(f"{named} cannot be combined with --width: the input is token ids")
         request = _request(module, hf, given.suite, given.seed, seconds, vocab_size, width, max_length, profile or "ci")
-        raise typer.Exit(_check_module(request, runs, json_file))
+        raise typer.Exit(_check_module(request, runs, json_file, reports))
     if target is None:
         raise BadInput("check needs a run folder, an experiment, --module FILE.py:FACTORY or --hf NAME|FOLDER")
     require_checkpoint(checkpoint)
     limit = None if budget is None else parse_time(budget)
     run = _run_of(target, given.changes(), runs)
-    raise typer.Exit(checked(run, checkpoint, json_file, profile or "dev", limit))
+    raise typer.Exit(checked(run, checkpoint, json_file, profile or "dev", limit, reports.write))
 
 
 def replay(
@@ -113,18 +128,33 @@ def replay(
         Path, typer.Argument(metavar="VERDICT.json|RUN", help="A certificate, its folder, or `latest`.")
     ],
     name: Annotated[str, typer.Option("--property", metavar="NAME", help="The property whose case is repeated.")],
+    explain: ExplainOption = False,
+    pytest: Annotated[
+        Path | None, typer.Option("--pytest", metavar="FILE.py", help="Write the failing case as a test instead.")
+    ] = None,
+    json_file: JsonOption = None,
 ) -> None:
     """Repeat the case that a certificate names for a property.
 
     Prints the numbers of the certificate beside those of now. Exit code 0: the same verdict; 1: another.
+    With --pytest, a test file is written that needs no certificate: it fails until the defect is mended.
 
     Example: cortexzoo replay runs/cortexgpt-original/20250101-120000-000-abcd/verdict.json --property causality
     """
-    from cortexzoo.harness.regression.replay import replay_case
+    from cortexzoo.harness.checking.verdict import Certificate
+    from cortexzoo.harness.regression.pytest_file import write_pytest_file
+    from cortexzoo.harness.regression.replay import named_judgement, replay_case
     from cortexzoo.harness.runs.find import run_path
+    from cortexzoo.harness.tracking.jsonl import to_json_value
 
     without_foreign_warnings()
-    again = replay_case(run_path(certificate, RUNS), name)
+    require_folder_of(json_file)
+    path = run_path(certificate, RUNS)
+    if pytest is not None:
+        write_pytest_file(pytest, *named_judgement(path, name), path if path.is_dir() else path.parent)
+        say(f"test of {name}: python -m pytest {pytest}")
+        return
+    again = replay_case(path, name)
     say(f"{again.then.name}: {again.then.clause}")
     say("case: " + (", ".join(f"{key} {value}" for key, value in again.then.case.items()) or "the only one"))
     rows = [
@@ -132,6 +162,10 @@ def replay(
         for when, j in (("then", again.then), ("now", again.now))
     ]
     print_table(("", "verdict", "observed", "bound", "unit", "reason"), rows)
+    if explain:
+        for line in explained(Certificate((again.now,), {})):
+            say(line)
+    write_json(json_file, to_json_value({"then": asdict(again.then), "now": asdict(again.now), "same": again.same}))
     say("same verdict" if again.same else f"the verdict was {again.then.verdict} and is now {again.now.verdict}")
     raise typer.Exit(OK if again.same else UNEXPECTED_VERDICT)
 
@@ -200,13 +234,14 @@ def _request(
     )
 
 
-def _check_module(request: "Request", runs: Path, json_file: Path | None) -> int:
+def _check_module(request: "Request", runs: Path, json_file: Path | None, reports: Reports) -> int:
     from cortexzoo.harness.checking.modules.certifying import certify
     from cortexzoo.harness.tracking.jsonl import to_json_value
 
     with checking_progress(len(request.suite.properties)) as progress:
         certificate, path = certify(request, runs, progress.started)
     tell_verdicts(certificate)
+    reports.write(certificate)
     say(f"takes: {certificate.circumstances['takes']}; certificate: {path}")
     failed = [j for j in certificate.judgements if j.verdict == "fail"]
     if failed:

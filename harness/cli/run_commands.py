@@ -1,5 +1,6 @@
 """Training and checking as commands do it: with progress, the result in words, and the table of verdicts."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from cortexzoo.specs import ExperimentSpec, FaultsSpec
 from cortexzoo.specs.doubts import doubts
 
 if TYPE_CHECKING:
+    from cortexzoo.harness.checking.verdict import Certificate
     from cortexzoo.harness.runs.run_folder import Run
 
 TERMINATED = 143
@@ -84,8 +86,9 @@ def checked(
     json_file: Path | None,
     profile: ProfileName = "dev",
     budget: float | None = None,
+    also: Callable[["Certificate"], None] = lambda _: None,
 ) -> int:
-    """Check a run and print its verdicts. Returns the exit code."""
+    """Check a run, print its verdicts, then do what is `also` wanted with them. Returns the exit code."""
     from cortexzoo.harness.runs.train import check_run
     from cortexzoo.harness.tracking.jsonl import to_json_value
 
@@ -100,6 +103,7 @@ def checked(
             watch=progress.tried,
         )
     tell_verdicts(certificate)
+    also(certificate)
     say(f'next: cortexzoo generate {run.path} --prompt "The "')
     report = {"folder": str(run.path), **certificate.as_json(), "summary": run.summary}
     write_json(json_file, to_json_value(report))

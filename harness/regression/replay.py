@@ -46,9 +46,8 @@ class Replayed:
 
 def replay_case(path: Path, name: str) -> Replayed:
     """Run exactly the case again that the certificate names. Raises `ReplayError`, `RunFolderError`, `ModuleError`."""
+    certificate, then = named_judgement(path, name)
     path = path / VERDICT if path.is_dir() else path
-    certificate = read_certificate(path)
-    then = _judgement(certificate, name, path)
     if then.verdict == "skipped":
         raise ReplayError(f"{path}: {name} was skipped ({then.reason}): there is no case to replay")
     check = Check(expect="pass", bound=then.bound)
@@ -60,6 +59,13 @@ def replay_case(path: Path, name: str) -> Replayed:
         raise ReplayError(f"{path}: names no checkpoint: it must be best or last, got {checkpoint!r}")
     subject = subject_of(run, checkpoint)
     return Replayed(then, judge_case(REGISTRY[then.name], check, subject, then.case))
+
+
+def named_judgement(path: Path, name: str) -> tuple[Certificate, Judgement]:
+    """The certificate of a file or folder, and its judgement of that property. Raises `ReplayError`."""
+    path = path / VERDICT if path.is_dir() else path
+    certificate = read_certificate(path)
+    return certificate, _judgement(certificate, name, path)
 
 
 def read_certificate(path: Path) -> Certificate:

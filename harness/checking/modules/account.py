@@ -56,6 +56,7 @@ class _Judged(_Strict):
     observed: float | None
     reason: Words
     case: dict[Words, int | float | Words]
+    cause: dict[Literal["module", "class", "words", "input", "file", "line"], int | Words]
     cases_tried: Annotated[int, Field(ge=0)]
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -145,7 +146,7 @@ class Account:
                 raise Tampered("a verdict that its value contradicts")
         return Judgement.of(
             name, check, given.verdict, one_line(given.reason), observed=given.observed, margin=margin, case=given.case,
-            cases_tried=given.cases_tried, seconds=given.seconds, seed=self._request.seed,
+            cause={**given.cause}, cases_tried=given.cases_tried, seconds=given.seconds, seed=self._request.seed,
         )  # fmt: skip
 
 

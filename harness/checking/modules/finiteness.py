@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from cortexzoo.harness.checking.modules.detection import DTYPES, dtypes_offered
 from cortexzoo.harness.checking.modules.subject import BareSubject
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, number, text
+from cortexzoo.harness.checking.properties.causes.explanations import not_finite
+from cortexzoo.harness.checking.properties.causes.tracing import traced
 
 SCALES = {"0": 0.0, "1e-8": 1e-8, "1": 1.0, "1e4": 1e4}
 DENSE = 300
 """Every length up to this is tried, after the sparse ones."""
-SIDES = ("left", "right")
+SIDES = ("left", "right", "both")
 
 
 def finite_gradients_cases(subject: BareSubject) -> Iterable[Case]:
@@ -89,21 +91,13 @@ def finite_gradients(subject: BareSubject, case: Case) -> Finding:
     """One training pass: count what is not finite among outputs and gradients."""
     name, content, length = text(case, "dtype"), text(case, "content"), number(case, "length")
     subject = replace(subject, dtype=DTYPES[name]) if name in DTYPES else subject
-    model = subject.copy()
-    model.train()
-    inputs = subject.fitted(inputs_of(subject, case))
-    if inputs.is_floating_point():
-        inputs.requires_grad_()
-    mask = pad_mask(subject, len(inputs), length) if content == "padded" else None
-    casting: Any = torch.autocast("cpu", dtype=torch.bfloat16) if name == "autocast" else nullcontext()
-    with torch.random.fork_rng(devices=[]), casting:
-        torch.manual_seed(0)
-        try:
-            outputs = _trained_on(subject, model, inputs, mask)
-        except Exception:
-            if name == "float32":
-                raise
-            return Finding(0, f"it does not take {name}", case)
+    model, inputs = subject.copy(), _wanted(subject, case)
+    try:
+        outputs = _pass(subject, model, inputs, case)
+    except Exception:
+        if name == "float32":
+            raise
+        return Finding(0, f"it does not take {name}", case)
     values = {"the output": outputs[0].detach()}
     values |= {f"output {n + 1}": o.detach() for n, o in enumerate(outputs) if n and n in subject.slots}
     if inputs.grad is not None:
@@ -120,14 +114,35 @@ def finite_gradients(subject: BareSubject, case: Case) -> Finding:
     return Finding(count, reason, {**case, "where": first})
 
 
-def _trained_on(subject: BareSubject, model: nn.Module, inputs: Tensor, mask: Tensor | None) -> list[Tensor]:
-    """Everything that the module returns for real tokens, after a backward pass from it."""
-    found, _ = subject.call(model, inputs, subject.begin(model, len(inputs)), mask)
-    outputs = [output[mask] if mask is not None and output.shape[:2] == mask.shape else output for output in found]
-    losses = [weighted(output) for output in outputs if output.requires_grad]
-    if losses:
-        torch.autograd.backward(losses)
+def _wanted(subject: BareSubject, case: Case) -> Tensor:
+    """The inputs; vectors get a gradient."""
+    inputs = subject.fitted(inputs_of(subject, case))
+    return inputs.requires_grad_() if inputs.is_floating_point() else inputs
+
+
+def _pass(subject: BareSubject, model: nn.Module, inputs: Tensor, case: Case) -> list[Tensor]:
+    """Everything that the module returns for real tokens, after a backward pass from it, in training mode."""
+    model.train()
+    mask = pad_mask(subject, *inputs.shape[:2]) if text(case, "content") == "padded" else None
+    autocast = text(case, "dtype") == "autocast"
+    casting: Any = torch.autocast("cpu", dtype=torch.bfloat16) if autocast else nullcontext()
+    with torch.random.fork_rng(devices=[]), casting:
+        torch.manual_seed(0)
+        found, _ = subject.call(model, inputs, subject.begin(model, len(inputs)), mask)
+        outputs = [output[mask] if mask is not None and output.shape[:2] == mask.shape else output for output in found]
+        losses = [weighted(output) for output in outputs if output.requires_grad]
+        if losses:
+            torch.autograd.backward(losses)
     return outputs
+
+
+def _why(subject: BareSubject, case: Case) -> Case | None:
+    name = text(case, "dtype")
+    subject = replace(subject, dtype=DTYPES[name]) if name in DTYPES else subject
+    model = subject.copy()
+    with traced(model) as trace:
+        _pass(subject, model, _wanted(subject, case), case)
+    return not_finite(trace)
 
 
 def _in_words(content: str) -> str:
@@ -159,5 +174,12 @@ def weighted(output: Tensor) -> Tensor:
 
 
 FINITENESS = (
-    Property("finite_gradients", finite_gradients, finite_gradients_cases, finite_gradients_strategy, shrinks=True),
+    Property(
+        "finite_gradients",
+        finite_gradients,
+        finite_gradients_cases,
+        finite_gradients_strategy,
+        explain=_why,
+        shrinks=True,
+    ),
 )

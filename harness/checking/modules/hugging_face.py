@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
+from cortexzoo.harness.checking.modules.causal_lm import CausalLM, as_module
 from cortexzoo.harness.checking.modules.errors import ModuleError
 from cortexzoo.harness.checking.modules.weights import has_weights, refuse_incomplete
 from cortexzoo.harness.errors import in_one_line
@@ -51,24 +51,6 @@ class Pretrained:
         return cls(Path(config).parent, text.replace("/", "--"))
 
 
-class CausalLM(nn.Module):
-    """Token ids [B, T] to logits [B, T, V]; a mask [B, T] is True at real tokens. Its cache stays unused."""
-
-    padding_side = "right"
-
-    def __init__(self, network: Any) -> None:
-        super().__init__()
-        self.network = network
-        config = network.config.get_text_config()
-        self.vocab_size = int(config.vocab_size)
-        self.max_length: int | None = getattr(config, "max_position_embeddings", None)
-
-    def forward(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
-        attention = None if mask is None else mask.long()
-        logits: Tensor = self.network(input_ids=inputs, attention_mask=attention, use_cache=False).logits
-        return logits
-
-
 def load_pretrained(reference: Pretrained) -> tuple[Callable[[], CausalLM], CausalLM]:
     """A factory of fresh models of its architecture, and the model with its weights, if there are any, in float32.
 
@@ -81,7 +63,7 @@ def load_pretrained(reference: Pretrained) -> tuple[Callable[[], CausalLM], Caus
 
     def fresh() -> CausalLM:
         config = AutoConfig.from_pretrained(reference.path, local_files_only=True)
-        return CausalLM(AutoModelForCausalLM.from_config(config, dtype=torch.float32))
+        return as_module(AutoModelForCausalLM.from_config(config, dtype=torch.float32))
 
     read = has_weights(reference.path)
     try:
@@ -96,4 +78,4 @@ def load_pretrained(reference: Pretrained) -> tuple[Callable[[], CausalLM], Caus
         raise ModuleError(f"{reference.path}: no causal language model: {in_one_line(problem)}") from problem
     network, report = loaded
     refuse_incomplete(reference.path, report)
-    return fresh, CausalLM(network)
+    return fresh, as_module(network)

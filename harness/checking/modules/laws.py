@@ -18,6 +18,7 @@ from cortexzoo.harness.checking.properties.base import (
     text,
     within_rounding,
 )
+from cortexzoo.harness.checking.properties.causes.explanations import seen_later_tokens, seen_other_rows
 
 CAUSALITY_BOUND, ISOLATION_BOUND = 1e-6, 1e-5
 CARRIED = 5
@@ -66,11 +67,7 @@ def causality_strategy(subject: BareSubject) -> st.SearchStrategy[Case]:
 def causality(subject: BareSubject, case: Case) -> Finding:
     """Replace every input from `edited` on: outputs before it must stay, relative to their size."""
     length, edited, mode = number(case, "length"), number(case, "edited"), text(case, "mode")
-    inputs = subject.draw(2, length, number(case, "seed"))
-    later = subject.other(inputs[:, edited:])
-    if text(case, "to").startswith("id "):
-        later = torch.full_like(later, int(text(case, "to").removeprefix("id ")))
-    changed = torch.cat([inputs[:, :edited], later], dim=1)
+    inputs, changed = _later_edited(subject, case)
     before, after = (_outputs(subject, given, mode, number(case, "before")) for given in (inputs, changed))
     moved = difference(before, after)[:, :edited].transpose(0, 1).flatten(1).amax(dim=1) / scale_of(before)
     raw, position = float(moved.max()), int(moved.argmax())
@@ -82,6 +79,22 @@ def causality(subject: BareSubject, case: Case) -> Finding:
     if raw == 0:
         reason = "editing later inputs moved no earlier output"
     return Finding(delta, reason, {**case, "position": position})
+
+
+def _later_edited(subject: BareSubject, case: Case) -> tuple[Tensor, Tensor]:
+    edited = number(case, "edited")
+    inputs = subject.draw(2, number(case, "length"), number(case, "seed"))
+    later = subject.other(inputs[:, edited:])
+    if text(case, "to").startswith("id "):
+        later = torch.full_like(later, int(text(case, "to").removeprefix("id ")))
+    return inputs, torch.cat([inputs[:, :edited], later], dim=1)
+
+
+def _why_later_tokens(subject: BareSubject, case: Case) -> Case | None:
+    inputs, changed = _later_edited(subject, case)
+    before = number(case, "before")
+    prefix = [subject.draw(len(inputs), before, 7)] if before else []
+    return seen_later_tokens(subject, inputs, changed, number(case, "position"), text(case, "mode"), prefix)
 
 
 def _outputs(subject: BareSubject, inputs: Tensor, mode: str, before: int) -> Tensor:
@@ -136,12 +149,7 @@ def batch_isolation_strategy(subject: BareSubject) -> st.SearchStrategy[Case]:
 def batch_isolation(subject: BareSubject, case: Case) -> Finding:
     """Edit one row, compare gradients of the others, exchange rows, take a row alone: no other row may matter."""
     rows, length, mode = number(case, "rows"), number(case, "length"), text(case, "mode")
-    inputs = subject.draw(rows, length, number(case, "seed"))
-    row = number(case, "edited_row") % rows
-    changed = inputs.clone()
-    changed[row] = subject.other(inputs[row])
-    if text(case, "to").startswith("id "):
-        changed[row] = int(text(case, "to").removeprefix("id "))
+    inputs, changed, row = _row_edited(subject, case)
     size = f"{rows} rows of {length}" + (" in training" if mode == "train" else "")
     observations = [(_edit(subject, inputs, changed, row, mode), f"editing row {row} moved the output of another row")]
     if mode == "train" and length <= GRADIENTS_UP_TO:
@@ -157,6 +165,22 @@ def batch_isolation(subject: BareSubject, case: Case) -> Finding:
         return Finding(0.0, "it draws at random in training: measured in evaluation only", case)
     reason = f"{reason} by {raw:.2g} ({size})" if delta > ISOLATION_BOUND else "no row depends on another"
     return Finding(delta, reason, case)
+
+
+def _row_edited(subject: BareSubject, case: Case) -> tuple[Tensor, Tensor, int]:
+    rows = number(case, "rows")
+    inputs = subject.draw(rows, number(case, "length"), number(case, "seed"))
+    row = number(case, "edited_row") % rows
+    changed = inputs.clone()
+    changed[row] = subject.other(inputs[row])
+    if text(case, "to").startswith("id "):
+        changed[row] = int(text(case, "to").removeprefix("id "))
+    return inputs, changed, row
+
+
+def _why_other_rows(subject: BareSubject, case: Case) -> Case | None:
+    inputs, changed, row = _row_edited(subject, case)
+    return seen_other_rows(subject, inputs, changed, row, text(case, "mode"))
 
 
 def _both_calls(subject: BareSubject, inputs: Tensor, mode: str) -> Tensor:
@@ -231,8 +255,15 @@ def _parameter_gradients(
 
 
 LAWS = (
-    Property("causality", exonerated(causality), causality_cases, causality_strategy, shrinks=True),
     Property(
-        "batch_isolation", exonerated(batch_isolation), batch_isolation_cases, batch_isolation_strategy, shrinks=True
+        "causality", exonerated(causality), causality_cases, causality_strategy, explain=_why_later_tokens, shrinks=True
+    ),
+    Property(
+        "batch_isolation",
+        exonerated(batch_isolation),
+        batch_isolation_cases,
+        batch_isolation_strategy,
+        explain=_why_other_rows,
+        shrinks=True,
     ),
 )

@@ -17,6 +17,7 @@ from cortexzoo.harness.checking.properties.base import (
     number,
     text,
 )
+from cortexzoo.harness.checking.properties.causes.explanations import seen_again
 
 BETWEEN = ("1×1", "5×2 1×9", "1×40 3×7", "2×129 17×2", "1×300 2×5", "1×1025")
 SESSION = (3, 5)
@@ -146,4 +147,22 @@ def _surroundings(model: nn.Module) -> dict[str, Tensor]:
     }
 
 
-REPEATABILITY = (Property("repeatability", repeatability, repeatability_cases, repeatability_strategy, shrinks=True),)
+def _why(subject: BareSubject, case: Case) -> Case | None:
+    """Of outputs that differ between two calls; what else changed is named by the reason."""
+    if (between := text(case, "between")) == "sessions":
+        return None
+    inputs = subject.draw(number(case, "rows"), number(case, "length"), number(case, "seed"))
+    shapes = [(int(rows), int(length)) for rows, length in (call.split("×") for call in between.split())]
+    return seen_again(subject, inputs, shapes)
+
+
+REPEATABILITY = (
+    Property(
+        "repeatability",
+        repeatability,
+        repeatability_cases,
+        repeatability_strategy,
+        explain=_why,
+        shrinks=True,
+    ),
+)

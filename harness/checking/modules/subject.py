@@ -39,6 +39,11 @@ class BareSubject:
     memory_has_one_layout = False
 
     @property
+    def ways(self) -> tuple[str, ...]:
+        """Other ways to compute it that the module offers, each through `in_another_way(name, inputs)`."""
+        return tuple(getattr(self.original, "ways", ()))
+
+    @property
     def carries_state(self) -> bool:
         return callable(getattr(self.original, "initial_state", None))
 
@@ -174,6 +179,8 @@ class BareSubject:
 
     def reread(self, model: nn.Module, state: Any) -> tuple[nn.Module, Any]:
         """Another module of the factory with this one's state_dict, and a copy of the state."""
+        if callable(again := getattr(model, "saved_and_loaded", None)):
+            return again(), duplicate(state)
         fresh = self.rebuilt(1)
         fresh.load_state_dict({name: value.clone() for name, value in model.state_dict().items()})
         fresh.eval()

@@ -32,7 +32,7 @@ def has_weights(folder: Path) -> bool:
     return False
 
 
-def refuse_incomplete(folder: Path, report: dict[str, Any]) -> None:
+def refuse_incomplete(folder: Path | str, report: dict[str, Any]) -> None:
     """Raises `ModuleError` where transformers left a weight of the model freshly drawn, or a weight of the file out."""
     missing, unexpected = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
     mismatched = sorted(str(entry[0]) for entry in report.get("mismatched_keys", ()))

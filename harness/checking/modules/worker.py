@@ -34,7 +34,7 @@ from cortexzoo.harness.tracking.jsonl import from_json_value
 from cortexzoo.specs import SuiteSpec
 from cortexzoo.specs.suite import Check, PropertyName
 
-SENT = ("name", "verdict", "observed", "reason", "case", "cases_tried", "seconds")
+SENT = ("name", "verdict", "observed", "reason", "case", "cause", "cases_tried", "seconds")
 """What of a judgement is found by trying; the check has the rest from the suite."""
 
 

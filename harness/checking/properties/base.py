@@ -42,6 +42,8 @@ class Property(Generic[SubjectT]):
     strategy: Callable[[SubjectT], SearchStrategy[Case]] | None = None
     cost: int = 1
     """A search tries one case where it tries so many of other properties."""
+    explain: Callable[[SubjectT, Case], Case | None] | None = None
+    """Where in the model a failing case begins to fail: module, class, words, and file and line where known."""
     shrinks: bool = False
     """Whether a listed case that fails is made smaller, number by number; what then crashes does not count."""
 

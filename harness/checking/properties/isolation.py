@@ -16,6 +16,7 @@ from cortexzoo.harness.checking.properties.base import (
     largest_difference,
     number,
 )
+from cortexzoo.harness.checking.properties.causes.explanations import seen_later_tokens, seen_other_rows
 from cortexzoo.harness.checking.subject import Subject, Tokens
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 
@@ -44,8 +45,7 @@ def causality(subject: Subject, case: Case) -> Finding:
     """Replace every token from `edited` on: logits before it must not move by a bit."""
     length, edited = number(case, "length"), number(case, "edited")
     model = subject.copy()
-    tokens = subject.sequences(2, length)
-    changed = torch.cat([tokens[:, :edited], subject.other_tokens(tokens[:, edited:])], dim=1)
+    tokens, changed = _later_edited(subject, case)
     start = subject.start(model, len(tokens))
     moved = difference(model(tokens, start).logits, model(changed, start).logits)[:, :edited].amax(dim=(0, 2))
     delta = float(moved.max())
@@ -54,6 +54,15 @@ def causality(subject: Subject, case: Case) -> Finding:
     position = int(moved.nonzero()[0])
     reason = f"editing from token {edited} of {length} moved the logits at position {position} already"
     return Finding(delta, reason, {**case, "position": position, "delta": delta})
+
+
+def _later_edited(subject: Subject, case: Case) -> tuple[Tokens, Tokens]:
+    tokens, edited = subject.sequences(2, number(case, "length")), number(case, "edited")
+    return tokens, torch.cat([tokens[:, :edited], subject.other_tokens(tokens[:, edited:])], dim=1)
+
+
+def _why_later_tokens(subject: Subject, case: Case) -> Case | None:
+    return seen_later_tokens(subject, *_later_edited(subject, case), number(case, "position"), "eval")
 
 
 def batch_isolation_cases(subject: Subject) -> Iterable[Case]:
@@ -72,7 +81,7 @@ def batch_isolation_strategy(_: object) -> st.SearchStrategy[Case]:
 
 def batch_isolation(subject: Subject, case: Case) -> Finding:
     """Edit one row, differentiate by one row, exchange rows: no other row may notice."""
-    tokens = subject.sequences(number(case, "rows"), number(case, "length"))
+    tokens, _ = _row_edited(subject, case)
     edited_row = number(case, "edited_row")
     size = f"{len(tokens)} rows of {tokens.shape[1]}"
     observations = [
@@ -86,11 +95,23 @@ def batch_isolation(subject: Subject, case: Case) -> Finding:
     return Finding(delta, reason, {**case, "delta": delta})
 
 
+def _row_edited(subject: Subject, case: Case) -> tuple[Tokens, Tokens]:
+    tokens, row = subject.sequences(number(case, "rows"), number(case, "length")), number(case, "edited_row")
+    changed = tokens.clone()
+    changed[row] = subject.other_tokens(tokens[row])
+    return tokens, changed
+
+
+def _why_other_rows(subject: Subject, case: Case) -> Case | None:
+    row = number(case, "edited_row")
+    found = seen_other_rows(subject, *_row_edited(subject, case), row, "eval")
+    return found or seen_other_rows(subject, *_row_edited(subject, case), row, "train")
+
+
 @torch.no_grad()
 def _edit(subject: Subject, tokens: Tokens, edited_row: int) -> float:
     model = subject.copy()
-    changed = tokens.clone()
-    changed[edited_row] = subject.other_tokens(tokens[edited_row])
+    _, changed = _row_edited(subject, {"rows": len(tokens), "length": tokens.shape[1], "edited_row": edited_row})
     start = subject.start(model, len(tokens))
     others = torch.arange(len(tokens)) != edited_row
     return largest_difference(model(tokens, start).logits[others], model(changed, start).logits[others])
@@ -144,6 +165,8 @@ def embedded_vectors(model: nn.Module) -> Iterator[list[Tensor]]:
 
 
 ISOLATION = (
-    Property("causality", causality, causality_cases, causality_strategy),
-    Property("batch_isolation", batch_isolation, batch_isolation_cases, batch_isolation_strategy),
+    Property("causality", causality, causality_cases, causality_strategy, explain=_why_later_tokens),
+    Property(
+        "batch_isolation", batch_isolation, batch_isolation_cases, batch_isolation_strategy, explain=_why_other_rows
+    ),
 )

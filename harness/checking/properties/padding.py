@@ -16,6 +16,7 @@ from cortexzoo.harness.checking.properties.base import (
     number,
     within_rounding,
 )
+from cortexzoo.harness.checking.properties.causes.explanations import seen_pads
 from cortexzoo.harness.checking.subject import Runnable
 
 LONGEST = 80
@@ -31,8 +32,15 @@ def padding_cases(subject: Runnable) -> Iterable[Case]:
     listed = [(1, 1, 2), (3, 1, 2), (5, 0, 2), (3, 2, 3), (17, 15, 3), (60, 9, 4), (64, 64, 3), (1, 9, 17)]
     listed += [(130, 127, 3), (257, 43, 2), (20, 280, 3), (513, 140, 2), (30, 1000, 2)]
     for length, pads, rows in listed:
-        if length + pads + NEXT <= subject.longest:
-            yield {"length": length, "pads": pads, "rows": rows, "seed": 0}
+        for side in _sides(subject):
+            if length + pads + NEXT <= subject.longest:
+                yield {"length": length, "pads": pads, "rows": rows, **side, "seed": 0}
+
+
+def _sides(subject: Runnable) -> list[dict[str, str]]:
+    """For a module that takes pads on either side a case for each; otherwise the module's own, which no case names."""
+    either = getattr(subject.copy(), "padding_side", None) == "both"
+    return [{"side": "right"}, {"side": "left"}] if either else [{}]
 
 
 def padding_strategy(subject: Runnable) -> st.SearchStrategy[Case]:
@@ -43,6 +51,7 @@ def padding_strategy(subject: Runnable) -> st.SearchStrategy[Case]:
             "length": st.integers(1, most),
             "pads": st.integers(0, most),
             "rows": st.integers(1, 5),
+            **({"side": st.sampled_from(["left", "right"])} if len(_sides(subject)) > 1 else {}),
             "seed": st.integers(0, 99),
         }
     )
@@ -51,17 +60,12 @@ def padding_strategy(subject: Runnable) -> st.SearchStrategy[Case]:
 def padding_changes_nothing(subject: Runnable, case: Case) -> Finding:
     """A batch of rows with ever fewer pads against each row alone: outputs, what follows, and gradients."""
     model = subject.copy()
-    side = getattr(model, "padding_side", None)
+    side = case.get("side", getattr(model, "padding_side", None))
     if side not in ("left", "right"):
         raise DoesNotApply(f"it takes no padding mask: {PADDING_HINT}")
-    length, rows = number(case, "length"), number(case, "rows")
-    total = length + number(case, "pads")
-    pads = [number(case, "pads") * (rows - 1 - row) // max(1, rows - 1) for row in range(rows)]
-    if rows == 1:
-        pads = [number(case, "pads")]
-    inputs = subject.draw(rows, total, number(case, "seed"))
-    place = torch.arange(total)
-    real = torch.stack([place < total - n if side == "right" else place >= n for n in pads])
+    rows, total = number(case, "rows"), number(case, "length") + number(case, "pads")
+    inputs, real = _padded(subject, case, str(side))
+    pads = (~real).sum(dim=1).tolist()
     following = subject.draw(rows, NEXT, number(case, "seed") + 1)
     raw, what = _outputs(subject, model, inputs, real, following)
     if total <= GRADIENTS_UP_TO:
@@ -70,6 +74,22 @@ def padding_changes_nothing(subject: Runnable, case: Case) -> Finding:
     given = f"{rows} rows of {total} with {', '.join(map(str, pads[:4]))}{', …' if rows > 4 else ''} pads"
     reason = f"{given} on the {side}: {what} by {raw:.2g}" if raw else f"{given} on the {side} moved nothing"
     return Finding(delta, reason, case)
+
+
+def _padded(subject: Runnable, case: Case, side: str) -> tuple[Tensor, Tensor]:
+    """Inputs [B, T] or [B, T, D], and what is real [B, T]: ever fewer pads from row to row, none in the last."""
+    rows, most = number(case, "rows"), number(case, "pads")
+    total = number(case, "length") + most
+    pads = [most * (rows - 1 - row) // (rows - 1) for row in range(rows)] if rows > 1 else [most]
+    place = torch.arange(total)
+    real = torch.stack([place < total - n if side == "right" else place >= n for n in pads])
+    return subject.draw(rows, total, number(case, "seed")), real
+
+
+def _why(subject: Runnable, case: Case) -> Case | None:
+    inputs, real = _padded(subject, case, str(case.get("side", getattr(subject.copy(), "padding_side", "right"))))
+    following = subject.draw(len(inputs), NEXT, number(case, "seed") + 1)
+    return seen_pads(subject, inputs, real, following, ROUNDING)
 
 
 @torch.no_grad()
@@ -112,5 +132,7 @@ def _gradients_of(subject: Runnable, batches: list[tuple[Tensor, Any]]) -> dict[
 
 
 PADDING: tuple[Property[Runnable], ...] = (
-    Property("padding_changes_nothing", padding_changes_nothing, padding_cases, padding_strategy, shrinks=True),
+    Property(
+        "padding_changes_nothing", padding_changes_nothing, padding_cases, padding_strategy, explain=_why, shrinks=True
+    ),
 )

@@ -15,6 +15,7 @@ from cortexzoo.harness.checking.properties.base import (
     text,
     within_rounding,
 )
+from cortexzoo.harness.checking.properties.causes.explanations import seen_in_pieces
 from cortexzoo.harness.checking.subject import Runnable
 from cortexzoo.harness.errors import in_one_line
 
@@ -32,16 +33,25 @@ def chunk_invariance_cases(subject: Runnable) -> Iterable[Case]:
     listed = [("1+1", 2), ("1+2+1", 2), ("5+12", 2), ("33+32", 2), ("64+65", 2), ("127+2+71", 2)]
     listed += [("256+1+43", 2), ("1" + "+1" * 39, 3), ("3+2", 17), ("5+4", 1), ("257+70", 2), ("130+1+1+1+130", 2)]
     listed += [("513+512", 2), ("1000+1025", 1), ("300+300+300+300", 2), ("7" + "+7" * 59, 2)]
-    for pieces, rows in listed:
+    for pieces, rows in listed if subject.carries_state or not subject.ways else ():
         if sum(map(int, pieces.split("+"))) + sum(AFTER) <= subject.longest:
             yield {"pieces": pieces, "rows": rows, "mode": "eval", "seed": 0}
-    for pieces in ("5+12", "64+65", "257+70"):
-        if "train" in subject.modes and sum(map(int, pieces.split("+"))) + sum(AFTER) <= subject.longest:
+    for pieces in ("5+12", "64+65", "257+70") if subject.carries_state and "train" in subject.modes else ():
+        if sum(map(int, pieces.split("+"))) + sum(AFTER) <= subject.longest:
             yield {"pieces": pieces, "rows": 2, "mode": "train", "seed": 0}
+    for way in subject.ways:
+        for length, rows in ((1, 1), (7, 2), (130, 2)):
+            if length + sum(AFTER) <= subject.longest:
+                yield {"pieces": str(length), "rows": rows, "mode": way, "seed": 0}
 
 
 def chunk_invariance_strategy(subject: Runnable) -> st.SearchStrategy[Case]:
-    """Any pieces."""
+    """Any pieces; without a memory any length, in another way."""
+    if subject.ways and not subject.carries_state:
+        most = max(1, min(LONGEST_PIECE, subject.longest - sum(AFTER)))
+        return st.tuples(st.integers(1, most).map(str), st.integers(1, 3), st.sampled_from(subject.ways)).map(
+            lambda d: {"pieces": d[0], "rows": d[1], "mode": d[2], "seed": 0}
+        )
     longest = max(1, min(LONGEST_PIECE, (subject.longest - sum(AFTER)) // 5))
     pieces = st.lists(st.integers(1, longest), min_size=2, max_size=5)
     return st.fixed_dictionaries(
@@ -56,9 +66,12 @@ def chunk_invariance_strategy(subject: Runnable) -> st.SearchStrategy[Case]:
 
 def chunk_invariance(subject: Runnable, case: Case) -> Finding:
     """Outputs, what follows from the memory, and gradients of pieces with their memory carried against one call."""
+    mode = text(case, "mode")
+    if mode in subject.ways:
+        return _in_another_way(subject, case, mode)
     if not subject.carries_state:
         raise DoesNotApply(f"it takes no memory as an argument: {STATE_HINT}")
-    if text(case, "mode") == "train":
+    if mode == "train":
         return _in_training(subject, case)
     with torch.no_grad():
         return _in_evaluation(subject, case)
@@ -92,6 +105,28 @@ def _in_evaluation(subject: Runnable, case: Case) -> Finding:
     delta = within_rounding(raw, subject.eps, sum(sizes), ROUNDING)
     reason = f"{what} of {case['pieces']} tokens in pieces differ by {raw:.2g} from those of the whole"
     return Finding(delta, reason, case)
+
+
+@torch.no_grad()
+def _in_another_way(subject: Runnable, case: Case, way: str) -> Finding:
+    """A call against the same tokens by `generate`, or with another implementation of attention."""
+    rows, model = number(case, "rows"), subject.copy()
+    inputs = subject.draw(rows, sum(_sizes(case)), number(case, "seed"))
+    other, there = model.in_another_way(way, inputs)  # type: ignore[operator]
+    whole = subject.run(subject.copy(), other, subject.begin(model, rows))[0][:, -there.shape[1] :]
+    raw = largest_difference(whole, there) / max(1.0, float(whole.abs().max()))
+    delta = within_rounding(raw, subject.eps, other.shape[1], ROUNDING)
+    reason = f"{way} differs by {raw:.2g} from a call without ({rows} rows of {other.shape[1]})"
+    return Finding(delta, reason, case)
+
+
+def _why_pieces(subject: Runnable, case: Case) -> Case | None:
+    sizes, rows = _sizes(case), number(case, "rows")
+    if text(case, "mode") != "eval":
+        return None
+    pieces = subject.draw(rows, sum(sizes), number(case, "seed")).split(sizes, dim=1)
+    following = subject.draw(rows, sum(AFTER), number(case, "seed") + 1).split(AFTER, dim=1)
+    return seen_in_pieces(subject, pieces, following, ROUNDING)
 
 
 def _in_training(subject: Runnable, case: Case) -> Finding:
@@ -226,7 +261,14 @@ def own_token_counts(subject: Runnable, case: Case) -> Finding:
 
 
 SEQUENCES: tuple[Property[Runnable], ...] = (
-    Property("chunk_invariance", chunk_invariance, chunk_invariance_cases, chunk_invariance_strategy, shrinks=True),
+    Property(
+        "chunk_invariance",
+        chunk_invariance,
+        chunk_invariance_cases,
+        chunk_invariance_strategy,
+        explain=_why_pieces,
+        shrinks=True,
+    ),
     Property("any_shape_works", any_shape_works, any_shape_works_cases, any_shape_works_strategy),
     Property("own_token_counts", own_token_counts, own_token_cases, own_token_strategy),
 )

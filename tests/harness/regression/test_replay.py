@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+import runpy
 import shutil
 from pathlib import Path
 
@@ -12,7 +14,8 @@ from cortexzoo.harness.checking.effort import Profile
 from cortexzoo.harness.checking.mutants.base import after, replaced
 from cortexzoo.harness.checking.schema import certificate_schema
 from cortexzoo.harness.checking.verdict import VERDICT
-from cortexzoo.harness.regression.replay import ReplayError, replay_case
+from cortexzoo.harness.regression.pytest_file import PytestFileError, write_pytest_file
+from cortexzoo.harness.regression.replay import ReplayError, named_judgement, replay_case
 from cortexzoo.harness.runs.run_folder import SPEC, Run
 from cortexzoo.harness.runs.train import check_run
 from cortexzoo.specs import SuiteSpec
@@ -55,6 +58,19 @@ def test_a_case_that_only_a_search_met_is_shrunk_and_replayed(run: Run, tmp_path
         again = replay_case(copied.path / VERDICT, "finite_gradients")
         assert again.same and again.now.observed == found.observed
     assert not replay_case(copied.path / VERDICT, "finite_gradients").same
+
+
+def test_a_failing_case_of_a_run_becomes_a_test_file(run: Run, tmp_path: Path) -> None:
+    certificate, then = named_judgement(run.path, "better_than_counting")
+    assert then.verdict == "fail"
+    file = tmp_path / "test_run.py"
+    write_pytest_file(file, certificate, then, run.path)
+    assert VERDICT not in file.read_text()
+    with pytest.raises(AssertionError, match=re.escape(then.reason[:20])):
+        runpy.run_path(str(file))["test_better_than_counting"]()
+    passed = next(j for j in run.certificate.judgements if j.verdict == "pass")
+    with pytest.raises(PytestFileError, match="only a failing case makes a test"):
+        write_pytest_file(tmp_path / "test_other.py", certificate, passed, run.path)
 
 
 def test_the_certificate_of_a_run_fits_the_schema(run: Run) -> None:

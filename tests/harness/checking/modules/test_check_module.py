@@ -1,6 +1,7 @@
 """A user's module is judged as it stands: in a process of its own, with one clear line for each mistake."""
 
 import json
+import runpy
 from pathlib import Path
 
 import jsonschema
@@ -129,6 +130,31 @@ def test_replay_runs_the_falsifying_case_again(certificate: Path, capsys: pytest
     assert "case: length 1, rows 1, dtype float32" in told
     then, now = (line.split(maxsplit=1)[1] for line in told.splitlines() if line.startswith(("then", "now")))
     assert then == now and "fail" in then
+
+
+def test_a_failing_case_becomes_a_test_file_that_needs_torch_alone(certificate: Path, tmp_path: Path) -> None:
+    command = ["replay", str(certificate), "--property", "finite_gradients", "--pytest"]
+    file = tmp_path / "test_naive.py"
+    assert main([*command, str(file)]) == 0
+    written = file.read_text()
+    assert "cortexzoo" not in written and str(certificate) not in written
+    with pytest.raises(AssertionError):
+        runpy.run_path(str(file))["test_finite_gradients"]()
+    assert main([*command, str(file)]) == 2  # it is there already
+    assert main(["replay", str(certificate), "--property", "repeatability", "--pytest", str(tmp_path / "t.py")]) == 2
+
+
+def test_explain_and_the_reports_of_a_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "small.yaml").write_text("kind: suite\nname: small\nproperties:\n  batch_isolation: {}\n")
+    command = ["check", "--module", f"{SUBJECTS / 'defective.py'}:Normed", "--suite", str(tmp_path / "small.yaml")]
+    junit, sarif = tmp_path / "junit.xml", tmp_path / "found.sarif"
+    options = ["--explain", "--annotate", "--junit", str(junit), "--sarif", str(sarif), "--runs", str(tmp_path)]
+    assert main([*command, *options]) == 1
+    told = capsys.readouterr().out
+    assert "batch_isolation: row 1 sees row 0 through `norm` (BatchNorm1d)" in told
+    assert "defective.py:" in told and "::error file=" in told
+    assert 'failures="1"' in junit.read_text() and "BatchNorm1d" in sarif.read_text()
+    assert main([*command, "--junit", str(tmp_path / "none" / "junit.xml")]) == 2
 
 
 def test_replay_tells_a_verdict_that_changed(

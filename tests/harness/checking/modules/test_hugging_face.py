@@ -7,10 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
+from cortexzoo.harness.checking.modules import causal_lm
+from cortexzoo.harness.checking.modules.causal_lm import CausalLM, as_module
 from cortexzoo.harness.checking.modules.errors import ModuleError
 from cortexzoo.harness.checking.modules.hugging_face import Pretrained, load_pretrained
+from cortexzoo.harness.checking.modules.inputs import Inputs
+from cortexzoo.harness.checking.modules.registry import BARE
+from cortexzoo.harness.checking.modules.subject import BareSubject
 from cortexzoo.harness.cli import main
+from cortexzoo.specs.suite import PROPERTIES, PropertyName
 
 LAYER = {"n_embd": 16, "n_head": 2, "n_layer": 1, "vocab_size": 50}
 
@@ -38,7 +45,7 @@ def test_it_is_checked_certified_and_replayed(folder: Path, tmp_path: Path, caps
         "repeatability": "pass",
         "padding_changes_nothing": "pass",
         "linear_time": "skipped",
-        "chunk_invariance": "skipped",
+        "chunk_invariance": "pass",
     }
     assert "it claims no linear growth" in content["properties"]["linear_time"]["reason"]
     assert main(["replay", str(path), "--property", "padding_changes_nothing"]) == 0
@@ -138,3 +145,68 @@ def test_bad_input_is_one_line(arguments: list[str], said: str, capsys: pytest.C
     assert main(["check", *arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
+
+
+def subject_of(kind: str) -> BareSubject:
+    config = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "pad_token_id": 0}
+    made = CONFIG_MAPPING[kind](**config, intermediate_size=24, max_position_embeddings=60, initializer_range=0.2)
+
+    def fresh() -> CausalLM:
+        return as_module(AutoModelForCausalLM.from_config(made, dtype=torch.float32))
+
+    torch.manual_seed(0)
+    return BareSubject(fresh, fresh(), Inputs("tokens", 50), 60)
+
+
+@pytest.fixture(scope="module")
+def llama() -> BareSubject:
+    return subject_of("llama")
+
+
+def failing(subject: BareSubject, name: PropertyName) -> list[str]:
+    """The reasons of all listed cases that fail."""
+    found = [BARE[name].check(subject, case) for case in BARE[name].cases(subject)]
+    return [finding.reason for finding in found if finding.observed > PROPERTIES[name].bound]
+
+
+def test_its_cache_generate_and_each_attention_give_what_a_call_gives(llama: BareSubject) -> None:
+    assert llama.carries_state and set(llama.ways) >= {"generate", "eager"}
+    assert failing(llama, "chunk_invariance") == []
+
+
+def test_a_cache_that_is_given_stays_as_it_is(llama: BareSubject) -> None:
+    model = llama.copy()
+    _, state = llama.call(model, llama.draw(1, 4), llama.begin(model, 1))
+    kept = [tensor.clone() for tensor in llama.memory(state).values()]
+    llama.call(model, llama.draw(1, 3), state)
+    assert all(torch.equal(one, other) for one, other in zip(kept, llama.memory(state).values(), strict=True))
+
+
+def test_pads_on_both_sides_change_nothing(llama: BareSubject) -> None:
+    sides = {case["side"] for case in BARE["padding_changes_nothing"].cases(llama)}
+    assert sides == {"left", "right"}
+    assert failing(llama, "padding_changes_nothing") == []
+
+
+def test_an_attention_that_differs_is_found(llama: BareSubject, monkeypatch: pytest.MonkeyPatch) -> None:
+    def scaled(self: CausalLM, way: str, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return inputs, 1.01 * self.whole(inputs)
+
+    monkeypatch.setattr(CausalLM, "in_another_way", scaled)
+    assert any(reason.startswith("eager differs by") for reason in failing(llama, "chunk_invariance"))
+
+
+def test_several_tokens_on_the_cache_of_a_mamba_are_wrong() -> None:
+    """Known of transformers: the convolution of a second piece begins without the tokens before it."""
+    mamba = subject_of("mamba")
+    reasons = failing(mamba, "chunk_invariance")
+    assert any("1+2+1 tokens in pieces" in reason for reason in reasons)
+    assert not any("1+1+1 tokens" in reason for reason in reasons)
+
+
+def test_weights_that_come_back_untied_are_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, drawn = load_pretrained(Pretrained.parse(str(folder)))
+    assert torch.equal(drawn.saved_and_loaded().network.lm_head.weight, drawn.network.lm_head.weight)
+    monkeypatch.setattr(causal_lm, "_tied", lambda network: set() if network is not drawn.network else {("a", "b")})
+    with pytest.raises(ModuleError, match="a and b are tied, but not after save_pretrained"):
+        drawn.saved_and_loaded()
