@@ -42,6 +42,10 @@ COMMANDS = {
     "runs": Entry("runs_command", "runs", "List runs with their status and verdict."),
     "check": Entry("check_commands", "check", "Check the properties of a run, an experiment or a module of your own."),
     "replay": Entry("check_commands", "replay", "Repeat the case that a certificate names for a property."),
+    "diff-certificates": Entry(
+        "certificate_commands", "diff_certificates", "Compare two certificates, as a comment in Markdown."
+    ),
+    "badge": Entry("certificate_commands", "badge", "Draw the outcome of a certificate as a badge."),
     "evaluate": Entry(
         "evaluate_command", "evaluate", "Measure a trained run on a held-out part of its text, in nats a byte."
     ),
