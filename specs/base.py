@@ -73,7 +73,7 @@ class Spec(BaseModel):
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     def hash(self) -> str:
-        """Sixteen hex digits of the sha256 of what changes behaviour: not `description`, `provenance`, `trackers`."""
+        """Sixteen hex digits of the sha256 of what changes behaviour: not `parallel`, `trackers`, and no prose."""
         content = without_documentation(self.model_dump(mode="json"))
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
@@ -117,7 +117,7 @@ class NamedSpec(Spec):
         return self
 
 
-_NO_BEHAVIOUR = frozenset({"description", "provenance", "trackers"})
+_NO_BEHAVIOUR = frozenset({"description", "provenance", "trackers", "parallel"})
 
 
 def without_documentation(node: Any) -> Any:

@@ -16,6 +16,7 @@ from cortexzoo.specs.guards import (
     SpikeSpec,
 )
 from cortexzoo.specs.objective import Continual, NextToken, ObjectiveSpec, ReservoirReplay
+from cortexzoo.specs.parallel import DataParallel, ParallelSpec
 from cortexzoo.specs.provenance import OURS, PHASE_1, PROTOTYPE, RECALL
 from cortexzoo.specs.sleep import NoSleep, SleepSpec
 
@@ -151,6 +152,9 @@ class RecipeSpec(NamedSpec):
     consolidation: Annotated[ConsolidationSpec, PHASE_1] = EveryInterval.defaults()
     sleep: Annotated[SleepSpec, OURS] = NoSleep.defaults()
     monitor: Annotated[MonitorSpec, OURS] = MonitorSpec.defaults()
+    parallel: Annotated[ParallelSpec, OURS] = Field(
+        DataParallel.defaults(), description="How processes that torchrun or accelerate starts share the work."
+    )
 
     @model_validator(mode="after")
     def _something_to_return_to(self) -> Self:

@@ -56,3 +56,6 @@ PROCESSES = 1e-4
 
 SIDECAR_SPLIT = 2e-6
 """A text in pieces against the whole, float32, relative L2: sums over a window or a chunk are made in another order."""
+
+FIFTY_STEPS = 1e-5
+"""Losses of fifty steps in float32, relative: rows are summed in another order on two processes, and roundings grow."""

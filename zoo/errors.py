@@ -36,5 +36,9 @@ class TrainingStopped(TrainingError, Failure):
         return type(self), (self.step, self.cause)
 
 
+class ProcessLost(TrainingError, Failure):
+    """Another process of the same run has ended, so that this one cannot continue."""
+
+
 class CheckpointError(TrainingError, Failure):
     """A checkpoint that cannot be written or read. Whatever was there before is intact."""

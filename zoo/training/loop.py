@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +11,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor
-from torch.nn.utils import get_total_norm
 
 from cortexzoo.specs.experiment import ExperimentSpec
 from cortexzoo.zoo.checkpoints import Storage
@@ -21,9 +20,9 @@ from cortexzoo.zoo.errors import TrainingError, TrainingStopped
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState
 from cortexzoo.zoo.streams import Stream
 from cortexzoo.zoo.training.evaluation import autocast, read_out
-from cortexzoo.zoo.training.objectives.base import TrainingPass
 from cortexzoo.zoo.training.objectives.build import build_objective
 from cortexzoo.zoo.training.optimizer import build_optimizer, set_rate
+from cortexzoo.zoo.training.parallel import spread_over
 from cortexzoo.zoo.training.policies.base import Policy, Step, StepUndone
 from cortexzoo.zoo.training.policies.build import build_policies
 from cortexzoo.zoo.training.policies.measuring.telemetry import peak_memory_bytes
@@ -74,10 +73,10 @@ class TrainingLoop:
         self.precision: Literal["fp32", "bf16"] = recipe.precision
         self.ranks = Ranks(self.accelerator, recipe.batch_size)
         self.objective = build_objective(data, spec, model, self.ranks)
-        self.network: torch.nn.Module = self.accelerator.prepare(TrainingPass(model, self.objective))
-        self.optimizer: torch.optim.Optimizer = build_optimizer(model, recipe.optimizer)
-        self.trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.memory: MemoryState = model.initial_state(self.ranks.rows)
+        self.parallel = spread_over(model, self.objective, recipe, self.ranks)
+        self.network, self.optimized = self.parallel.network, self.parallel.optimized
+        self.optimizer: torch.optim.Optimizer = build_optimizer(self.optimized, recipe.optimizer)
         self.position = 0
         """Steps attempted so far: the place in the data."""
         self.taken = 0
@@ -103,16 +102,19 @@ class TrainingLoop:
         self._failure: TrainingError | None = None
         self._stop: StopReason | None = None
 
-    def run(self) -> TrainingResult:
-        """Attempt every step of the recipe that is left.
+    @property
+    def trainable(self) -> list[torch.nn.Parameter]:
+        """As `Trainer.trainable`."""
+        return self.parallel.trainable
 
-        Raises `TrainingStopped` when a policy gave up, `CheckpointError` when a checkpoint could not be written.
-        """
+    def run(self) -> TrainingResult:
+        """Attempt every step that is left. Raises `TrainingStopped`, `CheckpointError`, `ProcessLost`."""
         began = time.perf_counter()
         self._failure = self._stop = None
         step = Step(self.position)
         with ExitStack() as stack:
             stack.enter_context(torch.random.fork_rng([self.device] if self.device.type == "cuda" else []))
+            stack.enter_context(self.ranks.together())
             stack.enter_context(stop_on_signals(self.stop))
             for policy in self.policies:
                 stack.callback(policy.close)
@@ -191,6 +193,7 @@ class TrainingLoop:
         self._tell("batch_ready", step)
         self._agree(step)
         if step.refused is None:
+            self.parallel.spread()
             self._forward_backward(step)
         if step.refused is None:
             self._tell("gradients_ready", step)
@@ -203,6 +206,7 @@ class TrainingLoop:
         else:
             self.refused += 1
         self.optimizer.zero_grad(set_to_none=True)
+        self.parallel.gather()
         self._tell("step_refused" if step.refused else "step_taken", step)
         return step
 
@@ -216,7 +220,7 @@ class TrainingLoop:
         for index, tokens in enumerate(step.tokens):
             last = index == count - 1
             scored = None if step.scored is None else step.scored[index]
-            with nullcontext() if last else self.accelerator.no_sync(self.network):
+            with self.parallel.accumulating(last):
                 with torch.no_grad():
                     state = self.model.between_batches(state, len(tokens))
                 with autocast(self.device, self.precision):
@@ -243,9 +247,7 @@ class TrainingLoop:
         self._ask("loss_known", step)
 
     def _gradient_norm(self) -> float:
-        """Of the synchronised gradients. A process whose own are damaged is heard by all, so that guards agree."""
-        own = get_total_norm([p.grad for p in self.trainable if p.grad is not None]).item()
-        return self.ranks.mean({"norm": own})["norm"]
+        return self.parallel.gradient_norm()
 
     def _update(self, step: Step) -> None:
         assert step.state is not None

@@ -1,14 +1,23 @@
 """Communication between the processes of one run. With one process every function returns its argument."""
 
 import gc
-from collections.abc import Mapping, Sequence
+import re
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from cortexzoo.zoo.errors import SetupError
+from cortexzoo.zoo.errors import ProcessLost, SetupError
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, StateT
+
+LOST = re.compile(
+    r"connection (was )?(closed|reset|refused)|broken pipe|timed out|remote process exited", re.IGNORECASE
+)
+"""How gloo and NCCL word that a process they talk to is there no more."""
 
 
 class Ranks:
@@ -46,6 +55,21 @@ class Ranks:
         """For each flag, whether it is raised on any process."""
         raised = self.all_reduce_sum({str(i): float(flag) for i, flag in enumerate(flags)})
         return [value > 0 for value in raised.values()]
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Around whatever needs the other processes. Raises `ProcessLost` when one has ended."""
+        try:
+            yield
+        except RuntimeError as error:
+            if self.count > 1 and LOST.search(str(error)):
+                if threading.current_thread() is threading.main_thread():
+                    # Whoever launched the processes ends this one too, but it has something to report first.
+                    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                raise ProcessLost(
+                    "another process of this run has ended: the last checkpoint stands, and --resume continues from it"
+                ) from error
+            raise
 
     def wait(self) -> None:
         """Wait until every process has reached this point."""

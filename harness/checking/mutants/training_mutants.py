@@ -96,8 +96,8 @@ def _jump(original: Any) -> Any:
     return defective
 
 
-def _fresh_memory(model: Any, reader: Any, rank: int) -> Any:
-    saved = _memory(model, reader, rank)
+def _fresh_memory(model: Any, reader: Any, tensors: Any) -> Any:
+    saved = _memory(model, reader, tensors)
     rows = saved.short_term.keys.shape[0]
     return model.initial_state(rows)
 

@@ -21,7 +21,7 @@ from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 from cortexzoo.zoo.training.recorder import WALL_CLOCK_METRICS
 from cortexzoo.zoo.training.schedule import rate_factor
-from cortexzoo.zoo.training.state.snapshot import optimizer_tensors
+from cortexzoo.zoo.training.state.moments import optimizer_tensors
 
 STEPS = 6
 CLOCKED = {"telemetry"}

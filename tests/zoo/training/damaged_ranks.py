@@ -22,7 +22,7 @@ from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.policies.base import Policy, Step
 from cortexzoo.zoo.training.ranks import leave_group
 from cortexzoo.zoo.training.recorder import WALL_CLOCK_METRICS
-from cortexzoo.zoo.training.state.snapshot import optimizer_tensors
+from cortexzoo.zoo.training.state.moments import optimizer_tensors
 from tests.zoo.training.tiny import At, Notebook, tiny_data, tiny_spec
 
 STEPS, EVERY = 14, 4

@@ -96,8 +96,8 @@ class Trainer(Protocol):
     precision: Literal["fp32", "bf16"]
     ranks: Ranks
     optimizer: torch.optim.Optimizer
-    trainable: list[nn.Parameter]
-    """Parameters that take gradients, in the model's order."""
+    optimized: MemoryLanguageModel[Any]
+    """The model whose parameters the optimiser has: `model`, or with FSDP its shards."""
     memory: MemoryState
     """What the next batch may start from."""
     policies: "list[Policy]"
@@ -122,6 +122,10 @@ class Trainer(Protocol):
 
     def stop(self, reason: Literal["interrupted", "terminated"]) -> None:
         """Request an end after the current step; the run then saves and returns."""
+
+    @property
+    def trainable(self) -> list[nn.Parameter]:
+        """Parameters that take gradients, in the model's order; at the gradient moments this process's part of them."""
 
     def is_over(self) -> bool:
         """Whether a stop was requested or a policy ended training, on any process. Every process must call it."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cortexzoo.zoo.models.interface import MemoryState
 from cortexzoo.zoo.training.policies.base import Policy, Trainer
-from cortexzoo.zoo.training.state import snapshot
+from cortexzoo.zoo.training.state import moments, snapshot
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class RecoveryPoint:
             trainer.position,
             trainer.taken,
             _copies(trainer.model.state_dict()),
-            _copies(snapshot.optimizer_tensors(trainer)),
+            _copies(moments.optimizer_tensors(trainer)),
             trainer.memory,
             trainer.random_state(),
             {policy.name: recoverable_values(policy) for policy in trainer.policies if policy.recoverable},
@@ -58,7 +58,7 @@ class RecoveryPoint:
     def bring_back(self, trainer: Trainer) -> None:
         """As `restore`, without calling any policy."""
         trainer.model.load_state_dict(dict(self.weights))
-        snapshot.set_optimizer(trainer, _copies(self.moments))
+        moments.set_optimizer(trainer, _copies(self.moments))
         trainer.memory, trainer.taken = self.memory, self.taken
         snapshot.set_random_state(trainer.device, self.random_state)
 
@@ -128,7 +128,7 @@ def first_non_finite(trainer: Trainer) -> str | None:
     """Name of a weight, moment or memory tensor with NaN or infinity; None: there is none."""
     named = {
         **{f"weight {name}": tensor for name, tensor in trainer.model.state_dict().items()},
-        **{f"moment {name}": tensor for name, tensor in snapshot.optimizer_tensors(trainer).items()},
+        **{f"moment {name}": tensor for name, tensor in moments.optimizer_tensors(trainer).items()},
         **{f"memory {name}": tensor for name, tensor in trainer.memory.tensors().items()},
     }
     floats = {name: tensor for name, tensor in named.items() if tensor.is_floating_point() and tensor.numel()}

@@ -16,6 +16,9 @@ from cortexzoo.zoo.errors import CheckpointError
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState, StateT
 from cortexzoo.zoo.training.evaluation import model_device
 from cortexzoo.zoo.training.policies.base import Trainer
+from cortexzoo.zoo.training.state import regrouped
+from cortexzoo.zoo.training.state.moments import optimizer_tensors, set_optimizer
+from cortexzoo.zoo.training.state.regrouped import of_rank
 
 if TYPE_CHECKING:
     from cortexzoo.zoo.training.ranks import Ranks
@@ -24,7 +27,7 @@ T = TypeVar("T")
 LAYOUT = 3
 """Of a checkpoint, changed when policies save other states or random streams change."""
 
-MOST_STEPS = 10**9
+MOST_STEPS, MOST_PROCESSES = 10**9, 10**5
 DAMAGE = (AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError, ValueError)
 """What values of a wrong type or shape raise."""
 
@@ -38,13 +41,14 @@ def save(trainer: Trainer, folder: Path, keep: Path | None = None) -> None:
     """
     ranks, storage = trainer.ranks, trainer.storage
     tensors = {
-        _of_rank("memory", ranks.rank): trainer.memory.tensors(),
-        _of_rank("rng", ranks.rank): trainer.random_state(),
+        of_rank("memory", ranks.rank): trainer.memory.tensors(),
+        of_rank("rng", ranks.rank): trainer.random_state(),
     }
-    tensors |= {_of_rank(name, ranks.rank): kept for name, kept in _policy_tensors(trainer).items()}
+    tensors |= {of_rank(name, ranks.rank): kept for name, kept in _policy_tensors(trainer).items()}
+    moments = optimizer_tensors(trainer)
     texts: dict[str, Mapping[str, Any]] = {}
     if ranks.is_main:
-        tensors |= {"model": trainer.model.state_dict(), "optimizer": optimizer_tensors(trainer)}
+        tensors |= {"model": trainer.model.state_dict(), "optimizer": moments}
         texts["trainer"] = _description(trainer)
     try:
         _together(ranks, folder, "written", lambda: storage.begin(folder) if ranks.is_main else None)
@@ -59,8 +63,9 @@ def save(trainer: Trainer, folder: Path, keep: Path | None = None) -> None:
 def load(trainer: Trainer, folder: Path, changed: bool = False) -> None:
     """Take over a checkpoint of the same experiment. Raises `CheckpointError`; then nothing was changed.
 
-    The same experiment, text, number of processes and kind of device are required: anything else would not be the
-    training that was interrupted. With `changed` experiment and text may be others, as long as the weights fit; a
+    The same experiment, text and kind of device are required: anything else would not be the training that was
+    interrupted. Another number of processes shares the rows of the memory anew and starts a new recovery point; only
+    the same number gives the same bits. With `changed` experiment and text may be others, as long as the weights fit; a
     policy of which the checkpoint contains no state starts anew. Every process must call it; if one cannot read its
     part, all raise.
     """
@@ -86,6 +91,7 @@ class _Description(BaseModel):
     position: int = Field(ge=0)
     taken: int = Field(ge=0)
     refused: int = Field(ge=0)
+    processes: int = Field(ge=1, le=MOST_PROCESSES)
     policy_tensors: list[str]
     policies: dict[str, dict[str, Any]]
 
@@ -160,45 +166,45 @@ class _Saved:
 
 
 def _read(trainer: Trainer, reader: CheckpointReader, changed: bool) -> _Saved:
-    rank, count = trainer.ranks.rank, trainer.ranks.count
+    rank = trainer.ranks.rank
     if (layout := reader.json("trainer").get("layout")) != LAYOUT:
         raise CheckpointError(
             f"{reader.folder}: has layout {layout}, written by another version of cortexzoo; this version reads layout "
             f"{LAYOUT}: resume with that version, or train again"
         )
     description = _described(trainer, reader, changed)
-    if (processes := description.get("processes")) != count:
-        raise CheckpointError(
-            f"{reader.folder}: was written by {processes} processes and must be resumed by as many, got {count}"
-        )
+    saved_by = description["processes"]
     for key, value in _identity(trainer).items():
         if description.get(key) != value and not (changed and key in ("experiment", "data")):
             raise CheckpointError(
                 f"{reader.folder}: belongs to another run: {key} must be {value}, got {description.get(key)}"
             )
     weights, moments = reader.tensors("model"), reader.tensors("optimizer")
-    memory, random_state = _memory(trainer.model, reader, rank), reader.tensors(_of_rank("rng", rank))
+    memory = _memory(trainer.model, reader, regrouped.own_memory(trainer.model, reader, saved_by, trainer.ranks))
+    random_state = regrouped.own_random_state(reader, saved_by, trainer.spec.seed, rank)
     with _damage_named(reader.folder, "the state of the random numbers"):
         torch.Generator().set_state(random_state["cpu"])
     stated = description["policies"]
     if not changed and (missing := sorted({p.name for p in trainer.policies if p.state_dict()} - set(stated))):
         raise CheckpointError(f"{reader.folder}: has no state of the policy {missing[0]}")
-    held = {p.name: _held(reader, p.name, description, rank) for p in trainer.policies if p.name in stated}
+    begin_anew = regrouped.BEGINS_ANEW if saved_by != trainer.ranks.count else ()
+    kept = [policy.name for policy in trainer.policies if policy.name in stated and policy.name not in begin_anew]
+    held = {name: _held(reader, name, description, rank if rank < saved_by else 0) for name in kept}
     return _Saved(description, weights, moments, memory, random_state, held)
 
 
 def load_memory(model: MemoryLanguageModel[StateT], folder: Path) -> StateT:
     """The memory that a checkpoint's training had, on the model's device. Raises `CheckpointError`."""
-    return _memory(model, CheckpointReader(folder), 0)
+    reader = CheckpointReader(folder)
+    return _memory(model, reader, reader.tensors("memory"))
 
 
-def _memory(model: MemoryLanguageModel[StateT], reader: CheckpointReader, rank: int) -> StateT:
-    name = _of_rank("memory", rank)
-    tensors = {key: tensor.to(model_device(model)) for key, tensor in reader.tensors(name).items()}
+def _memory(model: MemoryLanguageModel[StateT], reader: CheckpointReader, saved: Mapping[str, Tensor]) -> StateT:
+    tensors = {key: tensor.to(model_device(model)) for key, tensor in saved.items()}
     try:
         return type(model.initial_state(1)).from_tensors(tensors)
     except DAMAGE as error:
-        raise CheckpointError(f"{reader.folder / name}.safetensors: {error}") from None
+        raise CheckpointError(f"{reader.folder / 'memory'}.safetensors: {error}") from None
 
 
 def _policy_tensors(trainer: Trainer) -> dict[str, dict[str, Tensor]]:
@@ -209,11 +215,7 @@ def _policy_tensors(trainer: Trainer) -> dict[str, dict[str, Tensor]]:
 
 def _held(reader: CheckpointReader, policy: str, description: Mapping[str, Any], rank: int) -> dict[str, Tensor]:
     file = f"policy-{policy}"
-    return reader.tensors(_of_rank(file, rank)) if file in description["policy_tensors"] else {}
-
-
-def _of_rank(name: str, rank: int) -> str:
-    return name if rank == 0 else f"{name}.rank-{rank}"
+    return reader.tensors(of_rank(file, rank)) if file in description["policy_tensors"] else {}
 
 
 def _identity(trainer: Trainer) -> dict[str, Any]:
@@ -235,33 +237,6 @@ def _description(trainer: Trainer) -> dict[str, Any]:
         "policy_tensors": sorted(_policy_tensors(trainer)),
         "policies": {policy.name: state for policy in trainer.policies if (state := policy.state_dict())},
     }
-
-
-def _parameter_names(trainer: Trainer) -> list[str]:
-    """Names of the optimiser's parameters, in its own order."""
-    names = {id(parameter): name for name, parameter in trainer.model.named_parameters()}
-    return [names[id(parameter)] for group in trainer.optimizer.param_groups for parameter in group["params"]]
-
-
-def optimizer_tensors(trainer: Trainer) -> dict[str, Tensor]:
-    """Every moment as `<parameter>/<moment>`; parameters that never had a gradient have none."""
-    names = _parameter_names(trainer)
-    state = trainer.optimizer.state_dict()["state"]
-    return {f"{names[i]}/{key}": tensor for i, moments in state.items() for key, tensor in moments.items()}
-
-
-def set_optimizer(trainer: Trainer, tensors: Mapping[str, Tensor]) -> None:
-    """The inverse of `optimizer_tensors`. The optimiser continues with these tensors themselves."""
-    index = {name: i for i, name in enumerate(_parameter_names(trainer))}
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        parameter, key = name.rsplit("/", 1)
-        shape = trainer.model.get_parameter(parameter).shape
-        if tensor.ndim and tensor.shape != shape:
-            raise ValueError(f"{name} must be {list(shape)}, got {list(tensor.shape)}")
-        state.setdefault(index[parameter], {})[key] = tensor
-    groups = trainer.optimizer.state_dict()["param_groups"]
-    trainer.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
 def random_state(device: torch.device) -> dict[str, Tensor]:

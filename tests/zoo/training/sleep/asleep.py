@@ -10,7 +10,7 @@ from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.policies.base import Policy, Step, find_policy
 from cortexzoo.zoo.training.recorder import WALL_CLOCK_METRICS
 from cortexzoo.zoo.training.sleep.policy import Sleep
-from cortexzoo.zoo.training.state.snapshot import optimizer_tensors
+from cortexzoo.zoo.training.state.moments import optimizer_tensors
 from tests.zoo.training.tiny import Notebook, TinyModel, tiny_data, tiny_model, tiny_spec
 
 SHORT: dict[str, Any] = {"every": 4, "steps": 3, "batch_size": 2, "learning_rate": 1e-3, "reservoir": 5}

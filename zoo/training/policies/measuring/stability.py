@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 
@@ -77,26 +77,31 @@ class StabilityMonitor(Policy):
 
 
 class UpdateSize(Policy):
-    """Adds `stability/update_rms`, the root mean square of what the step changed, every `every` steps."""
+    """Adds `stability/update_rms`, the root mean square of what the step changed, every `every` steps.
+
+    With FSDP of what the first process has of each weight.
+    """
 
     name = "update_size"
 
     def __init__(self, every: int) -> None:
         self.every = every
         self._before: list[Tensor] = []
+        self._changing: list[nn.Parameter] = []
 
     def gradients_known(self, trainer: Trainer, step: Step) -> None:
         if step.number % self.every == 0:
-            self._before = [parameter.detach().clone() for parameter in trainer.trainable]
+            self._changing = list(trainer.trainable)
+            self._before = [parameter.detach().clone() for parameter in self._changing]
 
     def step_taken(self, trainer: Trainer, step: Step) -> None:
         if self._before:
             with torch.no_grad():
-                changes = torch._foreach_sub(self._before, list[Tensor](trainer.trainable))
+                changes = torch._foreach_sub(self._before, list[Tensor](self._changing))
                 norms = torch.stack(torch._foreach_norm(changes))
             elements = sum(parameter.numel() for parameter in self._before)
             step.metrics["stability/update_rms"] = float(norms.norm()) / math.sqrt(elements)
-        self._before = []
+        self._before, self._changing = [], []
 
     def step_refused(self, trainer: Trainer, step: Step) -> None:
         self._before = []

@@ -15,8 +15,8 @@ from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.policies.base import Policy, Step, find_policy
 from cortexzoo.zoo.training.policies.guards.recovery import Recovery
 from cortexzoo.zoo.training.recorder import WALL_CLOCK_METRICS
+from cortexzoo.zoo.training.state.moments import optimizer_tensors
 from cortexzoo.zoo.training.state.recovery_point import recoverable_values
-from cortexzoo.zoo.training.state.snapshot import optimizer_tensors
 from tests.zoo.training.tiny import (
     At,
     Notebook,
