@@ -127,4 +127,4 @@ def test_a_broken_aim_costs_one_line(tmp_path: Path) -> None:
     )
     assert ended.returncode == 1
     told = [line for line in ended.stderr.splitlines() if not line.startswith("step ")]
-    assert told == ["Aim tracking disabled after an error; training continues: RuntimeError: broken build"]
+    assert told == ["aim tracking disabled after an error; training continues: RuntimeError: broken build"]
