@@ -90,7 +90,7 @@ def guard_cases(_: Subject) -> Iterable[Case]:
         if not isinstance(spikes, guards.RobustDeviation):
             left_out |= {"edge of norms"}
         if isinstance(spikes, guards.NoSpikeDetection):
-            left_out |= {"row", "broken", "storm"}
+            left_out |= {"row", "storm"}
         for script in SCRIPTS:
             if script not in left_out:
                 yield {"rule": rule, "script": script, "seed": 0}
