@@ -44,8 +44,10 @@ FLIPPED = {
 }  # fmt: skip
 TERMS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.FloorDiv, ast.Mod, ast.MatMult)
 DIMENSIONS = {"dim", "dims", "axis"}
-UNJUDGED_CALLS = {"isinstance", "issubclass", "hasattr", "getattr", "cast", "zip"}
-"""Calls whose arguments are not swapped: the change would crash or mean nothing."""
+UNSWAPPED_CALLS = {
+    "isinstance", "issubclass", "hasattr", "getattr", "cast", "zip", "min", "max", "minimum", "maximum",
+}  # fmt: skip
+"""Calls whose arguments are not swapped: the change would crash, or change nothing."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,7 @@ def _alternatives(node: ast.AST, function: ast.FunctionDef) -> Iterator[tuple[st
             yield "wrong dim", _other_dimension
         case ast.Constant(value=int() as value) if not isinstance(value, bool):
             yield "off by one", lambda n: ast.Constant(n.value + 1)
-        case ast.Call(func=called, args=[first, second, *_]) if _name_of(called) not in UNJUDGED_CALLS and (
+        case ast.Call(func=called, args=[first, second, *_]) if _name_of(called) not in UNSWAPPED_CALLS and (
             not isinstance(first, ast.Starred) and not isinstance(second, ast.Starred)
         ):
             yield "swap arguments", lambda n: ast.Call(n.func, [n.args[1], n.args[0], *n.args[2:]], n.keywords)

@@ -53,7 +53,7 @@ GUARD_MUTANTS: tuple[Mutant, ...] = (
     in_source("rolls-back-for-ever", "transformer", "the gate never gives up", FiniteGate, "_give_in",
               "self.has_rolled_back = True", "pass", by="guards_follow_their_rules"),
     in_source("rollback-forgets-moments", "transformer", "moments stay as they were", *BACK,
-              "snapshot.set_optimizer(trainer, _copies(self.moments))", "pass", by="rollback_restores_everything"),
+              "moments.set_optimizer(trainer, _copies(self.moments))", "pass", by="rollback_restores_everything"),
     in_source("rollback-forgets-weights", "transformer", "weights stay as they were", *BACK,
               "trainer.model.load_state_dict(dict(self.weights))", "pass", by="rollback_restores_everything"),
     in_source("rollback-forgets-memory", "cortexgpt", "memory stays as it was", *BACK,
