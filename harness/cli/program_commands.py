@@ -32,6 +32,7 @@ BENCH_PROGRAMS = {
 }
 STUDIES = {
     "almanac": Program("cli.study_programs", "Facts that were never trained on, answered 10,000 bytes later."),
+    "architectures": Program("cli.architecture_study", "Tiny models of transformers, checked one after the other."),
     "continual": Program("cli.study_programs", "Measure what is forgotten of a text while another is learned."),
     "distractors": Program("cli.study_programs", "Measure recall of hybrids with each filler in the gap; capacity."),
     "facts": Program("cli.study_programs", "Measure how many facts remain after each kind of sleep."),

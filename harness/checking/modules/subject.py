@@ -17,7 +17,7 @@ from cortexzoo.harness.checking.modules.values import duplicate, floats_of, outp
 
 SPARSE = (1, 2, 3, 64, 128, 129, 257, 300, 513, 1025)
 """Lengths on both sides of the usual chunk and window sizes, few enough to be tried first."""
-FURTHER = (2048, 17, 33, 65, 127, 255, 256, 511, 512, 640, 769, 1000, 1024, 1537, 2047)
+FURTHER = (105, 2048, 17, 33, 65, 127, 255, 256, 511, 512, 640, 769, 1000, 1024, 1537, 2047)
 MASK_NAMES = ("mask", "attention_mask", "padding_mask", "pad_mask", "key_padding_mask")
 
 

@@ -32,7 +32,7 @@ def chunk_invariance_cases(subject: Runnable) -> Iterable[Case]:
     """Single tokens, uneven pieces, and pieces around the usual chunk and window sizes; then many and long ones."""
     listed = [("1+1", 2), ("1+2+1", 2), ("5+12", 2), ("33+32", 2), ("64+65", 2), ("127+2+71", 2)]
     listed += [("256+1+43", 2), ("1" + "+1" * 39, 3), ("3+2", 17), ("5+4", 1), ("257+70", 2), ("130+1+1+1+130", 2)]
-    listed += [("513+512", 2), ("1000+1025", 1), ("300+300+300+300", 2), ("7" + "+7" * 59, 2)]
+    listed += [("513+512", 2), ("1000+1025", 1), ("300+300+300+300", 2), ("7" + "+7" * 59, 2), ("1" + "+1" * 129, 1)]
     for pieces, rows in listed if subject.carries_state or not subject.ways else ():
         if sum(map(int, pieces.split("+"))) + sum(AFTER) <= subject.longest:
             yield {"pieces": pieces, "rows": rows, "mode": "eval", "seed": 0}

@@ -1,6 +1,7 @@
 """No healthy module is accused of anything, and every defective twin is caught by the property that is about it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from torch import nn
@@ -15,17 +16,20 @@ from cortexzoo.specs import SuiteSpec, load
 from tests.harness.subjects.defective import DEFECTIVE
 from tests.harness.subjects.healthy import HEALTHY
 from tests.harness.subjects.long_and_padded import SOUND, UNSOUND
+from tests.harness.subjects.unseen import UNSEEN
 
 EFFORT = Effort(examples=3, seconds=0.6, cpu=True)
 LONGEST = 1100
 
 
-def judged(factory: Callable[[], nn.Module], names: tuple[str, ...] = (), seed: int = 0) -> dict[str, Judgement]:
+def judged(
+    factory: Callable[[], nn.Module], names: tuple[str, ...] = (), seed: int = 0, effort: Effort = EFFORT
+) -> dict[str, Judgement]:
     suite = load("bare-module", "suite")
     assert isinstance(suite, SuiteSpec)
     subject = detect(factory, seeded(factory, seed), "the module", None, None, LONGEST, seconds=20)
     chosen = {name: check for name, check in suite.properties.items() if not names or name in names}
-    return {name: judge(BARE[name], check, subject, EFFORT) for name, check in chosen.items()}
+    return {name: judge(BARE[name], check, subject, effort) for name, check in chosen.items()}
 
 
 @pytest.mark.slow
@@ -43,3 +47,11 @@ def test_a_defective_module_fails_the_property_that_is_about_it(name: str) -> No
     assert {key: j.verdict for key, j in found.items()} == dict.fromkeys(found, "fail"), [
         j.reason for j in found.values()
     ]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of a deviation of one number, which is the defect
+@pytest.mark.parametrize("name", UNSEEN)
+def test_a_defect_that_was_written_without_trying_the_properties_is_caught(name: str) -> None:
+    factory, about = UNSEEN[name]
+    (found,) = judged(factory, (about,), effort=replace(EFFORT, seconds=4.0)).values()
+    assert found.verdict == "fail", found.reason
