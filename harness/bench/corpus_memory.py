@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         trained = ["train", "transformer", *(part for change in changes for part in ("--set", change))]
         for name, command in (
             ("prepare", prepared),
-            ("train", [*trained, "--no-aim", "--no-check", "--runs", str(runs)]),
+            ("train", [*trained, "--trackers", "jsonl", "--no-check", "--runs", str(runs)]),
         ):
             began = time.perf_counter()
             found[f"{name}_resident_gigabytes"] = _most_resident(command)

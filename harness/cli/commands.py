@@ -38,12 +38,16 @@ COMMANDS = {
     "schema": Entry("schema_command", "schema", "Print the JSON Schema of a kind of spec, for editors."),
     "new": Entry("new_command", "new", "Write a spec file of your own that extends a shipped one."),
     "train": Entry("train_command", "train", "Train an experiment, draw its curves and check its properties."),
-    "prepare": Entry("prepare_command", "prepare", "Write token files from a corpus of any size."),
+    "prepare": Entry(
+        "prepare_command", "prepare", "Write token files from a corpus of any size, to train on without loading it."
+    ),
     "runs": Entry("runs_command", "runs", "List runs with their status and verdict."),
     "check": Entry("check_commands", "check", "Check the properties of a run, an experiment or a module of your own."),
     "replay": Entry("check_commands", "replay", "Repeat the case that a certificate names for a property."),
     "diff-certificates": Entry(
-        "certificate_commands", "diff_certificates", "Compare two certificates, as a comment in Markdown."
+        "certificate_commands",
+        "diff_certificates",
+        "Compare two certificates, as a comment in Markdown for a pull request.",
     ),
     "badge": Entry("certificate_commands", "badge", "Draw the outcome of a certificate as a badge."),
     "evaluate": Entry(
@@ -59,7 +63,7 @@ COMMANDS = {
     "ablate": Entry("study_commands", "ablate", "Switch off each ingredient in turn and measure what it is worth."),
     "compare": Entry("compare_commands", "compare", "Compare experiments or runs, and write a report."),
     "sweep": Entry("compare_commands", "sweep", "Train every combination of a matrix and show one table."),
-    "bench": Entry("bench_command", "bench", "Measure time and memory beside what one would use instead."),
+    "bench": Entry("bench_command", "bench", "Measure time and memory beside a peer, in turns in one process."),
     "study": Entry("program_commands", "study", "Repeat a study of the documentation.", passes_arguments=True),
     "docs": Entry("docs_command", "docs", "Write the generated tables of the documentation, or check them."),
     "monitor": Entry("monitor_commands", "monitor", "Follow runs while they train."),

@@ -148,7 +148,7 @@ def test_a_run_that_was_stopped_in_mid_sleep_goes_on(
     assert found == expected
 
 
-CLOCK = ("seconds", "tokens_per_second", "peak_memory_bytes")
+CLOCK = ("seconds", "tokens_per_second", "peak_memory_bytes", "other_busy_cores")
 
 
 def test_an_interrupted_run_goes_on(finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,7 @@ def folder_of(model_type: str, folder: Path) -> Path:
 def variant_on(model_type: str, folder: Path) -> HybridSpec:
     """What `cortexzoo new --base` writes, with smaller chunks."""
     assert main(["new", str(folder / "mine.yaml"), "--base", str(folder_of(model_type, folder))]) == 0
-    changes = ["chunk_size=8", "mixer.num_heads=1", "mixer.head_dim=8", "mixer.window_size=4"]
+    changes = ["chunk_size=8", "mixer.num_heads=1", "mixer.head_dim=8", "mixer.window_size=4", "mixer.key_products=0"]
     variant = specs.load(str(folder / "mine.yaml"), "variant", changes)
     assert isinstance(variant, HybridSpec)
     return variant

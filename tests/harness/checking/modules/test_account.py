@@ -30,7 +30,8 @@ def account() -> tuple[Account, Found]:
 
 
 def judged(**changes: object) -> tuple[str, Any]:
-    plain = {"name": "causality", "verdict": "pass", "observed": 0.0, "reason": "it did", "case": {}, "cases_tried": 1}
+    plain = {"name": "causality", "verdict": "pass", "observed": 0.0, "reason": "it did", "case": {}, "cause": {}}
+    plain |= {"cases_tried": 1}
     return ("judged", {**plain, "seconds": 0.1, **changes})
 
 
