@@ -117,7 +117,7 @@ def test_two_processes_that_were_stopped_go_on_bit_for_bit(both: tuple[Left, Lef
 def test_where_one_process_cannot_go_on_none_does(both: tuple[Left, Left]) -> None:
     (unread, told), (damaged, gave_up) = (left.found["lines"] for left in both)
     assert "memory.rank-1.safetensors: is damaged: its sha256 is" in damaged
-    assert unread.endswith("checkpoints/last: the part of another process cannot be read")
+    assert "memory.rank-1.safetensors: is damaged: its sha256 is" in unread, "each process reads the parts of all"
     assert gave_up == "stopped at step 3: no more"
     assert told == "stopped at step 3: another process ended training"
 

@@ -31,7 +31,6 @@ FOREIGN = "transformers.models.qwen2.modeling_qwen2"
 QUICK = [mutant for mutant in MUTANTS if mutant.caught_by is not None]
 TRANSFORMER = ("variant.hidden_size=16", "variant.num_layers=1", "variant.num_heads=2", "variant.intermediate_size=16")
 HYBRID = (
-    "variant.mixer.key_products=0",
     "variant.backbone.training.steps=100", "recipe.steps=40", "recipe.optimizer.learning_rate=0.01", "data.gaps=[1]",
     "recipe.objective.in_chunk={kind: none}", "recipe.schedule.decay_ratio=0.5",
     "recipe.objective.stages=[{gaps: [1], tokens_per_step: 2048}]", "recipe.objective.drift.sequences=2",
