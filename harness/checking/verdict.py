@@ -14,6 +14,8 @@ VERDICT = "verdict.json"
 """The file of a certificate."""
 
 Outcome = Literal["as expected", "unexpected"]
+BY_RECORD = ("each_memory_is_worth_it", "memory_is_not_a_crutch")
+"""Properties that a committed record judges, which belongs to one variant, recipe and text."""
 
 
 class OldCertificate(Exception):
@@ -59,6 +61,8 @@ class Judgement:
     @property
     def unexpected(self) -> bool:
         """The verdict is not the one that the suite expects."""
+        if self.verdict == "skipped" and self.name in BY_RECORD:
+            return False  # another variant, recipe or text has no committed record
         return self.verdict != self.expected
 
 
