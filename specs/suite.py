@@ -277,6 +277,10 @@ class Check(Spec):
     """One property of a suite: the verdict that is expected, and a bound other than the property's own."""
 
     expect: Annotated[Literal["pass", "fail", "skipped"], OURS] = "pass"
+    may_skip: Annotated[bool, OURS] = Field(
+        False,
+        description="Not applying is expected too, as where a record is of another text than that of this Python.",
+    )
     bound: Annotated[float | None, OURS] = Field(None, description="Null: the property's default bound.")
     reason: str = Field("", description="Why another verdict than `pass` is expected.")
 

@@ -14,8 +14,6 @@ VERDICT = "verdict.json"
 """The file of a certificate."""
 
 Outcome = Literal["as expected", "unexpected"]
-BY_RECORD = ("each_memory_is_worth_it", "memory_is_not_a_crutch")
-"""Properties that a committed record judges, which belongs to one variant, recipe and text."""
 
 
 class OldCertificate(Exception):
@@ -53,16 +51,15 @@ class Judgement:
     def of(cls, name: PropertyName, check: Check, verdict: Verdict, reason: str, **found: Any) -> "Judgement":
         """A judgement with what stands with the property and with the suite: clause, bound, unit, expectation."""
         info = PROPERTIES[name]
+        expected: Verdict = "skipped" if verdict == "skipped" and check.may_skip else check.expect
         return cls(
-            name, info.clause, verdict, check.expect, check.bound_of(name), info.direction, info.unit, reason,
+            name, info.clause, verdict, expected, check.bound_of(name), info.direction, info.unit, reason,
             expected_reason=check.reason, version=info.version, **found,
         )  # fmt: skip
 
     @property
     def unexpected(self) -> bool:
         """The verdict is not the one that the suite expects."""
-        if self.verdict == "skipped" and self.name in BY_RECORD:
-            return False  # another variant, recipe or text has no committed record
         return self.verdict != self.expected
 
 

@@ -209,7 +209,7 @@ HYBRID_MUTANTS = (
     Mutant("fast-weights-cannot-be-switched-off", HYBRID, "`without` is ignored for the gated delta memory",
            replaced(Sidecar, "forward", _deaf_to(FAST_WEIGHTS)), caught_by="every_switch_counts"),
     Mutant("window-attention-by-a-mask", HYBRID, "every pair of tokens is scored, most are masked",
-           rebound(sliding_window_attention, instead(masked_window_attention))),
+           rebound(sliding_window_attention, instead(masked_window_attention)), caught_by="linear_memory"),
     Mutant("detached-at-every-chunk", HYBRID, "training lets no gradient through from chunk to chunk",
            replaced(RecallObjective, "_piece", instead(property(lambda self: self.task.chunk_size))),
            caught_by="gradients_reach_the_facts"),

@@ -24,8 +24,6 @@ SESSIONS = 8
 FIRST_OF_SECOND_DAY = 10_000
 FEWEST_FEATURES, FEATURES_A_FACT = 2048, 160
 """Of a store that is made for the check; with 4,096 a solve takes seconds."""
-UNKNOWN_FROM = 0.3
-"""Of the same store: with the default, chosen on words, one-token keys are withheld where noise was written too."""
 WITHOUT = 0.5
 """So many of the answers may be right with an empty memory before any night."""
 
@@ -95,7 +93,7 @@ def old_facts_are_kept(subject: Subject, case: Case) -> Finding:
 
 
 def _with_store(subject: Subject, facts: int) -> Hybrid:
-    """The subject's own store, emptied; or one made for the check, with no more features than these facts need."""
+    """The subject's own store, emptied; or one with the defaults, and no more features than these facts need."""
     model = subject.copy()
     assert isinstance(model, Hybrid)
     own = model.spec.slow_store
@@ -103,8 +101,7 @@ def _with_store(subject: Subject, facts: int) -> Hybrid:
     if store is not own:
         most = store.distinct_products(model.spec.mixer.num_heads * model.spec.mixer.memory_key_dim)
         enough = max(FEWEST_FEATURES, FEATURES_A_FACT * facts)
-        changes = {"features": min(store.features, most, enough), "unknown_from": UNKNOWN_FROM}
-        store = store.model_copy(update=changes)
+        store = store.model_copy(update={"features": min(store.features, most, enough)})
     return with_slow_store(model, store).eval()
 
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, text
-from cortexzoo.harness.checking.properties.growth import one_thread
 from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.checking.threads import one_thread
 from cortexzoo.harness.checking.training.difference import relative
 from cortexzoo.harness.checking.training.witness import Look, Record, Witness, brief, on_a_tiny_model, trainer_of
 from cortexzoo.specs import sleep as kinds

@@ -3,8 +3,7 @@
 import math
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, once
 from cortexzoo.harness.checking.subject import Runnable
+from cortexzoo.harness.checking.threads import one_thread
 from cortexzoo.specs.suite import PROPERTIES
 
 SHORTEST, LONGEST = 256, 8192
@@ -25,7 +25,7 @@ NEAR, FAR = 0.1, 0.4
 """A slope that is not this far below, or above, the bound is measured in the second way too."""
 FURTHER_ROUNDS = 4
 """While the slope is above the bound and near it, up to so often: a busy machine only ever adds time."""
-MEMORY_LONGEST = 1024
+MEMORY_LONGEST = 4096
 
 Calls = Sequence[tuple[int, int]]
 """(rows, length) of calls whose times are compared."""
@@ -107,17 +107,6 @@ def _measure(
 def _slope(calls: Calls, seconds: Mapping[tuple[int, int], float]) -> float:
     lengths = [length for _, length in calls]
     return log_slope(lengths, [seconds[rows, length] / rows for rows, length in calls])
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Threads that wait for each other spend CPU time, the more the longer a call takes."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def linear_memory(subject: Runnable, case: Case) -> Finding:

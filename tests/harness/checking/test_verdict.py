@@ -107,6 +107,14 @@ def test_what_does_not_apply_is_skipped_with_its_reason() -> None:
 
     judgement = judge(replace(fixed("causality", 0.0), check=check), Check(expect="skipped"), tiny.subject())
     assert (judgement.verdict, judgement.reason, judgement.unexpected) == ("skipped", "no gate here", False)
+    for may_skip in (False, True):
+        judgement = judge(replace(fixed("causality", 0.0), check=check), Check(may_skip=may_skip), tiny.subject())
+        assert (judgement.verdict, judgement.unexpected) == ("skipped", not may_skip)
+
+
+def test_what_may_be_skipped_may_not_fail() -> None:
+    judgement = judge(fixed("causality", 1.0), Check(may_skip=True), tiny.subject())
+    assert (judgement.verdict, judgement.expected, judgement.unexpected) == ("fail", "pass", True)
 
 
 def judgement(name: PropertyName = "causality", verdict: str = "pass", expected: str = "pass") -> Judgement:

@@ -1,0 +1,29 @@
+"""The comparison with an independent loop: on one thread, and blind to no seed."""
+
+import pytest
+import torch
+
+from cortexzoo.harness.checking.properties import dreaming, steps
+from cortexzoo.harness.checking.properties.base import Finding
+from tests.harness import tiny
+
+
+def test_training_and_reference_are_compared_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def compared(*_: object) -> Finding:
+        seen.append(torch.get_num_threads())
+        return Finding(0, "", {})
+
+    monkeypatch.setattr(steps, "compared", compared)
+    monkeypatch.setattr(dreaming, "_fates", compared)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        steps.steps_match_a_reference(tiny.subject(), {"recipe": "cosine", "steps": 1})
+        steps.rollback_restores_everything(tiny.subject(), {"clipping": "norm", "steps": 1})
+        dreaming.sleep_matches_a_reference(tiny.subject(), {"acceptance": "always"})
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1, 1, 1]
