@@ -20,13 +20,18 @@ from cortexzoo.specs.backbone import BackboneSpec
 from cortexzoo.specs.base import Neutral
 from cortexzoo.specs.loading.slots import Slot, field_slots
 from cortexzoo.specs.objective import Continual, DriftSpec, NextToken, Recall
+from cortexzoo.specs.parallel import ParallelSpec
 from cortexzoo.specs.recipe import MonitorSpec
 
 NEUTRAL_KINDS = ("none", "never")
 PARTS = ("variant", "recipe")
 """The parts of an experiment with ingredients; data and suite have none."""
-NO_INGREDIENTS = (MonitorSpec, DriftSpec, *get_args(get_args(BackboneSpec)[0]))
-"""What is only measured, and the base that a hybrid is given."""
+NO_INGREDIENTS = (
+    MonitorSpec,
+    DriftSpec,
+    *(kind for union in (BackboneSpec, ParallelSpec) for kind in get_args(get_args(union)[0])),
+)
+"""What is only measured, the base that a hybrid is given, and how processes share the work."""
 
 
 @dataclass(frozen=True)

@@ -81,5 +81,5 @@ def test_a_curriculum_is_timed_at_its_longest_steps(monkeypatch: pytest.MonkeyPa
         calibrate(load_experiment("cortex-v2-hybrid"))
     (recipe, data) = built[0].recipe, built[0].data
     assert isinstance(recipe.objective, Recall) and isinstance(data, TaskSpec)
-    assert [stage.gaps for stage in recipe.objective.stages] == [(16, 64, 256)]
+    assert [stage.gaps for stage in recipe.objective.stages] == [(4, 16, 64)]
     assert (data.gaps, data.evaluation_documents) == ((1,), 1)

@@ -4,6 +4,7 @@ Where a checkpoint of another number of processes is given, training also contin
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -61,7 +62,8 @@ def main(out: Path, kinds: list[str], others: Path | None) -> None:
         if others is not None:
             kept = others / f"{name}-ddp" / "checkpoints" / f"step-{HALF:08d}"
             found[f"{name} resumed"] = losses(name, kinds[-1], out / f"{name}-resumed", kept)
-    (out / "losses.json").write_text(json.dumps(found))
+    if int(os.environ.get("RANK", "0")) == 0:  # the others record nothing
+        (out / "losses.json").write_text(json.dumps(found))
 
 
 if __name__ == "__main__":

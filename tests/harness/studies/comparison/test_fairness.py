@@ -36,7 +36,7 @@ def test_each_difference_is_said(change: str, said: str) -> None:
 
 def test_data_of_another_family_are_told_by_name() -> None:
     other = Contender("b", (load_experiment("cortex-v2-hybrid"),), ())
-    assert "data differ (pydoc-topics for a, kv-tokens-far for b)" in differences([contender("a"), other])
+    assert "data differ (pydoc-topics for a, kv-tokens-distractors for b)" in differences([contender("a"), other])
 
 
 def test_other_gaps_are_other_documents() -> None:
