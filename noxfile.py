@@ -21,6 +21,7 @@ PER_PLATFORM = re.compile(r"(torch|sympy|triton|nvidia-.*|cuda-.*)==")
 RESOLVE = ("uv", "pip", "compile", "pyproject.toml", "--extra=dev", "--quiet", "--no-annotate", "--no-header")
 IN_PARALLEL = ("-n=logical", "--maxprocesses=4", "--dist=loadfile")
 """A process a core; tests of one file share what they train. A process takes a gigabyte, so that four are the most."""
+QUICK = (*IN_PARALLEL, "-m", "not slow")
 
 try:
     distribution("cortexzoo")
@@ -43,14 +44,21 @@ def install(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The test suite, on several cores; arguments go to pytest, which then runs on one."""
+    """The test suite without what is marked slow, on several cores; arguments go to pytest, which then runs on one."""
     install(session)
-    session.run("python", "-m", "pytest", *(session.posargs or IN_PARALLEL))
+    session.run("python", "-m", "pytest", *(session.posargs or QUICK))
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """What is marked slow: several processes, packaging, whole studies, every mutant of the trainer."""
+    install(session)
+    session.run("python", "-m", "pytest", *(session.posargs or (*IN_PARALLEL, "-m", "slow")))
 
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """The test suite, and which lines and branches it does not reach. Arguments as for `tests`."""
+    """All tests, slow ones too, and which lines and branches they do not reach. Arguments as for `tests`."""
     install(session)
     session.run("python", "-m", "pytest", "--cov", "--cov-report=term", *(session.posargs or IN_PARALLEL))
 
@@ -89,7 +97,7 @@ def oldest(session: nox.Session) -> None:
 
 def tests_and_main_job(session: nox.Session, arguments: list[str]) -> None:
     """The tests, and where all of them run also what the README begins with."""
-    session.run("python", "-m", "pytest", "-p", "tests.deprecations", *(arguments or IN_PARALLEL))
+    session.run("python", "-m", "pytest", "-p", "tests.deprecations", *(arguments or QUICK))
     if not arguments:
         session.run("cortexzoo", "train", "cortexgpt-stable", "--runs", session.create_tmp())
 

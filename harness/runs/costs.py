@@ -41,6 +41,8 @@ class Costs:
 
     batch_size: int
     length: int
+    whole_length: int
+    """Of the recipe's rows, of which `length` tokens are counted."""
     batch: BatchCosts
     steps: int
     sequences_a_step: int
@@ -48,17 +50,19 @@ class Costs:
     """Documents differ in length, and `length` is that of the largest steps: the totals are upper bounds."""
 
     @classmethod
-    def of(cls, variant: VariantSpec, recipe: RecipeSpec) -> "Costs":
-        """Counted on the meta device, without weights."""
+    def of(cls, variant: VariantSpec, recipe: RecipeSpec, longest: int | None = None) -> "Costs":
+        """Counted on the meta device, without weights. `longest`: rows are cut after so many tokens."""
         batch_size, length = recipe.batch_size, recipe.sequence_length
         objective = recipe.objective
         if isinstance(objective, Recall):
             # As many documents as fit: they weigh as one of all their tokens.
             batch_size, length = 1, max(stage.tokens_per_step for stage in objective.stages)
+        counted = min(length, longest or length)
         return cls(
             batch_size,
+            counted,
             length,
-            batch_costs(variant, batch_size, length),
+            batch_costs(variant, batch_size, counted),
             recipe.steps,
             batch_size * recipe.accumulation,
             isinstance(objective, Recall),

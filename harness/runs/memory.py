@@ -8,12 +8,14 @@ from cortexzoo.harness.runs.costs import Costs, in_bytes
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.zoo.errors import SetupError
 
+COUNTED = 8192
+"""Tokens of a row. To count a pass takes time with its length, so that longer rows are extrapolated."""
 GROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 def require_memory(experiment: ExperimentSpec) -> None:
     """Raises `SetupError` when the memory that the specs predict is more than the device has in all."""
-    wanted, there = Costs.of(experiment.variant, experiment.recipe).memory.total, memory_of_device()
+    wanted, there = predicted_memory(experiment), memory_of_device()
     if wanted > there:
         raise SetupError(
             f"{experiment.name}: training takes about {in_bytes(wanted)} of memory, this machine has "
@@ -21,6 +23,21 @@ def require_memory(experiment: ExperimentSpec) -> None:
             "make the model, recipe.batch_size or recipe.sequence_length smaller (cortexzoo show lists what takes how "
             "much), or use --force to train anyway"
         )
+
+
+def predicted_memory(experiment: ExperimentSpec) -> int:
+    """Bytes. Rows longer than `COUNTED` are taken to need as much a token as the second half of one so long does.
+
+    That is exact for activations that grow with length, and too little for those that grow with its square.
+    """
+    variant, recipe = experiment.variant, experiment.recipe
+    costs = Costs.of(variant, recipe, COUNTED)
+    more = costs.whole_length - costs.length
+    if more == 0:
+        return costs.memory.total
+    half = Costs.of(variant, recipe, COUNTED // 2)
+    grown = costs.batch.activation_bytes - half.batch.activation_bytes
+    return costs.memory.total + grown * more // (costs.length - half.length)
 
 
 def memory_of_device() -> int:

@@ -18,4 +18,4 @@ _CPU_SPAN_NUMBERS = 1 << 21
 
 def rows_in_span(units: int, device: torch.device) -> int:
     """Number of rows of so many hidden units to process together on this device."""
-    return max(1, _CPU_SPAN_NUMBERS // units) if device.type in ("cpu", "meta") else 1 << 30
+    return max(1, _CPU_SPAN_NUMBERS // units) if device.type == "cpu" else 1 << 30
