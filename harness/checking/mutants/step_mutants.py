@@ -20,7 +20,7 @@ STEP_MUTANTS: tuple[Mutant, ...] = (
     in_source("warmup-one-late", "transformer", "warmup begins at rate 0", *RATE, "(taken + 1) / warmup",
               "taken / warmup", by="steps_match_a_reference"),
     in_source("warmup-one-too-many", "transformer", "warmup lasts a step too long", *RATE, "taken < warmup",
-              "warmup and taken <= warmup", by="steps_match_a_reference"),
+              "taken <= warmup", by="steps_match_a_reference"),
     in_source("cosine-one-early", "transformer", "the cosine is a step behind", *RATE, "(taken + 1 - warmup)",
               "(taken - warmup)", by="steps_match_a_reference"),
     in_source("cosine-to-zero", "transformer", "the cosine ignores its final ratio", *RATE,

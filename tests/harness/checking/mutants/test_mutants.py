@@ -87,7 +87,7 @@ def marked(mutant: Mutant) -> object:
     return pytest.param(mutant, id=mutant.name, marks=[pytest.mark.slow] if slow else [])
 
 
-@pytest.mark.parametrize("mutant", map(marked, CAUGHT))
+@pytest.mark.parametrize("mutant", [marked(mutant) for mutant in CAUGHT])
 def test_the_healthy_host_passes_where_the_mutant_fails(
     mutant: Mutant, hosts: dict[str, Subject | BareSubject]
 ) -> None:
