@@ -73,7 +73,10 @@ class Spec(BaseModel):
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     def hash(self) -> str:
-        """Sixteen hex digits of the sha256 of what changes behaviour: not `parallel`, `trackers`, and no prose."""
+        """Sixteen hex digits of the sha256 of what changes behaviour: not `parallel`, `trackers`, and no prose.
+
+        A part that is off counts as one that does not exist, for the parts that were added later.
+        """
         content = without_documentation(self.model_dump(mode="json"))
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
@@ -118,12 +121,19 @@ class NamedSpec(Spec):
 
 
 _NO_BEHAVIOUR = frozenset({"description", "provenance", "trackers", "parallel"})
+_LATER_PARTS = frozenset({"homeostasis", "protection"})
+"""Fields that came when runs had hashes already: where they are off, the hash is the one from before they came."""
 
 
 def without_documentation(node: Any) -> Any:
     """What `Spec.hash` is computed from: the values that change behaviour."""
     if isinstance(node, dict):
-        return {key: without_documentation(value) for key, value in node.items() if key not in _NO_BEHAVIOUR}
+        counts = {key: value for key, value in node.items() if key not in _NO_BEHAVIOUR and not _is_off(key, value)}
+        return {key: without_documentation(value) for key, value in counts.items()}
     if isinstance(node, list):
         return [without_documentation(value) for value in node]
     return node
+
+
+def _is_off(key: str, value: Any) -> bool:
+    return key in _LATER_PARTS and value == {"kind": "none"}

@@ -9,6 +9,7 @@ from cortexzoo.specs.base import NamedSpec
 from cortexzoo.specs.data import DataSpec, TextSpec
 from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.objective import InChunkDivergence, Recall
+from cortexzoo.specs.plasticity import NoHomeostasis
 from cortexzoo.specs.provenance import OURS
 from cortexzoo.specs.recipe import RecipeSpec
 from cortexzoo.specs.sleep import ConsolidateSleep
@@ -16,7 +17,7 @@ from cortexzoo.specs.suite import SuiteSpec
 from cortexzoo.specs.task import TaskSpec
 from cortexzoo.specs.text_vocabulary import BaseTokens, ByteTokens, TrainedBPE
 from cortexzoo.specs.tracker import TrackerName
-from cortexzoo.specs.variant import VariantSpec
+from cortexzoo.specs.variant import CortexGPTSpec, SoftThreshold, VariantSpec
 
 BYTES = 256
 
@@ -57,11 +58,23 @@ class ExperimentSpec(NamedSpec):
                     f"recipe.sleep.kind must not be consolidate without a slow store, and {self.variant.name} has "
                     "none: set variant.slow_store, or choose another kind of sleep"
                 )
+        self._require_columns()
         if isinstance(self.data, TextSpec):
             self._require_tokens(self.data)
         if isinstance(self.data, TaskSpec) and isinstance(self.recipe.objective, Recall):
             self._require_recall(self.data, self.recipe.objective)
         return self
+
+    def _require_columns(self) -> None:
+        """Homeostasis reads the soft masks of columns."""
+        if isinstance(self.recipe.homeostasis, NoHomeostasis):
+            return
+        variant = self.variant
+        if not isinstance(variant, CortexGPTSpec) or not isinstance(variant.columns.sparsity, SoftThreshold):
+            raise ValueError(
+                f"recipe.homeostasis.kind must be none, got {self.recipe.homeostasis.kind}: {variant.name} has no "
+                "columns with a soft mask"
+            )
 
     def _require_tokens(self, data: TextSpec) -> None:
         """A base reads no other tokens than those it was trained on."""

@@ -6,9 +6,8 @@ from pydantic import Field, model_validator
 
 from cortexzoo.specs.base import PositiveFloat, PositiveInt, Spec
 from cortexzoo.specs.data import PydocTopics, TextSource
-from cortexzoo.specs.provenance import OURS, RECALL, USER_RUN, Source
-
-CONTINUAL = Source("probe runs on two texts in turn, docs/continual.md", "measured-here")
+from cortexzoo.specs.plasticity import NoProtection, ProtectionSpec
+from cortexzoo.specs.provenance import CONTINUAL, OURS, RECALL, USER_RUN
 
 
 class NextToken(Spec):
@@ -105,14 +104,32 @@ class ReservoirReplay(Spec):
     """
 
     kind: Literal["reservoir"] = "reservoir"
-    rows: Annotated[PositiveInt, CONTINUAL] = Field(2, description="Of each batch, instead of the later text.")
+    rows: Annotated[PositiveInt, CONTINUAL] = Field(1, description="Of each batch, instead of the later text.")
     windows: Annotated[PositiveInt, CONTINUAL] = Field(1024, description="Windows in the sample.")
     kl_weight: Annotated[float, Field(ge=0), CONTINUAL] = Field(
-        1.0, description="Of KL(before ‖ now) on the replayed rows, in the loss of the batch; 0: replay alone."
+        0.25, description="Of KL(before ‖ now) on the replayed rows, in the loss of the batch; 0: replay alone."
     )
 
 
-ReplaySpec = Annotated[NoReplay | ReservoirReplay, Field(discriminator="kind")]
+class GeneratedReplay(Spec):
+    """As `reservoir`, but the windows are sampled from the model when it goes over: no window of the text is kept.
+
+    A long-term memory that the model has is part of it, and continues to be read.
+    """
+
+    kind: Literal["generated"] = "generated"
+    rows: Annotated[PositiveInt, CONTINUAL] = Field(1, description="Of each batch, instead of the later text.")
+    windows: Annotated[PositiveInt, OURS] = Field(256, description="Windows that are sampled.")
+    temperature: Annotated[PositiveFloat, OURS] = 1.0
+    discarded: Annotated[PositiveInt, OURS] = Field(
+        32, description="Tokens at the start of each sample that are dropped; the first is random."
+    )
+    kl_weight: Annotated[float, Field(ge=0), CONTINUAL] = Field(
+        0.25, description="Of KL(before ‖ now) on the replayed rows, in the loss of the batch; 0: replay alone."
+    )
+
+
+ReplaySpec = Annotated[NoReplay | ReservoirReplay | GeneratedReplay, Field(discriminator="kind")]
 
 
 class Continual(Spec):
@@ -124,6 +141,9 @@ class Continual(Spec):
     )
     earlier_steps: Annotated[PositiveInt, OURS] = Field(300, description="Of recipe.steps, those on the earlier text.")
     replay: Annotated[ReplaySpec, CONTINUAL] = ReservoirReplay.defaults()
+    protection: Annotated[ProtectionSpec, OURS] = Field(
+        NoProtection.defaults(), description="What else keeps the weights near those of the earlier text."
+    )
 
 
 ObjectiveSpec = Annotated[NextToken | Recall | Continual, Field(discriminator="kind")]

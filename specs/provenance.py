@@ -23,6 +23,7 @@ PROTOTYPE = Source("public CortexGPT prototype, original model", "reference-code
 PROBE = Source("learning-rate and ablation runs, docs/results.md", "measured-here")
 MEASURED_GUARDS = Source("guards replayed on recorded runs and on noise, docs/stability.md", "measured-here")
 CONTEXTS = Source("probes of context memories on validation text, docs/long-term-memory.md", "measured-here")
+CONTINUAL = Source("probe runs on two texts in turn, docs/continual.md", "measured-here")
 OURS = Source("convention of this project", "ours")
 RECALL = Source("probe runs on the one-token kv task, one or two seeds each", "measured-here")
 USER_RUN = Source("the user's Cortex v2 training command", "user")

@@ -15,8 +15,9 @@ from cortexzoo.specs.guards import (
     RecoverySpec,
     SpikeSpec,
 )
-from cortexzoo.specs.objective import Continual, NextToken, ObjectiveSpec, ReservoirReplay
-from cortexzoo.specs.parallel import DataParallel, ParallelSpec
+from cortexzoo.specs.objective import Continual, NextToken, NoReplay, ObjectiveSpec, ReservoirReplay
+from cortexzoo.specs.parallel import DataParallel, FullySharded, ParallelSpec
+from cortexzoo.specs.plasticity import HomeostasisSpec, NoHomeostasis, NoProtection
 from cortexzoo.specs.provenance import OURS, PHASE_1, PROTOTYPE, RECALL
 from cortexzoo.specs.sleep import NoSleep, SleepSpec
 
@@ -151,6 +152,7 @@ class RecipeSpec(NamedSpec):
     recovery: Annotated[RecoverySpec, PHASE_1] = RecoveryCheckpoints.defaults()
     consolidation: Annotated[ConsolidationSpec, PHASE_1] = EveryInterval.defaults()
     sleep: Annotated[SleepSpec, OURS] = NoSleep.defaults()
+    homeostasis: Annotated[HomeostasisSpec, OURS] = NoHomeostasis.defaults()
     monitor: Annotated[MonitorSpec, OURS] = MonitorSpec.defaults()
     parallel: Annotated[ParallelSpec, OURS] = Field(
         DataParallel.defaults(), description="How processes that torchrun or accelerate starts share the work."
@@ -177,8 +179,14 @@ class RecipeSpec(NamedSpec):
                 f"objective.earlier_steps must be below steps = {self.steps}, got {objective.earlier_steps}: "
                 "no step is left for the later text"
             )
+        protected = not isinstance(objective.protection, NoProtection)
+        if protected and isinstance(self.parallel, FullySharded):
+            raise ValueError(
+                "parallel.kind must be none or ddp with objective.protection, got fsdp2: "
+                "it keeps a copy of all weights on every process"
+            )
         replay = objective.replay
-        if isinstance(replay, ReservoirReplay) and replay.rows >= self.batch_size:
+        if not isinstance(replay, NoReplay) and replay.rows >= self.batch_size:
             raise ValueError(
                 f"objective.replay.rows must be below batch_size = {self.batch_size}, got {replay.rows}: "
                 "no row is left for the later text"

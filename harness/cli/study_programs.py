@@ -37,7 +37,7 @@ from cortexzoo.harness.studies import (
     worth,
 )
 from cortexzoo.harness.studies.cells import run_cells
-from cortexzoo.specs.sleep import DREAMS, ConsolidateSleep
+from cortexzoo.specs.sleep import ConsolidateSleep
 from cortexzoo.specs.slow_store import ProductStore
 
 STUDIES = {
@@ -98,7 +98,9 @@ for name in STUDIES:
 def of_sleep(
     run: Annotated[Path, typer.Argument(help="The folder of a trained run.")],
     sleeps: Annotated[int, typer.Option(min=1, help="Sleeps in a row, with no training in between.")] = 200,
-    kinds: Annotated[str, typer.Option(help="Kinds of dreams, separated by commas.")] = ",".join(DREAMS),
+    kinds: Annotated[
+        str, typer.Option(help="Kinds of dreams, separated by commas; awake: as many updates on training examples.")
+    ] = ",".join(sleep.KINDS),
     learning_rate: Annotated[float, typer.Option(help="Of the sleeps; above 0.")] = 1e-4,
     kl_weight: Annotated[float, typer.Option(min=0, help="Of the sleeps.")] = 0.0,
     ewc_weight: Annotated[float, typer.Option(min=0, help="Of the sleeps.")] = 0.0,
@@ -112,8 +114,8 @@ def of_sleep(
 ) -> None:
     """What so many sleeps of each kind do to a trained model, with the acceptance gate and without."""
     wanted = kinds.split(",")
-    if unknown := [kind for kind in wanted if kind not in DREAMS]:
-        raise typer.BadParameter(f"--kinds {unknown[0]}: must be of {', '.join(DREAMS)}")
+    if unknown := [kind for kind in wanted if kind not in sleep.KINDS]:
+        raise typer.BadParameter(f"--kinds {unknown[0]}: must be of {', '.join(sleep.KINDS)}")
     if learning_rate <= 0:
         raise typer.BadParameter(f"--learning-rate must be > 0, got {learning_rate:g}")
     if not all(gap.isdigit() for gap in gaps.split(",") if gaps):

@@ -1,4 +1,4 @@
-"""What many sleeps in a row do to a trained run: every kind, with its acceptance gate and without."""
+"""What many sleeps in a row do to a trained run: every kind, with its gate and without, and training in their place."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -17,20 +17,24 @@ from cortexzoo.harness.runs.curves import STYLE
 from cortexzoo.harness.runs.run_folder import CHECKPOINTS, Run
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.objective import Recall, Stage
-from cortexzoo.specs.sleep import DREAMS, AcceptAlways, AcceptHeldOut, Dreaming
+from cortexzoo.specs.sleep import DREAMS, AcceptAlways, AcceptHeldOut, Dreaming, ReplaySleep
 from cortexzoo.zoo.build import build_trainer
 from cortexzoo.zoo.errors import DataError
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.policies.base import Step, find_policy
 from cortexzoo.zoo.training.sleep.policy import Sleep
+from cortexzoo.zoo.training.sleep.reservoir import Reservoir
 from cortexzoo.zoo.training.sleep.score import Score
 
 MARKS = (1, 5, 20, 100, 200)
 """After so many sleeps a number stands in the table."""
 DECADE = 10.0
 """A loss that rises above so many times is drawn on a logarithmic scale."""
-COLOURS = dict(zip(DREAMS, (RED, BLUE, GREEN), strict=True))
+AWAKE = "awake"
+"""The control: as many updates in the same way, on training examples that come next in place of dreams."""
+KINDS = (*DREAMS, AWAKE)
+COLOURS = dict(zip(KINDS, (RED, BLUE, GREEN, DARK_GREY), strict=True))
 
 
 @dataclass
@@ -82,6 +86,9 @@ def follow(
     standing = sleep.score(trainer)
     track = Track(kind, gated, [standing])
     for number in range(1, sleeps + 1):
+        if kind == AWAKE:
+            sleep.reservoir = Reservoir(sleep.spec.reservoir)
+            _look(trainer, sleep, (number - 1) * sleep.spec.reservoir)
         done = sleep.sleep(trainer, standing)
         assert done is not None, "this trainer never receives a stop request"
         standing = done.after if done.accepted else standing
@@ -100,18 +107,33 @@ def sleeper(run: Run, kind: str, gated: bool, setting: Setting) -> TrainingLoop:
 
     Raises `DataError` where gaps are asked for and the run's data has none, or they are out of reach.
     """
-    spec: Dreaming = DREAMS[kind](**setting.changes, acceptance=AcceptHeldOut() if gated else AcceptAlways())
+    spec = _spec(kind, gated, setting)
     trainer = build_trainer(_with_sleep(run.spec, spec, setting))
     trainer.load(run.path / CHECKPOINTS / setting.checkpoint, changed=True)
     sleep = find_policy(trainer.policies, Sleep)
     assert sleep is not None
     fresh = Sleep(spec, run.spec.seed, sleep.score)
     sleep.load_state(trainer, fresh.state_dict(), sleep.tensors())
-    first = trainer.position + 1
-    for number in range(first, first + spec.reservoir):  # each step has at least one example
-        examples = trainer.objective.examples(number)
-        sleep.keep_examples(trainer, Step(number, tokens=examples.tokens, scored=examples.scored))
+    _look(trainer, sleep, 0)
     return trainer
+
+
+def _spec(kind: str, gated: bool, setting: Setting) -> Dreaming:
+    acceptance = AcceptHeldOut() if gated else AcceptAlways()
+    if kind != AWAKE:
+        return DREAMS[kind](**setting.changes, acceptance=acceptance)
+    spec = ReplaySleep(**setting.changes, acceptance=acceptance)
+    return spec.model_copy(update={"reservoir": spec.steps * spec.batch_size})
+
+
+def _look(trainer: TrainingLoop, sleep: Sleep, passed: int) -> None:
+    """Offer the reservoir the examples of the steps that would come next, behind so many."""
+    first = trainer.position + 1 + passed
+    for number in range(first, first + sleep.spec.reservoir):  # each step has at least one example
+        examples = trainer.objective.examples(number)
+        sleep.keep_examples(
+            trainer, Step(number, tokens=examples.tokens, scored=examples.scored, places=examples.places)
+        )
 
 
 def table(tracks: Sequence[Track]) -> list[tuple[str, ...]]:

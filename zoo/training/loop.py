@@ -189,7 +189,7 @@ class TrainingLoop:
         self._now = number
         examples = self.objective.examples(number)
         scored = None if examples.scored is None else examples.scored.to(self.device)
-        step = Step(number, tokens=examples.tokens.to(self.device), scored=scored)
+        step = Step(number, tokens=examples.tokens.to(self.device), scored=scored, places=examples.places)
         self._tell("batch_ready", step)
         self._agree(step)
         if step.refused is None:

@@ -1,58 +1,74 @@
 """The study of two texts in turn: cells that differ in replay alone, and a table of what the summaries have."""
 
 from dataclasses import dataclass
-
-import pytest
+from typing import Any
 
 from cortexzoo.harness.studies import continual
 from cortexzoo.harness.studies.cells import Result, StudyCell
 from cortexzoo.specs.data import PythonLibrary, TextSpec
-from cortexzoo.specs.objective import Continual, NoReplay, ReservoirReplay
+from cortexzoo.specs.objective import Continual, GeneratedReplay, NoReplay, ReservoirReplay
+from cortexzoo.specs.plasticity import Metaplasticity, NoProtection, SlowFollower
+from cortexzoo.zoo.training.recorder import TOKENS_PER_SECOND
 
 
 @dataclass
 class FakeRun:
-    """A run of which only the summary is known."""
+    """A run of which summary, objective and speed are known."""
 
     summary: dict[str, float]
+    speed: tuple[float, float]
+
+    @property
+    def spec(self) -> Any:
+        return continual.cells()[0].with_seed(0)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        first, then = self.speed
+        rates = [first / 9, *[first] * 299, then * 5, *[then] * 299]
+        rows = [{"step": step + 1, TOKENS_PER_SECOND: rate} for step, rate in enumerate(rates)]
+        return [*rows, {"step": 600, "validation/loss": 1.0}]
 
 
-def result(label: str, before: float, after: float, later: float, speed: float) -> Result:
-    summary = {
-        "earlier_loss_before": before, "earlier_loss": after, "later_loss": later, "tokens_per_second": speed,
-    }  # fmt: skip
-    return Result(StudyCell(label, continual.STABLE), [FakeRun(summary), FakeRun(summary)])  # type: ignore[list-item]
+def result(label: str, before: float, after: float, later: float, *speed: float) -> Result:
+    summary = {"earlier_loss_before": before, "earlier_loss": after, "later_loss": later}
+    runs = [FakeRun(summary, (speed[0], speed[1])) for _ in range(2)]
+    return Result(StudyCell(label, continual.STABLE), runs)  # type: ignore[arg-type]
 
 
-def test_cells_differ_in_their_replay() -> None:
+def test_cells_differ_in_one_thing() -> None:
     experiments = {cell.label: cell.with_seed(2) for cell in continual.cells()}
-    replays = {}
+    parts = {}
     for label, experiment in experiments.items():
-        objective, data = experiment.recipe.objective, experiment.data
+        objective, data, recipe = experiment.recipe.objective, experiment.data, experiment.recipe
         assert isinstance(objective, Continual) and isinstance(data, TextSpec)
         assert data.source == PythonLibrary(first="a", last="m")
-        replays[label] = objective.replay
-    assert replays == {
-        continual.NOTHING: NoReplay(),
-        continual.REPLAYED: ReservoirReplay(kl_weight=0.0),
-        continual.KEPT: ReservoirReplay(),
+        parts[label] = (objective.replay, objective.protection, recipe.sleep.kind, recipe.homeostasis.kind)
+    off = (NoProtection(), "never", "none")
+    assert parts == {
+        continual.NOTHING: (NoReplay(), *off),
+        continual.REPLAYED: (ReservoirReplay(rows=1, kl_weight=0.0), *off),
+        continual.KEPT: (ReservoirReplay(rows=1, kl_weight=0.25), *off),
+        continual.SAMPLED: (GeneratedReplay(rows=1, kl_weight=0.0), *off),
+        continual.SAMPLED_KEPT: (GeneratedReplay(rows=1, kl_weight=0.25), *off),
+        continual.RATES: (NoReplay(), Metaplasticity(), "never", "none"),
+        continual.FOLLOWED: (NoReplay(), SlowFollower(), "never", "none"),
+        continual.FOLLOWED_REPLAYED: (ReservoirReplay(rows=1, kl_weight=0.0), SlowFollower(), "never", "none"),
+        continual.ASLEEP: (NoReplay(), NoProtection(), "replay", "none"),
+        continual.USED: (NoReplay(), NoProtection(), "never", "usage"),
     }
 
 
 def test_the_table_has_what_was_forgotten_and_what_it_cost() -> None:
     results = {
-        continual.NOTHING: result("", 1.5, 1.75, 1.0, 1000),
-        continual.REPLAYED: result("", 1.5, 1.6, 1.01, 1000),
-        continual.KEPT: result("", 1.5, 1.5, 1.02, 800),
+        continual.NOTHING: result("", 1.5, 1.75, 1.0, 1000, 800),
+        continual.REPLAYED: result("", 1.5, 1.6, 1.01, 500, 400),
+        continual.KEPT: result("", 1.5, 1.5, 1.02, 1000, 640),
     }
-    _, nothing, _, kept = continual.table(results)
-    assert nothing[3:] == ("0.250 ± 0.000", "1.000 ± 0.000", "1.00")
-    assert kept[3:] == ("0.000 ± 0.000", "1.020 ± 0.000", "1.25")
+    _, nothing, replayed, kept = continual.table(results)
+    assert nothing[3:] == ("0.250 ± 0.000", "1.000 ± 0.000", "", "1.00")
+    assert replayed[3:] == ("0.100 ± 0.000", "1.010 ± 0.000", "+1.0%", "1.00"), "a slow machine is no slow recipe"
+    assert kept[3:] == ("0.000 ± 0.000", "1.020 ± 0.000", "+2.0%", "1.25")
     first, *_, last = continual.findings(results)
     assert first.endswith("0.250 ± 0.000 nats a byte of the earlier text forgotten.")
     assert last.endswith("the later text +2.0%.")
     assert len(continual.findings(results)) == 3
-
-
-def test_the_speed_is_that_of_training() -> None:
-    assert continual._seconds(result("", 1.0, 1.0, 1.0, 500)) == pytest.approx([0.002, 0.002])

@@ -57,6 +57,21 @@ def test_what_stands_is_followed(kind: str, run: Run) -> None:
     assert changed == gated.accepted
 
 
+def test_the_control_reads_new_examples_each_time(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[set[bytes]] = []
+    once = Sleep.sleep
+
+    def noted(asleep: Sleep, trainer: TrainingLoop, before: Score | None = None) -> Slept | None:
+        read.append({example.tokens.numpy().tobytes() for example in asleep.reservoir.examples})
+        return once(asleep, trainer, before)
+
+    monkeypatch.setattr(Sleep, "sleep", noted)
+    awake = sleep.follow(run, sleep.AWAKE, False, 3, Setting(QUICK, sequences=4))
+    assert awake.updates_taken == 6 and len({score.loss for score in awake.scores}) == 4
+    assert all(len(examples) == QUICK["steps"] * QUICK["batch_size"] for examples in read)
+    assert not read[0] & read[1] and not read[1] & read[2]
+
+
 def test_a_base_that_changed_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     changes = (
         "variant.backbone.training.steps=2", "recipe.steps=2", "recipe.objective.stages=[{gaps: [0, 1]}]",
@@ -115,7 +130,7 @@ def test_the_command_writes_what_it_shows(run: Run, tmp_path: Path, capsys: pyte
     ("arguments", "said", "code"),
     [
         (["/nowhere"], "no such run folder", 2),
-        (["RUN", "--kinds", "noise,nightmare"], "--kinds nightmare: must be of noise, replay, generated", 2),
+        (["RUN", "--kinds", "noise,nightmare"], "--kinds nightmare: must be of noise, replay, generated, awake", 2),
         (["RUN", "--learning-rate", "0"], "--learning-rate must be > 0, got 0", 2),
         (["RUN", "--checkpoint", "none"], "is no checkpoint", 3),
         (["RUN", "--gaps", "4,x"], "--gaps must be whole numbers with commas, as in 4,16, got '4,x'", 2),

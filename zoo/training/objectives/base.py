@@ -19,6 +19,8 @@ class Examples:
     tokens: Int[Tensor, "... rows time_and_target"]
     scored: Bool[Tensor, "... rows time"] | None = None
     """At which inputs the next token counts; None: at all."""
+    places: Int[Tensor, "... rows"] | None = None
+    """Where each row begins in the training text, as `Objective.loss` gives it to the memory; None: in no text."""
 
 
 class Objective(ABC):

@@ -9,23 +9,26 @@ import torch
 from torch import Tensor
 
 from cortexzoo.specs.data import DataSpec, TextSpec
-from cortexzoo.specs.objective import Continual, ReservoirReplay
+from cortexzoo.specs.objective import Continual
 from cortexzoo.specs.recipe import RecipeSpec
 from cortexzoo.zoo.data.order import Starts, cut_windows
 from cortexzoo.zoo.data.sources import read_source
 from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.errors import DataError
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput
-from cortexzoo.zoo.streams import Stream
 from cortexzoo.zoo.training.evaluation import measure, undisturbed
 from cortexzoo.zoo.training.objectives.base import Examples
 from cortexzoo.zoo.training.objectives.next_token import NextTokenObjective
+from cortexzoo.zoo.training.objectives.protection import build_protection
+from cortexzoo.zoo.training.objectives.replay import SampledWindows, build_replay
 from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 from cortexzoo.zoo.training.ranks import Ranks
 from cortexzoo.zoo.training.sleep.anchors import divergence
 
 DIVERGENCE = "train/replay_divergence"
 """KL(before ‖ now) on the replayed rows, in nats a byte and not yet weighted: a reading of the objective."""
+SAMPLES = "replay.samples"
+"""In a checkpoint, beside the tensors of the earlier model: the sampled windows."""
 
 
 def earlier_text(spec: Continual, data: DataSpec) -> TextData:
@@ -56,21 +59,32 @@ class EarlierSelf(Policy):
         return {"loss": self.loss}
 
     def tensors(self) -> dict[str, Tensor]:
-        return {} if self.model is None else dict(self.model.state_dict())
+        weights = {} if self.model is None else dict(self.model.state_dict())
+        replay = self.objective.replay
+        sampled = replay.samples if isinstance(replay, SampledWindows) else None
+        return weights if sampled is None else {**weights, SAMPLES: sampled}
 
     def load_state(self, trainer: Trainer, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         self.loss = values["loss"]
+        replay = self.objective.replay
+        if isinstance(replay, SampledWindows):
+            replay.samples = tensors.get(SAMPLES)
+        weights = {name: tensor for name, tensor in tensors.items() if name != SAMPLES}
         self.model = None
-        if tensors:
+        if weights:
             self.model = _frozen(trainer.model)
-            self.model.load_state_dict(tensors)
+            self.model.load_state_dict(weights)
 
     def _look(self, trainer: Trainer, step: Step) -> None:
         if step.number != self.objective.spec.earlier_steps:
             return
-        self.loss = self.objective.test_loss(trainer, self.objective.earlier)
-        if self.objective.kl_weight:
+        objective = self.objective
+        self.loss = objective.test_loss(trainer, objective.earlier)
+        if objective.replay.kl_weight:
             self.model = _frozen(trainer.model)
+        if isinstance(objective.replay, SampledWindows):
+            memory = trainer.ranks.gather(trainer.model, trainer.memory)
+            objective.replay.sample(trainer.model, memory, objective.seed)
         trainer.event("text_changed", {"earlier_loss": self.loss})
 
 
@@ -101,20 +115,18 @@ class ContinualObjective(NextTokenObjective):
         self.earlier_order = earlier.training_order(recipe.sequence_length, seed)
         self.offset = len(earlier.train)
         """Places of the later text come behind those of the earlier one."""
-        replay = spec.replay
-        self.rows = replay.rows if isinstance(replay, ReservoirReplay) else 0
-        self.kl_weight = replay.kl_weight if isinstance(replay, ReservoirReplay) else 0.0
-        self.kept = np.empty(0, dtype=np.int64)
-        """By their numbers in the order of the earlier text."""
-        if isinstance(replay, ReservoirReplay):
-            trained_on = spec.earlier_steps * recipe.accumulation * recipe.batch_size
-            self.kept = Stream.REPLAY.generator(seed).choice(trained_on, replay.windows, replace=False)
+        trained_on = spec.earlier_steps * recipe.accumulation * recipe.batch_size
+        behind = self.offset + len(later.train)
+        self.replay = build_replay(spec.replay, trained_on, earlier, self.earlier_order, behind, seed)
         self.before = EarlierSelf(self)
-        self.policies: Sequence[Policy] = [self.before]
+        self.policies: Sequence[Policy] = [
+            self.before, *build_protection(spec.protection, spec.earlier_steps, recipe.steps),
+        ]  # fmt: skip
 
     def examples(self, number: int) -> Examples:
-        first = (number - 1) * self.recipe.accumulation
-        return Examples(torch.stack([self._tokens(first + index) for index in range(self.recipe.accumulation)]))
+        indices = range((number - 1) * self.recipe.accumulation, number * self.recipe.accumulation)
+        tokens = torch.stack([self._tokens(index) for index in indices])
+        return Examples(tokens, places=torch.stack([self._places(index) for index in indices]))
 
     def loss(
         self,
@@ -124,27 +136,24 @@ class ContinualObjective(NextTokenObjective):
         state: MemoryState,
         place: int,
     ) -> tuple[Tensor, ModelOutput[Any]]:
-        earlier, later = self._starts(place)
-        starts = np.concatenate([later + self.offset, earlier])
-        places = torch.from_numpy(starts).to(tokens.device)
+        places = self._places(place).to(tokens.device)
         loss, output = self.loss_at(model, tokens, scored, model.placed(state, places))
-        before = self.before.model
-        if before is None or not len(later) or not len(earlier):
+        before, rows = self.before.model, len(self._own(place)[1])
+        if before is None or not rows:
             return loss, output
-        rows = len(earlier)
         with undisturbed(before):
             begun = before.placed(before.between_batches(state, rows), places[-rows:])
             expected = before(tokens[-rows:, :-1], begun).logits
         apart = divergence(expected, output.logits[-rows:])
         output.readings[DIVERGENCE] = apart.detach()
-        return loss + self.kl_weight * apart, output
+        return loss + self.replay.kl_weight * apart, output
 
     def conclusions(self, trainer: Trainer) -> dict[str, Any]:
         return {
             "earlier_loss_before": self.before.loss,
             "earlier_loss": self.test_loss(trainer, self.earlier),
             "later_loss": self.test_loss(trainer, self.data),
-            "replayed_windows": len(self.kept),
+            "replayed_windows": len(self.replay.kept),
         }
 
     def test_loss(self, trainer: Trainer, text: TextData) -> float:
@@ -159,25 +168,32 @@ class ContinualObjective(NextTokenObjective):
         return sums["loss"] / sums["targets"]
 
     def _tokens(self, place: int) -> Tensor:
-        earlier, later = self._starts(place)
-        length = self.recipe.sequence_length
-        parts = [(self.data.train, later), (self.earlier.train, earlier)]
-        return torch.cat([cut_windows(text, starts, length) for text, starts in parts if len(starts)])
+        starts, again = self._own(place)
+        text = self.earlier.train if self._is_earlier(place) else self.data.train
+        tokens = cut_windows(text, starts, self.recipe.sequence_length)
+        return torch.cat([tokens, self.replay.windows(again)]) if len(again) else tokens
 
-    def _starts(self, place: int) -> tuple[Starts, Starts]:
-        """Where this process's rows of a micro-batch begin: those of the earlier text, and before them the later's."""
+    def _places(self, place: int) -> Tensor:
+        starts, again = self._own(place)
+        begun = starts if self._is_earlier(place) else starts + self.offset
+        return torch.from_numpy(np.concatenate([begun, self.replay.places(again)]))
+
+    def _is_earlier(self, place: int) -> bool:
+        return place < self.spec.earlier_steps * self.recipe.accumulation
+
+    def _own(self, place: int) -> tuple[Starts, Starts]:
+        """This process's rows of a micro-batch: where those of its text begin, and the numbers of the replayed ones.
+
+        The replayed rows are the last ones.
+        """
         size, rows = self.recipe.batch_size, self.ranks.rows
         first = self.ranks.own(place * size)
-        none = np.empty(0, dtype=np.int64)
+        if self._is_earlier(place):
+            return self.earlier_order.starts(first, rows), np.empty(0, dtype=np.int64)
         begun = self.spec.earlier_steps * self.recipe.accumulation
-        if place < begun:
-            return self.earlier_order.starts(first, rows), none
-        own = self.order.starts(first - begun * size, rows)
-        behind = first % size - (size - self.rows)
-        drawn = Stream.REPLAY.generator(self.seed, place).choice(self.kept, self.rows) if self.rows else none
-        drawn = drawn[max(0, behind) : max(0, behind + rows)]
-        again = [self.earlier_order.starts(int(number), 1) for number in drawn]
-        return np.concatenate([none, *again]), own[: rows - len(again)]
+        behind = first % size - (size - self.replay.rows)
+        again = self.replay.drawn(self.seed, place)[max(0, behind) : max(0, behind + rows)]
+        return self.order.starts(first - begun * size, rows)[: rows - len(again)], again
 
 
 def _frozen(model: MemoryLanguageModel[Any]) -> MemoryLanguageModel[Any]:

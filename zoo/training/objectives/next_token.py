@@ -44,7 +44,9 @@ class NextTokenObjective(Objective):
         tokens = torch.stack([cut_windows(self.data.train, each, length) for each in starts])
         scored = [self.data.scored("training", each, length) for each in starts]
         return Examples(
-            tokens, torch.stack([each for each in scored if each is not None]) if scored[0] is not None else None
+            tokens,
+            torch.stack([each for each in scored if each is not None]) if scored[0] is not None else None,
+            torch.stack([torch.from_numpy(each) for each in starts]),
         )
 
     def loss(

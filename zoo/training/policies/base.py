@@ -39,6 +39,8 @@ class Step:
     """This process's rows of every micro-batch: [accumulation, rows, T + 1]. `batch_ready` may replace them."""
     scored: Tensor | None = None
     """At which inputs the next token counts: [accumulation, rows, T], bool; None: at all."""
+    places: Tensor | None = None
+    """Where each row begins in the training text: [accumulation, rows], on the CPU; None: in no text."""
     state: MemoryState | None = None
     """After the forward: the memory that the step ended with."""
     loss: float = float("nan")

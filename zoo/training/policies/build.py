@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cortexzoo.specs import guards as kinds
+from cortexzoo.specs.plasticity import UsageTargets
 from cortexzoo.specs.recipe import RecipeSpec
 from cortexzoo.specs.sleep import NoSleep
 from cortexzoo.zoo.training.objectives.base import Objective
@@ -20,6 +21,7 @@ from cortexzoo.zoo.training.policies.guards.recovery import Recovery
 from cortexzoo.zoo.training.policies.guards.spike_rules import AverageRatio, RobustDeviation, SpikeCount
 from cortexzoo.zoo.training.policies.guards.spikes import SpikeGuard
 from cortexzoo.zoo.training.policies.guards.zclip import ZClip
+from cortexzoo.zoo.training.policies.homeostasis import Homeostasis
 from cortexzoo.zoo.training.policies.measuring.probe import Probe
 from cortexzoo.zoo.training.policies.measuring.progress import ProgressReport
 from cortexzoo.zoo.training.policies.measuring.recording import Recording
@@ -66,6 +68,7 @@ def build_policies(
         *further,
         clipping(recipe.clipping),
         UpdateSize(monitor.probe_every),
+        Homeostasis(recipe.homeostasis) if isinstance(recipe.homeostasis, UsageTargets) else None,
         Consolidation(recipe.consolidation, seed),
         sleep(recipe, seed, objective, report),
         recovery,

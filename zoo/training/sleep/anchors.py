@@ -44,7 +44,7 @@ def fisher_information(
         dream = together([example]).on(parameters[0].device)
         with undisturbed(model), torch.enable_grad():
             with region:
-                loss, _ = lm_loss(model, dream.tokens, start(1), scored=dream.scored)
+                loss, _ = lm_loss(model, dream.tokens, dream.begun(model, start), scored=dream.scored)
             gradients = torch.autograd.grad(loss, list(parameters), allow_unused=True)
         for sum_, gradient in zip(fisher, gradients, strict=True):
             if gradient is not None:

@@ -26,11 +26,19 @@ class Dream:
     """At which inputs the next token counts; None: at all."""
     real: Bool[Tensor, "batch time"] | None = None
     """Which inputs are no padding; None: all."""
+    places: Int[Tensor, " batch"] | None = None
+    """Where each row begins in the training text; None: it is not from there."""
 
     def on(self, device: torch.device) -> "Dream":
         """The same on a device."""
-        scored, real = (None if mask is None else mask.to(device) for mask in (self.scored, self.real))
-        return Dream(self.tokens.to(device), scored, real)
+        others = (self.scored, self.real, self.places)
+        scored, real, places = (None if tensor is None else tensor.to(device) for tensor in others)
+        return Dream(self.tokens.to(device), scored, real, places)
+
+    def begun(self, model: MemoryLanguageModel[Any], start: Start) -> MemoryState:
+        """The memory before the dream: it leaves out what it has of these very places."""
+        state = start(len(self.tokens))
+        return state if self.places is None else model.placed(state, self.places)
 
 
 def draw(
@@ -61,7 +69,7 @@ def together(examples: Sequence[Example]) -> Dream:
     for row, example in enumerate(examples):
         length = len(example.scored)
         tokens[row, : length + 1], scored[row, :length], real[row, :length] = example.tokens, example.scored, True
-    return Dream(tokens, scored, real)
+    return Dream(tokens, scored, real, torch.tensor([example.place for example in examples]))
 
 
 def _generated(spec: GeneratedSleep, model: MemoryLanguageModel[Any], start: Start, random: torch.Generator) -> Dream:

@@ -61,7 +61,7 @@ class SleepPhase:
 
     def _dream_loss(self, dream: Dream, fisher: list[Tensor] | None) -> Tensor:
         spec, model = self.spec, self.trainer.model
-        state = self._start(len(dream.tokens))
+        state = dream.begun(model, self._start)
         with self.region:
             loss, output = lm_loss(model, dream.tokens, state, scored=dream.scored)
         if spec.kl_weight:

@@ -15,7 +15,7 @@ from cortexzoo.zoo.training.policies.base import Policy, Step, StepUndone, Train
 from cortexzoo.zoo.training.recorder import SLEEP_SECONDS
 from cortexzoo.zoo.training.sleep.consolidating import ConsolidationPhase
 from cortexzoo.zoo.training.sleep.phase import SleepPhase
-from cortexzoo.zoo.training.sleep.reservoir import Example, Reservoir
+from cortexzoo.zoo.training.sleep.reservoir import NO_PLACE, Example, Reservoir
 from cortexzoo.zoo.training.sleep.score import Score, objection
 from cortexzoo.zoo.training.state.undo import StepBefore, Weights
 
@@ -61,7 +61,7 @@ class Sleep(Policy):
     """
 
     name = "sleep"
-    recoverable = ("reference", "seen", "tokens", "scored")
+    recoverable = ("reference", "seen", "tokens", "scored", "places")
 
     def __init__(self, spec: Sleeping, seed: int, score: Callable[[Trainer], Score], tell: Tell = _tell_nobody) -> None:
         self.spec = spec
@@ -161,8 +161,13 @@ class Sleep(Policy):
         assert step.tokens is not None
         scored = torch.ones_like(step.tokens[..., 1:], dtype=torch.bool) if step.scored is None else step.scored
         tokens, scored = (trainer.ranks.gather_tensor(part, 1).flatten(0, 1).cpu() for part in (step.tokens, scored))
+        places = torch.full(step.tokens.shape[:2], NO_PLACE) if step.places is None else step.places
+        places = trainer.ranks.gather_tensor(places.to(step.tokens.device), 1).flatten()
         random = Stream.RESERVOIR.generator(self.seed, step.number)
-        examples = (Example(row.clone(), counted.clone()) for row, counted in zip(tokens, scored, strict=True))
+        examples = (
+            Example(row.clone(), counted.clone(), int(place))
+            for row, counted, place in zip(tokens, scored, places, strict=True)
+        )
         self.reservoir = self.reservoir.offered(examples, random)
 
     def _set_reference(self, reference: Mapping[str, Any] | None) -> None:

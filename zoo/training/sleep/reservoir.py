@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+NO_PLACE = -1
+
 
 @dataclass(frozen=True)
 class Example:
@@ -17,6 +19,8 @@ class Example:
     tokens: Int[Tensor, " time_and_target"]
     scored: Bool[Tensor, " time"]
     """At which inputs the next token counts."""
+    place: int = NO_PLACE
+    """Where it begins in the training text."""
 
     @property
     def counted(self) -> int:
@@ -52,11 +56,14 @@ class Reservoir:
         named = {"seen": torch.tensor(self.seen)}
         for number, example in enumerate(self.examples):
             named |= {f"tokens/{number}": example.tokens, f"scored/{number}": example.scored}
+        if any(example.place != NO_PLACE for example in self.examples):
+            named["places"] = torch.tensor([example.place for example in self.examples])
         return named
 
     @classmethod
     def from_tensors(cls, capacity: int, tensors: Mapping[str, Tensor]) -> Self:
         """What `tensors` described; of more than `capacity` examples the first stay. Empty for no tensors."""
         count = min(capacity, sum(name.startswith("tokens/") for name in tensors))
-        examples = tuple(Example(tensors[f"tokens/{n}"], tensors[f"scored/{n}"]) for n in range(count))
+        places = tensors["places"].tolist() if "places" in tensors else [NO_PLACE] * count
+        examples = tuple(Example(tensors[f"tokens/{n}"], tensors[f"scored/{n}"], places[n]) for n in range(count))
         return cls(capacity, examples, int(tensors["seen"]) if "seen" in tensors else 0)

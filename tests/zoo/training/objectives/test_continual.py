@@ -29,7 +29,7 @@ def walk(length: int) -> bytes:
 
 EARLIER = TextData.from_bytes(walk(1500), 0.1, 0.1)
 LATER = TextData.from_bytes(bytes((i * i + 3 * (i % 7)) % 61 for i in range(2000)), 0.1, 0.1)
-REPLAY = ReservoirReplay(rows=1, windows=5)
+REPLAY = ReservoirReplay(rows=1, windows=5, kl_weight=1.0)
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +61,7 @@ def test_first_the_earlier_text_then_the_later_one_with_a_replayed_row() -> None
         assert texts_of(objective.examples(number).tokens[0]) == ["earlier"] * 4
     kept = {
         bytes(cut_windows(EARLIER.train, objective.earlier_order.starts(int(n), 1), 8)[0].tolist())
-        for n in objective.kept
+        for n in objective.replay.kept
     }
     again = set()
     for number in range(7, 40):
@@ -69,7 +69,7 @@ def test_first_the_earlier_text_then_the_later_one_with_a_replayed_row() -> None
         assert texts_of(tokens) == ["later", "later", "later", "earlier"]
         again.add(bytes(tokens[-1].tolist()))
     assert again == kept and len(kept) == 5
-    assert max(objective.kept) < 6 * 4, "only what was trained on is kept"
+    assert max(objective.replay.kept) < 6 * 4, "only what was trained on is kept"
 
 
 def test_without_replay_the_later_text_has_every_row_of_its_order() -> None:

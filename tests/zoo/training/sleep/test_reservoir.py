@@ -1,5 +1,7 @@
 """The reservoir is bounded, uniform, deterministic, and the same after a way through tensors."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from hypothesis import given
@@ -53,9 +55,11 @@ def test_offering_leaves_the_value_before_as_it_was() -> None:
 
 
 def test_it_goes_through_tensors_with_examples_of_several_lengths() -> None:
-    reservoir = Reservoir(5).offered((example(n, 2 + n) for n in range(3)), np.random.default_rng(0))
+    examples = (replace(example(n, 2 + n), place=7 * n) for n in range(3))
+    reservoir = Reservoir(5).offered(examples, np.random.default_rng(0))
     again = Reservoir.from_tensors(5, reservoir.tensors())
     assert again.seen == reservoir.seen
+    assert [kept.place for kept in again.examples] == [0, 7, 14]
     for one, other in zip(reservoir.examples, again.examples, strict=True):
         assert torch.equal(one.tokens, other.tokens) and torch.equal(one.scored, other.scored)
     assert len(Reservoir.from_tensors(2, reservoir.tensors()).examples) == 2
