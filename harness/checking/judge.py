@@ -25,6 +25,8 @@ Watch = Callable[[Case], None]
 NO_SEARCH = Effort()
 LISTED = 0.7
 """Of a property's time, for its listed cases; the search gets the rest."""
+MOST_CRASHES = 12
+"""Listed cases that may crash before the rest is given up: one that fails is better evidence."""
 LIBRARIES = ("site-packages", "dist-packages")
 
 
@@ -127,16 +129,26 @@ class Trial(Generic[SubjectT]):
         clock = Clock(effort.seconds, cpu=effort.cpu)
         # The search needs its share of the time even where the listed cases take long.
         first = Clock(effort.seconds if self.tested.strategy is None else effort.seconds * LISTED, cpu=effort.cpu)
-        cut = False
+        cut, crashed = False, list[Case]()
         try:
             cases = list(self.tested.cases(self.subject))
             for tried, case in enumerate(cases, start=1):
-                if (result := self.attempt(case)) != "holds":
-                    if self.tested.shrinks:
-                        shrink(case, partial(self._still, result), Clock(effort.seconds, cpu=effort.cpu))
+                known = self.shown
+                result = self.attempt(case)
+                if result == "fail":
+                    self._shrink(case, result, effort)
                     return
+                if result == "error":
+                    crashed.append(case)
+                if len(crashed) > 1 or (crashed and result == "holds"):
+                    self.shown = known
+                if len(crashed) >= MOST_CRASHES:
+                    break
                 if cut := first.is_over and tried < len(cases):
                     break
+            if crashed:
+                self._shrink(crashed[0], "error", effort)
+                return
             effort = replace(effort, examples=math.ceil(effort.examples / self.tested.cost))
             if self.tested.strategy is not None and effort.examples and self._may_go_on:
                 cut |= search(self.tested.strategy(self.subject), self.attempt, effort, clock)
@@ -148,6 +160,10 @@ class Trial(Generic[SubjectT]):
             length = f"; tried up to {self.longest} tokens" if self.longest else ""
             limit = "; the time limit ended the search" if cut else ""
             self.shown = replace(self.shown, reason=f"{self.shown.reason}{length}{limit}")
+
+    def _shrink(self, case: Case, result: Result, effort: Effort) -> None:
+        if self.tested.shrinks:
+            shrink(case, partial(self._still, result), Clock(effort.seconds, cpu=effort.cpu))
 
     def attempt(self, case: Case) -> Result:
         """Try one case and note what it showed. A later failure replaces an earlier one: it is smaller."""

@@ -61,6 +61,7 @@ COMMANDS = {
     "drill": Entry("drill_commands", "drill", "Inject each fault into a short run and judge the response."),
     "frontier": Entry("study_commands", "frontier", "Find the learning rate at which training becomes unstable."),
     "ablate": Entry("study_commands", "ablate", "Switch off each ingredient in turn and measure what it is worth."),
+    "bisect": Entry("bisect_command", "bisect", "Find the smallest set of spec values that flips a verdict."),
     "compare": Entry("compare_commands", "compare", "Compare experiments or runs, and write a report."),
     "sweep": Entry("compare_commands", "sweep", "Train every combination of a matrix and show one table."),
     "bench": Entry("bench_command", "bench", "Measure time and memory beside a peer, in turns in one process."),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from cortexzoo.harness.checking.modules.detection import DTYPES, dtypes_offered
+from cortexzoo.harness.checking.modules.overflow import overflowing
 from cortexzoo.harness.checking.modules.subject import BareSubject
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, number, text
 from cortexzoo.harness.checking.properties.causes.explanations import not_finite
@@ -18,6 +19,7 @@ from cortexzoo.harness.checking.properties.causes.tracing import traced
 SCALES = {"0": 0.0, "1e-8": 1e-8, "1": 1.0, "1e4": 1e4}
 DENSE = 300
 """Every length up to this is tried, after the sparse ones."""
+PADDED = ("padded", "a row of pads")
 SIDES = ("left", "right", "both")
 
 
@@ -39,8 +41,12 @@ def finite_gradients_cases(subject: BareSubject) -> Iterable[Case]:
     if masked(subject):
         for length in [n for n in (2, 5, 17, 70) if n <= subject.longest]:
             yield {"length": length, **plain, "rows": 3, "content": "padded"}
+        yield {"length": min(5, subject.longest), **plain, "rows": 3, "content": "a row of pads"}
     for length in sparse[8:]:
         yield {"length": length, **plain}
+    if "float16" in dtypes:
+        for length in [n for n in (1025, subject.longest) if 300 < n <= subject.longest]:
+            yield {"length": length, **plain, "dtype": "float16"}
     for length in range(1, min(subject.longest, DENSE) + 1):
         if length not in sparse:
             yield {"length": length, **plain}
@@ -95,15 +101,18 @@ def finite_gradients(subject: BareSubject, case: Case) -> Finding:
     try:
         outputs = _pass(subject, model, inputs, case)
     except Exception:
-        if name == "float32":
+        if name == "float32" and content != "a row of pads":
             raise
-        return Finding(0, f"it does not take {name}", case)
+        return Finding(0, f"it does not take {content if name == 'float32' else name}", case)
     values = {"the output": outputs[0].detach()}
     values |= {f"output {n + 1}": o.detach() for n, o in enumerate(outputs) if n and n in subject.slots}
     if inputs.grad is not None:
         values["the gradient of the input"] = inputs.grad
     values |= {f"the gradient of {n}": p.grad for n, p in model.named_parameters() if p.grad is not None}
     bad = {key: value for key, value in values.items() if not bool(_dense(value).isfinite().all())}
+    if not bad and name == "float16" and (overflow := overflowing(subject, inputs)):
+        reason = f"{overflow} is beyond float16 at length {length}{_in_words(content)}, and the output finite and wrong"
+        return Finding(1, reason, {**case, "where": overflow})
     if not bad:
         reason = f"output and gradients are finite at every tried length and dtype ({', '.join(_dtypes(subject))})"
         return Finding(0, reason, case)
@@ -123,7 +132,10 @@ def _wanted(subject: BareSubject, case: Case) -> Tensor:
 def _pass(subject: BareSubject, model: nn.Module, inputs: Tensor, case: Case) -> list[Tensor]:
     """Everything that the module returns for real tokens, after a backward pass from it, in training mode."""
     model.train()
-    mask = pad_mask(subject, *inputs.shape[:2]) if text(case, "content") == "padded" else None
+    mask = None
+    if text(case, "content") in PADDED:
+        mask = pad_mask(subject, *inputs.shape[:2])
+        mask[-1] &= text(case, "content") == "padded"
     autocast = text(case, "dtype") == "autocast"
     casting: Any = torch.autocast("cpu", dtype=torch.bfloat16) if autocast else nullcontext()
     with torch.random.fork_rng(devices=[]), casting:
@@ -149,7 +161,8 @@ def _in_words(content: str) -> str:
     where, _, token = content.partition(" ")
     if where in ("first", "last", "all"):
         return {"first": " beginning with", "last": " ending with", "all": " of nothing but"}[where] + f" token {token}"
-    return {"1": "", "same": " of equal inputs", "padded": " with pads"}.get(content, f" of inputs scaled by {content}")
+    named = {"1": "", "same": " of equal inputs", "padded": " with pads", "a row of pads": " with a row of pads alone"}
+    return named.get(content, f" of inputs scaled by {content}")
 
 
 def pad_mask(subject: BareSubject, rows: int, length: int) -> Tensor:

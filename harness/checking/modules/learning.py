@@ -1,11 +1,12 @@
 """What training reaches: every parameter gets a gradient, and the gradient that finite differences give."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from cortexzoo.harness.checking.modules.differences import wrong_gradients
 from cortexzoo.harness.checking.modules.finiteness import weighted
 from cortexzoo.harness.checking.modules.subject import BareSubject
 from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, number
@@ -16,14 +17,6 @@ ROUNDS = 40
 """Passes with other weights before the silent ones, for experts that a router has not chosen yet."""
 IN_VAIN = 12
 """Rounds that reach nothing new, after which the rest counts as unreachable."""
-FINE, COARSE = (1e-5, 1e-6, 1e-4), (1e-3, 1e-2, 1e-4)
-"""Steps of finite differences, where all is computed in float64 and where a part is not; the nearest counts."""
-WRONG_FINE, WRONG_COARSE = 2e-4, 5e-2
-"""Relative difference of a directional derivative from which on a gradient is wrong."""
-TINY = 1e-9
-"""A step that float64 resolves and float32 does not."""
-MOST_MEASURED = 40
-"""Parameters whose gradients are compared with finite differences."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +65,7 @@ def every_parameter_learns(subject: BareSubject, case: Case) -> Finding:
         why = "used, but its gradient is zero" if shown[0] in used else "no forward pass uses it"
         reason = f"{names}: no gradient in {UPDATES + 1} passes ({shown[0]}: {why})"
         return Finding(len(silent), reason, {**case, "first": shown[0]})
-    wrong = _wrong(subject)
+    wrong = wrong_gradients(subject)
     if wrong:
         name, told = next(iter(wrong.items()))
         return Finding(len(wrong), told, {**case, "first": name})
@@ -144,74 +137,6 @@ def _still_silent(subject: BareSubject, silent: set[str], rows: int, length: int
         if not silent or vain >= IN_VAIN:
             break
     return silent
-
-
-def _wrong(subject: BareSubject) -> dict[str, str]:
-    """Parameters whose gradient is not the one of finite differences in float64, with the reason."""
-    double = subject.in_double()
-    try:
-        model = double.copy()
-        model.train()
-        inputs = double.draw(2, min(9, double.longest), 0)
-        _loss(double, model, inputs).backward()
-    except Exception:
-        return {}
-    if float(_loss(double, model, inputs).detach()) != float(_loss(double, model, inputs).detach()):
-        return {}
-    gradients = {n: p.grad.to_dense() for n, p in model.named_parameters() if p.grad is not None}
-    if any(not bool(g.isfinite().all()) for g in gradients.values()):
-        return {}
-    parameters = dict(model.named_parameters())
-    largest = max((float(g.norm()) for g in gradients.values()), default=0.0)
-    chosen = [n for n in gradients if parameters[n].dtype == torch.float64][:MOST_MEASURED]
-    wrong = {}
-    for name in chosen:
-        measured = list(_directions(double, model, inputs, parameters[name], gradients[name]))
-        if all(_apart(*slopes, largest) for slopes in measured):
-            by_hand, by_grad, _ = measured[0]
-            wrong[name] = f"{name}: its gradient gives {by_grad:.3g} where finite differences give {by_hand:.3g}"
-    return wrong
-
-
-def _directions(
-    subject: BareSubject, model: nn.Module, inputs: Tensor, parameter: Tensor, gradient: Tensor
-) -> Iterator[tuple[float, float, float]]:
-    """The slope along two directions: by finite differences, and by the gradient; and what may lie between them."""
-    generator = torch.Generator().manual_seed(1)
-    kept = parameter.detach().clone()
-
-    def moved(step: float) -> float:
-        with torch.no_grad():
-            parameter.copy_(kept + step * direction)
-            return float(_loss(subject, model, inputs))
-
-    for _ in range(2):
-        direction = torch.randn(kept.shape, generator=generator, dtype=torch.float64)
-        if subject.inputs.kind == "tokens" and direction.shape[:1] == (subject.inputs.size,):
-            direction[list(subject.special)] = 0.0  # an embedding gives its padding no gradient on purpose
-        by_grad = float((gradient * direction).sum())
-        first = (moved(FINE[0]) - moved(-FINE[0])) / (2 * FINE[0])
-        tiny = (moved(TINY) - moved(-TINY)) / (2 * TINY)
-        fine = abs(tiny - first) <= 1e-2 * abs(first) + 1e-6
-        wrong = WRONG_FINE if fine else WRONG_COARSE
-        slopes = [first] if fine else []
-        for step in FINE[1:] if fine else COARSE:
-            if slopes and abs(slopes[-1] - by_grad) <= wrong * abs(by_grad):
-                break
-            slopes.append((moved(step) - moved(-step)) / (2 * step))
-        moved(0.0)
-        yield min(slopes, key=lambda slope: abs(slope - by_grad)), by_grad, wrong
-
-
-def _apart(by_hand: float, by_grad: float, wrong: float, largest: float) -> bool:
-    return abs(by_hand - by_grad) > wrong * max(abs(by_hand), abs(by_grad)) + wrong * 1e-3 * max(1e-2, largest)
-
-
-def _loss(subject: BareSubject, model: nn.Module, inputs: Tensor) -> Tensor:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        found, _ = subject.call(model, inputs, subject.begin(model, len(inputs)))
-        return torch.stack([weighted(found[slot]) for slot in subject.slots]).sum()
 
 
 def gate_balance(subject: BareSubject, case: Case) -> Finding:

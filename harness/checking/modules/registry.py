@@ -1,15 +1,18 @@
 """The properties that a bare module can be checked against, by name."""
 
 from dataclasses import replace
+from functools import partial
 
 from cortexzoo.harness.checking.modules.finiteness import FINITENESS
 from cortexzoo.harness.checking.modules.laws import LAWS
 from cortexzoo.harness.checking.modules.learning import LEARNING
+from cortexzoo.harness.checking.modules.native import native_or, with_native
 from cortexzoo.harness.checking.modules.repeatability import REPEATABILITY
 from cortexzoo.harness.checking.modules.rounding import exonerated
 from cortexzoo.harness.checking.modules.subject import BareSubject
 from cortexzoo.harness.checking.properties import OF_ANY_MODEL
 from cortexzoo.harness.checking.properties.base import Property
+from cortexzoo.harness.checking.properties.growth import linear_memory
 from cortexzoo.specs.suite import PropertyName
 
 ROUNDED: tuple[PropertyName, ...] = ("chunk_invariance", "padding_changes_nothing")
@@ -22,3 +25,6 @@ BARE: dict[PropertyName, Property[BareSubject]] = {
         for entry in OF_ANY_MODEL
     },
 }
+BARE["linear_memory"] = replace(BARE["linear_memory"], check=partial(linear_memory, by_what_is_added=True))
+_pieces = BARE["chunk_invariance"]
+BARE["chunk_invariance"] = replace(_pieces, check=native_or(_pieces.check), cases=with_native(_pieces.cases))

@@ -1,5 +1,6 @@
 """Evaluation changes nothing: not weights, not what was given, and no later call."""
 
+import itertools
 from collections.abc import Iterable
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from cortexzoo.harness.checking.modules.rounding import scale_of
 from cortexzoo.harness.checking.modules.subject import BareSubject
-from cortexzoo.harness.checking.modules.values import duplicate, grows_in_place, tensors_of
+from cortexzoo.harness.checking.modules.values import bytes_kept, duplicate, grows_in_place, tensors_of
 from cortexzoo.harness.checking.properties.base import (
     Case,
     Finding,
@@ -23,6 +24,9 @@ BETWEEN = ("1×1", "5×2 1×9", "1×40 3×7", "2×129 17×2", "1×300 2×5", "1�
 SEED = 4_711
 SESSION = (3, 5)
 """Rows of two sessions that take turns."""
+KEPT = "what the module keeps"
+CALLS = 24
+"""Equal calls in a row, of which the later half may keep nothing more than those before."""
 
 
 def repeatability_cases(subject: BareSubject) -> Iterable[Case]:
@@ -32,6 +36,8 @@ def repeatability_cases(subject: BareSubject) -> Iterable[Case]:
     for between in BETWEEN:
         if max(int(call.split("×")[1]) for call in between.split()) <= subject.longest >= 7:
             yield {"length": 7, "rows": 2, "between": between, "seed": 0}
+    if subject.longest >= 2:
+        yield {"length": 2, "rows": 1, "between": "equal calls", "seed": 0}
     if subject.carries_state and subject.longest >= 12:
         for rows in (2, 5):
             yield {"length": 4, "rows": rows, "between": "sessions", "seed": 0}
@@ -56,7 +62,13 @@ def repeatability(subject: BareSubject, case: Case) -> Finding:
     """Evaluate twice: output, weights, saved buffers, what was given and torch's settings stay bit by bit."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)  # a call that sets a seed of its own would leave the state of that seed unchanged
-        moved = _in_turns(subject, case) if text(case, "between") == "sessions" else _twice(subject, case)
+        match text(case, "between"):
+            case "sessions":
+                moved = _in_turns(subject, case)
+            case "equal calls":
+                moved = _kept(subject, case)
+            case _:
+                moved = _twice(subject, case)
     what = max(moved, key=lambda name: moved[name])
     if moved[what] == 0:
         return Finding(0.0, "two evaluation calls gave the same output and changed nothing", case)
@@ -64,6 +76,8 @@ def repeatability(subject: BareSubject, case: Case) -> Finding:
     reason = f"an evaluation call changed {', '.join(changed[:3])}"
     if changed == ["the output"]:
         reason += ": something is kept between calls, or drawn at random"
+    if changed == [KEPT]:
+        reason = f"the module keeps {moved[KEPT] / CALLS:.0f} bytes more after each of {CALLS} equal calls, for ever"
     return Finding(moved[what], reason, {**case, "changed": changed[0]})
 
 
@@ -138,6 +152,19 @@ def _in_turns(subject: BareSubject, case: Case) -> dict[str, float]:
     return moved
 
 
+def _kept(subject: BareSubject, case: Case) -> dict[str, float]:
+    """Bytes of tensors that the module itself keeps, where each of many equal calls adds to them."""
+    model = subject.copy()
+    inputs = subject.draw(number(case, "rows"), number(case, "length"), number(case, "seed"))
+    sizes = []
+    for _ in range(CALLS):
+        subject.output(model, inputs)
+        sizes.append(bytes_kept(model))
+    later = sizes[CALLS // 2 :]
+    grows = all(one < other for one, other in itertools.pairwise(later))
+    return {KEPT: float(sizes[-1] - sizes[0]) if grows else 0.0}
+
+
 def _surroundings(model: nn.Module) -> dict[str, Tensor]:
     """Weights, buffers that are saved, and torch's settings. Caches that are not saved may grow."""
     saved = set(model.state_dict(keep_vars=True))
@@ -152,7 +179,7 @@ def _surroundings(model: nn.Module) -> dict[str, Tensor]:
 
 def _why(subject: BareSubject, case: Case) -> Case | None:
     """Of outputs that differ between two calls; what else changed is named by the reason."""
-    if (between := text(case, "between")) == "sessions":
+    if (between := text(case, "between")) in ("sessions", "equal calls"):
         return None
     inputs = subject.draw(number(case, "rows"), number(case, "length"), number(case, "seed"))
     shapes = [(int(rows), int(length)) for rows, length in (call.split("×") for call in between.split())]

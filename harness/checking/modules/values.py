@@ -1,12 +1,13 @@
 """The values that go through a module: its outputs for each token, and states of any kind, copied and read."""
 
 import copy
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from cortexzoo.harness.checking.modules.errors import UnfitOutput
@@ -50,6 +51,23 @@ def _walk(value: Any, seen: set[int]) -> Iterator[Any]:
             seen.add(id(leaf))
             for part in vars(leaf).values():
                 yield from _walk(part, seen)
+
+
+def bytes_kept(model: nn.Module) -> int:
+    """Of all tensors that a module's attributes reach, in lists and objects too; a queue of a maximum length has none.
+
+    Parameters, buffers and submodules count as well: what matters is whether the sum grows.
+    """
+    storages: dict[int, int] = {}
+    for part in model.modules():
+        for value in vars(part).values():
+            for tensor in tensors_of(value) if not _is_bounded(value) else ():
+                storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+    return sum(storages.values())
+
+
+def _is_bounded(value: Any) -> bool:
+    return isinstance(value, deque) and value.maxlen is not None
 
 
 def duplicate(state: Any) -> Any:

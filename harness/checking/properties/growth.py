@@ -26,6 +26,10 @@ NEAR, FAR = 0.1, 0.4
 FURTHER_ROUNDS = 4
 """While the slope is above the bound and near it, up to so often: a busy machine only ever adds time."""
 MEMORY_LONGEST = 4096
+STEEP = 1.5
+"""Reached where the quadratic part is a quarter of the linear one at a quarter of the longest sequence."""
+ADDED = 0.1
+"""Share of all bytes that the last doubling of the length must add, for the growth of what is added to count."""
 
 Calls = Sequence[tuple[int, int]]
 """(rows, length) of calls whose times are compared."""
@@ -109,8 +113,12 @@ def _slope(calls: Calls, seconds: Mapping[tuple[int, int], float]) -> float:
     return log_slope(lengths, [seconds[rows, length] / rows for rows, length in calls])
 
 
-def linear_memory(subject: Runnable, case: Case) -> Finding:
-    """The slope of the most bytes of tensors that are alive at once during forward and backward."""
+def linear_memory(subject: Runnable, case: Case, *, by_what_is_added: bool = False) -> Finding:
+    """The slope of the most bytes of tensors that are alive at once during forward and backward.
+
+    What is the same at every length, as gradients of the weights, hides growth. `by_what_is_added`: the slope of what a
+    longer sequence adds counts instead where it is above `STEEP`.
+    """
     _claimed(subject)
     model = subject.copy().train()
     longest = _at_most(model, MEMORY_LONGEST)
@@ -119,6 +127,8 @@ def linear_memory(subject: Runnable, case: Case) -> Finding:
         _training_pass(subject, model, length)
     peaks = [_peak_bytes(partial(_training_pass, subject, model, length)) for length in lengths]
     slope = log_slope(lengths, peaks)
+    if by_what_is_added and (added := added_slope(peaks)) > STEEP:
+        slope = max(slope, added)
     reason = f"{peaks[0] / 1e6:.1f} MB at length {lengths[0]}, {peaks[-1] / 1e6:.1f} MB at {lengths[-1]}"
     return Finding(slope, reason, case)
 
@@ -134,6 +144,17 @@ def _training_pass(subject: Runnable, model: torch.nn.Module, length: int) -> No
 def log_slope(lengths: Sequence[int], values: Sequence[float]) -> float:
     """The exponent p of value ∝ length^p, from the first to the last point."""
     return float(math.log(values[-1] / values[0]) / math.log(lengths[-1] / lengths[0]))
+
+
+def added_slope(values: Sequence[float]) -> float:
+    """The exponent p of a + b·length^p, from values at a length, twice and four times it; 0 where too little is added.
+
+    Of a linear part c and a quadratic part it lies between 1 and 2, the nearer to 2 the larger the latter.
+    """
+    first, second = values[1] - values[0], values[2] - values[1]
+    if first <= 0 or second < ADDED * values[2]:
+        return 0.0
+    return math.log2(second / first)
 
 
 def _peak_bytes(action: Callable[[], None]) -> float:

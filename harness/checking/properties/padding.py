@@ -35,6 +35,9 @@ def padding_cases(subject: Runnable) -> Iterable[Case]:
         for side in _sides(subject):
             if length + pads + NEXT <= subject.longest:
                 yield {"length": length, "pads": pads, "rows": rows, **side, "seed": 0}
+    for side in _sides(subject):
+        if subject.longest >= 8 + NEXT:
+            yield {"length": 5, "pads": 3, "rows": 3, **side, "seed": 1}
 
 
 def _sides(subject: Runnable) -> list[dict[str, str]]:
@@ -77,10 +80,15 @@ def padding_changes_nothing(subject: Runnable, case: Case) -> Finding:
 
 
 def _padded(subject: Runnable, case: Case, side: str) -> tuple[Tensor, Tensor]:
-    """Inputs [B, T] or [B, T, D], and what is real [B, T]: ever fewer pads from row to row, none in the last."""
+    """Inputs [B, T] or [B, T, D], and what is real [B, T]: ever fewer pads from row to row, none in the last.
+
+    For odd seeds ever more, none in the first.
+    """
     rows, most = number(case, "rows"), number(case, "pads")
     total = number(case, "length") + most
     pads = [most * (rows - 1 - row) // (rows - 1) for row in range(rows)] if rows > 1 else [most]
+    if number(case, "seed") % 2:
+        pads.reverse()
     place = torch.arange(total)
     real = torch.stack([place < total - n if side == "right" else place >= n for n in pads])
     return subject.draw(rows, total, number(case, "seed")), real

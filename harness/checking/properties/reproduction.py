@@ -79,9 +79,17 @@ def _longest(subject: Runnable) -> int:
 
 @torch.no_grad()
 def save_and_load(subject: Runnable, case: Case) -> Finding:
-    """Fill the memory, take model and memory through files, and continue twice: as it was, and as it was read."""
+    """Fill the memory, take model and memory through files, and continue twice: as it was, and as it was read.
+
+    Before, it runs in training mode, since what moves there may be missing in the files.
+    """
     model = subject.copy()
     rows, length = number(case, "rows"), number(case, "length")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model.train()
+        subject.run(model, subject.draw(rows, length, 3), subject.begin(model, rows))
+        model.eval()
     state = subject.begin(model, rows)
     for seed in range(2):
         _, state = subject.run(model, subject.draw(rows, length, seed), state)

@@ -152,24 +152,29 @@ def _in_training(subject: Runnable, case: Case) -> Finding:
 def _trained(
     subject: Runnable, pieces: list[torch.Tensor], seed: int = 0
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor], bool]:
-    """Outputs, gradients, and whether every memory between two pieces had a graph."""
+    """Outputs, gradients, and whether every memory between two pieces had a graph that gradients came through."""
     model = subject.copy()
     model.train()
     for layer in model.modules():
         if isinstance(layer, torch.nn.modules.dropout._DropoutNd):
             layer.p = 0.0
     outputs, linked = [], True
+    carried: list[list[torch.Tensor]] = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         state = subject.begin(model, len(pieces[0]))
         for place, piece in enumerate(pieces):
             if place:
-                linked &= all(t.requires_grad for t in subject.memory(state).values() if t.is_floating_point())
+                carried.append([t for t in subject.memory(state).values() if t.is_floating_point()])
+                linked &= all(tensor.requires_grad for tensor in carried[-1])
+                for tensor in carried[-1] if linked else ():
+                    tensor.retain_grad()
             output, state = subject.run(model, piece, state)
             outputs.append(output)
     result = torch.cat(outputs, dim=1)
     if result.requires_grad:
         result.double().square().mean().backward()
+    linked &= all(any(tensor.grad is not None for tensor in tensors) for tensors in carried)
     gradients = {n: p.grad.to_dense().detach() for n, p in model.named_parameters() if p.grad is not None}
     return result.detach(), gradients, linked and bool(gradients)
 

@@ -61,6 +61,26 @@ def test_the_first_failing_case_ends_the_trial_and_is_reported() -> None:
     assert (judgement.observed, judgement.case, judgement.cases_tried) == (0.3, {"index": 1}, 2)
 
 
+@pytest.mark.parametrize(("observed", "verdict", "index"), [
+    ((0.0, None, 0.3, None), "fail", 2),
+    ((0.0, None, 0.0, None, 0.0), "error", 1),
+    ((None,) * 20 + (0.3,), "error", 0),
+])  # fmt: skip
+def test_a_case_that_crashes_hides_none_that_fails(
+    observed: tuple[float | None, ...], verdict: str, index: int
+) -> None:
+    def check(_: Subject, case: Case) -> Finding:
+        value = observed[int(case["index"])]
+        if value is None:
+            raise ValueError(f"crash {case['index']}")
+        return Finding(value, "observed", case)
+
+    crashing = replace(fixed("causality", *[0.0] * len(observed)), check=check)
+    judgement = judge(crashing, Check(), tiny.subject())
+    assert (judgement.verdict, judgement.case) == (verdict, {"index": index})
+    assert verdict == "fail" or f"crash {index}" in judgement.reason
+
+
 def test_a_pass_reports_the_case_nearest_to_failing() -> None:
     judgement = judge(fixed("gate_balance", 0.3, 0.1, 0.2), Check(), tiny.subject())
     assert (judgement.observed, judgement.case, judgement.cases_tried) == (0.1, {"index": 1}, 3)

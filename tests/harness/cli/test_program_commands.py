@@ -37,7 +37,7 @@ def test_each_shows_its_options(command: list[str], capsys: pytest.CaptureFixtur
     [
         (
             ["study", "history"],
-            "study history: no such study: must be one of almanac, architectures, continual, distractors, facts, ",
+            "study history: no such study: must be one of almanac, architectures, continual, detection, ",
         ),
         (["bench", "flakiness", "no-such-run"], "no-such-run"),
         (["study", "learning", "--seeds", "0"], "--seeds"),

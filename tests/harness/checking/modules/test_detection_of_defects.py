@@ -16,6 +16,7 @@ from cortexzoo.specs import SuiteSpec, load
 from tests.harness.subjects.defective import DEFECTIVE
 from tests.harness.subjects.healthy import HEALTHY
 from tests.harness.subjects.long_and_padded import SOUND, UNSOUND
+from tests.harness.subjects.second_sample import NEAR, SECOND
 from tests.harness.subjects.unseen import UNSEEN
 
 EFFORT = Effort(examples=3, seconds=0.6, cpu=True)
@@ -33,9 +34,9 @@ def judged(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*HEALTHY, *SOUND])
+@pytest.mark.parametrize("name", [*HEALTHY, *SOUND, *NEAR])
 def test_a_healthy_module_is_accused_of_nothing(name: str) -> None:
-    found = judged({**HEALTHY, **SOUND}[name])
+    found = judged({**HEALTHY, **SOUND, **NEAR}[name])
     accused = {key: (j.verdict, j.reason, j.case) for key, j in found.items() if j.verdict not in ("pass", "skipped")}
     assert accused == {}
 
@@ -50,8 +51,20 @@ def test_a_defective_module_fails_the_property_that_is_about_it(name: str) -> No
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of a deviation of one number, which is the defect
-@pytest.mark.parametrize("name", UNSEEN)
+@pytest.mark.parametrize("name", [*UNSEEN, *SECOND])
 def test_a_defect_that_was_written_without_trying_the_properties_is_caught(name: str) -> None:
-    factory, about = UNSEEN[name]
+    factory, about = {**UNSEEN, **SECOND}[name]
     (found,) = judged(factory, (about,), effort=replace(EFFORT, seconds=4.0)).values()
     assert found.verdict == "fail", found.reason
+
+
+@pytest.mark.parametrize(("name", "about"), [
+    ("quantised", "every_parameter_learns"),
+    ("ternary", "every_parameter_learns"),
+    ("nearest", "every_parameter_learns"),
+    ("segments", "chunk_invariance"),
+    ("packed", "finite_gradients"),
+])  # fmt: skip
+def test_what_was_accused_in_vain_is_accused_no_more(name: str, about: str) -> None:
+    (found,) = judged(NEAR[name], (about,)).values()
+    assert found.verdict == "pass", found.reason

@@ -101,3 +101,15 @@ def test_it_measures_on_one_thread_and_gives_the_others_back(monkeypatch: pytest
         assert (seen, torch.get_num_threads()) == ({1}, 2)
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("values", "slope"), [
+    ([100 + n for n in (1, 2, 4)], 0.0),
+    ([10 + n for n in (1, 2, 4)], 1.0),
+    ([10 + n**2 for n in (1, 2, 4)], 2.0),
+    ([50 + 20 * n + n**2 for n in (1, 2, 4)], 1.18),
+    ([900 + 20 * n + 4 * n**2 for n in (1, 2, 4)], 0.0),
+    ([300 + 20 * n + 4 * n**2 for n in (1, 2, 4)], 1.46),
+])  # fmt: skip
+def test_memory_that_is_the_same_at_every_length_hides_no_growth(values: list[float], slope: float) -> None:
+    assert growth.added_slope(values) == pytest.approx(slope, abs=0.01)
