@@ -1,10 +1,9 @@
 """Where a value comes from: each default of a spec carries one `Source`, spec files theirs under `provenance:`."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 SourceKind = Literal["user", "paper", "reference-code", "measured-here", "ours"]
-SOURCE_KINDS: tuple[SourceKind, ...] = get_args(SourceKind)
 
 
 @dataclass(frozen=True, slots=True)

@@ -249,7 +249,7 @@ PROPERTIES: dict[PropertyName, PropertyInfo] = {
         0.95, "at_least", "share of answers", OURS,
     ),
     "old_facts_are_kept": PropertyInfo(
-        "facts that an earlier night consolidated are answered after the night that consolidates others",
+        "facts that an earlier sleep consolidated are answered after the sleep that consolidates others",
         0.9, "at_least", "share of answers", OURS,
     ),
     "drift_is_measured": PropertyInfo(

@@ -1,37 +1,26 @@
-"""Memory of training on a corpus larger than it: `cortexzoo bench corpus-memory [--gigabytes N] [--steps N]`.
+"""Memory of training on a corpus larger than it: a text is generated, prepared as bytes, and trained on.
 
-A text of N GB is generated, prepared as bytes, and trained on. Reported is the most memory that was resident, of each
-stage in a process of its own.
+Measured is the most memory that was resident, of each stage in a process of its own.
 """
 
-import argparse
-import json
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 LINES = 20_000
 DATA = "{kind: data, family: prepared, name: generated, path: %s}"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="cortexzoo bench corpus-memory",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--gigabytes", type=float, default=2.0)
-    parser.add_argument("--steps", type=int, default=50)
-    options = parser.parse_args(arguments)
+def measured(gigabytes: float, steps: int) -> dict[str, float]:
+    """Resident gigabytes and seconds of each stage, by name."""
     with tempfile.TemporaryDirectory() as folder:
         text, tokens, runs = (Path(folder, name) for name in ("text.txt", "tokens", "runs"))
-        _generate(text, int(options.gigabytes * 1e9))
+        _generate(text, int(gigabytes * 1e9))
         found = {"gigabytes": text.stat().st_size / 1e9}
         prepared = ["prepare", str(tokens), str(text)]
-        changes = [f"data={DATA % tokens}", f"recipe.steps={options.steps}", "recipe.monitor.validation_sequences=64"]
+        changes = [f"data={DATA % tokens}", f"recipe.steps={steps}", "recipe.monitor.validation_sequences=64"]
         trained = ["train", "transformer", *(part for change in changes for part in ("--set", change))]
         for name, command in (
             ("prepare", prepared),
@@ -40,8 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             began = time.perf_counter()
             found[f"{name}_resident_gigabytes"] = _most_resident(command)
             found[f"{name}_seconds"] = time.perf_counter() - began
-    print(json.dumps({name: round(value, 3) for name, value in found.items()}))
-    return 0
+    return found
 
 
 def _generate(file: Path, size: int) -> None:

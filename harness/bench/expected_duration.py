@@ -1,43 +1,45 @@
-"""How well `show --measure` predicts a run: `cortexzoo bench expected-duration [NAME…] [--steps N]`.
+"""`expected-duration`: whole trainings, beside the duration that `show --measure` expects of them."""
 
-Calibrates each experiment, trains it, and reports the real duration as a multiple of the expected one. Never a test: a
-time depends on what else the machine does.
-"""
-
-import argparse
-import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import torch
-
+from cortexzoo.harness.bench.benchmark import Case
 from cortexzoo.harness.runs.calibration import calibrate
 from cortexzoo.harness.runs.options import UNTRACKED
 from cortexzoo.harness.runs.train import train_run
-from cortexzoo.specs import load_experiment
+from cortexzoo.specs import ExperimentSpec, load_experiment
 
 NAMES = ("cortexgpt-stable", "cortexgpt-original", "transformer")
+STEPS, FEW_STEPS = 150, 20
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="cortexzoo bench expected-duration",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("names", nargs="*", default=NAMES)
-    parser.add_argument("--steps", type=int, default=150)
-    options = parser.parse_args(arguments)
-    for name in options.names:
-        experiment = load_experiment(name, [f"recipe.steps={options.steps}"])
-        expected = calibrate(experiment)
+class ExpectedDuration:
+    """Seconds on the wall, so the ratio is what was expected over what it took; other work on the machine counts."""
+
+    headline = ""
+
+    def cases(self, quick: bool) -> Sequence[Case]:
+        names, steps = (NAMES[-1:], FEW_STEPS) if quick else (NAMES, STEPS)
+        experiments = {name: load_experiment(name, [f"recipe.steps={steps}"]) for name in names}
+        return [Case(name, real(experiment), expected(experiment)) for name, experiment in experiments.items()]
+
+
+def real(experiment: ExperimentSpec) -> Callable[[], float]:
+    """Seconds from the first step to the end of a run, without the start of the program."""
+
+    def train() -> float:
         with tempfile.TemporaryDirectory() as folder:
-            run = train_run(experiment, Path(folder), UNTRACKED)
-            real = float(run.summary["seconds"]) + expected.start
-        print(json.dumps({
-            "experiment": name, "steps": options.steps, "threads": torch.get_num_threads(),
-            "expected_s": round(expected.total, 1), "real_s": round(real, 1),
-            "real_over_expected": round(real / expected.total, 2),
-        }))  # fmt: skip
-    return 0
+            return float(train_run(experiment, Path(folder), UNTRACKED).summary["seconds"])
+
+    return train
+
+
+def expected(experiment: ExperimentSpec) -> Callable[[], float]:
+    """The same, as a dozen steps predict it."""
+
+    def measure() -> float:
+        calibration = calibrate(experiment)
+        return calibration.total - calibration.start
+
+    return measure

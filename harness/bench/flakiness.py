@@ -6,21 +6,17 @@ taken from the cache or made. Every seed tries the listed cases again, then its 
 seed is not the expected one.
 """
 
-import argparse
-import json
 import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
-from cortexzoo.harness.checking.effort import PROFILES, Effort
+from cortexzoo.harness.checking.effort import Effort
 from cortexzoo.harness.checking.judge import judge_all
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.verdict import Judgement
@@ -52,6 +48,18 @@ class Record:
             self.unexpected.append(judgement)
 
 
+def records_of(run: str, seeds: Sequence[int], examples: int) -> dict[PropertyName, Record]:
+    """The properties of a run, or of a shipped experiment that is trained if need be, with each seed of the search."""
+    torch.set_num_threads(1)
+    if run in shipped_names("experiment"):
+        experiment = load_experiment(run)
+        trained = cached_training(experiment, cache(), UNTRACKED)
+    else:
+        trained = Run.open(run)
+        experiment = trained.spec
+    return search_with_seeds(subject_of(trained), experiment.suite, seeds, examples)
+
+
 def search_with_seeds(
     subject: Subject, suite: SuiteSpec, seeds: Sequence[int], examples: int
 ) -> dict[PropertyName, Record]:
@@ -63,16 +71,22 @@ def search_with_seeds(
     return records
 
 
-def _table(records: dict[PropertyName, Record]) -> Table:
-    table = Table("property", "expected", "verdicts", "cases", "least margin", box=None)
-    for name, record in records.items():
-        margin = f"{record.least_margin:.3g}" if math.isfinite(record.least_margin) else "–"
-        told = ", ".join(f"{verdict} {count}" for verdict, count in record.verdicts.items())
-        table.add_row(name, record.expected, told, f"{record.cases:,}", margin)
-    return table
+def rows(records: dict[PropertyName, Record]) -> list[tuple[str, ...]]:
+    """Property, expected verdict, verdicts, cases, least margin."""
+    return [
+        (
+            name,
+            record.expected,
+            ", ".join(f"{verdict} {count}" for verdict, count in record.verdicts.items()),
+            f"{record.cases:,}",
+            f"{record.least_margin:.3g}" if math.isfinite(record.least_margin) else "–",
+        )
+        for name, record in records.items()
+    ]
 
 
-def _as_json(records: dict[PropertyName, Record]) -> dict[str, Any]:
+def as_json(records: dict[PropertyName, Record]) -> dict[str, Any]:
+    """Verdicts, cases and margins by property; each unexpected verdict with its seed, reason and case."""
     return {
         name: {
             "expected": record.expected,
@@ -83,32 +97,3 @@ def _as_json(records: dict[PropertyName, Record]) -> dict[str, Any]:
         }
         for name, record in records.items()
     }
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the benchmark from the command line; 1 when a verdict is not the expected one."""
-    parser = argparse.ArgumentParser(prog="cortexzoo bench flakiness", description="Searches with many seeds.")
-    parser.add_argument("run", nargs="?", default="cortexgpt-stable", help="a run folder or a shipped experiment")
-    parser.add_argument("--seeds", type=int, default=20, help="how many (20)")
-    parser.add_argument("--examples", type=int, default=PROFILES["ci"].examples, help="cases a property and seed")
-    parser.add_argument("--json", type=Path, help="also write the table to this file")
-    options = parser.parse_args(arguments)
-    if options.seeds < 1 or options.examples < 0:
-        parser.error(f"--seeds must be at least 1 and --examples at least 0, got {options.seeds}, {options.examples}")
-    torch.set_num_threads(1)
-    if options.run in shipped_names("experiment"):
-        experiment = load_experiment(options.run)
-        run = cached_training(experiment, cache(), UNTRACKED)
-    else:
-        run = Run.open(options.run)
-        experiment = run.spec
-    records = search_with_seeds(subject_of(run), experiment.suite, range(options.seeds), options.examples)
-    Console(width=120).print(_table(records))
-    wrong = {name: record for name, record in records.items() if record.unexpected}
-    for name, record in wrong.items():
-        for judgement in record.unexpected:
-            print(f"{name}, seed {judgement.seed}: {judgement.verdict}: {judgement.reason} {dict(judgement.case)}")
-    print(f"{len(records) - len(wrong)} of {len(records)} properties are as expected with all {options.seeds} seeds")
-    if options.json is not None:
-        options.json.write_text(json.dumps(_as_json(records), indent=1) + "\n", encoding="utf-8")
-    return 1 if wrong else 0

@@ -1,4 +1,4 @@
-"""Everything that a GPU can show, in one run: `cortexzoo bench gpu [--page FILE] [--json FILE]`.
+"""Everything that a GPU can show, in one run.
 
 Needs the checkout and, where they are missing, the packages accelerate, faiss-cpu, fla-core, jaxtyping, platformdirs,
 psutil, pydantic, rich, ruamel.yaml, safetensors, transformers and typer. First the ops alone, against their naive twins
@@ -6,15 +6,13 @@ in float64 and against fla-core's kernels, with times by CUDA events; then, side
 main jobs in bfloat16, every other shipped experiment, a run that is killed and resumed, and a run under torchrun.
 """
 
-import argparse
-import json
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -254,6 +252,18 @@ def jobs(folder: Path, limit: float) -> Iterator[Row]:
             yield Row("trainings", what, f"{type(error).__name__}: {error}"[:200], False)
 
 
+def is_there() -> bool:
+    """Whether torch sees a card."""
+    return torch.cuda.is_available()
+
+
+def rows(seconds: float) -> Iterator[Row]:
+    """All that is tried, one after the other; `seconds` limits each training."""
+    with tempfile.TemporaryDirectory() as folder:
+        for part in (card(), ops(), jobs(Path(folder), seconds)):
+            yield from part
+
+
 def page(rows: Sequence[Row]) -> str:
     """The rows as Markdown."""
     lines = [
@@ -268,31 +278,3 @@ def page(rows: Sequence[Row]) -> str:
         lines += [f"| {r.what} | {r.seen.replace('|', '/')} | {marks[r.fine]} |" for r in rows if r.section == section]
         lines.append("")
     return "\n".join(lines)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the benchmark from the command line; 1 where something is out of its bound, 2 without a GPU."""
-    parser = argparse.ArgumentParser(prog="cortexzoo bench gpu", description="Try it all on a GPU.")
-    parser.add_argument("--page", type=Path, help="also write the figures to this Markdown page")
-    parser.add_argument("--seconds", type=float, default=MOST_SECONDS, help="limit of each training (400)")
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
-    given = parser.parse_args(arguments)
-    if not torch.cuda.is_available():
-        print("no GPU: torch.cuda.is_available() is false", file=sys.stderr)
-        return 2
-    rows: list[Row] = []
-    with tempfile.TemporaryDirectory() as folder:
-        for part in (card(), ops(), jobs(Path(folder), given.seconds)):
-            for row in part:
-                rows.append(row)
-                mark = {True: "ok ", False: "BAD", None: "   "}[row.fine]
-                print(mark, row.section, row.what, row.seen, sep="  ", flush=True)
-    if given.page is not None:
-        given.page.write_text(page(rows), encoding="utf-8")
-    if given.json is not None:
-        given.json.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")
-    return int(any(row.fine is False for row in rows))
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,4 +1,4 @@
-"""Kills training at random moments, then resumes: `cortexzoo bench kills [--kills 50] [--json FILE]`.
+"""Kills training at random moments, then resumes it.
 
 Every other kill falls at a random time of the run; the others fall at a random moment of a save, right before a call
 that syncs or renames. A run that was killed is resumed (one killed before it had a folder is begun again) and must end
@@ -6,18 +6,15 @@ as an undisturbed run: metrics, events, and all checkpoints bitwise, wall-clock 
 touchy that it refuses steps and rolls back, so that the guards have something to remember.
 """
 
-import argparse
-import json
 import random
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from cortexzoo.harness.fuzzing.killing import (
     EXPERIMENT,
@@ -48,8 +45,9 @@ class KillResult:
     """What differs from the run without a kill; empty: nothing."""
 
 
-def run(kills: int, seed: int, folder: Path, console: Console) -> list[KillResult]:
-    """Train once undisturbed, then kill and resume `kills` times."""
+def run(kills: int, seed: int, folder: Path, say: Callable[[str], None]) -> list[KillResult]:
+    """Train once undisturbed, then kill and resume `kills` times; `say` receives a line about each."""
+    torch.set_num_threads(1)
     experiment = load_experiment("cortexgpt-stable", EXPERIMENT)
     began = time.perf_counter()
     in_a_process(train, experiment, folder / "reference")
@@ -60,9 +58,7 @@ def run(kills: int, seed: int, folder: Path, console: Console) -> list[KillResul
     calls = _calls_of_saves(experiment, folder / "counted")
     summary = reference.summary
     refused, rollbacks = summary["steps_refused"], summary["rollbacks"]
-    console.print(
-        f"undisturbed: {experiment.recipe.steps} steps, {refused} refused, {rollbacks} rollbacks, {seconds:.1f} s"
-    )
+    say(f"undisturbed: {experiment.recipe.steps} steps, {refused} refused, {rollbacks} rollbacks, {seconds:.1f} s")
     draw = random.Random(seed)
     outcomes = []
     for number in range(kills):
@@ -76,7 +72,7 @@ def run(kills: int, seed: int, folder: Path, console: Console) -> list[KillResul
             moment = f"{after:.2f} s"
             in_a_process(train, experiment, runs, kill_after=after)
         outcomes.append(_resumed(experiment, runs, moment, expected))
-        console.print(f"{number + 1:3d}  {outcomes[-1].moment:<16} {_in_words(outcomes[-1])}")
+        say(f"{number + 1:3d}  {outcomes[-1].moment:<16} {_in_words(outcomes[-1])}")
     return outcomes
 
 
@@ -107,26 +103,3 @@ def _calls_of_saves(experiment: ExperimentSpec, runs: Path) -> int:
 def _in_words(outcome: KillResult) -> str:
     where = f"after {outcome.steps_recorded} steps" + (", a checkpoint half written" if outcome.partial else "")
     return f"{where}: " + ("equal" if not outcome.differing else f"DIFFERS in {', '.join(outcome.differing)}")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the benchmark from the command line; 1 when a resumed run differs."""
-    parser = argparse.ArgumentParser(prog="cortexzoo bench kills", description="Kills and resumes training.")
-    parser.add_argument("--kills", type=int, default=50, help="how many (50)")
-    parser.add_argument("--seed", type=int, default=0, help="of the random moments (0)")
-    parser.add_argument("--json", type=Path, help="also write the outcomes to this file")
-    options = parser.parse_args(arguments)
-    if options.kills < 1:
-        parser.error(f"--kills must be at least 1, got {options.kills}")
-    torch.set_num_threads(1)
-    console = Console()
-    with tempfile.TemporaryDirectory() as folder:
-        outcomes = run(options.kills, options.seed, Path(folder), console)
-    equal = sum(not outcome.differing for outcome in outcomes)
-    halves = sum(outcome.partial for outcome in outcomes)
-    console.print(
-        f"{equal} of {len(outcomes)} resumed runs end bitwise equal; {halves} kills left a half-written checkpoint"
-    )
-    if options.json is not None:
-        options.json.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=1) + "\n")
-    return 0 if equal == len(outcomes) else 1

@@ -1,4 +1,4 @@
-"""Recall of a trained hybrid by gap: `cortexzoo bench recall-curve RUN… [--gaps 1,16,…] [--plot F]`.
+"""Recall of a trained hybrid by gap.
 
 Measures recall of each run's model, over gaps of up to a million tokens streamed in constant memory, and
 again with one cause of forgetting taken away: the memory does not fade, nothing of the gap is written, or everything is
@@ -6,21 +6,17 @@ computed in float64. What then rises was what limited it.
 """
 
 import copy
-import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-import typer
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
-from cortexzoo.harness.bench.recall_plot import draw_recall
+from cortexzoo.harness.errors import UserError
 from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.zoo.build import load_data
 from cortexzoo.zoo.data.task_data import TaskData
@@ -97,59 +93,61 @@ CAUSES = (
 
 
 def chunks_of(gaps: str) -> list[int]:
-    """Raises `typer.BadParameter`."""
+    """Raises `UserError`."""
     asked = [int(gap) if gap.strip().isdecimal() else 0 for gap in gaps.split(",")]
     if min(asked) < 1:
-        raise typer.BadParameter(f"--gaps: must be chunks, 1 or more each, separated by commas, got {gaps!r}")
+        raise UserError(f"--gaps: must be chunks, 1 or more each, separated by commas, got {gaps!r}")
     return asked
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+@dataclass(frozen=True)
+class Curve:
+    """Shares of answers right, by cause and gap one for each run."""
+
+    name: str
+    chunk: int
+    recall: Mapping[str, Mapping[int, Sequence[float]]]
+    tokens_a_second: float
+    """Of processor time, the median of all measurements."""
+
+    def rows(self, gaps: Sequence[int]) -> list[tuple[str, ...]]:
+        """The gap in chunks and in tokens, then the shares of each cause."""
+        return [
+            (f"{gap:,}", f"{gap * self.chunk:,}", *(" ".join(f"{s:.3f}" for s in c[gap]) for c in self.recall.values()))
+            for gap in gaps
+        ]
 
 
-@app.command()
-def main(
-    runs: Annotated[list[Path], typer.Argument(help="Finished runs of a hybrid, such as several seeds.")],
-    gaps: Annotated[str, typer.Option(help="Gaps in chunks, separated by commas.")] = GAPS,
-    documents: Annotated[int, typer.Option(min=1, help="Documents at each gap.")] = 8,
-    causes: Annotated[bool, typer.Option(help="Also with each cause of forgetting taken away.")] = True,
-    checkpoint: Annotated[str, typer.Option(metavar="best|last|step-N")] = "last",
-    plot: Annotated[Path | None, typer.Option(help="Where the picture goes.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the table as JSON.")] = None,
-) -> None:
-    """Recall over gaps far beyond those trained on, and what limits it."""
-    asked = chunks_of(gaps)
+def measured(
+    runs: Sequence[Path],
+    gaps: Sequence[int],
+    documents: int,
+    *,
+    causes: bool,
+    checkpoint: str,
+    say: Callable[[str], None],
+) -> Curve:
+    """The curve of all runs; `say` receives a line about each measurement.
+
+    Raises `UserError` for a run of another model, or of a text.
+    """
     found: dict[str, dict[int, list[float]]] = {}
     speeds: list[float] = []
-    chunk = 0
+    chunk, name = 0, ""
     for path in runs:
         run = Run.open(path)
         model, _ = run.load_model(checkpoint)
         data = load_data(run.spec)
         if not isinstance(model, Hybrid) or not isinstance(data, TaskData):
-            raise typer.BadParameter(f"{path}: must be a run of a hybrid on a task")
-        rows, chunk = min(documents, 32), data.task.chunk_size
+            raise UserError(f"{path}: must be a run of a hybrid on a task")
+        rows, chunk, name = min(documents, 32), data.task.chunk_size, run.spec.name
         size = max(1, TOKENS_AT_ONCE // (rows * chunk)) * chunk
         for cause in CAUSES if causes else CAUSES[:1]:
-            for gap in asked:
+            for gap in gaps:
                 began = time.process_time()
                 predict = cause.predictor(model, data.task.gap_places(gap))
                 recall = recall_at(data.task, predict, gap, documents=documents, batch_size=rows, chunk_size=size)
                 speeds.append(documents * data.task.length(gap) / (time.process_time() - began))
                 found.setdefault(cause.name, {}).setdefault(gap, []).append(recall.accuracy.exact)
-                print(f"{path.name} {cause.name} {gap}: {recall.accuracy.exact:.4f}", flush=True)
-    _show(found, asked, chunk)
-    print(f"{sorted(speeds)[len(speeds) // 2]:,.0f} tokens per CPU second (median)")
-    if plot is not None:
-        title = f"{run.spec.name}: answers right, {len(runs)} seeds × {documents} documents"
-        draw_recall(plot, found, chunk, title=title)
-    if json_file is not None:
-        json_file.write_text(json.dumps({"chunk": chunk, "documents": documents, "recall": found}, indent=2) + "\n")
-
-
-def _show(found: dict[str, dict[int, list[float]]], gaps: list[int], chunk: int) -> None:
-    table = Table("gap, chunks", "tokens", *found)
-    for gap in gaps:
-        shares = [by_gap[gap] for by_gap in found.values()]
-        table.add_row(f"{gap:,}", f"{gap * chunk:,}", *(" ".join(f"{s:.3f}" for s in each) for each in shares))
-    Console(width=140).print(table)
+                say(f"{path.name} {cause.name} {gap}: {recall.accuracy.exact:.4f}")
+    return Curve(name, chunk, found, sorted(speeds)[len(speeds) // 2])

@@ -40,5 +40,10 @@ BENCHMARKS = {
     "data": Listed("reading", "Data", "Batches of a text.", "torch's DataLoader over the same windows"),
     "guards": Listed("guards", "Guards", "A step with guards and records.", "the same step without"),
     "start-up": Listed("start_up", "StartUp", "Commands that only read specs.", "python -c 'import torch'"),
+    "compare-reading": Listed("compare_reading", "CompareReading", "Reading trained runs for `compare`.", "nothing"),
+    "expected-duration": Listed(
+        "expected_duration", "ExpectedDuration", "Whole trainings.", "what `show --measure` expects of them"
+    ),
+    "monitor-cost": Listed("monitor_cost", "MonitorCost", "The dashboard at 50 steps a second.", "nothing"),
     "check": Listed("check", "CheckProperties", "Properties before training.", "nothing"),
 }

@@ -52,6 +52,10 @@ class Runnable(Protocol):
     def eps(self) -> float:
         """The rounding of the least precise parameters."""
 
+    @property
+    def exact(self) -> bool:
+        """Whether every bit of a difference counts; otherwise what exceeds rounding, relative to the output."""
+
     def copy(self) -> nn.Module:
         """The module under test in evaluation mode, untouched by what other properties did to theirs."""
 
@@ -60,6 +64,9 @@ class Runnable(Protocol):
 
     def draw(self, rows: int, length: int, seed: int = 0) -> Tensor:
         """Inputs [B, T] or [B, T, D] from a generator of their own."""
+
+    def examples(self, rows: int, length: int, seed: int = 0) -> Tensor:
+        """Inputs as it was trained on, where there are any; otherwise as `draw`."""
 
     def other(self, inputs: Tensor, seed: int = 0) -> Tensor:
         """Inputs of the same shape that differ from the given ones everywhere."""
@@ -108,6 +115,7 @@ class Subject:
     ways = ()
     longest = 450
     eps = torch.finfo(torch.float32).eps
+    exact = True
 
     @property
     def carries_state(self) -> bool:
@@ -145,6 +153,10 @@ class Subject:
     def draw(self, rows: int, length: int, seed: int = 0) -> Tokens:
         """As `random_tokens`."""
         return self.random_tokens(rows, length, seed)
+
+    def examples(self, rows: int, length: int, seed: int = 0) -> Tokens:
+        """As `sequences`, which are the same for each seed."""
+        return self.sequences(rows, length)
 
     def other(self, inputs: Tensor, seed: int = 0) -> Tokens:
         """As `other_tokens`."""

@@ -121,7 +121,7 @@ def _draw(plot: Path, results: "dict[str, BenchmarkResult]") -> None:
     from cortexzoo.harness.bench.plot import draw
 
     if plot.suffix == ".png":
-        require_folder_of(plot)
+        require_folder_of(plot, "--plot")
         for result in results.values():
             draw(plot, result)
         return

@@ -55,10 +55,10 @@ def write_json(file: Path | None, content: Any) -> None:
         raise BadInput(f"--json {file}: cannot be written: {error.strerror or error}") from error
 
 
-def require_folder_of(file: Path | None) -> None:
+def require_folder_of(file: Path | None, option: str = "--json") -> None:
     """Refuse a missing folder before minutes of training. Raises `BadInput`."""
     if file is not None and not file.parent.is_dir():
-        raise BadInput(f"--json {file}: no such folder: {file.parent}")
+        raise BadInput(f"{option} {file}: no such folder: {file.parent}")
 
 
 def without_foreign_warnings() -> None:

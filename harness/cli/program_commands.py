@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -13,7 +13,7 @@ from cortexzoo.harness.cli.output import print_table, without_foreign_warnings
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A module with `main(arguments)` or a typer `app`, and the first line of its help."""
+    """A module with a typer `app` that has the program as a command, and the first line of its help."""
 
     module: str
     """In `cortexzoo.harness`."""
@@ -21,14 +21,11 @@ class Program:
 
 
 BENCH_PROGRAMS = {
-    "compare-reading": Program("bench.compare_reading", "Time what `compare` does with 100 trained runs."),
-    "corpus-memory": Program("bench.corpus_memory", "Measure the memory of training on a corpus of gigabytes."),
-    "expected-duration": Program("bench.expected_duration", "Compare what `show --measure` expects with real runs."),
-    "flakiness": Program("bench.flakiness", "Check a run with many seeds of the search."),
-    "gpu": Program("bench.gpu", "Run everything that needs a GPU, and write a page about it."),
-    "kills": Program("bench.kills", "Kill training at random moments, resume it, and compare."),
-    "monitor-cost": Program("bench.monitor_cost", "Time the dashboard at 50 steps a second."),
-    "recall-curve": Program("bench.recall_curve", "Measure recall of trained hybrids over long gaps."),
+    "corpus-memory": Program("cli.bench_programs", "Measure the memory of training on a corpus of gigabytes."),
+    "flakiness": Program("cli.bench_programs", "Check a run with many seeds of the search."),
+    "gpu": Program("cli.bench_programs", "Run everything that needs a GPU, and write a page about it."),
+    "kills": Program("cli.bench_programs", "Kill training at random moments, resume it, and compare."),
+    "recall-curve": Program("cli.bench_programs", "Measure recall of trained hybrids over long gaps."),
 }
 STUDIES = {
     "almanac": Program("cli.study_programs", "Facts that were never trained on, answered 10,000 bytes later."),
@@ -72,12 +69,10 @@ def study(
 
     Example: cortexzoo study learning --seeds 3
     """
-    _run("study", STUDIES, name, context.args, subcommand=True)
+    _run("study", STUDIES, name, context.args)
 
 
-def _run(
-    command: str, programs: dict[str, Program], name: str | None, arguments: list[str], subcommand: bool = False
-) -> None:
+def _run(command: str, programs: dict[str, Program], name: str | None, arguments: list[str]) -> None:
     if name is None:
         print_table(("name", "what it does"), [(each, program.summary) for each, program in programs.items()])
         return
@@ -86,15 +81,6 @@ def _run(
         hint = f"did you mean {near[0]}?" if near else f"must be one of {', '.join(programs)}"
         raise BadInput(f"cortexzoo {command} {name}: no such {command}: {hint}")
     without_foreign_warnings()
-    module = import_module(f"cortexzoo.harness.{programs[name].module}")
-    app: Any = getattr(module, "app", None)
-    try:
-        if app is None:
-            code = module.main(arguments)
-        elif subcommand:
-            code = app([name, *arguments], prog_name=f"cortexzoo {command}", standalone_mode=False)
-        else:
-            code = app(arguments, prog_name=f"cortexzoo {command} {name}", standalone_mode=False)
-    except SystemExit as ended:  # argparse, after --help or a mistake
-        code = ended.code
+    app = import_module(f"cortexzoo.harness.{programs[name].module}").app
+    code = app([name, *arguments], prog_name=f"cortexzoo {command}", standalone_mode=False)
     raise typer.Exit(code if isinstance(code, int) else 0)

@@ -142,8 +142,8 @@ def of_sleep(
 def of_facts(
     runs: Annotated[list[Path], typer.Argument(help="The folders of trained hybrids on a task, one a seed.")],
     facts_a_day: Annotated[int, typer.Option("--facts", min=1, help="Facts before the single sleep.")] = 96,
-    nights: Annotated[int, typer.Option(min=1, help="Sleeps in a row.")] = 10,
-    facts_a_night: Annotated[int, typer.Option(min=1, help="New facts before each of them.")] = 32,
+    sleeps: Annotated[int, typer.Option(min=1, help="Sleeps in a row.")] = 10,
+    facts_a_sleep: Annotated[int, typer.Option(min=1, help="New facts before each of them.")] = 32,
     features: Annotated[int, typer.Option(min=1, help="Of the slow store.")] = ProductStore().features,
     capacity: Annotated[str, typer.Option(help="Features and numbers of facts: A,B/C,D; the capacity of each.")] = (
         "1024,2048,4096/96,192,320,480,640"
@@ -151,11 +151,11 @@ def of_facts(
     checkpoint: Annotated[str, typer.Option(help="Which of the runs' checkpoints sleeps.")] = "best",
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write every figure as JSON.")] = None,
 ) -> None:
-    """What of a day's facts is answered once the memory is wiped, after every kind of sleep and after many nights."""
+    """What of a day's facts is answered once the memory is wiped, after every kind of sleep and after many sleeps."""
     if not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*/[1-9]\d*(,[1-9]\d*)*", capacity):
         raise typer.BadParameter(f"--capacity must be numbers with commas on both sides of a /, got {capacity!r}")
     sizes, counts = (tuple(int(number) for number in part.split(",")) for part in capacity.split("/"))
-    plan = facts.Plan(facts_a_day, nights, facts_a_night, sizes, counts)
+    plan = facts.Plan(facts_a_day, sleeps, facts_a_sleep, sizes, counts)
     store, console = ProductStore(features=features), Console(stderr=True)
     found = []
     for run in map(Run.open, runs):

@@ -16,7 +16,6 @@ from cortexzoo.harness.tracking.aim.sink import AimError
 
 EVERY = 1.0
 """Seconds between two looks: reading is cheap, drawing is not."""
-MARGIN = 4
 LEAST_WIDTH = 40
 PANEL_WIDTH = 44
 """Characters of a run, its border included, at least."""

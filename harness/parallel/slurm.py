@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from cortexzoo.harness.errors import Failure, UserError
 from cortexzoo.harness.runs.run_folder import Run, finished_runs, stopped_runs
 from cortexzoo.specs import ExperimentSpec
 
 Cluster = Literal["local", "slurm"]
-CLUSTERS: tuple[Cluster, ...] = get_args(Cluster)
 QUEUE = ".jobs"
 """The folder beside the runs with the spec of each job and the files of submitit."""
 ERROR = ".error"

@@ -1,4 +1,4 @@
-"""What of a day's facts is left once the memory is wiped: after every kind of sleep, and after many nights."""
+"""What of a day's facts is left once the memory is wiped: after every kind of sleep, and after many sleeps."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -46,7 +46,7 @@ SKILL = 16
 TEXTS, LENGTH = 32, 128
 """Windows of held-out plain text, and their tokens."""
 SLEEPS = 4
-"""Nights of each kind that trains on dreams: with the default 8 updates, 32 in all."""
+"""Sleeps of each kind that trains on dreams: with the default 8 updates, 32 in all."""
 ALWAYS = 1e9
 """No novelty is as large: nothing is unknown."""
 NOVELTIES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
@@ -58,12 +58,12 @@ class Plan:
 
     facts: int = 96
     """Of one day."""
-    nights: int = 10
-    facts_a_night: int = 32
+    sleeps: int = 10
+    facts_a_sleep: int = 32
     features: tuple[int, ...] = (1024, 2048, 4096)
     """Of the stores whose capacity is measured."""
     counts: tuple[int, ...] = (96, 192, 320, 480, 640)
-    """Facts that each of these takes in one night."""
+    """Facts that each of these takes in one sleep."""
 
 
 @dataclass(frozen=True)
@@ -140,20 +140,20 @@ def kinds(subject: Subject, facts: int, store: ProductStore, spec: ConsolidateSl
         model, seconds = _dreamt(subject, kind, day)
         found[kind] = subject.state(model, day, seconds)
     model = subject.with_store(store)
-    seconds = _night(model, day, spec)
+    seconds = _sleep(model, day, spec)
     found["consolidate"] = subject.state(model, day, seconds)
     return found
 
 
-def nights(subject: Subject, plan: Plan, store: ProductStore, spec: ConsolidateSleep) -> dict[str, Any]:
-    """Share of all facts so far after each night, how the model stands at the end, the longest night in seconds."""
+def sleeps(subject: Subject, plan: Plan, store: ProductStore, spec: ConsolidateSleep) -> dict[str, Any]:
+    """Share of all facts so far after each sleep, how the model stands at the end, the longest sleep in seconds."""
     model = subject.with_store(store)
     taught: list[Session] = []
     shares, longest = [], 0.0
-    for _ in range(plan.nights):
-        day = subject.day(plan.facts_a_night)
+    for _ in range(plan.sleeps):
+        day = subject.day(plan.facts_a_sleep)
         taught += day
-        longest = max(longest, _night(model, day, spec))
+        longest = max(longest, _sleep(model, day, spec))
         shares.append(recall(model, taught))
     return {"recall": shares, "longest": longest, **asdict(subject.state(model, taught))}
 
@@ -161,14 +161,14 @@ def nights(subject: Subject, plan: Plan, store: ProductStore, spec: ConsolidateS
 def rebound(subject: Subject, facts: int, store: ProductStore, spec: ConsolidateSleep) -> dict[str, float]:
     """Half of a day's keys are bound anew on the next: shares answered with the new, the old value; of the others.
 
-    And before that night: what is answered from the day's memory, in which the store still expects the old value.
+    And before that sleep: what is answered from the day's memory, in which the store still expects the old value.
     """
     model, day = subject.with_store(store), subject.day(facts)
-    _night(model, day, spec)
+    _sleep(model, day, spec)
     changed, others = day[: len(day) // 2], day[len(day) // 2 :]
     anew = bound_anew(subject.task, changed, SPLIT)
     by_day = recall(model, anew, memory_after(model, anew))
-    _night(model, anew, spec)
+    _sleep(model, anew, spec)
     return {
         "new, by day": by_day,
         "new": recall(model, anew),
@@ -180,7 +180,7 @@ def rebound(subject: Subject, facts: int, store: ProductStore, spec: Consolidate
 def unknown(subject: Subject, facts: int, store: ProductStore, spec: ConsolidateSleep) -> list[dict[str, float]]:
     """For each threshold: recall, and the shares answered of near keys, of other keys, and of places in plain text."""
     model, day = subject.with_store(store), subject.day(facts)
-    _night(model, day, spec)
+    _sleep(model, day, spec)
     random = np.random.default_rng([subject.run.spec.seed, facts])
     never = {"near keys": near_keys(day, subject.taken, random), "other keys": subject.day(facts)}
     heard = {name: novelty_of(model, sessions) for name, sessions in never.items() if sessions}
@@ -196,14 +196,14 @@ def unknown(subject: Subject, facts: int, store: ProductStore, spec: Consolidate
 
 
 def capacity(subject: Subject, plan: Plan, store: ProductStore, spec: ConsolidateSleep) -> dict[int, dict[int, float]]:
-    """Features → facts consolidated in one night → share answered."""
+    """Features → facts consolidated in one sleep → share answered."""
     days = {count: subject.day(count) for count in plan.counts}
     found: dict[int, dict[int, float]] = {}
     for size in plan.features:
         found[size] = {}
         for count, day in days.items():
             model = subject.with_store(store.model_copy(update={"features": size}))
-            _night(model, day, spec)
+            _sleep(model, day, spec)
             found[size][count] = recall(model, day)
     return found
 
@@ -222,11 +222,11 @@ def everything(
     found: dict[str, Any] = {"run": run.path.name, "seed": run.spec.seed}
     tell("kinds of sleep")
     found["kinds"] = {kind: asdict(state) for kind, state in kinds(subject, plan.facts, store, spec).items()}
-    tell("many nights")
-    found["nights"] = nights(subject.afresh(), plan, store, spec)
-    tell("many nights without the kept curvature")
+    tell("many sleeps")
+    found["sleeps"] = sleeps(subject.afresh(), plan, store, spec)
+    tell("many sleeps without the kept curvature")
     always, alone = store.model_copy(update={"unknown_from": ALWAYS}), spec.model_copy(update={"keep_curvature": False})
-    found["nights without curvature"] = nights(subject.afresh(), plan, always, alone)
+    found["sleeps without curvature"] = sleeps(subject.afresh(), plan, always, alone)
     tell("keys bound anew")
     found["rebound"] = rebound(subject.afresh(), plan.facts, store, spec)
     tell("keys never taught")
@@ -238,7 +238,7 @@ def everything(
     return found
 
 
-def _night(model: Hybrid, day: Sequence[Session], spec: ConsolidateSleep) -> float:
+def _sleep(model: Hybrid, day: Sequence[Session], spec: ConsolidateSleep) -> float:
     began = time.perf_counter()
     consolidate(model, [torch.stack([session.facts for session in day])], spec)
     return time.perf_counter() - began

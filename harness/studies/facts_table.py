@@ -14,13 +14,13 @@ def tables(found: Found) -> dict[str, list[Row]]:
     """Title → header and rows."""
     return {
         "One day, then four sleeps of a kind, or one that consolidates": _kinds(found),
-        "Many nights": _nights(found),
+        "Many sleeps": _sleeps(found),
         "Half of the keys bound anew on the second day": _rebound(found),
         **{
             f"Keys never taught, after {facts} facts": _unknown([run["unknown"][facts] for run in found])
             for facts in found[0]["unknown"]
         },
-        "Facts answered by features of the store, all moved in one night": _capacity(found),
+        "Facts answered by features of the store, all moved in one sleep": _capacity(found),
     }
 
 
@@ -49,11 +49,11 @@ def _kinds(found: Found) -> list[Row]:
     return rows
 
 
-def _nights(found: Found) -> list[Row]:
-    count = len(found[0]["nights"]["recall"])
+def _sleeps(found: Found) -> list[Row]:
+    count = len(found[0]["sleeps"]["recall"])
     marks = sorted({0, count // 2, count - 1})
-    rows: list[Row] = [("store", *(f"after {mark + 1}" for mark in marks), "skill", "loss ×", "longest night, s")]
-    for label, name in (("C of all nights", "nights"), ("C of the last night alone", "nights without curvature")):
+    rows: list[Row] = [("store", *(f"after {mark + 1}" for mark in marks), "skill", "loss ×", "longest sleep, s")]
+    for label, name in (("C of all sleeps", "sleeps"), ("C of the last sleep alone", "sleeps without curvature")):
         states = [run[name] for run in found]
         before = [run["kinds"]["wiped, no sleep"]["loss"] for run in found]
         ratios = [state["loss"] / loss for state, loss in zip(states, before, strict=True)]

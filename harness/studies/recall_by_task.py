@@ -10,7 +10,6 @@ from cortexzoo.harness.studies.cells import Result, StudyCell, mean_and_spread
 HYBRID = "cortex-v2-hybrid"
 PAGE = "recall.md"
 FAR = "one-token pairs"
-OBJECTIVE = "recipe.objective"
 NEAR_GAPS = ("data.gaps=[1,4,16,64]", "data.evaluation_documents=64")
 
 NOISE_ALONE = ("data=kv-tokens-far", "variant.mixer.key_products=0", "recipe.steps=500")

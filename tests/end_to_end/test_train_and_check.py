@@ -70,7 +70,7 @@ def test_aim_shows_the_run(runs: Path, run: Run) -> None:
     program = """
 import json, sys
 from pathlib import Path
-from cortexzoo.harness.tracking.aim.sink import read_series
+from tests.aim_reading import read_series
 from aim import Run
 runs, run_hash = Path(sys.argv[1]), sys.argv[2]
 loss = read_series(runs, "train/loss", run_hash=run_hash)

@@ -21,7 +21,7 @@ from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.kinds import Kind, adapter, spec_type
 from cortexzoo.specs.loading.slots import Slot, field_slots, scalar_types
 from cortexzoo.specs.mixer import DecaySpec, ShortConvSpec
-from cortexzoo.specs.provenance import SOURCE_KINDS
+from cortexzoo.specs.provenance import SourceKind
 from cortexzoo.specs.task import MemoryTask
 
 seeds = st.integers(0, 2**31 - 1)
@@ -162,7 +162,7 @@ def specs_of(draw: st.DrawFn, kind: Kind) -> NamedSpec:
     content = draw(_content_of(kind))
     if kind == "experiment":
         _give_fitting_tokens(content)
-    origin = st.fixed_dictionaries({"kind": st.sampled_from(SOURCE_KINDS), "where": texts})
+    origin = st.fixed_dictionaries({"kind": st.sampled_from(get_args(SourceKind)), "where": texts})
     known = [key for key in content if key not in ("provenance", "name")]
     content["provenance"] = draw(st.dictionaries(st.sampled_from(known), origin, max_size=3) if known else st.just({}))
     try:

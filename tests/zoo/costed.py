@@ -16,9 +16,9 @@ from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.mixer import MixerSpec
 from cortexzoo.specs.variant import CortexGPTSpec, VariantSpec
 from cortexzoo.zoo.build import build_model
-from cortexzoo.zoo.models.backbones import random_backbone
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState
+from tests.zoo.models.hybrid.random_base import random_backbone
 
 SMALL = ("hidden_size=32", "columns.num_columns=3", "memory.short_term.capacity=40", "memory.short_term.num_heads=4")
 COMPRESSED = "memory.long_term={kind: compressed_store, code_size: 8, capacity: 50, min_reads: 1}"

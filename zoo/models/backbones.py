@@ -120,13 +120,6 @@ def load_tokenizer(spec: BackboneSpec) -> Any:
         return AutoTokenizer.from_pretrained(location.source, **location.where)
 
 
-def random_backbone(architecture: ArchitectureSpec, seed: int = 0) -> Base:
-    """A base with fresh weights: useless for language, sufficient for properties that are true of any weights."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return _base_of(_empty_network(architecture), f"random base of seed {seed}")
-
-
 def _base_of(network: nn.Module, name: str, *, learns: bool = False) -> Base:
     from transformers import DynamicCache
 

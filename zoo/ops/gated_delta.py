@@ -75,38 +75,6 @@ def chunk_gated_delta_rule(
     return out, final_state if output_final_state else None
 
 
-def gated_delta_step(
-    q: Float[Tensor, "batch heads key_dim"],
-    k: Float[Tensor, "batch heads key_dim"],
-    v: Float[Tensor, "batch heads value_dim"],
-    g: Float[Tensor, "batch heads"],
-    beta: Float[Tensor, "batch heads"],
-    scale: float | None = None,
-    initial_state: Float[Tensor, "batch heads key_dim value_dim"] | None = None,
-) -> tuple[Float[Tensor, "batch heads value_dim"], Float[Tensor, "batch heads key_dim value_dim"]]:
-    """Output and state after one token, for generation: chunk_gated_delta_rule without the time dimension.
-
-        S <- exp(g) S;  S <- S + beta k (v - S^T k)^T;  o = scale S^T q
-
-    Source: Yang et al. 2024, arXiv:2412.06464, Eq. 10.
-    Dtypes, ranges and errors are those of chunk_gated_delta_rule. The given state is left as it is.
-    """
-    # One token costs little, so the shared check reads it as a sequence of length one.
-    one = [tensor.unsqueeze(1) for tensor in (q, k, v, g, beta)]
-    check_gated_delta_inputs(one[0], one[1], one[2], one[3], one[4], initial_state, chunk_size=1)
-    dtype = compute_dtype(q, k, v)
-    scale = k.shape[-1] ** -0.5 if scale is None else scale
-    with full_precision(q.device):
-        key, value, strength = k.to(dtype).unsqueeze(-2), v.to(dtype).unsqueeze(-2), beta.to(dtype)[..., None, None]
-        if initial_state is None:
-            state = strength * key.mT * value
-        else:
-            decayed = g.to(dtype).exp()[..., None, None] * initial_state.to(dtype)
-            state = decayed + strength * key.mT * (value - key @ decayed)
-        out = (q.to(dtype).unsqueeze(-2) * scale) @ state
-    return out.squeeze(-2).to(v.dtype), state
-
-
 class _ChunkGatedDeltaRule(torch.autograd.Function):
     """Runs spans of chunks one after the other, handing the state on, and back again for the gradients."""
 

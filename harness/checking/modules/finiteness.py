@@ -15,6 +15,7 @@ from cortexzoo.harness.checking.modules.subject import BareSubject
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, number, text
 from cortexzoo.harness.checking.properties.causes.explanations import not_finite
 from cortexzoo.harness.checking.properties.causes.tracing import traced
+from cortexzoo.harness.checking.properties.gradients import all_finite
 
 SCALES = {"0": 0.0, "1e-8": 1e-8, "1": 1.0, "1e4": 1e4}
 DENSE = 300
@@ -109,18 +110,12 @@ def finite_gradients(subject: BareSubject, case: Case) -> Finding:
     if inputs.grad is not None:
         values["the gradient of the input"] = inputs.grad
     values |= {f"the gradient of {n}": p.grad for n, p in model.named_parameters() if p.grad is not None}
-    bad = {key: value for key, value in values.items() if not bool(_dense(value).isfinite().all())}
-    if not bad and name == "float16" and (overflow := overflowing(subject, inputs)):
+    place = f"at length {length}{_in_words(content)}" + ("" if name == "float32" else f" in {name}")
+    found = all_finite(values, place, f" and dtype ({', '.join(_dtypes(subject))})", case)
+    if not found.observed and name == "float16" and (overflow := overflowing(subject, inputs)):
         reason = f"{overflow} is beyond float16 at length {length}{_in_words(content)}, and the output finite and wrong"
         return Finding(1, reason, {**case, "where": overflow})
-    if not bad:
-        reason = f"output and gradients are finite at every tried length and dtype ({', '.join(_dtypes(subject))})"
-        return Finding(0, reason, case)
-    count = sum(int((~_dense(value).isfinite()).sum()) for value in bad.values())
-    first = next(iter(bad))
-    kind = "NaN" if bool(_dense(bad[first]).isnan().any()) else "infinite"
-    reason = f"{first} is {kind} at length {length}{_in_words(content)}" + ("" if name == "float32" else f" in {name}")
-    return Finding(count, reason, {**case, "where": first})
+    return found
 
 
 def _wanted(subject: BareSubject, case: Case) -> Tensor:
@@ -172,10 +167,6 @@ def pad_mask(subject: BareSubject, rows: int, length: int) -> Tensor:
     if subject.original.padding_side == "right":
         return place < (length - pads)[:, None]
     return place >= pads[:, None]
-
-
-def _dense(value: Tensor) -> Tensor:
-    return value.coalesce().values() if value.is_sparse else value
 
 
 def weighted(output: Tensor) -> Tensor:

@@ -10,9 +10,9 @@ from cortexzoo.harness.checking.modules.differences import wrong_gradients
 from cortexzoo.harness.checking.modules.finiteness import weighted
 from cortexzoo.harness.checking.modules.subject import BareSubject
 from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, number
+from cortexzoo.harness.checking.properties.gate import least_share
+from cortexzoo.harness.checking.properties.gradients import UPDATES, no_gradient, silent_after
 
-UPDATES = 2
-LEARNING_RATE = 1e-3
 ROUNDS = 40
 """Passes with other weights before the silent ones, for experts that a router has not chosen yet."""
 IN_VAIN = 12
@@ -49,22 +49,23 @@ def every_parameter_learns(subject: BareSubject, case: Case) -> Finding:
         if first.strangers:
             reason = f"{first.strangers} tensors with requires_grad are not parameters: no optimizer receives them"
             return Finding(first.strangers, reason, case)
-        silent, used = set(trainable) - first.moved, first.used
-        optimizer = torch.optim.AdamW(trainable.values(), lr=LEARNING_RATE)
-        for update in range(1, UPDATES + 1):
-            optimizer.step()
-            if not silent:
-                break
-            reached = _pass(subject, model, rows, length, update)
-            silent, used = silent - reached.moved, used | reached.used
+        used = set(first.used)
+
+        def moved(update: int) -> set[str]:
+            reached = first if not update else _pass(subject, model, rows, length, update)
+            used.update(reached.used)
+            return reached.moved
+
+        silent = silent_after(trainable, moved, UPDATES)
     if silent:
         silent = _still_silent(subject, silent, rows, length)
     if silent:
-        shown = [name for name in trainable if name in silent]
-        names = ", ".join(shown[:4]) + (f" and {len(shown) - 4} more" if len(shown) > 4 else "")
-        why = "used, but its gradient is zero" if shown[0] in used else "no forward pass uses it"
-        reason = f"{names}: no gradient in {UPDATES + 1} passes ({shown[0]}: {why})"
-        return Finding(len(silent), reason, {**case, "first": shown[0]})
+
+        def why(name: str) -> str:
+            reason = "used, but its gradient is zero" if name in used else "no forward pass uses it"
+            return f"in {UPDATES + 1} passes ({name}: {reason})"
+
+        return no_gradient(trainable, silent, why, case)
     wrong = wrong_gradients(subject)
     if wrong:
         name, told = next(iter(wrong.items()))
@@ -150,9 +151,7 @@ def gate_balance(subject: BareSubject, case: Case) -> Finding:
         shares = {str(name): float(torch.as_tensor(value).float().mean()) for name, value in readings().items()}
     if len(shares) < 2:
         raise DoesNotApply(f"gate_readings() names {len(shares)} sources: two are needed for a balance")
-    least = min(shares, key=lambda name: shares[name])
-    told = ", ".join(f"{name} {share:.3f}" for name, share in shares.items())
-    return Finding(shares[least], f"mean shares {told}", {**case, "source": least})
+    return least_share(shares, case)
 
 
 LEARNING = (

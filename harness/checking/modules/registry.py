@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import partial
 
 from cortexzoo.harness.checking.modules.finiteness import FINITENESS
-from cortexzoo.harness.checking.modules.laws import LAWS
+from cortexzoo.harness.checking.modules.isolation import ISOLATION
 from cortexzoo.harness.checking.modules.learning import LEARNING
 from cortexzoo.harness.checking.modules.native import native_or, with_native
 from cortexzoo.harness.checking.modules.repeatability import REPEATABILITY
@@ -19,7 +19,7 @@ ROUNDED: tuple[PropertyName, ...] = ("chunk_invariance", "padding_changes_nothin
 """Shared properties that compare numbers which may be rounded differently."""
 
 BARE: dict[PropertyName, Property[BareSubject]] = {
-    **{entry.name: entry for entry in (*LAWS, *REPEATABILITY, *FINITENESS, *LEARNING)},
+    **{entry.name: entry for entry in (*ISOLATION, *REPEATABILITY, *FINITENESS, *LEARNING)},
     **{
         entry.name: replace(entry, check=exonerated(entry.check)) if entry.name in ROUNDED else entry
         for entry in OF_ANY_MODEL

@@ -7,7 +7,6 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from cortexzoo.harness.checking.modules.rounding import scale_of
 from cortexzoo.harness.checking.modules.subject import BareSubject
 from cortexzoo.harness.checking.modules.values import bytes_kept, duplicate, grows_in_place, tensors_of
 from cortexzoo.harness.checking.properties.base import (
@@ -16,9 +15,11 @@ from cortexzoo.harness.checking.properties.base import (
     Property,
     largest_difference,
     number,
+    scale_of,
     text,
 )
 from cortexzoo.harness.checking.properties.causes.explanations import seen_again
+from cortexzoo.harness.checking.properties.repeatability import OUTPUT, changes_of, unchanged
 
 BETWEEN = ("1×1", "5×2 1×9", "1×40 3×7", "2×129 17×2", "1×300 2×5", "1×1025")
 SEED = 4_711
@@ -69,16 +70,11 @@ def repeatability(subject: BareSubject, case: Case) -> Finding:
                 moved = _kept(subject, case)
             case _:
                 moved = _twice(subject, case)
-    what = max(moved, key=lambda name: moved[name])
-    if moved[what] == 0:
-        return Finding(0.0, "two evaluation calls gave the same output and changed nothing", case)
-    changed = [name for name in moved if moved[name]]
-    reason = f"an evaluation call changed {', '.join(changed[:3])}"
-    if changed == ["the output"]:
-        reason += ": something is kept between calls, or drawn at random"
-    if changed == [KEPT]:
+    found = unchanged(moved, case)
+    if [name for name in moved if moved[name]] == [KEPT]:
         reason = f"the module keeps {moved[KEPT] / CALLS:.0f} bytes more after each of {CALLS} equal calls, for ever"
-    return Finding(moved[what], reason, {**case, "changed": changed[0]})
+        return Finding(found.observed, reason, found.case)
+    return found
 
 
 def _twice(subject: BareSubject, case: Case) -> dict[str, float]:
@@ -90,9 +86,8 @@ def _twice(subject: BareSubject, case: Case) -> dict[str, float]:
     first = subject.output(model, inputs)
     after = _surroundings(model)
     moved = {"the inputs": largest_difference(given, inputs)}
-    moved |= {n: largest_difference(before[n], after[n]) if n in after else torch.inf for n in before}
-    moved |= {name: torch.inf for name in after if name not in before and name in saved}
-    moved["the output"] = largest_difference(first, subject.output(model, given))
+    moved |= changes_of(before, {name: value for name, value in after.items() if name in before or name in saved})
+    moved[OUTPUT] = largest_difference(first, subject.output(model, given))
     if subject.carries_state:
         moved |= _state_given(subject, model, given)
     for number_of_call, call in enumerate(text(case, "between").split()):

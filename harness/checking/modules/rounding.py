@@ -5,7 +5,6 @@ from functools import wraps
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
 
 from cortexzoo.harness.checking.modules.subject import BareSubject
 from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding
@@ -35,9 +34,3 @@ def exonerated(check: Callable[[SubjectT, Case], Finding]) -> Callable[[SubjectT
         return again if again.observed <= found.observed * SHRINKS else found
 
     return with_second_look
-
-
-def scale_of(output: Tensor) -> float:
-    """The largest finite number of an output, at least 1."""
-    finite = output[output.isfinite()]
-    return max(1.0, float(finite.abs().max())) if finite.numel() else 1.0

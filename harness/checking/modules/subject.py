@@ -37,6 +37,7 @@ class BareSubject:
     scales_linearly = property(lambda self: bool(getattr(self.original, "scales_linearly", False)))
     modes = ("eval", "train")
     memory_has_one_layout = False
+    exact = False
 
     @property
     def ways(self) -> tuple[str, ...]:
@@ -114,6 +115,10 @@ class BareSubject:
     def draw(self, rows: int, length: int, seed: int = 0) -> Tensor:
         """As `Inputs.draw`, in the module's dtype."""
         return self.fitted(self.inputs.draw(rows, length, seed))
+
+    def examples(self, rows: int, length: int, seed: int = 0) -> Tensor:
+        """As `draw`."""
+        return self.draw(rows, length, seed)
 
     def fitted(self, inputs: Tensor) -> Tensor:
         """Vectors in the dtype of the parameters; token ids as they are."""

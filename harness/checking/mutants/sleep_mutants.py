@@ -53,7 +53,7 @@ def _stored_under_itself(found: Written, *_: Any) -> Written:
     return replace(found, keys=found.keys.roll(-1, dims=1))
 
 
-def _forgets_nights(store: SlowStore, *_: Any) -> None:
+def _forgets_sleeps(store: SlowStore, *_: Any) -> None:
     for sums in (store.curvature, store.targets):
         sums.zero_()
 
@@ -75,10 +75,10 @@ SLEEP_MUTANTS = (
            replaced(SleepPhase, "dream", after(_memory_of_dreams)), caught_by="sleep_harms_nothing"),
     Mutant("sleep-never-comes", HOST, "a sleep that is due is forgotten",
            replaced(Sleep, "_is_due", instead(lambda self, step: False)), caught_by="sleep_harms_nothing"),
-    Mutant("night-moves-nothing", "hybrid", "a sleep that consolidates leaves the slow store as it was",
+    Mutant("sleep-moves-nothing", "hybrid", "a sleep that consolidates leaves the slow store as it was",
            rebound(consolidate, instead(lambda *_: 0)), caught_by="sleep_consolidates"),
-    Mutant("night-stores-under-the-own-token", "hybrid", "a night stores every value under the token itself",
+    Mutant("sleep-stores-under-the-own-token", "hybrid", "a sleep stores every value under the token itself",
            rebound(read_again, after(_stored_under_itself)), caught_by="sleep_consolidates"),
-    Mutant("night-forgets-earlier-nights", "hybrid", "a night begins with an empty slow store",
-           replaced(SlowStore, "absorb", before(_forgets_nights)), caught_by="old_facts_are_kept"),
+    Mutant("sleep-forgets-earlier-sleeps", "hybrid", "a sleep begins with an empty slow store",
+           replaced(SlowStore, "absorb", before(_forgets_sleeps)), caught_by="old_facts_are_kept"),
 )  # fmt: skip

@@ -53,9 +53,9 @@ def once(_: object) -> Iterable[Case]:
     yield {}
 
 
-def number(case: Case, key: str) -> int:
-    """A whole number of a case."""
-    value = case[key]
+def number(case: Case, key: str, default: int | None = None) -> int:
+    """A whole number of a case; `default`, unless None, where the case has none."""
+    value = case[key] if default is None else case.get(key, default)
     assert isinstance(value, int)
     return value
 
@@ -72,6 +72,12 @@ def largest_difference(before: Tensor, after: Tensor) -> float:
     if before.shape != after.shape:
         return float("inf")
     return float(difference(before, after).max()) if before.numel() else 0.0
+
+
+def scale_of(output: Tensor) -> float:
+    """The largest finite number of an output, at least 1."""
+    finite = output[output.isfinite()]
+    return max(1.0, float(finite.abs().max())) if finite.numel() else 1.0
 
 
 def within_rounding(delta: float, eps: float, length: int, bound: float) -> float:

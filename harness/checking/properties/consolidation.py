@@ -1,4 +1,4 @@
-"""Sleep that consolidates: a day's facts outlive their memory, and an earlier day's outlive the next night."""
+"""Sleep that consolidates: a day's facts outlive their memory, and an earlier day's outlive the next sleep."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ FIRST_OF_SECOND_DAY = 10_000
 FEWEST_FEATURES, FEATURES_A_FACT = 2048, 160
 """Of a store that is made for the check; with 4,096 a solve takes seconds."""
 WITHOUT = 0.5
-"""So many of the answers may be right with an empty memory before any night."""
+"""So many of the answers may be right with an empty memory before any sleep."""
 
 
 @dataclass
@@ -58,37 +58,37 @@ class Days:
             return cls(_with_store(subject, len(taken)), first, second)
         raise DoesNotApply(f"the task {task.name} has too few keys for two days of facts")
 
-    def night(self, day: Sequence[Session]) -> None:
+    def sleep(self, day: Sequence[Session]) -> None:
         """Consolidate a day."""
         consolidate(self.model, [torch.stack([session.facts for session in day])], ConsolidateSleep())
 
 
 def sleep_consolidates(subject: Subject, case: Case) -> Finding:
-    """Facts of a day answered from an empty memory after the night; 0 where a weight of the sidecars moved."""
+    """Facts of a day answered from an empty memory after the sleep; 0 where a weight of the sidecars moved."""
     days = Days.of(subject)
     frozen = {name: parameter.clone() for name, parameter in days.model.named_parameters()}
     known = recall(days.model, days.first)
     if known > WITHOUT:
         raise DoesNotApply(f"{known:.1%} of the answers are right before the facts were read")
     kept = recall(days.model, days.first, memory_after(days.model, days.first))
-    days.night(days.first)
+    days.sleep(days.first)
     after = recall(days.model, days.first)
     moved = [name for name, now in days.model.named_parameters() if not torch.equal(now, frozen[name])]
     if moved:
-        return Finding(0.0, f"the night changed {moved[0]}", case)
+        return Finding(0.0, f"the sleep changed {moved[0]}", case)
     count = sum(len(session.keys) for session in days.first)
-    reason = f"of {count} facts, memory wiped: {known:.1%} before the night, {after:.1%} after it; kept: {kept:.1%}"
+    reason = f"of {count} facts, memory wiped: {known:.1%} before the sleep, {after:.1%} after it; kept: {kept:.1%}"
     return Finding(after, reason, {**case, "facts": count})
 
 
 def old_facts_are_kept(subject: Subject, case: Case) -> Finding:
-    """Facts of the first day answered from an empty memory after the second night."""
+    """Facts of the first day answered from an empty memory after the second sleep."""
     days = Days.of(subject)
-    days.night(days.first)
+    days.sleep(days.first)
     before = recall(days.model, days.first)
-    days.night(days.second)
+    days.sleep(days.second)
     after, new = recall(days.model, days.first), recall(days.model, days.second)
-    reason = f"the first day's facts: {before:.1%}, after the second night {after:.1%}; the second day's {new:.1%}"
+    reason = f"the first day's facts: {before:.1%}, after the second sleep {after:.1%}; the second day's {new:.1%}"
     return Finding(after, reason, case)
 
 

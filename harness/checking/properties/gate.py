@@ -1,6 +1,7 @@
 """The gate of a trained memory: every source that is not empty keeps its share."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 
 import torch
 
@@ -43,10 +44,14 @@ def gate_balance(subject: Subject, case: Case) -> Finding:
         raise DoesNotApply(
             (f"only {', '.join(live)} has entries" if live else "no source has entries") + _missing(subject, empty)
         )
-    least = min(live, key=lambda source: live[source])
-    shares = ", ".join(f"{source} {share:.3f}" for source, share in live.items())
-    reason = f"mean shares {shares}" + _held_up(subject) + _missing(subject, empty)
-    return Finding(live[least], reason, {**case, "source": least})
+    return least_share(live, case, _held_up(subject) + _missing(subject, empty))
+
+
+def least_share(shares: Mapping[str, float], case: Case, remark: str = "") -> Finding:
+    """The finding on the smallest mean share of the sources."""
+    least = min(shares, key=lambda source: shares[source])
+    named = ", ".join(f"{source} {share:.3f}" for source, share in shares.items())
+    return Finding(shares[least], f"mean shares {named}{remark}", {**case, "source": least})
 
 
 def _held_up(subject: Subject) -> str:

@@ -1,10 +1,10 @@
 """Gradients: finite at every length, and present at every parameter."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, number
 from cortexzoo.harness.checking.subject import Model, Subject, Tokens
@@ -43,11 +43,18 @@ def finite_gradients(subject: Subject, case: Case) -> Finding:
     for name, parameter in model.named_parameters():
         if parameter.grad is not None:
             values[f"the gradient of {name}"] = parameter.grad
-    bad = {name: count for name, value in values.items() if (count := int((~value.isfinite()).sum()))}
+    return all_finite(values, f"at length {case['length']} with {case['tokens']} tokens", "", case)
+
+
+def all_finite(values: Mapping[str, Tensor], place: str, tried: str, case: Case) -> Finding:
+    """Counts what is not finite; `place` and `tried` end the reason where something is, and where nothing is."""
+    numbers = {name: value.coalesce().values() if value.is_sparse else value for name, value in values.items()}
+    bad = {name: count for name, value in numbers.items() if (count := int((~value.isfinite()).sum()))}
     if not bad:
-        return Finding(0, "logits, loss and gradients are finite at every tried length", case)
-    reason = f"{next(iter(bad))} is not finite at length {case['length']} with {case['tokens']} tokens"
-    return Finding(sum(bad.values()), reason, {**case, "where": next(iter(bad))})
+        return Finding(0, f"outputs and gradients are finite at every tried length{tried}", case)
+    first = next(iter(bad))
+    kind = "NaN" if bool(numbers[first].isnan().any()) else "infinite"
+    return Finding(sum(bad.values()), f"{first} is {kind} {place}", {**case, "where": first})
 
 
 def every_parameter_learns_cases(subject: Subject) -> Iterable[Case]:
@@ -63,26 +70,46 @@ def every_parameter_learns(subject: Subject, case: Case) -> Finding:
     """
     model = subject.copy().train()
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    silent = set(trainable)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         tokens = subject.sequences(number(case, "rows"), number(case, "length") + 1)
         state = _filled(subject, model, tokens[:, :-1])
-        optimizer = torch.optim.AdamW(trainable.values(), lr=LEARNING_RATE)
-        for update in range(number(case, "updates") + 1):
-            optimizer.zero_grad()
+
+        def moved(update: int) -> set[str]:
+            model.zero_grad()
             lm_loss(model, tokens.roll(update, dims=0), state)[0].backward()
-            silent -= {name for name, p in trainable.items() if p.grad is not None and bool(p.grad.any())}
-            optimizer.step()
+            return {name for name, p in trainable.items() if p.grad is not None and bool(p.grad.any())}
+
+        silent = silent_after(trainable, moved, number(case, "updates"))
     held = ", ".join(f"{name} {size}" for name, size in state.sizes().items() if size)
     if not silent:
         reason = f"all {len(trainable)} parameters got a gradient" + (f" (memory: {held})" if held else "")
         return Finding(0, reason, case)
     share = sum(trainable[name].numel() for name in silent) / sum(p.numel() for p in trainable.values())
+    why = f"({share:.1%} of all weights" + (f"; memory: {held})" if held else ")")
+    return no_gradient(trainable, silent, lambda _: why, case)
+
+
+def silent_after(trainable: Mapping[str, nn.Parameter], moved: Callable[[int], set[str]], updates: int) -> set[str]:
+    """Names without a gradient in the passes around `updates` steps of AdamW; `moved(n)` makes the pass after n.
+
+    It returns the names that got a gradient, and leaves the gradients.
+    """
+    optimizer = torch.optim.AdamW(trainable.values(), lr=LEARNING_RATE)
+    silent = set(trainable) - moved(0)
+    for update in range(1, updates + 1):
+        if not silent:
+            break
+        optimizer.step()
+        silent -= moved(update)
+    return silent
+
+
+def no_gradient(trainable: Iterable[str], silent: set[str], why: Callable[[str], str], case: Case) -> Finding:
+    """The finding on parameters without a gradient, in the model's order; `why` ends the reason for the first."""
     shown = [name for name in trainable if name in silent]
     names = ", ".join(shown[:4]) + (f" and {len(shown) - 4} more" if len(shown) > 4 else "")
-    reason = f"{names}: no gradient ({share:.1%} of all weights" + (f"; memory: {held})" if held else ")")
-    return Finding(len(silent), reason, {**case, "first": shown[0]})
+    return Finding(len(silent), f"{names}: no gradient {why(shown[0])}", {**case, "first": shown[0]})
 
 
 @torch.no_grad()

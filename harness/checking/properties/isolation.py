@@ -1,6 +1,10 @@
-"""What a logit may depend on: earlier tokens of its own row, and nothing else."""
+"""What an output may depend on: earlier tokens of its own row, and nothing else. Of any model, trained or bare.
 
-from collections.abc import Iterable, Iterator
+How differences count is the subject's matter (`Runnable.exact`): those of a trained model bit by bit, those of a bare
+module relative to its output and beyond rounding, since its operations are its own.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -15,15 +19,24 @@ from cortexzoo.harness.checking.properties.base import (
     difference,
     largest_difference,
     number,
+    scale_of,
+    text,
+    within_rounding,
 )
 from cortexzoo.harness.checking.properties.causes.explanations import seen_later_tokens, seen_other_rows
-from cortexzoo.harness.checking.subject import Subject, Tokens
+from cortexzoo.harness.checking.subject import Runnable, Subject, Tokens
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 
 LENGTHS = (2, 3, 17, 64, 129)
 LONGEST, MOST_ROWS = 200, 6
+CAUSALITY_BOUND, ISOLATION_BOUND = 1e-6, 1e-5
+"""What rounding may move an output by, relative to its size, in a module that is not compared bit by bit."""
 PERMUTATION_ROUNDING = 1e-5
-"""Moving a row to another place of a matrix product may change its rounding; only more than this counts."""
+"""Another place in a matrix product, or another number of rows, may round differently: only more than this counts."""
+
+EDIT = "editing row {} moved the output of another row"
+GRADIENT = "another row's loss has a gradient at row {}"
+EXCHANGED = "exchanging the rows changed more than their order"
 
 
 def causality_cases(subject: Subject) -> Iterable[Case]:
@@ -41,28 +54,85 @@ def causality_strategy(_: object) -> st.SearchStrategy[Case]:
 
 
 @torch.no_grad()
-def causality(subject: Subject, case: Case) -> Finding:
-    """Replace every token from `edited` on: logits before it must not move by a bit."""
-    length, edited = number(case, "length"), number(case, "edited")
-    model = subject.copy()
-    tokens, changed = _later_edited(subject, case)
-    start = subject.start(model, len(tokens))
-    moved = difference(model(tokens, start).logits, model(changed, start).logits)[:, :edited].amax(dim=(0, 2))
-    delta = float(moved.max())
+def causality(subject: Runnable, case: Case) -> Finding:
+    """Replace every input from `edited` on: outputs before it must stay.
+
+    `mode` (default `eval`), `before` (tokens that the memory has seen, default 0), `to` and `seed` may stand in a case.
+    """
+    length, edited, mode = number(case, "length"), number(case, "edited"), mode_of(case)
+    inputs, changed = _later_edited(subject, case)
+    before, after = (_outputs(subject, given, mode, before=number(case, "before", 0)) for given in (inputs, changed))
+    moved = difference(before, after)[:, :edited].transpose(0, 1).flatten(1).amax(dim=1) / _scale(subject, before)
+    counted = [_counted(subject, delta, length, CAUSALITY_BOUND) for delta in moved.tolist()]
+    delta, bound = max(counted), 0.0 if subject.exact else CAUSALITY_BOUND
+    if delta > bound and draws(subject, inputs, mode):
+        return Finding(0.0, "it draws at random in training: measured in evaluation only", case)
     if delta == 0:
-        return Finding(0.0, f"editing from token {edited} of {length} moved no earlier logit", case)
-    position = int(moved.nonzero()[0])
-    reason = f"editing from token {edited} of {length} moved the logits at position {position} already"
-    return Finding(delta, reason, {**case, "position": position, "delta": delta})
+        return Finding(0.0, "editing later inputs moved no earlier output", case)
+    position = next((place for place, far in enumerate(counted) if far > bound), counted.index(delta))
+    by = f"{float(moved[position]):.2g}" + (" in training" if mode == "train" else "")
+    reason = f"editing from place {edited} of {length} moved the output at place {position} by {by}"
+    return Finding(delta, reason, {**case, "position": position})
 
 
-def _later_edited(subject: Subject, case: Case) -> tuple[Tokens, Tokens]:
-    tokens, edited = subject.sequences(2, number(case, "length")), number(case, "edited")
-    return tokens, torch.cat([tokens[:, :edited], subject.other_tokens(tokens[:, edited:])], dim=1)
+def _counted(subject: Runnable, delta: float, length: int, bound: float) -> float:
+    """All of the difference, or of a module that rounds as it likes what is beyond rounding, in terms of `bound`."""
+    return delta if subject.exact else within_rounding(delta, subject.eps, length, bound)
 
 
-def _why_later_tokens(subject: Subject, case: Case) -> Case | None:
-    return seen_later_tokens(subject, *_later_edited(subject, case), number(case, "position"), "eval")
+def mode_of(case: Case) -> str:
+    """`eval`, unless the case names another."""
+    return text(case, "mode") if "mode" in case else "eval"
+
+
+def _later_edited(subject: Runnable, case: Case) -> tuple[Tensor, Tensor]:
+    edited = number(case, "edited")
+    inputs = subject.examples(2, number(case, "length"), number(case, "seed", 0))
+    return inputs, torch.cat([inputs[:, :edited], _edited(subject, inputs[:, edited:], case)], dim=1)
+
+
+def _edited(subject: Runnable, inputs: Tensor, case: Case) -> Tensor:
+    """Other inputs; `to: id N` in the case makes all of them the token N."""
+    to = str(case.get("to", "others"))
+    return torch.full_like(inputs, int(to.removeprefix("id "))) if to.startswith("id ") else subject.other(inputs)
+
+
+def why_later_tokens(subject: Runnable, case: Case) -> Case | None:
+    """Where in the model an output begins to see later tokens."""
+    inputs, changed = _later_edited(subject, case)
+    before = number(case, "before", 0)
+    prefix = [subject.draw(len(inputs), before, 7)] if before else []
+    return seen_later_tokens(subject, inputs, changed, number(case, "position"), mode_of(case), prefix)
+
+
+def _scale(subject: Runnable, output: Tensor) -> float:
+    """What differences are relative to: 1, or the largest finite number of the output where that is more."""
+    if subject.exact:
+        return 1.0
+    return scale_of(output)
+
+
+def _outputs(subject: Runnable, inputs: Tensor, mode: str, *, before: int = 0, further: int = 0) -> Tensor:
+    """Of a fresh copy under one seed: after `before` tokens of memory, and where one is carried for `further` ones."""
+    model = subject.copy()
+    model.train(mode == "train")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        state = subject.begin(model, len(inputs))
+        if before:
+            _, state = subject.run(model, subject.draw(len(inputs), before, 7), state)
+        output, state = subject.run(model, inputs, state)
+        if not further or not subject.carries_state or inputs.shape[1] + further > subject.longest:
+            return output
+        more = subject.run(model, subject.draw(len(inputs), further, 5), state)[0]
+        return torch.cat([output, more], dim=1) if more.dim() == output.dim() else output
+
+
+def draws(subject: Runnable, inputs: Tensor, mode: str) -> bool:
+    """Whether the same call under the same seed gives something else each time, so that nothing can be compared."""
+    if mode == "eval":
+        return False
+    return largest_difference(*(_outputs(subject, inputs, mode).detach() for _ in range(2))) > 0
 
 
 def batch_isolation_cases(subject: Subject) -> Iterable[Case]:
@@ -80,41 +150,80 @@ def batch_isolation_strategy(_: object) -> st.SearchStrategy[Case]:
 
 
 def batch_isolation(subject: Subject, case: Case) -> Finding:
-    """Edit one row, differentiate by one row, exchange rows: no other row may notice."""
-    tokens, _ = _row_edited(subject, case)
-    edited_row = number(case, "edited_row")
-    size = f"{len(tokens)} rows of {tokens.shape[1]}"
+    """Edit one row, differentiate by what its tokens were embedded as, exchange rows: no other row may matter.
+
+    The gradient is by the embedded row, for a trained model has embeddings; a bare module need not
+    (`cortexzoo.harness.checking.modules.isolation`).
+    """
+    inputs, changed, row = row_edited(subject, case)
     observations = [
-        (_edit(subject, tokens, edited_row), f"editing row {edited_row} moved the logits of another row ({size})"),
-        (_gradient(subject, tokens, edited_row), f"another row's loss has a gradient at row {edited_row} ({size})"),
-        (_permutation(subject, tokens), f"exchanging the rows changed more than their order ({size})"),
+        (edit_of_row(subject, inputs, changed, row, "eval"), EDIT.format(row)),
+        (_gradient(subject, inputs, row), GRADIENT.format(row)),
+        (exchanged(subject, inputs), EXCHANGED),
     ]
-    delta, reason = max(observations, key=lambda observation: observation[0])
-    if delta == 0:
-        return Finding(0.0, f"no other row changed after an edit of row {edited_row} ({size})", case)
-    return Finding(delta, reason, {**case, "delta": delta})
+    return strongest(subject, case, inputs, observations)
 
 
-def _row_edited(subject: Subject, case: Case) -> tuple[Tokens, Tokens]:
-    tokens, row = subject.sequences(number(case, "rows"), number(case, "length")), number(case, "edited_row")
-    changed = tokens.clone()
-    changed[row] = subject.other_tokens(tokens[row])
-    return tokens, changed
+def strongest(subject: Runnable, case: Case, inputs: Tensor, observations: Sequence[tuple[float, str]]) -> Finding:
+    """The finding of the observation with the largest difference."""
+    rows, length = inputs.shape[:2]
+    mode = mode_of(case)
+    raw, reason = max(observations, key=lambda observation: observation[0])
+    delta = raw if subject.exact else within_rounding(raw, subject.eps, length, ISOLATION_BOUND)
+    if delta > ISOLATION_BOUND and draws(subject, inputs, mode):
+        return Finding(0.0, "it draws at random in training: measured in evaluation only", case)
+    if delta == 0 or (delta <= ISOLATION_BOUND and not subject.exact):
+        return Finding(delta, "no row depends on another", case)
+    return Finding(
+        delta, f"{reason} by {raw:.2g} ({rows} rows of {length}{' in training' if mode == 'train' else ''})", case
+    )
 
 
-def _why_other_rows(subject: Subject, case: Case) -> Case | None:
-    row = number(case, "edited_row")
-    found = seen_other_rows(subject, *_row_edited(subject, case), row, "eval")
-    return found or seen_other_rows(subject, *_row_edited(subject, case), row, "train")
+def row_edited(subject: Runnable, case: Case) -> tuple[Tensor, Tensor, int]:
+    """Inputs, the same with one row edited, and which."""
+    rows = number(case, "rows")
+    inputs = subject.examples(rows, number(case, "length"), number(case, "seed", 0))
+    row = number(case, "edited_row") % rows
+    changed = inputs.clone()
+    changed[row] = _edited(subject, inputs[row], case)
+    return inputs, changed, row
+
+
+def why_other_rows(subject: Runnable, case: Case) -> Case | None:
+    """Where in the model an output begins to see another row."""
+    inputs, changed, row = row_edited(subject, case)
+    modes = ("eval", "train") if "mode" not in case else (mode_of(case),)
+    found = (seen_other_rows(subject, inputs, changed, row, mode) for mode in modes)
+    return next((cause for cause in found if cause is not None), None)
 
 
 @torch.no_grad()
-def _edit(subject: Subject, tokens: Tokens, edited_row: int) -> float:
+def edit_of_row(subject: Runnable, inputs: Tensor, changed: Tensor, row: int, mode: str, *, further: int = 0) -> float:
+    """How far the edit of a row moves outputs of the others, in `further` tokens of a second call too."""
+    others = torch.arange(len(inputs)) != row
+    before, after = (_outputs(subject, given, mode, further=further) for given in (inputs, changed))
+    return largest_difference(before[others], after[others]) / _scale(subject, before)
+
+
+@torch.no_grad()
+def exchanged(subject: Runnable, inputs: Tensor) -> float:
+    """How far the outputs of exchanged rows differ from the exchanged outputs."""
+    there = torch.arange(len(inputs)).roll(1)
+    before = fresh_output(subject, inputs)
+    return beyond_place(
+        largest_difference(before[there], fresh_output(subject, inputs[there])) / _scale(subject, before)
+    )
+
+
+def fresh_output(subject: Runnable, inputs: Tensor) -> Tensor:
+    """The output of a fresh copy for an unrelated batch."""
     model = subject.copy()
-    _, changed = _row_edited(subject, {"rows": len(tokens), "length": tokens.shape[1], "edited_row": edited_row})
-    start = subject.start(model, len(tokens))
-    others = torch.arange(len(tokens)) != edited_row
-    return largest_difference(model(tokens, start).logits[others], model(changed, start).logits[others])
+    return subject.run(model, inputs, subject.begin(model, len(inputs)))[0]
+
+
+def beyond_place(delta: float) -> float:
+    """The difference, 0 where another place in a matrix product explains it."""
+    return delta if delta > PERMUTATION_ROUNDING else 0.0
 
 
 def _gradient(subject: Subject, tokens: Tokens, edited_row: int) -> float:
@@ -129,15 +238,6 @@ def _gradient(subject: Subject, tokens: Tokens, edited_row: int) -> float:
     assert gradients, "the model looked up no token in an nn.Embedding: there is nothing to differentiate by"
     of_rows = [g.unflatten(0, (len(tokens), -1))[edited_row] for g in gradients if g.shape[0] % len(tokens) == 0]
     return max(largest_difference(g, torch.zeros_like(g)) for g in of_rows)
-
-
-@torch.no_grad()
-def _permutation(subject: Subject, tokens: Tokens) -> float:
-    model = subject.copy()
-    start = subject.start(model, len(tokens))
-    there = torch.arange(len(tokens)).roll(1)
-    delta = largest_difference(model(tokens, start).logits[there], model(tokens[there], start).logits)
-    return delta if delta > PERMUTATION_ROUNDING else 0.0
 
 
 @contextmanager
@@ -164,9 +264,9 @@ def embedded_vectors(model: nn.Module) -> Iterator[list[Tensor]]:
             hook.remove()
 
 
-ISOLATION = (
-    Property("causality", causality, causality_cases, causality_strategy, explain=_why_later_tokens),
+ISOLATION: tuple[Property[Subject], ...] = (
+    Property("causality", causality, causality_cases, causality_strategy, explain=why_later_tokens),
     Property(
-        "batch_isolation", batch_isolation, batch_isolation_cases, batch_isolation_strategy, explain=_why_other_rows
+        "batch_isolation", batch_isolation, batch_isolation_cases, batch_isolation_strategy, explain=why_other_rows
     ),
 )

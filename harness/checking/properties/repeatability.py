@@ -1,6 +1,11 @@
-"""Evaluation is a question, not an event: asking twice gives the same answer and changes nothing."""
+"""Two evaluation calls give the same output and change nothing.
 
-from collections.abc import Iterable
+Of a trained model this includes every buffer and the memory that the variant keeps between batches. A bare module may
+keep caches that it does not save, and is called in other shapes in between
+(`cortexzoo.harness.checking.modules.repeatability`).
+"""
+
+from collections.abc import Iterable, Mapping
 
 import torch
 from hypothesis import strategies as st
@@ -10,6 +15,7 @@ from cortexzoo.harness.checking.properties.base import Case, Finding, Property, 
 from cortexzoo.harness.checking.subject import Model, Subject
 
 LONGEST, MOST_ROWS = 200, 5
+OUTPUT = "the output"
 
 
 def repeatability_cases(subject: Subject) -> Iterable[Case]:
@@ -39,20 +45,29 @@ def repeatability(subject: Subject, case: Case) -> Finding:
     again = model.between_batches(first.state, rows)
     second = model(tokens, again)
     changes = {
-        "the logits": largest_difference(first.logits, second.logits),
-        **{name: _change(before.get(name), written.get(name)) for name in before | written},
+        OUTPUT: largest_difference(first.logits, second.logits),
+        **changes_of(before, written),
     }
-    carried, started = _named("memory", again.tensors()), _named("memory", start.tensors())
-    for name in carried | started:
-        changes[name] = max(changes.get(name, 0.0), _change(started.get(name), carried.get(name)))
-    delta = max(changes.values())
-    if delta == 0:
-        reason = "two evaluation calls gave the same logits and changed no weight, memory or random state"
-        return Finding(0.0, reason, case)
+    carried = changes_of(_named("memory", start.tensors()), _named("memory", again.tensors()))
+    changes |= {name: max(changes.get(name, 0.0), change) for name, change in carried.items()}
+    return unchanged(changes, case)
+
+
+def unchanged(changes: Mapping[str, float], case: Case) -> Finding:
+    """The finding on what a second call gave and what an evaluation call changed."""
     changed = [name for name, change in changes.items() if change]
+    if not changed:
+        return Finding(0.0, "two evaluation calls gave the same output and changed nothing", case)
     shown = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
     reason = f"an evaluation call changed {shown}"
-    return Finding(delta, reason, {**case, "changed": changed[0], "delta": delta})
+    if changed == [OUTPUT]:
+        reason += ": something is kept between calls, or drawn at random"
+    return Finding(max(changes.values()), reason, {**case, "changed": changed[0]})
+
+
+def changes_of(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> dict[str, float]:
+    """How far each tensor moved, by name; inf for one that only one side has."""
+    return {name: _change(before.get(name), after.get(name)) for name in [*before, *(after.keys() - before.keys())]}
 
 
 def _surroundings(model: Model) -> dict[str, Tensor]:

@@ -9,7 +9,6 @@ from pydantic.fields import FieldInfo
 from cortexzoo.specs import ExperimentSpec
 
 DOCUMENTATION = {"name", "description", "provenance", "family", "extends"}
-MISSING = object()
 
 
 def paths(spec: BaseModel, prefix: str) -> Iterator[tuple[str, FieldInfo, Any]]:

@@ -37,14 +37,6 @@ def encoded(value: Any) -> str:
     return "O-" + base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def decoded(text: str) -> Any:
-    """The inverse of `encoded`."""
-    from urllib.parse import unquote
-
-    content = text.removeprefix("O-")
-    return json.loads(unquote(base64.urlsafe_b64decode(content + "=" * (-len(content) % 4)).decode()))
-
-
 def _select(run_hashes: Sequence[str], metrics: Sequence[str]) -> dict[str, Any]:
     options = [
         {

@@ -174,21 +174,6 @@ def remove_run(runs: Path, run_hash: str) -> None:
             raise AimError(f"{runs / REPOSITORY}: run {run_hash} is being written by another process: try again later")
 
 
-def read_series(runs: Path, metric: str, *, run_hash: str) -> dict[str | None, tuple[list[int], list[float]]]:
-    """Steps and values of one metric of an indexed run, by its `source` context (None: without one)."""
-    aim = import_aim()
-    from aim.sdk.types import QueryReportMode
-
-    query = f'metric.name == "{metric}" and run.hash == "{run_hash}"'
-    found = open_repository(aim, runs).query_metrics(query, report_mode=QueryReportMode.DISABLED)
-    series: dict[str | None, tuple[list[int], list[float]]] = {}
-    for collection in found.iter_runs():
-        for sequence in collection:
-            steps, (values,) = sequence.data.view(["val"]).numpy()
-            series[sequence.context.to_dict().get("source")] = (steps.tolist(), values.tolist())
-    return series
-
-
 def import_aim() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cortexzoo.harness.bench import flakiness
 from cortexzoo.harness.checking.mutants.base import after, replaced
+from cortexzoo.harness.cli import main
 from cortexzoo.harness.runs.run_folder import SPEC
 from cortexzoo.specs import SuiteSpec
 from cortexzoo.specs.suite import Check
@@ -21,10 +21,10 @@ def test_what_only_some_seeds_meet_is_told_with_seed_and_case(
     properties = {"finite_gradients": Check(), "repeatability": Check(), "padding_changes_nothing": Check()}
     run.write_spec(SPEC, run.spec.model_copy(update={"suite": SuiteSpec(name="few", properties=properties)}))
     report = tmp_path / "table.json"
-    command = [str(run.path), "--seeds", "4", "--examples", "5", "--json", str(report)]
+    command = ["bench", "flakiness", str(run.path), "--seeds", "4", "--examples", "5", "--json", str(report)]
     nan_at_70s = after(lambda out, _self, x: out + ((x - x).abs().sqrt() if 70 <= x.shape[1] <= 110 else 0.0))
     with replaced(Columns, "forward", nan_at_70s)():
-        assert flakiness.main(command) == 1
+        assert main(command) == 1
     told = capsys.readouterr().out
     content = json.loads(report.read_text())
     verdicts = content["finite_gradients"]["verdicts"]

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-import typer
 from torch import Tensor
 
 from cortexzoo.harness.bench.recall_curve import (
@@ -15,6 +14,7 @@ from cortexzoo.harness.bench.recall_curve import (
     without_fading,
     without_noise,
 )
+from cortexzoo.harness.errors import UserError
 from cortexzoo.specs.task import KeyValue
 from cortexzoo.zoo.data.tasks.build import build_task
 from cortexzoo.zoo.errors import DataError
@@ -88,6 +88,6 @@ def test_the_gap_lies_before_all_chunks_of_the_questions() -> None:
 
 @pytest.mark.parametrize("gaps", ["", "1,x", "0,1", "1;2", "-3"])
 def test_gaps_that_are_none_are_refused(gaps: str) -> None:
-    with pytest.raises(typer.BadParameter, match="must be chunks, 1 or more"):
+    with pytest.raises(UserError, match="must be chunks, 1 or more"):
         chunks_of(gaps)
     assert chunks_of("1, 16") == [1, 16]

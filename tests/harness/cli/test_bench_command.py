@@ -14,7 +14,8 @@ from cortexzoo.harness.cli.program_commands import BENCH_PROGRAMS
 
 NAMES = [
     *("gated-delta", "sliding-window", "hybrid-block", "cortexgpt-step", "hybrid-step", "generation"),
-    *("long-term-memory", "streaming", "data", "guards", "start-up", "check"),
+    *("long-term-memory", "streaming", "data", "guards", "start-up"),
+    *("compare-reading", "expected-duration", "monitor-cost", "check"),
 ]
 
 
@@ -93,6 +94,15 @@ def test_one_benchmark_draws_one_file(tmp_path: Path) -> None:
     assert (tmp_path / "data.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_readings_of_a_comparison_take_longer_with_more_runs() -> None:
+    few, more = BENCHMARKS["compare-reading"].load().cases(quick=True)
+    assert few.size is not None and more.size is not None and more.size > few.size
+    assert few.figures is not None and more.figures is not None
+    parts = more.figures()
+    assert parts["total_s"] == pytest.approx(sum(parts.values()) - parts["total_s"])
+    assert more.ours() > few.ours() > 0
+
+
 @pytest.mark.parametrize("name", ["gated-delta", "sliding-window", "data"])
 def test_a_real_one_measures_both_sides(name: str) -> None:
     cases = BENCHMARKS[name].load().cases(quick=True)
@@ -113,7 +123,8 @@ def test_every_benchmark_has_a_class() -> None:
         (["data", "kills"], "cortexzoo bench kills: runs alone and must come first: it has options of its own"),
         (["data", "--rounds", "0"], "Invalid value for '--rounds'"),
         (["data", "check", "--plot", "one.png"], "--plot one.png: must be a folder for 2 benchmarks, got a file"),
-        (["data", "--json", "nowhere/out.json"], "nowhere"),
+        (["data", "--json", "nowhere/out.json"], "--json nowhere/out.json: no such folder: nowhere"),
+        (["data", "--plot", "nowhere/out.png"], "--plot nowhere/out.png: no such folder: nowhere"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -125,7 +125,7 @@ def test_a_port_in_use_is_told_before_anything_is_trained(runs: Path, capsys: py
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 def test_runs_come_into_aim_once_and_are_linked(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("aim", reason="Aim is not available for this Python or system")
-    from cortexzoo.harness.tracking.aim.link import decoded
+    from tests.aim_reading import decoded
 
     assert main(["aim-sync", "--runs", str(runs)]) == 0
     assert capsys.readouterr().out == "Aim: 4 written, 0 up to date\n"

@@ -1,13 +1,9 @@
 """Studies and the programs beside the benchmarks: listed by name, with their own options and the usual exit codes."""
 
-from pathlib import Path
-
 import pytest
 
-from cortexzoo.harness.cli import main
+from cortexzoo.harness.cli import bench_programs, main
 from cortexzoo.harness.cli.program_commands import BENCH_PROGRAMS, STUDIES
-
-BENCH = Path(__file__).parents[3] / "harness" / "bench"
 
 
 @pytest.mark.parametrize(("command", "names"), [("study", STUDIES)])
@@ -19,8 +15,7 @@ def test_without_a_name_all_are_listed(
 
 
 def test_every_program_of_the_benchmarks_is_a_command() -> None:
-    files = {file.stem for file in BENCH.glob("*.py") if "\ndef main(" in file.read_text(encoding="utf-8")}
-    assert {name.replace("-", "_") for name in BENCH_PROGRAMS} == files
+    assert [command.name for command in bench_programs.app.registered_commands] == list(BENCH_PROGRAMS)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +35,12 @@ def test_each_shows_its_options(command: list[str], capsys: pytest.CaptureFixtur
             "study history: no such study: must be one of almanac, architectures, continual, detection, ",
         ),
         (["bench", "flakiness", "no-such-run"], "no-such-run"),
+        (["bench", "flakiness", "--seeds", "0"], "--seeds"),
+        (["bench", "kills", "--kills", "0"], "--kills"),
+        (["bench", "kills", "--json", "nowhere/out.json"], "--json nowhere/out.json: no such folder: nowhere"),
+        (["bench", "recall-curve", "no-such-run"], "no-such-run"),
+        (["bench", "recall-curve", "no-such-run", "--gaps", "1,x"], "--gaps: must be chunks, 1 or more each"),
+        (["bench", "corpus-memory", "--gigabytes", "0"], "--gigabytes"),
         (["study", "learning", "--seeds", "0"], "--seeds"),
         (["study", "sleep", "no-such-run"], "no-such-run"),
     ],

@@ -15,7 +15,8 @@ from cortexzoo.harness.runs.aim_sync import sync, sync_all
 from cortexzoo.harness.runs.find import all_runs
 from cortexzoo.harness.runs.run_folder import MANIFEST, Run, RunFolderError
 from cortexzoo.harness.runs.train import check_run
-from cortexzoo.harness.tracking.aim.sink import REPOSITORY, AimError, read_series
+from cortexzoo.harness.tracking.aim.sink import REPOSITORY, AimError
+from tests.aim_reading import read_series
 from tests.harness.trained import train_small
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")

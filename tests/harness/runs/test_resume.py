@@ -128,10 +128,10 @@ def test_a_run_that_was_stopped_in_mid_sleep_goes_on(
 ) -> None:
     dream_loss = SleepPhase._dream_loss
 
-    def stopping(night: SleepPhase, *arguments: Any) -> Any:
-        if night.number == 2:
-            night.trainer.stop("terminated")
-        return dream_loss(night, *arguments)
+    def stopping(sleep: SleepPhase, *arguments: Any) -> Any:
+        if sleep.number == 2:
+            sleep.trainer.stop("terminated")
+        return dream_loss(sleep, *arguments)
 
     monkeypatch.setattr(SleepPhase, "_dream_loss", stopping)
     run = train(tmp_path, small(*TOUCHY))

@@ -90,14 +90,14 @@ def test_the_command_shows_every_kind_of_sleep_in_one_table(
 ) -> None:
     monkeypatch.setattr("cortexzoo.harness.studies.facts.SKILL", 1)
     file = tmp_path / "facts.json"
-    small = "--facts 12 --nights 2 --facts-a-night 6 --features 64 --capacity 32,64/6,12"
+    small = "--facts 12 --sleeps 2 --facts-a-sleep 6 --features 64 --capacity 32,64/6,12"
     assert main(["study", "facts", str(hybrid.path), *small.split(), "--json", str(file)]) == 0
     output = capsys.readouterr().out
     for kind in ("wiped, no sleep", "trained on without sleep", "noise", "replay", "generated", "consolidate"):
         assert kind in output
     assert "No weight of base or sidecars changed." in output
     (found,) = json.loads(file.read_text())["runs"]
-    assert len(found["nights"]["recall"]) == 2 and set(found["capacity"]) == {"32", "64"}
+    assert len(found["sleeps"]["recall"]) == 2 and set(found["capacity"]) == {"32", "64"}
     assert found["kinds"]["wiped, no sleep"]["seconds"] == 0 < found["kinds"]["consolidate"]["seconds"]
 
 

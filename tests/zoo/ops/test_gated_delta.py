@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid, normalize
 
 from cortexzoo.zoo.ops import gated_delta
-from cortexzoo.zoo.ops.gated_delta import chunk_gated_delta_rule, gated_delta_step
+from cortexzoo.zoo.ops.gated_delta import chunk_gated_delta_rule
 from cortexzoo.zoo.ops.recurrent_gated_delta import recurrent_gated_delta_rule
 from tests.property.strategies import GatedDeltaCase, gated_delta_cases, seeds, splits
 from tests.tolerances import (
@@ -191,24 +191,6 @@ def test_the_last_piece_alone_carries_gradients_to_the_first() -> None:
     assert d_v[:, :32].norm() > 0.01 * d_v[:, 32:].norm()
 
 
-@given(gated_delta_cases(max_time=20), st.booleans())
-def test_steps_equal_the_token_loop(case: GatedDeltaCase, from_nothing: bool) -> None:
-    *tensors, initial_state = case.inputs()
-    state = None if from_nothing else initial_state
-    expected_out, expected_state = recurrent_gated_delta_rule(*tensors, initial_state=state, output_final_state=True)
-    before = initial_state.clone()
-    outs = []
-    for t in range(case.time):
-        out, state = gated_delta_step(*(tensor[:, t] for tensor in tensors), initial_state=state)
-        outs.append(out)
-    assert expected_state is not None
-    assert state is not None
-    expected = {"out": expected_out, "final_state": expected_state}
-    got = {"out": torch.stack(outs, dim=1), "final_state": state}
-    assert misses(got, expected, GATED_DELTA[torch.float64], zero=ZERO_GRADIENT) == []
-    assert initial_state.equal(before)
-
-
 @pytest.mark.parametrize(("max_beta", "decay"), [(1.0, "none"), (1.0, "slow"), (2.0, "none"), (2.0, "gate")])
 def test_state_norm_is_bounded_over_65536_tokens_of_noise(max_beta: float, decay: str) -> None:
     case = GatedDeltaCase(1, 65_536, 1, 16, 16, 32, decay, 0, max_beta=max_beta)
@@ -253,12 +235,9 @@ def test_autocast_changes_nothing() -> None:
     case = GatedDeltaCase(1, 70, 2, 16, 16, 32, "gate", 0)
     inputs, upstream = case.inputs(torch.float32), case.upstream(torch.float32)
     plain = results(chunk_gated_delta_rule, inputs, upstream)
-    step = gated_delta_step(*(t[:, 0] for t in inputs[:5]), initial_state=inputs[5])
     with torch.autocast("cpu", torch.bfloat16):
         inside = results(chunk_gated_delta_rule, inputs, upstream)
-        step_inside = gated_delta_step(*(t[:, 0] for t in inputs[:5]), initial_state=inputs[5])
     assert [name for name in NAMES if not inside[name].equal(plain[name])] == []
-    assert all(a.equal(b) for a, b in zip(step, step_inside, strict=True))
 
 
 def test_the_final_state_keeps_nothing_else_alive() -> None:
@@ -315,12 +294,6 @@ def test_bad_input_is_refused_in_one_line(rule: Rule, bad: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         inspect.unwrap(rule)(**inputs | change)
     assert "\n" not in str(caught.value)
-
-
-def test_a_step_refuses_bad_input() -> None:
-    row = torch.zeros(1, 2, 4)
-    with pytest.raises(ValueError, match="q and k must both be"):
-        inspect.unwrap(gated_delta_step)(row, row[..., :3], row, row[..., 0], row[..., 0])
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ UNIT_EPS = 1e-12
 PROBE_STREAM = 1
 """Keeps the probes apart from the products, which are drawn from the same seed."""
 LEFT_OUT = 64
-"""At most so many pairs of a night, evenly spread, are left out in turn: how novel is a key that is not stored?"""
+"""At most so many pairs of a sleep, evenly spread, are left out in turn: how novel is a key that is not stored?"""
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """What one night moves: for each key, as a query of the memory, the value stored under it."""
+    """What one sleep moves: for each key, as a query of the memory, the value stored under it."""
 
     keys: Float[Tensor, "pairs channels"]
     values: Float[Tensor, "pairs outputs"]
@@ -33,8 +33,8 @@ class SlowStore(nn.Module):
 
     Novelty is about the share of phi that lies outside of the span of all consolidated keys: near 0 for one of them,
     up to 1 for any other. `probes` random directions G estimate it as |K^T phi|^2, K = ridge A^-1 G. `usual` is the
-    median novelty of the last night's keys, each left out of the store: the fuller the store, the less novel is a key
-    that it does not have. C and B are sums over all nights, so that no night forgets an earlier one. Forward calls
+    median novelty of the last sleep's keys, each left out of the store: the fuller the store, the less novel is a key
+    that it does not have. C and B are sums over all sleeps, so that no sleep forgets an earlier one. Forward calls
     change nothing; the buffers are saved with the model.
     """
 
@@ -89,14 +89,14 @@ class SlowStore(nn.Module):
 
     @torch.no_grad()
     def absorb(self, pairs: Pairs, ridge: float, same_key: float, keep_curvature: bool = True) -> int:
-        """Fold in what a night moves, and solve. Returns how many keys were new.
+        """Fold in what a sleep moves, and solve. Returns how many keys were new.
 
         Every pair adds phi phi^T to C and phi v^T to B. Where the key is known, its old value is taken out besides:
-        with p = phi - ridge A^-1 phi, the part of phi within what was consolidated, and A, W from before the night,
+        with p = phi - ridge A^-1 phi, the part of phi within what was consolidated, and A, W from before the sleep,
 
             B += p (v - W^T phi)^T / (p^T A^-1 p)
 
-        Of equal keys in one night the last counts.
+        Of equal keys in one sleep the last counts.
         """
         if not len(pairs.keys):
             return 0

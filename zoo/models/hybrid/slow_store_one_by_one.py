@@ -1,4 +1,4 @@
-"""A night of the slow store pair by pair, written out: the oracle of `SlowStore.absorb`."""
+"""A sleep of the slow store pair by pair, written out: the oracle of `SlowStore.absorb`."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from cortexzoo.zoo.models.hybrid.slow_store import Pairs, SlowStore
 
 
 class Sums(NamedTuple):
-    """A store after a night."""
+    """A store after a sleep."""
 
     curvature: Float[Tensor, "features features"]
     targets: Float[Tensor, "features outputs"]

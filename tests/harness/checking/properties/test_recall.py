@@ -111,7 +111,7 @@ def test_two_days_share_no_key_and_no_filler_binds_one() -> None:
         Days.of(subject("data.task.num_keys=8"))
 
 
-def test_a_night_that_moves_a_weight_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sleep_that_moves_a_weight_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     def consolidate(model: torch.nn.Module, *_: object) -> None:
         with torch.no_grad():
             next(model.parameters()).add_(1.0)
@@ -119,4 +119,4 @@ def test_a_night_that_moves_a_weight_is_caught(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(consolidation, "consolidate", consolidate)
     found = judged("sleep_consolidates", subject())
     assert (found.verdict, found.observed) == ("fail", 0.0)
-    assert "the night changed" in found.reason
+    assert "the sleep changed" in found.reason

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cortexzoo.harness.tracking.aim.link import decoded, encoded, metrics_link
+from cortexzoo.harness.tracking.aim.link import encoded, metrics_link
+from tests.aim_reading import decoded
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

@@ -9,7 +9,8 @@ import pytest
 
 pytest.importorskip("aim", reason="Aim is not available for this Python or system")
 
-from cortexzoo.harness.tracking.aim.sink import REPOSITORY, AimSink, read_series
+from cortexzoo.harness.tracking.aim.sink import REPOSITORY, AimSink
+from tests.aim_reading import read_series
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 

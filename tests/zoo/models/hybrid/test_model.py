@@ -20,13 +20,13 @@ from cortexzoo.specs.backbone import (
 from cortexzoo.specs.mixer import MixerSpec
 from cortexzoo.specs.recipe import AdamWSpec, RateFactors
 from cortexzoo.zoo.errors import CheckpointError
-from cortexzoo.zoo.models.backbones import random_backbone
 from cortexzoo.zoo.models.base import content_hash
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.hybrid.state import HybridState
 from cortexzoo.zoo.training.evaluation import lm_loss
 from cortexzoo.zoo.training.optimizer import build_optimizer
 from tests.tolerances import SIDECAR_SPLIT
+from tests.zoo.models.hybrid.random_base import random_backbone
 from tests.zoo.models.hybrid.tiny import CHUNK, relative_error, some_tokens, tiny_hybrid, tiny_spec
 
 EXACT = torch.__version__ >= (2, 7)

@@ -1,7 +1,5 @@
 """A hybrid from scratch: its base trains along with the sidecars and is saved with them."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
@@ -10,9 +8,7 @@ from cortexzoo.specs.backbone import ArchitectureSpec, GPT2Architecture, Qwen2Ar
 from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.zoo.build import build_model
 from cortexzoo.zoo.costs import parameter_count
-from cortexzoo.zoo.errors import CheckpointError
 from cortexzoo.zoo.models.hybrid.model import Hybrid
-from cortexzoo.zoo.models.hybrid.weights import save_sidecars
 from cortexzoo.zoo.training.evaluation import lm_loss
 from tests.zoo.models.hybrid.tiny import ARCHITECTURE, CHUNK, MIXER, some_tokens
 
@@ -62,16 +58,6 @@ def test_what_is_saved_holds_the_base_and_loads_onto_any_other_of_its_shape() ->
     tokens = some_tokens(2, 2 * CHUNK)
     other.load_state_dict(model.state_dict())
     assert torch.equal(other(tokens).logits, model(tokens).logits)
-
-
-@pytest.mark.parametrize("architecture", [ARCHITECTURE, TIED], ids=["untied", "tied"])
-def test_sidecars_are_not_saved_without_the_base_that_trained_along(
-    architecture: ArchitectureSpec, tmp_path: Path
-) -> None:
-    file = tmp_path / "sidecars.safetensors"
-    with pytest.raises(CheckpointError, match=r"sidecars\.safetensors: not written: .* without a base from scratch$"):
-        save_sidecars(scratch(architecture), file)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_casting_takes_the_base_along() -> None:

@@ -1,4 +1,4 @@
-"""The slow store: what a night moves is found again, nothing else is, and later nights leave it there."""
+"""The slow store: what a sleep moves is found again, nothing else is, and later sleeps leave it there."""
 
 import pytest
 import torch
@@ -7,13 +7,13 @@ from torch import Tensor
 from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.slow_store import ProductStore
 from cortexzoo.zoo.errors import CheckpointError
-from cortexzoo.zoo.models.backbones import random_backbone
 from cortexzoo.zoo.models.hybrid.block import unit
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.hybrid.slow_store import Pairs, SlowStore
 from cortexzoo.zoo.models.hybrid.slow_store_one_by_one import absorb_one_by_one
 from cortexzoo.zoo.models.hybrid.state import HybridState
 from cortexzoo.zoo.models.hybrid.weights import with_slow_store
+from tests.zoo.models.hybrid.random_base import random_backbone
 from tests.zoo.models.hybrid.tiny import ARCHITECTURE, relative_error, some_tokens, tiny_hybrid, tiny_spec
 
 CHANNELS, OUTPUTS = 24, 5
@@ -32,7 +32,7 @@ def empty_store(**changes: int) -> SlowStore:
 
 
 @pytest.mark.parametrize("order", [2, 3, 4])
-def test_a_night_at_once_is_a_night_pair_by_pair(order: int) -> None:
+def test_a_sleep_at_once_is_a_sleep_pair_by_pair(order: int) -> None:
     store = empty_store(order=order)
     first, second = drawn(12, 0), drawn(9, 1)
     again = Pairs(torch.cat([second.keys, first.keys[:4], second.keys[:2]]), drawn(15, 2).values)
@@ -41,7 +41,7 @@ def test_a_night_at_once_is_a_night_pair_by_pair(order: int) -> None:
         store.absorb(pairs, RIDGE, SAME)
         for name, tensor in expected._asdict().items():
             assert relative_error(getattr(store, name), tensor) < 1e-9, name
-    assert int(store.pairs) == 12 + 13, "of the two keys that came twice in one night one counts"
+    assert int(store.pairs) == 12 + 13, "of the two keys that came twice in one sleep one counts"
 
 
 def test_what_was_moved_is_found_and_nothing_else() -> None:
@@ -55,7 +55,7 @@ def test_what_was_moved_is_found_and_nothing_else() -> None:
     assert torch.equal(store(heads), torch.zeros(1, 200, OUTPUTS, dtype=torch.float64))
 
 
-def test_later_nights_keep_what_was_there_and_without_the_curvature_they_do_not() -> None:
+def test_later_sleeps_keep_what_was_there_and_without_the_curvature_they_do_not() -> None:
     days = [drawn(8, seed) for seed in range(6)]
     kept, lost = empty_store(), empty_store()
     for day in days:
@@ -77,13 +77,13 @@ def test_a_key_bound_anew_has_its_new_value_and_the_others_stay() -> None:
     assert relative_error(answer[5:], pairs.values[5:]) < 0.1
 
 
-def test_of_a_key_written_twice_in_a_night_the_last_value_counts() -> None:
+def test_of_a_key_written_twice_in_a_sleep_the_last_value_counts() -> None:
     store, pairs, later = empty_store(), drawn(3, 0), drawn(3, 1)
     store.absorb(Pairs(pairs.keys.repeat(2, 1), torch.cat([pairs.values, later.values])), RIDGE, SAME)
     assert relative_error(store.answer(pairs.keys)[0], later.values) < 0.02
 
 
-def test_a_night_without_anything_written_changes_nothing() -> None:
+def test_a_sleep_without_anything_written_changes_nothing() -> None:
     store = empty_store()
     store.absorb(drawn(4, 0), RIDGE, SAME)
     before = {name: tensor.clone() for name, tensor in store.state_dict().items()}

@@ -6,9 +6,9 @@ from torch import Tensor
 from cortexzoo.specs.backbone import ArchitectureSpec, FolderBackbone, Qwen2Architecture
 from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.mixer import DecaySpec, MixerSpec
-from cortexzoo.zoo.models.backbones import random_backbone
 from cortexzoo.zoo.models.hybrid.block import Sidecar
 from cortexzoo.zoo.models.hybrid.model import Hybrid
+from tests.zoo.models.hybrid.random_base import random_backbone
 
 ARCHITECTURE = Qwen2Architecture(hidden_size=16, num_heads=2, num_kv_heads=1, intermediate_size=24)
 MIXER = MixerSpec(num_heads=2, head_dim=4, window_size=6)

@@ -85,7 +85,7 @@ def test_a_day_without_texts_and_a_model_without_a_store() -> None:
         consolidate(tiny_hybrid(), [some_tokens(1, 8)], ConsolidateSleep())
 
 
-def test_a_night_in_training_fills_the_store_and_ends_the_day() -> None:
+def test_a_sleep_in_training_fills_the_store_and_ends_the_day() -> None:
     trainer = trainer_of(ConsolidateSleep(**EAGER, acceptance=AcceptAlways()))
     trainer.run()
     sleep = sleep_of(trainer)
@@ -94,12 +94,12 @@ def test_a_night_in_training_fills_the_store_and_ends_the_day() -> None:
     assert sleep.reservoir.examples == ()
 
 
-def test_a_night_that_may_not_stay_leaves_every_bit() -> None:
+def test_a_sleep_that_may_not_stay_leaves_every_bit() -> None:
     refused = trainer_of(ConsolidateSleep(**EAGER, acceptance=AcceptHeldOut(max_loss_ratio=1e-6)))
     awake = trainer_of(ConsolidateSleep(**EAGER | {"every": 100}))
     refused.run(), awake.run()
     assert (sleep_of(refused).sleeps, sleep_of(refused).accepted) == (2, 0)
-    assert len(sleep_of(refused).reservoir.examples) == 3, "what was not moved is read again in the next night"
+    assert len(sleep_of(refused).reservoir.examples) == 3, "what was not moved is read again in the next sleep"
     expected = awake.model.state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in refused.model.state_dict().items())
 
