@@ -103,7 +103,7 @@ def tests_and_main_job(session: nox.Session, arguments: list[str]) -> None:
 
 
 def declared() -> set[str]:
-    """The names of all that pyproject.toml asks for, as constraints.txt spells them."""
+    """The names of all that pyproject.toml requires, as constraints.txt spells them."""
     project = nox.project.load_toml("pyproject.toml")["project"]
     return {name_of(line) for line in project["dependencies"] + project["optional-dependencies"]["dev"]}
 

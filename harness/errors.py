@@ -20,7 +20,7 @@ __all__ = [
     "UserError",
     "in_one_line",
     "lines_and_code",
-    "tell",
+    "print_errors",
 ]
 
 OK = 0
@@ -58,7 +58,7 @@ def lines_and_code(error: Exception) -> tuple[list[str], int] | None:
     return None
 
 
-def tell(lines: list[str]) -> None:
+def print_errors(lines: list[str]) -> None:
     """Print to standard error: plain lines, not too long and not too many."""
     for line in bounded(lines):
         print(line, file=sys.stderr)

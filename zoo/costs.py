@@ -204,7 +204,7 @@ def _bytes(model: nn.Module, state: MemoryState) -> dict[str, int]:
 
 def _counter() -> FlopCounterMode:
     def in_place(_into: object, a: list[int], b: list[int], *_: object, **__: object) -> int:
-        """torch's counter knows `baddbmm` and not its form in place."""
+        """torch's counter has `baddbmm` and not its form in place."""
         return 2 * a[0] * a[1] * a[2] * b[2]
 
     return FlopCounterMode(display=False, custom_mapping={torch.ops.aten.baddbmm_: in_place})
@@ -218,7 +218,7 @@ def _shapes_only() -> Iterator[None]:
 
 
 class _AnyValue(TorchDispatchMode):
-    """Gives the few values that a model asks for: every flag is true, and a mask selects all."""
+    """Gives the few values that a model reads: every flag is true, and a mask selects all."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -237,9 +237,9 @@ def jobs(folder: Path, limit: float) -> Iterator[Row]:
     ranked = start(folder, "one rank of torchrun", "cortexgpt-stable", SHORT, launch=launch)
     resumed = killed_and_resumed(folder, limit)
     for job in started:
-        code, seconds, told = job.finish(limit)
+        code, seconds, output = job.finish(limit)
         changes = ", ".join(JOBS[job.what]) or "as shipped"
-        yield Row("trainings", f"{job.what}, {changes}", f"exit code {code}, {seconds:.0f} s: {told}", code == 0)
+        yield Row("trainings", f"{job.what}, {changes}", f"exit code {code}, {seconds:.0f} s: {output}", code == 0)
     for job in (whole, ranked, resumed):
         job.finish(limit)
     for job, what in ((resumed, "killed and resumed: weights"), (ranked, "under torchrun, one process: weights")):

@@ -45,8 +45,8 @@ class KillResult:
     """What differs from the run without a kill; empty: nothing."""
 
 
-def run(kills: int, seed: int, folder: Path, say: Callable[[str], None]) -> list[KillResult]:
-    """Train once undisturbed, then kill and resume `kills` times; `say` receives a line about each."""
+def run(kills: int, seed: int, folder: Path, report: Callable[[str], None]) -> list[KillResult]:
+    """Train once undisturbed, then kill and resume `kills` times; `report` receives a line about each."""
     torch.set_num_threads(1)
     experiment = load_experiment("cortexgpt-stable", EXPERIMENT)
     began = time.perf_counter()
@@ -58,7 +58,7 @@ def run(kills: int, seed: int, folder: Path, say: Callable[[str], None]) -> list
     calls = _calls_of_saves(experiment, folder / "counted")
     summary = reference.summary
     refused, rollbacks = summary["steps_refused"], summary["rollbacks"]
-    say(f"undisturbed: {experiment.recipe.steps} steps, {refused} refused, {rollbacks} rollbacks, {seconds:.1f} s")
+    report(f"undisturbed: {experiment.recipe.steps} steps, {refused} refused, {rollbacks} rollbacks, {seconds:.1f} s")
     draw = random.Random(seed)
     outcomes = []
     for number in range(kills):
@@ -72,7 +72,7 @@ def run(kills: int, seed: int, folder: Path, say: Callable[[str], None]) -> list
             moment = f"{after:.2f} s"
             in_a_process(train, experiment, runs, kill_after=after)
         outcomes.append(_resumed(experiment, runs, moment, expected))
-        say(f"{number + 1:3d}  {outcomes[-1].moment:<16} {_in_words(outcomes[-1])}")
+        report(f"{number + 1:3d}  {outcomes[-1].moment:<16} {_in_words(outcomes[-1])}")
     return outcomes
 
 

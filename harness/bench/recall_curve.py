@@ -125,9 +125,9 @@ def measured(
     *,
     causes: bool,
     checkpoint: str,
-    say: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> Curve:
-    """The curve of all runs; `say` receives a line about each measurement.
+    """The curve of all runs; `report` receives a line about each measurement.
 
     Raises `UserError` for a run of another model, or of a text.
     """
@@ -149,5 +149,5 @@ def measured(
                 recall = recall_at(data.task, predict, gap, documents=documents, batch_size=rows, chunk_size=size)
                 speeds.append(documents * data.task.length(gap) / (time.process_time() - began))
                 found.setdefault(cause.name, {}).setdefault(gap, []).append(recall.accuracy.exact)
-                say(f"{path.name} {cause.name} {gap}: {recall.accuracy.exact:.4f}")
+                report(f"{path.name} {cause.name} {gap}: {recall.accuracy.exact:.4f}")
     return Curve(name, chunk, found, sorted(speeds)[len(speeds) // 2])

@@ -101,10 +101,10 @@ class ExperimentCollector(pytest.Collector):
         try:
             self.subject = subject_of(self.run or self._trained())
         except Exception as problem:
-            told = lines_and_code(problem)
-            if told is None:
+            described = lines_and_code(problem)
+            if described is None:
                 raise
-            raise pytest.fail.Exception(f"{OPTION} {self.target}: {'; '.join(told[0])}", pytrace=False) from None
+            raise pytest.fail.Exception(f"{OPTION} {self.target}: {'; '.join(described[0])}", pytrace=False) from None
 
     def _trained(self) -> "Run":
         from cortexzoo.harness.runs.cache import cache, cached_training, find_trained, work_ahead

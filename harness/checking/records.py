@@ -77,6 +77,6 @@ def training_sum(experiment: ExperimentSpec) -> str:
 
 
 def deviations(values: Sequence[float]) -> float:
-    """The mean in standard deviations over the seeds; infinite where there is no spread. Asks for two values."""
+    """The mean in standard deviations over the seeds; infinite where there is no spread. At least two values."""
     spread = stdev(values)
     return fmean(values) / spread if spread else float("inf") if fmean(values) > 0 else float("-inf")

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cortexzoo.harness.cli.errors import BAD_INPUT, OK, BadInput, tell
+from cortexzoo.harness.cli.errors import BAD_INPUT, OK, BadInput, print_errors
 from cortexzoo.harness.cli.options import RUNS, RunsOption
-from cortexzoo.harness.cli.output import say, standard_error, without_foreign_warnings
+from cortexzoo.harness.cli.output import print_text, standard_error, without_foreign_warnings
 
 if TYPE_CHECKING:
     from cortexzoo.harness.studies.comparison.result import Comparison
@@ -48,8 +48,8 @@ def aim_sync(
                 counts[outcome] += 1
             else:
                 left_out.append(f"{run.path}: {outcome}")
-    say(f"Aim: {counts['written']} written, {counts['up to date']} up to date")
-    tell(left_out)
+    print_text(f"Aim: {counts['written']} written, {counts['up to date']} up to date")
+    print_errors(left_out)
     raise typer.Exit(BAD_INPUT if left_out and targets else OK)
 
 
@@ -71,15 +71,15 @@ def show_in_aim(comparison: "Comparison", port: int, *, show: bool) -> None:
     hashes = [str(run.manifest["trackers"]["aim"]) for run in found]
     by = telling_apart([result.contender for result in comparison.contenders])
     if not show:
-        say(f"\nstart Aim with: {command(runs, port)}")
-        say(f"and open: {metrics_link(f'http://{HOST}:{port}', hashes, by=by)}")
-        say("while it runs any web page can read the runs; --open starts it behind a guard with a token")
+        print_text(f"\nstart Aim with: {command(runs, port)}")
+        print_text(f"and open: {metrics_link(f'http://{HOST}:{port}', hashes, by=by)}")
+        print_text("while it runs any web page can read the runs; --open starts it behind a guard with a token")
         return
     with serving(runs, port) as guard:
         link = guard.entrance(metrics_link(guard.address, hashes, by=by))
-        say(f"\nAim is open until Ctrl-C: {link}")
+        print_text(f"\nAim is open until Ctrl-C: {link}")
         if not _opened(link):
-            tell(["no browser found: open the link above"])
+            print_errors(["no browser found: open the link above"])
         _wait_for_ctrl_c()
 
 
@@ -96,4 +96,4 @@ def _wait_for_ctrl_c() -> None:
     try:
         threading.Event().wait()
     except KeyboardInterrupt:
-        say("closed")
+        print_text("closed")

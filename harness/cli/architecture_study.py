@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from cortexzoo.harness.cli.errors import BadInput
-from cortexzoo.harness.cli.output import print_table, say
+from cortexzoo.harness.cli.output import print_table, print_text
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -32,6 +32,6 @@ def architectures(
         if not isinstance(judgements := found[kind], str):
             for judgement in judgements.values():
                 if judgement.verdict not in ("pass", "skipped"):
-                    say(f"{kind}: {judgement.name}: {judgement.reason}")
+                    print_text(f"{kind}: {judgement.name}: {judgement.reason}")
     header, *rows = table(found)
     print_table(header, rows)

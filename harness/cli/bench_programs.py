@@ -12,7 +12,7 @@ from cortexzoo.harness.bench.recall_plot import draw_recall
 from cortexzoo.harness.checking.effort import PROFILES
 from cortexzoo.harness.cli.errors import BadInput
 from cortexzoo.harness.cli.options import JsonOption
-from cortexzoo.harness.cli.output import print_table, require_folder_of, say, write_json
+from cortexzoo.harness.cli.output import print_table, print_text, require_folder_of, write_json
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -52,8 +52,8 @@ def of_flakiness(
     wrong = {name: record for name, record in records.items() if record.unexpected}
     for name, record in wrong.items():
         for judgement in record.unexpected:
-            say(f"{name}, seed {judgement.seed}: {judgement.verdict}: {judgement.reason} {dict(judgement.case)}")
-    say(f"{len(records) - len(wrong)} of {len(records)} properties are as expected with all {seeds} seeds")
+            print_text(f"{name}, seed {judgement.seed}: {judgement.verdict}: {judgement.reason} {dict(judgement.case)}")
+    print_text(f"{len(records) - len(wrong)} of {len(records)} properties are as expected with all {seeds} seeds")
     write_json(json, flakiness.as_json(records))
     raise typer.Exit(int(bool(wrong)))
 
@@ -75,7 +75,7 @@ def of_gpu(
     rows = []
     for row in gpu.rows(seconds):
         rows.append(row)
-        say("  ".join(({True: "ok ", False: "BAD", None: "   "}[row.fine], row.section, row.what, row.seen)))
+        print_text("  ".join(({True: "ok ", False: "BAD", None: "   "}[row.fine], row.section, row.what, row.seen)))
     if page is not None:
         page.write_text(gpu.page(rows), encoding="utf-8")
     write_json(json, [asdict(row) for row in rows])
@@ -94,10 +94,10 @@ def of_kills(
     """
     require_folder_of(json)
     with tempfile.TemporaryDirectory() as folder:
-        outcomes = kills.run(count, seed, Path(folder), say)
+        outcomes = kills.run(count, seed, Path(folder), print_text)
     equal = sum(not outcome.differing for outcome in outcomes)
     halves = sum(outcome.partial for outcome in outcomes)
-    say(f"{equal} of {count} resumed runs end bitwise equal; {halves} kills left a half-written checkpoint")
+    print_text(f"{equal} of {count} resumed runs end bitwise equal; {halves} kills left a half-written checkpoint")
     write_json(json, [asdict(outcome) for outcome in outcomes])
     raise typer.Exit(int(equal < count))
 
@@ -119,9 +119,9 @@ def of_recall_curve(
     require_folder_of(json)
     require_folder_of(plot, "--plot")
     asked = recall_curve.chunks_of(gaps)
-    curve = recall_curve.measured(runs, asked, documents, causes=causes, checkpoint=checkpoint, say=say)
+    curve = recall_curve.measured(runs, asked, documents, causes=causes, checkpoint=checkpoint, report=print_text)
     print_table(("gap, chunks", "tokens", *curve.recall), curve.rows(asked))
-    say(f"{curve.tokens_a_second:,.0f} tokens per CPU second (median)")
+    print_text(f"{curve.tokens_a_second:,.0f} tokens per CPU second (median)")
     if plot is not None:
         title = f"{curve.name}: answers right, {len(runs)} seeds × {documents} documents"
         draw_recall(plot, curve.recall, curve.chunk, title=title)

@@ -8,7 +8,13 @@ import typer
 
 from cortexzoo.harness.cli.errors import OK, BadInput
 from cortexzoo.harness.cli.options import JsonOption
-from cortexzoo.harness.cli.output import print_table, require_folder_of, say, without_foreign_warnings, write_json
+from cortexzoo.harness.cli.output import (
+    print_table,
+    print_text,
+    require_folder_of,
+    without_foreign_warnings,
+    write_json,
+)
 from cortexzoo.harness.errors import FAILED
 
 UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
@@ -42,7 +48,7 @@ def cache(
     entries = kept()
     if prune:
         for entry in to_prune(entries, limit):
-            say(f"{entry.path}: {'removed' if remove(entry) else 'kept: it is in use'}, {in_bytes(entry.size)}")
+            print_text(f"{entry.path}: {'removed' if remove(entry) else 'kept: it is in use'}, {in_bytes(entry.size)}")
         entries = kept()
     states = {e.path: state_of(e) if verify else "" if e.current else "of other code" for e in entries}
     rows = [
@@ -51,7 +57,7 @@ def cache(
     ]
     if rows:
         print_table(("path", "kind", "size", "last written", ""), rows)
-    say(f"{len(entries)} entries in {cache_folder()}, {in_bytes(sum(e.size for e in entries))}")
+    print_text(f"{len(entries)} entries in {cache_folder()}, {in_bytes(sum(e.size for e in entries))}")
     content = [{"path": str(e.path), "kind": e.kind, "bytes": e.size, "state": states[e.path] or None} for e in entries]
     write_json(json_file, content)
     raise typer.Exit(FAILED if "damaged" in states.values() else OK)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cortexzoo.harness.cli.errors import OK, UNEXPECTED_VERDICT
-from cortexzoo.harness.cli.output import say
+from cortexzoo.harness.cli.output import print_text
 from cortexzoo.harness.cli.reporting import write_text
 
 CertificateArgument = Annotated[Path, typer.Argument(metavar="VERDICT.json|RUN", help="A certificate or its folder.")]
@@ -29,11 +29,11 @@ def diff_certificates(
     from cortexzoo.harness.checking.reports.difference import difference
     from cortexzoo.harness.regression.replay import read_certificate
 
-    told, worse = difference(*(read_certificate(_file(each)) for each in (before, after)))
+    text, worse = difference(*(read_certificate(_file(each)) for each in (before, after)))
     if output is None:
-        say(told.rstrip("\n"))
+        print_text(text.rstrip("\n"))
     else:
-        write_text("--output", output, told)
+        write_text("--output", output, text)
     raise typer.Exit(UNEXPECTED_VERDICT if worse else OK)
 
 
@@ -49,7 +49,7 @@ def badge(
     from cortexzoo.harness.regression.replay import read_certificate
 
     write_text("FILE.svg", file, drawn(read_certificate(_file(certificate))))
-    say(f"written: {file}")
+    print_text(f"written: {file}")
 
 
 def _file(path: Path) -> Path:

@@ -17,7 +17,13 @@ from cortexzoo.harness.cli.options import (
     require_checkpoint,
     with_overrides,
 )
-from cortexzoo.harness.cli.output import print_table, require_folder_of, say, without_foreign_warnings, write_json
+from cortexzoo.harness.cli.output import (
+    print_table,
+    print_text,
+    require_folder_of,
+    without_foreign_warnings,
+    write_json,
+)
 from cortexzoo.harness.cli.progress import checking_progress
 from cortexzoo.harness.cli.reporting import (
     AnnotateOption,
@@ -152,11 +158,11 @@ def replay(
     path = run_path(certificate, RUNS)
     if pytest is not None:
         write_pytest_file(pytest, *named_judgement(path, name), path if path.is_dir() else path.parent)
-        say(f"test of {name}: python -m pytest {pytest}")
+        print_text(f"test of {name}: python -m pytest {pytest}")
         return
     again = replay_case(path, name)
-    say(f"{again.then.name}: {again.then.clause}")
-    say("case: " + (", ".join(f"{key} {value}" for key, value in again.then.case.items()) or "the only one"))
+    print_text(f"{again.then.name}: {again.then.clause}")
+    print_text("case: " + (", ".join(f"{key} {value}" for key, value in again.then.case.items()) or "the only one"))
     rows = [
         (when, j.verdict, "–" if j.observed is None else repr(j.observed), repr(j.bound), j.unit, j.reason)
         for when, j in (("then", again.then), ("now", again.now))
@@ -164,9 +170,9 @@ def replay(
     print_table(("", "verdict", "observed", "bound", "unit", "reason"), rows)
     if explain:
         for line in explained(Certificate((again.now,), {})):
-            say(line)
+            print_text(line)
     write_json(json_file, to_json_value({"then": asdict(again.then), "now": asdict(again.now), "same": again.same}))
-    say("same verdict" if again.same else f"the verdict was {again.then.verdict} and is now {again.now.verdict}")
+    print_text("same verdict" if again.same else f"the verdict was {again.then.verdict} and is now {again.now.verdict}")
     raise typer.Exit(OK if again.same else UNEXPECTED_VERDICT)
 
 
@@ -194,7 +200,9 @@ def _run_of(target: str, changes: list[str], runs: Path) -> Any:
     experiment = load_experiment(target, changes)
     found = next(finished_runs(runs, experiment), None)
     if found is None:
-        say(f"no finished run of {experiment.name} with spec hash {experiment.hash()} in {runs}: training it first")
+        print_text(
+            f"no finished run of {experiment.name} with spec hash {experiment.hash()} in {runs}: training it first"
+        )
     return found or trained(experiment, runs)
 
 
@@ -242,9 +250,9 @@ def _check_module(request: "Request", runs: Path, json_file: Path | None, report
         certificate, path = certify(request, runs, progress.started)
     tell_verdicts(certificate)
     reports.write(certificate)
-    say(f"takes: {certificate.circumstances['takes']}; certificate: {path}")
+    print_text(f"takes: {certificate.circumstances['takes']}; certificate: {path}")
     failed = [j for j in certificate.judgements if j.verdict == "fail"]
     if failed:
-        say(f"next: cortexzoo replay {path} --property {failed[0].name}")
+        print_text(f"next: cortexzoo replay {path} --property {failed[0].name}")
     write_json(json_file, to_json_value(certificate.as_json()))
     return UNEXPECTED_VERDICT if certificate.unexpected else OK

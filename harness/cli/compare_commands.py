@@ -21,8 +21,8 @@ from cortexzoo.harness.cli.options import (
 from cortexzoo.harness.cli.output import (
     console,
     print_table,
+    print_text,
     require_folder_of,
-    say,
     standard_error,
     without_foreign_warnings,
     write_json,
@@ -100,7 +100,7 @@ def compare(
     _print(comparison)
     folder = out or folder_of(comparison, runs)
     report = write_report(comparison, folder)
-    say(f"\nreport: {report}")
+    print_text(f"\nreport: {report}")
     write_json(json_file, to_json_value(comparison.as_json()))
     if print_link or show:
         show_in_aim(comparison, port, show=show)
@@ -149,7 +149,9 @@ def sweep(
     scheduler = None if executor is None else Scheduler(executor, dict(option(text) for text in job or ()))
     left = not_ended(experiments, runs)
     taken = StepsTaken(runs, left)
-    say(f"{spec.name}: {len(cells)} combinations × {len(spec.seeds)} seeds, {_to_train(len(left), taken.to_go_on)}")
+    print_text(
+        f"{spec.name}: {len(cells)} combinations × {len(spec.seeds)} seeds, {_to_train(len(left), taken.to_go_on)}"
+    )
     if dry_run:
         print_table((*axes, "spec hashes"), [_dry(cell) for cell in cells])
         return
@@ -182,7 +184,7 @@ def _make(contenders: "Sequence[Contender]", runs: Path, jobs: int, *, check: bo
     left = missing(contenders, runs)
     if left:
         taken = StepsTaken(runs, left)
-        say(f"{_to_train(len(left), taken.to_go_on)}, {jobs} at a time")
+        print_text(f"{_to_train(len(left), taken.to_go_on)}, {jobs} at a time")
         with steps_progress("training", taken) as done:
             made = trained_runs(contenders, runs, jobs, done)
     else:
@@ -207,4 +209,4 @@ def _print(comparison: "Comparison") -> None:
     print_table(("spec value", *labels), difference_rows(comparison))
     out.print()
     for line in comparison.in_words():
-        say(line)
+        print_text(line)

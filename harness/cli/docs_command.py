@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cortexzoo.harness.cli.errors import OK, UNEXPECTED_VERDICT, BadInput, tell
+from cortexzoo.harness.cli.errors import OK, UNEXPECTED_VERDICT, BadInput, print_errors
 
 SIGNS = {"at_most": "≤", "at_least": "≥", "below": "<"}
 
@@ -49,7 +49,7 @@ def docs(
         if write:
             page.write_text(text, encoding="utf-8")
         else:
-            tell([f"{page} is stale: run `cortexzoo docs --write`"])
+            print_errors([f"{page} is stale: run `cortexzoo docs --write`"])
     raise typer.Exit(OK if write or not stale else UNEXPECTED_VERDICT)
 
 

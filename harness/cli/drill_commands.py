@@ -16,7 +16,13 @@ from cortexzoo.harness.cli.options import (
     SetOption,
     SpecArgument,
 )
-from cortexzoo.harness.cli.output import print_table, require_folder_of, say, without_foreign_warnings, write_json
+from cortexzoo.harness.cli.output import (
+    print_table,
+    print_text,
+    require_folder_of,
+    without_foreign_warnings,
+    write_json,
+)
 from cortexzoo.specs import load
 
 if TYPE_CHECKING:
@@ -87,7 +93,7 @@ def drill(
     )
     failed = [row.name for row in rows if row.verdict == "not met"]
     skipped = sum(row.verdict == "skipped" for row in rows)
-    say(
+    print_text(
         f"\n{len(rows) - len(failed) - skipped} of {len(rows)} faults handled as expected"
         + (f", {skipped} not applicable" if skipped else "")
         + (f"; not as expected: {', '.join(failed)}" if failed else "")

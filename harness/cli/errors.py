@@ -11,7 +11,7 @@ from cortexzoo.harness.errors import (
     OK,
     UNEXPECTED_VERDICT,
     BadInput,
-    tell,
+    print_errors,
 )
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
     "UNEXPECTED_VERDICT",
     "BadInput",
     "lines_and_code",
-    "tell",
+    "print_errors",
 ]
 
 

@@ -7,7 +7,7 @@ import typer
 
 from cortexzoo.harness.cli.errors import BadInput
 from cortexzoo.harness.cli.options import RUNS, RunArgument, require_checkpoint
-from cortexzoo.harness.cli.output import say, without_foreign_warnings
+from cortexzoo.harness.cli.output import print_text, without_foreign_warnings
 
 
 def export(
@@ -35,9 +35,9 @@ def export(
     without_foreign_warnings()
     require_checkpoint(checkpoint)
     opened = Run.open(run_path(run, RUNS))
-    say(f"wrote {write(opened, folder, checkpoint)}")
+    print_text(f"wrote {write(opened, folder, checkpoint)}")
     if push is not None:
-        say(f"uploaded to {_upload(folder, push)}")
+        print_text(f"uploaded to {_upload(folder, push)}")
 
 
 def _upload(folder: Path, repository: str) -> str:

@@ -12,8 +12,8 @@ from cortexzoo.harness.cli.errors import OK, UNEXPECTED_VERDICT, BadInput
 from cortexzoo.harness.cli.options import RUNS, JsonOption, RunsOption
 from cortexzoo.harness.cli.output import (
     print_table,
+    print_text,
     require_folder_of,
-    say,
     standard_error,
     without_foreign_warnings,
     write_json,
@@ -109,13 +109,15 @@ def _progress(cases: int) -> "Iterator[Callable[[Report], None]]":
 def _reported(report: "Report", json_file: Path | None) -> int:
     """The counts, the first failures, and the exit code."""
     codes = ", ".join(f"{count} with {code}" for code, count in sorted(report.codes.items()))
-    say(f"{report.name}: {report.cases} cases, seed {report.seed}; ended {codes}; slowest {report.slowest:.1f} s")
+    print_text(
+        f"{report.name}: {report.cases} cases, seed {report.seed}; ended {codes}; slowest {report.slowest:.1f} s"
+    )
     rows = [
         (str(failure["case"]), "; ".join(failure["breaches"]), one_line(" ".join(failure["arguments"]), LONGEST_ROW))
         for failure in report.failures[:SHOWN]
     ]
     if rows:
         print_table(("case", "breach", "command"), rows)
-    say(f"{len(report.failures)} of {report.cases} broke a rule")
+    print_text(f"{len(report.failures)} of {report.cases} broke a rule")
     write_json(json_file, report.as_json())
     return UNEXPECTED_VERDICT if report.failures else OK

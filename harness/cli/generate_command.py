@@ -8,7 +8,7 @@ import typer
 
 from cortexzoo.harness.cli.errors import BadInput
 from cortexzoo.harness.cli.options import RUNS, RunArgument, require_checkpoint
-from cortexzoo.harness.cli.output import say, without_foreign_warnings
+from cortexzoo.harness.cli.output import print_text, without_foreign_warnings
 
 
 def generate(
@@ -65,4 +65,4 @@ def generate(
     continuation = generate_tokens(
         model, last, tokens, temperature=temperature, top_k=top_k, seed=seed, state=start, vocab_size=writing.size
     )
-    say(writing.show(prompt or "", continuation[0].tolist()))
+    print_text(writing.show(prompt or "", continuation[0].tolist()))

@@ -8,7 +8,7 @@ import typer
 
 from cortexzoo.harness.cli.errors import BadInput
 from cortexzoo.harness.cli.options import RUNS
-from cortexzoo.harness.cli.output import say, without_foreign_warnings
+from cortexzoo.harness.cli.output import print_text, without_foreign_warnings
 
 
 def monitor(
@@ -40,7 +40,7 @@ def monitor(
     named = [run_path(target, RUNS) for target in targets]
     found, left_out = aim_sources(named) if source == "aim" else folder_sources(named)
     if left_out:
-        say(f"showing the last {len(found)} runs, not {left_out} earlier ones: give run folders to choose")
+        print_text(f"showing the last {len(found)} runs, not {left_out} earlier ones: give run folders to choose")
     board = Dashboard([RunView(each) for each in found], snapshot=snapshot is not None)
     if snapshot is None:
         if not sys.stdout.isatty():
@@ -52,7 +52,7 @@ def monitor(
         snapshot.write_text(picture or "", encoding="utf-8")
     except OSError as problem:
         raise BadInput(f"--snapshot {snapshot}: cannot be written: {problem.strerror or problem}") from problem
-    say(f"picture: {snapshot}")
+    print_text(f"picture: {snapshot}")
 
 
 NARROW, WIDE = 110, 50

@@ -10,8 +10,8 @@ from cortexzoo.harness.cli.errors import OK, UNEXPECTED_VERDICT, BadInput
 from cortexzoo.harness.cli.options import RUNS, JsonOption, RunsOption
 from cortexzoo.harness.cli.output import (
     print_table,
+    print_text,
     require_folder_of,
-    say,
     standard_error,
     without_foreign_warnings,
     write_json,
@@ -65,7 +65,7 @@ def mutants(
     chosen = [mutant for mutant in MUTANTS if not only or mutant.name in only or mutant.host in only]
     if list_only:
         print_table(("host", "mutant", "defect"), [(mutant.host, mutant.name, mutant.defect) for mutant in chosen])
-        say(f"{len(chosen)} mutants")
+        print_text(f"{len(chosen)} mutants")
         raise typer.Exit(OK)
     with Progress(console=standard_error()) as progress:
         task = progress.add_task("mutants", total=None)
@@ -77,12 +77,12 @@ def mutants(
         rows.append((outcome.host, outcome.mutant or "", defects[outcome.mutant or ""], caught or "survives"))
     print_table(("host", "mutant", "defect", "caught by"), rows)
     for host, healthy in result.healthy.items():
-        if told := ", ".join(f"{j.name} ({j.verdict})" for j in healthy.judgements if j.verdict in ("fail", "error")):
-            say(f"the healthy {host} fails: {told}")
+        if failed := ", ".join(f"{j.name} ({j.verdict})" for j in healthy.judgements if j.verdict in ("fail", "error")):
+            print_text(f"the healthy {host} fails: {failed}")
     if not only and result.idle:
-        say(f"properties that catch nothing: {', '.join(result.idle)}")
+        print_text(f"properties that catch nothing: {', '.join(result.idle)}")
     survivors = len(result.survivors)
-    say(f"mutation score: {len(rows) - survivors} of {len(rows)} caught ({1 - survivors / len(rows):.0%})")
+    print_text(f"mutation score: {len(rows) - survivors} of {len(rows)} caught ({1 - survivors / len(rows):.0%})")
     write_json(json_file, as_json(result))
     raise typer.Exit(UNEXPECTED_VERDICT if survivors else OK)
 
@@ -107,7 +107,7 @@ def _generated(count: int, seed: int, jobs: int, runs: Path, json_file: Path | N
     print_table(("change", "fate", "caught by"), [(r.site, r.fate, r.by) for r in results])
     reached = [result for result in results if result.fate != "not reached"]
     caught = len(results) - len(alive)
-    say(f"mutation score: {caught} of {len(results)} caught ({caught / len(results):.0%})")
-    say(f"of the {len(reached)} that a property reaches: {caught / max(1, len(reached)):.0%}")
+    print_text(f"mutation score: {caught} of {len(results)} caught ({caught / len(results):.0%})")
+    print_text(f"of the {len(reached)} that a property reaches: {caught / max(1, len(reached)):.0%}")
     write_json(json_file, {"sample": count, "seed": seed, "results": [asdict(result) for result in results]})
     raise typer.Exit(UNEXPECTED_VERDICT if alive else OK)

@@ -73,6 +73,6 @@ def standard_error() -> "Console":
     return PlainConsole(stderr=True)
 
 
-def say(line: str) -> None:
+def print_text(line: str) -> None:
     """Print a text to standard output at once."""
     print(plain(line, keep="\n\t"), flush=True)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cortexzoo.harness.cli.errors import BadInput
-from cortexzoo.harness.cli.output import print_table, say, standard_error, without_foreign_warnings
+from cortexzoo.harness.cli.output import print_table, print_text, standard_error, without_foreign_warnings
 
 SPEC = """\
 kind: data
@@ -61,7 +61,7 @@ def prepare(
     without_foreign_warnings()
     if verify:
         TokenFolder.open(folder).verify()
-        say(f"{folder}: every file is as it was written")
+        print_text(f"{folder}: every file is as it was written")
         return
     if not sources:
         raise BadInput("FILE…: at least one file or data set is required")
@@ -77,12 +77,12 @@ def prepare(
     ]
     print_table(("part", "documents", "tokens", "bytes"), rows)
     if about["skipped"]:
-        say(f"{about['skipped']:,} rows were passed over")
+        print_text(f"{about['skipped']:,} rows were passed over")
     spec = folder.with_name(f"{folder.name}.yaml")
     if not spec.exists():
         name = "".join(c if c.isalnum() and c.isascii() else "-" for c in folder.name.lower()).strip("-") or "corpus"
         spec.write_text(SPEC.format(name=name, folder=folder.name), encoding="utf-8")
-        say(f"wrote {folder}, and {spec} to train on it: cortexzoo train EXPERIMENT --data {spec}")
+        print_text(f"wrote {folder}, and {spec} to train on it: cortexzoo train EXPERIMENT --data {spec}")
 
 
 def _tokenizer(named: str) -> tuple[Path | None, int | None]:

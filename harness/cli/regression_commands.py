@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cortexzoo.harness.cli.errors import OK, UNEXPECTED_VERDICT, BadInput
-from cortexzoo.harness.cli.output import print_table, say, without_foreign_warnings
+from cortexzoo.harness.cli.output import print_table, print_text, without_foreign_warnings
 from cortexzoo.harness.cli.progress import steps_progress
 from cortexzoo.specs import ExperimentSpec, load_experiment, shipped_names
 
@@ -45,7 +45,7 @@ def regression(
     for name in (experiment.name for experiment in experiments):
         changed += _written(results[name]) if write else _compared(results[name], committed[name])
     if not write:
-        say(f"{changed} of {len(experiments)} experiments changed" if changed else "nothing changed")
+        print_text(f"{changed} of {len(experiments)} experiments changed" if changed else "nothing changed")
     raise typer.Exit(UNEXPECTED_VERDICT if changed else OK)
 
 
@@ -69,14 +69,14 @@ def _announced(experiments: Sequence[ExperimentSpec], folder: Path, jobs: int) -
     missing = []
     for experiment in experiments:
         if run := find_trained(experiment, folder):
-            say(f"{experiment.name}: trained already ({run.path})")
+            print_text(f"{experiment.name}: trained already ({run.path})")
         else:
-            say(work_ahead(experiment))
+            print_text(work_ahead(experiment))
             if begun := next(unfinished_runs(folder, training_of(experiment)), None):
-                say(f"{experiment.name}: resumes an interrupted training ({begun.path})")
+                print_text(f"{experiment.name}: resumes an interrupted training ({begun.path})")
             else:
                 missing.append(experiment)
-    say(f"then the properties, about a minute each; {min(jobs, len(experiments))} at a time")
+    print_text(f"then the properties, about a minute each; {min(jobs, len(experiments))} at a time")
     if not missing:
         yield
         return
@@ -90,24 +90,24 @@ def _compared(result: "Checked", then: "Committed") -> bool:
 
     name = result.experiment.name
     if result.certificate is None:
-        say(f"{name}: training stopped: {result.gave_up}")
+        print_text(f"{name}: training stopped: {result.gave_up}")
         return True
     if is_another := then.spec_hash != result.experiment.hash():
-        say(
+        print_text(
             f"{name}: the spec has changed: its certificate has spec hash {then.spec_hash}, the spec now "
             f"{result.experiment.hash()}"
         )
     found = changes(then, result.certificate)
     if found:
-        say(f"{name}: {len(found)} of {len(result.certificate.judgements)} verdicts changed")
+        print_text(f"{name}: {len(found)} of {len(result.certificate.judgements)} verdicts changed")
         print_table(
             ("property", "then", "now", "reason"),
             [(change.name, str(change.then or "–"), str(change.now or "–"), change.reason) for change in found],
         )
     else:
-        say(f"{name}: {len(then.words)} verdicts as committed")
+        print_text(f"{name}: {len(then.words)} verdicts as committed")
     if changed := is_another or bool(found):
-        say(f"if this is intended: cortexzoo regression {name} --write")
+        print_text(f"if this is intended: cortexzoo regression {name} --write")
     return changed
 
 
@@ -117,10 +117,10 @@ def _written(result: "Checked") -> bool:
     from cortexzoo.harness.regression.regression import COMMITTED
 
     if result.certificate is None:
-        say(f"{name}: training stopped, nothing is written: {result.gave_up}")
+        print_text(f"{name}: training stopped, nothing is written: {result.gave_up}")
         return True
-    say(f"{name}: written to {result.committed.write(name, COMMITTED)}")
+    print_text(f"{name}: written to {result.committed.write(name, COMMITTED)}")
     if unexpected := result.certificate.unexpected:
-        told = ", ".join(f"{j.name} is {j.verdict} instead of {j.expected}" for j in unexpected)
-        say(f"{name}: unexpected: {told}")
+        listed = ", ".join(f"{j.name} is {j.verdict} instead of {j.expected}" for j in unexpected)
+        print_text(f"{name}: unexpected: {listed}")
     return bool(unexpected)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cortexzoo.harness.cli.errors import BadInput
-from cortexzoo.harness.cli.output import say
+from cortexzoo.harness.cli.output import print_text
 
 if TYPE_CHECKING:
     from cortexzoo.harness.checking.verdict import Certificate
@@ -45,10 +45,10 @@ class Reports:
 
         if self.explain:
             for line in explained(certificate):
-                say(line)
+                print_text(line)
         if self.annotate:
             for line in annotations(certificate):
-                say(line)
+                print_text(line)
         if self.junit is not None:
             write_text("--junit", self.junit, junit_xml(certificate))
         if self.sarif is not None:

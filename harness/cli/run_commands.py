@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from cortexzoo.harness.checking.effort import PROFILES, ProfileName
-from cortexzoo.harness.cli.errors import INTERRUPTED, OK, UNEXPECTED_VERDICT, tell
-from cortexzoo.harness.cli.output import say, write_json
+from cortexzoo.harness.cli.errors import INTERRUPTED, OK, UNEXPECTED_VERDICT, print_errors
+from cortexzoo.harness.cli.output import print_text, write_json
 from cortexzoo.harness.cli.progress import checking_progress
 from cortexzoo.harness.cli.training_words import intention, result
 from cortexzoo.harness.cli.verdicts import tell_verdicts
@@ -35,7 +35,7 @@ def trained(experiment: ExperimentSpec, runs: Path, *, faults: FaultsSpec | None
     run = train_run(experiment, runs, options)
     if faults is not None:
         injected = [event["detail"]["fault"] for event in run.events() if event["kind"] == "fault_injected"]
-        say(f"{len(injected)} faults injected: {', '.join(injected)}; consequences: {run.path}/events.jsonl")
+        print_text(f"{len(injected)} faults injected: {', '.join(injected)}; consequences: {run.path}/events.jsonl")
     return _reported(run)
 
 
@@ -58,14 +58,14 @@ def resumed(experiment: ExperimentSpec, path: Path, checkpoint: str, *, allow_ch
 
 
 def _warn(line: str) -> None:
-    tell([line])
+    print_errors([line])
 
 
 def _announce(experiment: ExperimentSpec, place: str) -> None:
     """Print what is about to be trained, before the first step."""
-    say(intention(experiment))
-    tell(doubts(experiment))
-    say(place)
+    print_text(intention(experiment))
+    print_errors(doubts(experiment))
+    print_text(place)
 
 
 def _reported(run: "Run") -> "Run":
@@ -73,10 +73,10 @@ def _reported(run: "Run") -> "Run":
     summary = run.summary
     if stopped := summary["stopped"]:
         steps = summary["steps_taken"]
-        tell([f"{stopped} after step {steps}, saved; continue with: cortexzoo train --resume {run.path}"])
+        print_errors([f"{stopped} after step {steps}, saved; continue with: cortexzoo train --resume {run.path}"])
         raise typer.Exit(INTERRUPTED if stopped == "interrupted" else TERMINATED)
-    say(result(summary))
-    say(f"curves: {run.path}/curves.png")
+    print_text(result(summary))
+    print_text(f"curves: {run.path}/curves.png")
     return run
 
 
@@ -104,7 +104,7 @@ def checked(
         )
     tell_verdicts(certificate)
     also(certificate)
-    say(f'next: cortexzoo generate {run.path} --prompt "The "')
+    print_text(f'next: cortexzoo generate {run.path} --prompt "The "')
     report = {"folder": str(run.path), **certificate.as_json(), "summary": run.summary}
     write_json(json_file, to_json_value(report))
     return UNEXPECTED_VERDICT if certificate.unexpected else OK
@@ -114,6 +114,6 @@ def unchecked(run: "Run", json_file: Path | None) -> int:
     """Point to the check, without one. Returns the exit code."""
     from cortexzoo.harness.tracking.jsonl import to_json_value
 
-    say(f"next: cortexzoo check {run.path}")
+    print_text(f"next: cortexzoo check {run.path}")
     write_json(json_file, to_json_value({"folder": str(run.path), "summary": run.summary}))
     return OK

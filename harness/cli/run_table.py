@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cortexzoo.harness.cli.output import print_table, say, without_foreign_warnings, write_json
+from cortexzoo.harness.cli.output import print_table, print_text, without_foreign_warnings, write_json
 from cortexzoo.harness.cli.verdicts import tell_verdicts
 from cortexzoo.harness.runs.listing import row_of
 from cortexzoo.harness.runs.run_folder import CHECKPOINTS, MANIFEST, SPEC, Run
@@ -19,9 +19,9 @@ def show_run(path: Path, json_file: Path | None) -> None:
     content = {**row.as_json(), "command": manifest.get("command"), "checkpoints": checkpoints}
     print_table(("run", ""), [(key.replace("_", " "), _text(value)) for key, value in content.items()])
     if row.outcome != "unchecked":
-        say("")
+        print_text("")
         tell_verdicts(run.certificate)
-    say(f"\nspec: cortexzoo show {run.path / SPEC}")
+    print_text(f"\nspec: cortexzoo show {run.path / SPEC}")
     write_json(json_file, to_json_value(content))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from cortexzoo.harness.cli.errors import CLOSED_PIPE, FAILED, INTERRUPTED, OK, lines_and_code, tell
+from cortexzoo.harness.cli.errors import CLOSED_PIPE, FAILED, INTERRUPTED, OK, lines_and_code, print_errors
 
 
 def exit_code(command: Callable[..., Any], arguments: Sequence[str] | None, interrupted: Callable[[], bool]) -> int:
@@ -24,18 +24,18 @@ def exit_code(command: Callable[..., Any], arguments: Sequence[str] | None, inte
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CLOSED_PIPE
     except (KeyboardInterrupt, typer.Abort):
-        tell(["interrupted"])
+        print_errors(["interrupted"])
         return INTERRUPTED
     except Exception as error:
         if interrupted():
             # Such as the RecursionError of a library whose import was cut short.
-            tell(["interrupted"])
+            print_errors(["interrupted"])
             return INTERRUPTED
-        told = lines_and_code(error)
-        if told is None:
+        described = lines_and_code(error)
+        if described is None:
             traceback.print_exc()
-            tell(["This is a bug in cortexzoo: please report it with the lines above."])
+            print_errors(["This is a bug in cortexzoo: please report it with the lines above."])
             return FAILED
-        lines, code = told
-        tell(lines)
+        lines, code = described
+        print_errors(lines)
     return code if isinstance(code, int) else OK

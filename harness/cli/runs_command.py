@@ -7,7 +7,13 @@ import typer
 
 from cortexzoo.harness.cli.errors import BadInput
 from cortexzoo.harness.cli.options import RUNS, JsonOption, RunsOption
-from cortexzoo.harness.cli.output import print_table, require_folder_of, say, without_foreign_warnings, write_json
+from cortexzoo.harness.cli.output import (
+    print_table,
+    print_text,
+    require_folder_of,
+    without_foreign_warnings,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from cortexzoo.harness.runs.listing import RunRow
@@ -45,7 +51,9 @@ def runs(
         raise BadInput(f"--runs {folder}: no such folder")
     if remove_empty:
         for path in empty_runs(folder):
-            say(f"{path}: {'removed' if listing.remove_empty(path, time.time()) else 'kept: begun a minute ago'}")
+            print_text(
+                f"{path}: {'removed' if listing.remove_empty(path, time.time()) else 'kept: begun a minute ago'}"
+            )
     found = [*map(listing.row_of, all_runs(folder)), *map(listing.empty_row, empty_runs(folder))]
     rows = [
         row
@@ -58,7 +66,7 @@ def runs(
         columns = ("run", "status", "seed", "steps", "loss", "properties", "verdict")
         print_table(columns, [_cells(row) for row in rows])
     else:
-        say(f"no such run in {folder}")
+        print_text(f"no such run in {folder}")
     write_json(json_file, to_json_value([row.as_json() for row in rows]))
 
 

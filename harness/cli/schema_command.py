@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from cortexzoo.harness.checking.schema import SCHEMA, certificate_is_fresh, write_schema
-from cortexzoo.harness.cli.errors import OK, UNEXPECTED_VERDICT, BadInput, tell
+from cortexzoo.harness.cli.errors import OK, UNEXPECTED_VERDICT, BadInput, print_errors
 from cortexzoo.harness.cli.options import KindArgument
 from cortexzoo.harness.cli.output import console
 from cortexzoo.specs.loading.schema_export import SCHEMAS, schema_text, stale_schemas, write_schemas
@@ -32,5 +32,5 @@ def schema(
             raise BadInput(f"{SCHEMAS}: cannot be written: {error.strerror or error}") from error
     else:
         stale = stale_schemas() + ([] if certificate_is_fresh() else [f"harness/schema/{SCHEMA.name}"])
-        tell([f"{file} is stale: run `cortexzoo schema --write`" for file in stale])
+        print_errors([f"{file} is stale: run `cortexzoo schema --write`" for file in stale])
         raise typer.Exit(UNEXPECTED_VERDICT if stale else OK)

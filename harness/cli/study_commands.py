@@ -18,7 +18,13 @@ from cortexzoo.harness.cli.options import (
     SetOption,
     SpecArgument,
 )
-from cortexzoo.harness.cli.output import print_table, require_folder_of, say, without_foreign_warnings, write_json
+from cortexzoo.harness.cli.output import (
+    print_table,
+    print_text,
+    require_folder_of,
+    without_foreign_warnings,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from cortexzoo.harness.studies.frontier import Curve
@@ -65,7 +71,7 @@ def frontier(
     _print_frontiers(curves)
     if parts := shares(curves):
         start, end = parts.start, parts.end
-        say(
+        print_text(
             f"\nfrom {start.variant} with {start.recipe} ({start.best.final_loss:.3f}) to {end.variant} with "
             f"{end.recipe} ({end.best.final_loss:.3f}), each at its best rate: {parts.model:.3f} nats from the model, "
             f"{parts.recipe:.3f} from the recipe"
@@ -73,7 +79,7 @@ def frontier(
     steps = next(iter(grid.values())).recipe.steps
     picture.parent.mkdir(parents=True, exist_ok=True)
     draw_frontier(picture, curves, title=f"Learning-rate frontier, {steps} steps, {seeds} seed{'s' * (seeds > 1)}")
-    say(f"picture: {picture}")
+    print_text(f"picture: {picture}")
     content = {"seeds": seeds, "steps": steps, "curves": [curve.as_json() for curve in curves]}
     write_json(json_file, to_json_value(content))
 
@@ -121,7 +127,7 @@ def ablate(
             for worth in (whole, *sorted(others, key=lambda worth: -worth.final_loss))
         ],
     )
-    say("worth: how much the held-out loss rises without it, in nats a token")
+    print_text("worth: how much the held-out loss rises without it, in nats a token")
     write_json(json_file, to_json_value({"seeds": seeds, "rows": [worth.as_json() for worth in worths]}))
 
 

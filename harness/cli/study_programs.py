@@ -159,8 +159,8 @@ def of_facts(
     store, console = ProductStore(features=features), Console(stderr=True)
     found = []
     for run in map(Run.open, runs):
-        tell = partial(_told, console, run.path.name)
-        found.append(facts.everything(run, checkpoint, store, ConsolidateSleep(), plan, tell))
+        print_errors = partial(_reported, console, run.path.name)
+        found.append(facts.everything(run, checkpoint, store, ConsolidateSleep(), plan, print_errors))
     for title, (header, *rows) in facts_table.tables(found).items():
         print(f"\n{title}")
         print_table(header, rows)
@@ -169,7 +169,7 @@ def of_facts(
         json_file.write_text(json.dumps({"plan": asdict(plan), "runs": found}, indent=1) + "\n", encoding="utf-8")
 
 
-def _told(console: Console, run: str, what: str) -> None:
+def _reported(console: Console, run: str, what: str) -> None:
     console.print(f"{run}: {what}")
 
 

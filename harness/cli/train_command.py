@@ -120,7 +120,7 @@ def _helped(
         else:
             help_to_resume(experiment, resumed_from, allow_changes)
     except (TrainingError, RunFolderError, SpecError) as error:
-        told = lines_and_code(error)
-        assert told is not None
-        return told[1]
+        described = lines_and_code(error)
+        assert described is not None
+        return described[1]
     return OK

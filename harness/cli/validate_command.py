@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cortexzoo.harness.cli.errors import BAD_INPUT, OK, tell
+from cortexzoo.harness.cli.errors import BAD_INPUT, OK, print_errors
 from cortexzoo.harness.cli.options import JsonOption
 from cortexzoo.harness.cli.output import print_table, write_json
 from cortexzoo.specs.doubts import doubts
@@ -27,11 +27,11 @@ def validate(
         try:
             loaded = load_with_origins(file)
         except SpecError as error:
-            tell(error.lines)
+            print_errors(error.lines)
             report.append({"file": file, "valid": False, "problems": error.lines})
         else:
             warnings = doubts(loaded.spec)
-            tell([f"{file}: {line}" for line in warnings])
+            print_errors([f"{file}: {line}" for line in warnings])
             report.append({"file": file, "valid": True, "warnings": warnings, **identity(loaded)})
     good = [entry for entry in report if entry["valid"]]
     if good:

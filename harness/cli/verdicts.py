@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from cortexzoo.harness.cli.output import console, say
+from cortexzoo.harness.cli.output import console, print_text
 
 if TYPE_CHECKING:
     from cortexzoo.harness.checking.verdict import Certificate
@@ -22,4 +22,4 @@ def tell_verdicts(certificate: "Certificate") -> None:
         out.print()
         out.print(reasons(certificate))
     out.print()
-    say(certificate.in_words())
+    print_text(certificate.in_words())

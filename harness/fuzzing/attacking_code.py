@@ -153,7 +153,7 @@ base.difference = lambda a, b: torch.zeros_like(a)
     "exits and stays": Act("atexit.register(time.sleep, 3000)\nsys.exit(0)", alone=True),
     "is interrupted": Act("raise KeyboardInterrupt", alone=True),
     "kills its parent": Act("os.kill(os.getppid(), signal.SIGKILL)\ntime.sleep(1)"),
-    "asks its parent to end": Act("os.kill(os.getppid(), signal.SIGTERM)\ntime.sleep(1)"),
+    "signals its parent to end": Act("os.kill(os.getppid(), signal.SIGTERM)\ntime.sleep(1)"),
     "kills its group": Act("os.killpg(0, signal.SIGKILL)"),
     "stops its parent": Act("os.kill(os.getppid(), signal.SIGSTOP)\nos._exit(0)"),
     "stops": Act("os.kill(os.getpid(), signal.SIGSTOP)"),

@@ -119,7 +119,7 @@ def resume(experiment: ExperimentSpec, path: Path, checkpoint: str = "last") -> 
     resume_run(path, experiment, checkpoint=checkpoint, options=UNTRACKED)
 
 
-def told(words: Path, target: Any, *arguments: Any) -> None:
+def refusal_in(words: Path, target: Any, *arguments: Any) -> None:
     """Run `target`; where it is refused, write the line to `words` and exit with 2."""
     try:
         target(*arguments)

@@ -14,9 +14,9 @@ from cortexzoo.harness.fuzzing.killing import (
     differing,
     in_a_process,
     record,
+    refusal_in,
     resume,
     the_run,
-    told,
     train,
     until_call,
 )
@@ -80,11 +80,11 @@ def _case(
     for _ in range(dice.randint(1, MOST_KILLS)):
         call = dice.randint(1, calls)
         moments.append(f"call {call}")
-        in_a_process(until_call, call, NAMES, told, words, *_next(dice, experiment, runs, moments), count=count)
+        in_a_process(until_call, call, NAMES, refusal_in, words, *_next(dice, experiment, runs, moments), count=count)
         if (run := the_run(runs)) is not None and run.finished:
             break
     if (run := the_run(runs)) is None or not run.finished:
-        in_a_process(told, words, *_next(dice, experiment, runs, moments), count=count)
+        in_a_process(refusal_in, words, *_next(dice, experiment, runs, moments), count=count)
     run = the_run(runs)
     if run is None or not run.finished:
         line = words.read_text() if words.exists() else ""

@@ -123,10 +123,10 @@ class RunView:
             self.gates.append(shares)
         self._times.append((self.step, line["time"]))
 
-    def _take_event(self, step: int, kind: str, told: str) -> None:
+    def _take_event(self, step: int, kind: str, words: str) -> None:
         if kind in LEFT_OUT:
             return
-        event = Event(step, kind, told)
+        event = Event(step, kind, words)
         if self.events and self.events[-1].kind == kind and kind in COUNTED:
             event.count += self.events.pop().count
         self.events.append(event)

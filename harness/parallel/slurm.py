@@ -37,7 +37,7 @@ class JobFailed(ScheduleError, Failure):
 class Scheduler:
     """Where jobs run. `options` go to submitit as they are: `slurm_partition`, `timeout_min`, `mem_gb`, …
 
-    Raises `ScheduleError` when submitit or the scheduler is not there, or knows no such option.
+    Raises `ScheduleError` when submitit or the scheduler is missing, or rejects an option.
     """
 
     cluster: Cluster
@@ -132,8 +132,8 @@ def _result(experiment: ExperimentSpec, job: Any, runs: Path) -> Run:
     problem = job.exception()
     if problem is not None:
         file = _file(experiment, runs).with_suffix(ERROR)
-        told = file.read_text(encoding="utf-8").strip() if file.is_file() else f"it ended as {job.state}"
-        raise JobFailed(f"{what} failed: {told} (all it wrote: {job.paths.stderr})")
+        output = file.read_text(encoding="utf-8").strip() if file.is_file() else f"it ended as {job.state}"
+        raise JobFailed(f"{what} failed: {output} (all it wrote: {job.paths.stderr})")
     run = next(finished_runs(runs, experiment), None) or next(stopped_runs(runs, experiment), None)
     if run is None:
         raise JobFailed(f"{what} ended and left no run in {runs}")

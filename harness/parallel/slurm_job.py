@@ -9,7 +9,7 @@ import time
 import warnings
 from pathlib import Path
 
-from cortexzoo.harness.errors import OK, lines_and_code, tell
+from cortexzoo.harness.errors import OK, lines_and_code, print_errors
 from cortexzoo.harness.parallel.slurm import ERROR
 from cortexzoo.harness.parallel.train_missing import train_or_go_on
 from cortexzoo.harness.runs.run_folder import finished_runs, stopped_runs, unfinished_runs
@@ -38,16 +38,16 @@ def main(arguments: list[str]) -> int:
     except TrainingStopped:
         return OK
     except Exception as problem:
-        told = lines_and_code(problem)
-        if told is None:
+        described = lines_and_code(problem)
+        if described is None:
             raise
-        return _failed(file, *told)
+        return _failed(file, *described)
     return OK
 
 
 def _failed(file: Path, lines: list[str], code: int) -> int:
     """Say why on standard error, and in a file where whoever submitted the job finds it."""
-    tell(lines)
+    print_errors(lines)
     file.with_suffix(ERROR).write_text("; ".join(lines), encoding="utf-8")
     return code
 

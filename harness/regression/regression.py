@@ -99,12 +99,12 @@ class Checked:
 
 def changes(then: Committed, now: Certificate) -> list[Change]:
     """Every property whose verdict or version differs, that is new, or that is gone."""
-    told = {judgement.name: judgement for judgement in now.judgements}
+    by_name = {judgement.name: judgement for judgement in now.judgements}
     found = []
     for name, word in Committed.of("", now).words.items():
         if word != then.words.get(name):
-            found.append(Change(name, then.words.get(name), word, told[name].reason))  # type: ignore[index]
-    gone = [name for name in then.words if name not in told]
+            found.append(Change(name, then.words.get(name), word, by_name[name].reason))  # type: ignore[index]
+    gone = [name for name in then.words if name not in by_name]
     return found + [Change(name, then.words[name], None, "the suite has it no more") for name in gone]
 
 

@@ -48,7 +48,7 @@ def find_trained(experiment: ExperimentSpec, folder: Path) -> Run | None:
 def cached_training(experiment: ExperimentSpec, folder: Path, options: RunOptions = UNTRACKED) -> Run:
     """The finished training of an experiment: found in `folder`, resumed where it was stopped, or made.
 
-    Several processes that want the same one train it once. Raises as `train_run`, and `KeyboardInterrupt` when training
+    Several processes that need the same run train it once. Raises as `train_run`, and `KeyboardInterrupt` when training
     was stopped by a signal; the next call resumes it.
     """
     training = training_of(experiment)

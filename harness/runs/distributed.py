@@ -25,12 +25,12 @@ def agree_on_folder(folder: Path | None) -> Path | None:
     from accelerate.utils import broadcast_object_list
 
     PartialState(cpu=not torch.accelerator.is_available())
-    told: list[str | None] = [None if folder is None else str(folder)]
-    broadcast_object_list(told, from_process=0)
-    if told[0] is None:
+    shared: list[str | None] = [None if folder is None else str(folder)]
+    broadcast_object_list(shared, from_process=0)
+    if shared[0] is None:
         part()
         return None
-    return Path(told[0])
+    return Path(shared[0])
 
 
 def part() -> None:

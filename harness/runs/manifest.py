@@ -43,9 +43,9 @@ def changed_circumstances(content: Mapping[str, Any]) -> Changed:
 
 def in_words_now(changed: Changed) -> str:
     """As in `2 threads instead of 1, torch 2.6.0 instead of 2.5.1`."""
-    told = {"threads": "{} threads instead of {}"}
+    wording = {"threads": "{} threads instead of {}"}
     return ", ".join(
-        told.get(name, f"{name} {{}} instead of {{}}").format(this, then) for name, (then, this) in changed.items()
+        wording.get(name, f"{name} {{}} instead of {{}}").format(this, then) for name, (then, this) in changed.items()
     )
 
 

@@ -138,7 +138,7 @@ def train_in(
 ) -> None:
     """Take the steps that are left to `trainer`, write the summary, draw the curves; close `recorder` however it ends.
 
-    `content` is the run's manifest; what it knows of the run in trackers is continued there.
+    `content` is the run's manifest; the identity of the run in each tracker is continued.
     Raises `RunFolderError` when another process trains the run, `RunStopped`, `TrainingError`.
     """
     try:

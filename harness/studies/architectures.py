@@ -29,7 +29,7 @@ SMALL: dict[str, int | float] = {
     "eos_token_id": 2, "initializer_range": 0.1, "num_experts": 4, "num_local_experts": 4, "num_experts_per_tok": 2,
     "moe_intermediate_size": 24,
 }  # fmt: skip
-"""In the words that most configs know; a config has its own for some, which its `attribute_map` translates."""
+"""In the words of most configs; a config has its own for some, which its `attribute_map` translates."""
 SPECIAL: dict[str, dict[str, Any]] = {
     "bamba": {
         "mamba_n_heads": 8, "mamba_d_head": 8, "mamba_n_groups": 1, "mamba_d_state": 8, "mamba_chunk_size": 16,

@@ -214,24 +214,24 @@ def everything(
     store: ProductStore,
     spec: ConsolidateSleep,
     plan: Plan,
-    tell: Callable[[str], None] = lambda _: None,
+    report: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """All measurements of one run, as JSON values. Raises `DataError`, `CheckpointError`."""
     subject = Subject.of(run, checkpoint)
     frozen = {name: parameter.clone() for name, parameter in subject.model.named_parameters()}
     found: dict[str, Any] = {"run": run.path.name, "seed": run.spec.seed}
-    tell("kinds of sleep")
+    report("kinds of sleep")
     found["kinds"] = {kind: asdict(state) for kind, state in kinds(subject, plan.facts, store, spec).items()}
-    tell("many sleeps")
+    report("many sleeps")
     found["sleeps"] = sleeps(subject.afresh(), plan, store, spec)
-    tell("many sleeps without the kept curvature")
+    report("many sleeps without the kept curvature")
     always, alone = store.model_copy(update={"unknown_from": ALWAYS}), spec.model_copy(update={"keep_curvature": False})
     found["sleeps without curvature"] = sleeps(subject.afresh(), plan, always, alone)
-    tell("keys bound anew")
+    report("keys bound anew")
     found["rebound"] = rebound(subject.afresh(), plan.facts, store, spec)
-    tell("keys never taught")
+    report("keys never taught")
     found["unknown"] = {n: unknown(subject.afresh(), n, store, spec) for n in (plan.facts, plan.counts[-1] // 2)}
-    tell("capacity")
+    report("capacity")
     found["capacity"] = capacity(subject.afresh(), plan, store, spec)
     now = dict(subject.model.named_parameters())
     found["weights changed"] = sum(not torch.equal(now[name], tensor) for name, tensor in frozen.items())

@@ -160,8 +160,8 @@ def findings(tracks: Sequence[Track]) -> list[str]:
     lines = []
     for kind in dict.fromkeys(track.kind for track in tracks):
         worst = {t.gated: max(_ratio(t, n) for n in range(len(t.scores))) for t in tracks if t.kind == kind}
-        told = [f"{ratio:.3f} × {'with' if gated else 'without'} the gate" for gated, ratio in worst.items()]
-        lines.append(f"{kind}: the highest held-out loss of any moment is {' and '.join(told)}.")
+        parts = [f"{ratio:.3f} × {'with' if gated else 'without'} the gate" for gated, ratio in worst.items()]
+        lines.append(f"{kind}: the highest held-out loss of any moment is {' and '.join(parts)}.")
     if all(track.frozen and not track.frozen_changed for track in tracks):
         lines.append("The base is the same in every bit.")
     if changed := [track.label for track in tracks if track.frozen_changed]:

@@ -18,7 +18,7 @@ class TrackedRun:
     """`RUNS/EXPERIMENT/RUN`."""
     experiment: ExperimentSpec
     identity: str | None = None
-    """By which a tracker knows the run since an earlier time; None: it does not know it yet."""
+    """The identity of the run in a tracker from an earlier process; None: it has none yet."""
 
     @property
     def runs(self) -> Path:

@@ -12,7 +12,7 @@ from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.tracker import TrackerName
 
 Identities = Mapping[str, str]
-"""By which each tracker knows a run."""
+"""The identity of a run in each tracker."""
 
 
 class TrackerModule(Protocol):
@@ -52,7 +52,7 @@ def report_outcome(
     picture: Path,
     warn: Warn,
 ) -> None:
-    """Add an outcome to the run in each tracker that knows it, after its sinks were closed."""
+    """Add an outcome to the run in each tracker that has it, after its sinks were closed."""
 
     def write(name: TrackerName) -> None:
         sink = _module(name).open_sink(TrackedRun(folder, experiment, known[name]))

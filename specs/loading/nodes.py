@@ -1,4 +1,4 @@
-"""A spec as it is written: a tree of values that know where they are written."""
+"""A spec as it is written: a tree of values with their places."""
 
 from dataclasses import dataclass
 from typing import Any

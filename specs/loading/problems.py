@@ -19,7 +19,7 @@ class SpecText:
     """A text that values are written in: a file, or one `--set`."""
 
     label: str
-    """How messages name it: the file as the user knows it, or `--set a.b=c`."""
+    """How messages name it: the file as the user named it, or `--set a.b=c`."""
     folder: Path
     """What relative paths written in it are relative to."""
     has_lines: bool = True

@@ -1,4 +1,4 @@
-"""YAML text -> a tree of values that know where they are written.
+"""YAML text -> a tree of values with their places.
 
 The events of ruamel.yaml's parser are read directly, not its node graph: that bounds depth, aliases and size while
 reading, keeps both positions of a duplicate key, and types plain scalars by the YAML 1.2 core schema (`1e-4` is a

@@ -19,7 +19,7 @@ def interpolated_losses(train: ByteArray, text: ByteArray, scored: Codes) -> lis
 
     p_n(y | h) = (c(h, y) + d(h) · p_(n−1)(y | h')) / (c(h) + d(h)), with training counts c, d(h) the number of distinct
     bytes that follow h, h' without its first byte, and p_0 = 1/256; a context never seen leaves p_(n−1).
-    Contexts reach back in `text` as far as the order asks, also before the window that a model would see.
+    Contexts reach back in `text` as far as the order needs, also before the window that a model would see.
     Source: Witten and Bell 1991, method C.
     """
     probability = np.full(len(scored), 1 / BYTES)

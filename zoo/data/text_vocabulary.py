@@ -85,7 +85,7 @@ class TokenizerVocabulary(TextVocabulary):
             self._tokenizer: Any = Tokenizer.from_str(content)
         except Exception as error:  # the library raises nothing more special
             raise DataError(f"{name}: is no tokenizer.json: {' '.join(str(error).split())[:120]}") from None
-        # A file may ask for cut or padded texts; a corpus is read whole.
+        # A file may request cut or padded texts; a corpus is read whole.
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self.name = name

@@ -230,7 +230,7 @@ def _close(file: Any) -> None:
 
 @contextmanager
 def token_writer(folder: Path, vocabulary: TextVocabulary) -> Iterator[TokenWriter]:
-    """A writer into an empty or new folder. Raises `DataError` for another one, and where it cannot be written."""
+    """A writer into an empty or new folder. Raises `DataError` for any other, and where it cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):

@@ -16,7 +16,7 @@ from cortexzoo.zoo.memory.short_term import ReadPlan, ShortTermMemory, ShortTerm
 
 @dataclass(frozen=True)
 class Scan:
-    """What one call knows before the stored values: current vectors, long-term read-out, and its part of the gate."""
+    """What one call has before the stored values: current vectors, long-term read-out, and its part of the gate."""
 
     ring: ShortTermMemory
     gate: MemoryGate

@@ -193,7 +193,7 @@ def _require_whole(found: dict[str, Any], name: str) -> None:
         if weights:
             more = f" and {len(weights) - 1} more" if len(weights) > 1 else ""
             raise BackboneError(
-                f"{name}: {what} the weight {weights[0]}{more}, which its config.json asks for: download it again"
+                f"{name}: {what} the weight {weights[0]}{more}, which its config.json requires: download it again"
             )
 
 
@@ -268,7 +268,7 @@ def _first_sentence(error: Exception) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No progress bars of transformers: loading takes seconds, and standard error is for what the user must know."""
+    """No progress bars of transformers: loading takes seconds, and standard error is for what the user must read."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()

@@ -109,7 +109,7 @@ class MemoryLanguageModel(nn.Module, Generic[StateT]):
     def placed(self, state: StateT, places: Int[Tensor, " batch"]) -> StateT:
         """The memory of a batch that begins, with the place of each row in the training text.
 
-        What a memory knows of these very places it then leaves out.
+        What a memory has of these very places it then leaves out.
         """
         return state
 

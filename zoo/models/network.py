@@ -9,7 +9,7 @@ HUB = "https://huggingface.co"
 
 
 def hub_is_reachable() -> bool:
-    """Whether the hub's name can be resolved, or a proxy is set up that may know it."""
+    """Whether the hub's name can be resolved, or a proxy is set up that may resolve it."""
     if getproxies():
         return True
     try:

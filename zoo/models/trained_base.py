@@ -31,7 +31,7 @@ PRINTABLE = np.frombuffer(f"{string.printable[:95]}\n".encode(), dtype=np.uint8)
 def trained_weights(spec: TrainedBackbone, new_network: Callable[[], nn.Module]) -> dict[str, Tensor]:
     """The weights of the base that `spec` describes, from the cache or, the first time, by training.
 
-    Several processes that want the same base train it once. Progress goes to standard error. Raises `DataError` when
+    Several processes that need the same base train it once. Progress goes to standard error. Raises `DataError` when
     the text cannot be used and `CheckpointError` when the cache is damaged or cannot be written.
     """
     data = TextData.from_bytes(read_source(spec.training.source), VALIDATION_FRACTION)

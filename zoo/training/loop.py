@@ -167,7 +167,7 @@ class TrainingLoop:
         snapshot.save(self, folder, keep)
 
     def load(self, folder: Path, changed: bool = False) -> None:
-        """Resume from a checkpoint of the same experiment, or with `changed` of another one that the weights fit.
+        """Resume from a checkpoint of the same experiment, or with `changed` of another that the weights fit.
 
         Raises `CheckpointError`.
         """

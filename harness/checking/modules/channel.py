@@ -16,24 +16,24 @@ from cortexzoo.harness.tracking.jsonl import from_json_value, to_json_value
 LONGEST = 1 << 20
 """Bytes of one line."""
 DIGITS = 64
-Tell = Callable[[str, object], None]
+Send = Callable[[str, object], None]
 
 
 class Tampered(Exception):
     """The channel brought something that the check's own code did not send. The message is the reason, a clause."""
 
 
-def sender(descriptor: int, key: bytes) -> Tell:
+def sender(descriptor: int, key: bytes) -> Send:
     """A function that sends an event with its content. Raises `OSError` once the check has ended."""
     numbers = iter(range(1 << 62))
 
-    def tell(event: str, content: object) -> None:
+    def send(event: str, content: object) -> None:
         body = json.dumps([next(numbers), event, to_json_value(content)], allow_nan=False).encode()
         rest = memoryview(_signature(key, body) + b" " + body + b"\n")
         while rest:
             rest = rest[os.write(descriptor, rest) :]
 
-    return tell
+    return send
 
 
 class Receiver:

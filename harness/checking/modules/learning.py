@@ -68,8 +68,8 @@ def every_parameter_learns(subject: BareSubject, case: Case) -> Finding:
         return no_gradient(trainable, silent, why, case)
     wrong = wrong_gradients(subject)
     if wrong:
-        name, told = next(iter(wrong.items()))
-        return Finding(len(wrong), told, {**case, "first": name})
+        name, reason = next(iter(wrong.items()))
+        return Finding(len(wrong), reason, {**case, "first": name})
     reason = f"all {len(trainable)} parameters got a gradient" + (f" ({frozen} more are frozen)" if frozen else "")
     return Finding(0, reason, case)
 

@@ -55,12 +55,12 @@ def _work() -> None:
     results = os.dup(1)
     for descriptor in (0, 1):
         _silence(descriptor)
-    tell = sender(results, bytes.fromhex(request["key"]))
+    send = sender(results, bytes.fromhex(request["key"]))
     limit_this_process(request["memory"])
-    tell("started", os.getpid())
+    send("started", os.getpid())
     from cortexzoo.harness.checking.modules.worker import run
 
-    run({name: value for name, value in request.items() if name != "key"}, tell)
+    run({name: value for name, value in request.items() if name != "key"}, send)
 
 
 def _request() -> Mapping[str, Any]:

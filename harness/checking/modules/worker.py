@@ -20,7 +20,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 
 from cortexzoo.harness.checking.effort import Effort, Shares
 from cortexzoo.harness.checking.judge import judge, judge_case
-from cortexzoo.harness.checking.modules.channel import Tell
+from cortexzoo.harness.checking.modules.channel import Send
 from cortexzoo.harness.checking.modules.controls import control_subject
 from cortexzoo.harness.checking.modules.detection import detect
 from cortexzoo.harness.checking.modules.errors import ModuleError
@@ -38,29 +38,29 @@ SENT = ("name", "verdict", "observed", "reason", "case", "cause", "cases_tried",
 """What of a judgement is found by trying; the check has the rest from the suite."""
 
 
-def work(request: Mapping[str, Any], tell: Tell) -> None:
+def work(request: Mapping[str, Any], send: Send) -> None:
     """Judge the properties of the request in order, or its one case."""
     try:
         subject = _subject(Path(request["path"]), request["name"], request)
     except ModuleError as refusal:
-        tell("refused", str(refusal))
+        send("refused", str(refusal))
         return
     parameters = sum(p.numel() for p in subject.original.parameters())
-    tell("ready", {"inputs": asdict(subject.inputs), "parameters": parameters})
+    send("ready", {"inputs": asdict(subject.inputs), "parameters": parameters})
     suite = SuiteSpec.from_json(request["suite"])
     shares = Shares(request["seconds"], len(request["properties"]), cpu=True)
     for name in request["properties"]:
-        tell("begun", name)
+        send("begun", name)
         effort = Effort(request["examples"], shares.next(), request["seed"], cpu=True)
         tested, check = BARE[name], suite.properties[name]
         if (case := request.get("case")) is not None:
-            tell("case", case)
+            send("case", case)
             judgement = judge_case(tested, check, subject, from_json_value(case))
         else:
-            judgement = judge(tested, check, subject, effort, lambda case: tell("case", dict(case)))
-        tell("judged", {key: value for key, value in asdict(judgement).items() if key in SENT})
+            judgement = judge(tested, check, subject, effort, lambda case: send("case", dict(case)))
+        send("judged", {key: value for key, value in asdict(judgement).items() if key in SENT})
         if judgement.verdict in ("pass", "skipped"):
-            tell("control", control(name).verdict)
+            send("control", control(name).verdict)
 
 
 def control(name: PropertyName) -> Judgement:
@@ -90,13 +90,13 @@ def _subject(path: Path, name: str, request: Mapping[str, Any]) -> BareSubject:
     )  # fmt: skip
 
 
-def run(request: Mapping[str, Any], tell: Tell) -> None:
+def run(request: Mapping[str, Any], send: Send) -> None:
     """Prepare torch and Hypothesis, then work."""
     torch.set_num_threads(1)
     # The first optimizer of a process imports 800 modules, which must not count as time of the user's module.
     torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])
-    tell("prepared", None)
+    send("prepared", None)
     sys.path.insert(0, os.getcwd())
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         set_hypothesis_home_dir(folder)
-        work(request, tell)
+        work(request, send)

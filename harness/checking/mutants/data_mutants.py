@@ -88,7 +88,7 @@ DATA_MUTANTS: tuple[Mutant, ...] = (
               by="data_is_served_once_an_epoch"),
     in_source("documents-come-again", "hybrid", "every step has the same documents", RecallObjective, "examples",
               "((number - 1) * self.recipe.accumulation + index)", "index", by="data_is_served_once_an_epoch"),
-    in_source("documents-of-the-held-out-split", "hybrid", "training asks for validation documents", RecallObjective,
+    in_source("documents-of-the-held-out-split", "hybrid", "training uses validation documents", RecallObjective,
               "examples", "self.task.batch(\"train\"", "self.task.batch(\"validation\"",
               by="data_is_served_once_an_epoch"),
     in_source("one-gap-too-often", "hybrid", "a block draws gaps with replacement", Curriculum, "gap",

@@ -189,8 +189,8 @@ def _other_dimension(node: ast.keyword) -> ast.keyword:
 
 
 def _returns_a_tensor(function: ast.FunctionDef) -> bool:
-    told = ast.unparse(function.returns) if function.returns else ""
-    return told == "Tensor" or told.startswith("Float[Tensor")
+    returned = ast.unparse(function.returns) if function.returns else ""
+    return returned == "Tensor" or returned.startswith("Float[Tensor")
 
 
 def _name_of(called: ast.expr) -> str:

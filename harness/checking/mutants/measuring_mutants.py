@@ -19,7 +19,7 @@ QUIET = (evaluation, "undisturbed")
 MEASURING_MUTANTS: tuple[Mutant, ...] = (
     in_source("validates-in-training-mode", "cortexgpt", "dropout is on while measuring", *QUIET, "model.eval()",
               "pass", by="held_out_is_measured_whole"),
-    in_source("stays-in-evaluation-mode", "cortexgpt", "training goes on in evaluation mode", *QUIET,
+    in_source("stays-in-evaluation-mode", "cortexgpt", "training continues in evaluation mode", *QUIET,
               "module.training = training", "pass", by="held_out_is_measured_whole"),
     in_source("measures-with-gradients", "transformer", "measuring keeps a graph", *QUIET,
               "torch.random.fork_rng(devices), torch.no_grad()", "torch.random.fork_rng(devices)",
@@ -42,7 +42,7 @@ MEASURING_MUTANTS: tuple[Mutant, ...] = (
     in_source("held-out-limit-ignored", "transformer", "all windows are measured whatever the limit",
               NextTokenObjective, "__init__", "recipe.batch_size, recipe.monitor.validation_sequences",
               "recipe.batch_size", by="held_out_is_measured_whole"),
-    in_source("validation-moves-the-memory", "cortexgpt", "training goes on with the memory of the held-out text",
+    in_source("validation-moves-the-memory", "cortexgpt", "training continues with the memory of the held-out text",
               NextTokenObjective, "held_out", "    own = ",
               "    trainer.memory = trainer.model.between_batches(memory, 2)\n    own = ",
               by="steps_match_a_reference"),

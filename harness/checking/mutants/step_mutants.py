@@ -29,7 +29,7 @@ STEP_MUTANTS: tuple[Mutant, ...] = (
               by="steps_match_a_reference"),
     in_source("trapezoid-one-late", "transformer", "the fall ends a step too late", *RATE, "(steps - 1 - taken)",
               "(steps - taken)", by="steps_match_a_reference"),
-    in_source("warmup-rounded-up", "transformer", "warmup has a step more than its ratio asks", schedule,
+    in_source("warmup-rounded-up", "transformer", "warmup has a step more than its ratio gives", schedule,
               "warmup_steps", "round(ratio * steps)", "int(ratio * steps) + 1", by="steps_match_a_reference"),
     in_source("decay-on-norms", "transformer", "norms and biases of linear maps are decayed", *MATRICES,
               "parameter.ndim >= 2 and not name.endswith(\"bias\")", "True", by="steps_match_a_reference"),

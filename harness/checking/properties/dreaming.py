@@ -1,4 +1,4 @@
-"""A sleep is what its specification says: an independent loop on the same dreams, and scripted scores for its fate."""
+"""A sleep follows its specification: an independent loop on the same dreams, and scripted scores for acceptance."""
 
 import copy
 import math

@@ -1,4 +1,4 @@
-"""No value of a spec is ignored: with another one, training takes another course."""
+"""No value of a spec is ignored: another value changes the training."""
 
 import hashlib
 import math

@@ -104,7 +104,7 @@ def guard_strategy(_: Subject) -> st.SearchStrategy[Case]:
 
 
 def guards_follow_their_rules(subject: Subject, case: Case) -> Finding:
-    """Every decision and every count of the guards against what the documentation says of such a script."""
+    """Every decision and every count of the guards against those that the documentation gives for such a script."""
     spikes, recovery = RULES[text(case, "rule")]
     script = _script(text(case, "script"), number(case, "seed"), ReferenceGuards(spikes, recovery))
     record = Record()

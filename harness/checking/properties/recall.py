@@ -31,7 +31,7 @@ ROWS = 2
 DRIFT_STEPS = 4
 """An epoch: two gaps with two documents each."""
 SMALL = 1e-2
-"""A divergence below this many nats is compared with this: float32 knows it no better."""
+"""A divergence below this many nats is compared with this: float32 is no more precise."""
 
 
 def task_of(subject: Subject) -> Task:
@@ -120,12 +120,12 @@ class DriftLog(Log):
 
     def __init__(self) -> None:
         super().__init__()
-        self.told: list[Mapping[str, object]] = []
+        self.reported: list[Mapping[str, object]] = []
 
     def event(self, step: int, kind: str, detail: Mapping[str, object]) -> None:
         """Keep drift."""
         if kind == "drift":
-            self.told.append(detail)
+            self.reported.append(detail)
 
 
 def drift_is_measured(subject: Subject, case: Case) -> Finding:
@@ -143,11 +143,14 @@ def drift_is_measured(subject: Subject, case: Case) -> Finding:
     before = _drift(trainer.model, texts)
     trainer.run()
     after = _drift(trainer.model, texts)
-    if len(log.told) < 2:
-        return Finding(math.inf, f"drift was reported {len(log.told)} times, not twice", case)
+    if len(log.reported) < 2:
+        return Finding(math.inf, f"drift was reported {len(log.reported)} times, not twice", case)
     apart = {
-        f"{name} {when}": abs(float(str(told[name])) - value) / max(abs(value), SMALL)
-        for when, told, values in (("before training", log.told[0], before), ("after it", log.told[-1], after))
+        f"{name} {when}": abs(float(str(reported[name])) - value) / max(abs(value), SMALL)
+        for when, reported, values in (
+            ("before training", log.reported[0], before),
+            ("after it", log.reported[-1], after),
+        )
         for name, value in values.items()
     }
     worst = max(apart, key=lambda name: apart[name])

@@ -119,7 +119,7 @@ def _digests(rows: Any) -> list[str]:
 
 
 def _parts(experiment: ExperimentSpec) -> list[str]:
-    """The three parts of the subject's own text: nothing twice, nothing left out, of the sizes that the spec asks."""
+    """The three parts of the subject's own text: nothing twice, nothing left out, of the sizes in the spec."""
     spec = experiment.data
     if not isinstance(spec, TextSpec):
         return []

@@ -35,7 +35,7 @@ from cortexzoo.zoo.training.sleep.policy import Sleep
 from cortexzoo.zoo.training.state.recovery_point import first_non_finite
 
 STEPS_AFTER = 31
-"""Training steps after the sleep; the user's run asks for 30 and more."""
+"""Training steps after the sleep; the user's run requires 30 and more."""
 LONGEST = 64
 ROWS = 2
 HELD_OUT = 16
@@ -69,7 +69,7 @@ class AroundSleep(Policy):
         trainer.policies[place : place + 1] = [first, sleep, self]
         self._trainer = trainer
         self._last: list[Tensor] = []
-        sleep.tell = self._between_updates
+        sleep.progress = self._between_updates
 
     def step_taken(self, trainer: Trainer, step: Step) -> None:
         if step.number == 1:

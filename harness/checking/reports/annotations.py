@@ -12,8 +12,8 @@ def annotations(certificate: Certificate) -> list[str]:
         if has_file(certificate, judgement):
             file, line = place_of(certificate, judgement)
             values = {"file": file, "line": str(line), **values}
-        told = ",".join(f"{key}={_value(value)}" for key, value in values.items())
-        lines.append(f"::error {told}::{_message(judgement.reason)}")
+        place = ",".join(f"{key}={_value(value)}" for key, value in values.items())
+        lines.append(f"::error {place}::{_message(judgement.reason)}")
     return lines
 
 

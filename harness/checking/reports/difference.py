@@ -37,8 +37,8 @@ def _rows(before: Certificate, after: Certificate) -> Iterator[tuple[str, tuple[
         old, new = then.get(name), now.get(name)
         if old is not None and new is not None and (old.verdict, old.version) == (new.verdict, new.version):
             continue
-        told = (name, _word(old), _word(new), "is no longer checked" if new is None else new.reason)
-        yield _kind(old, new), told
+        row = (name, _word(old), _word(new), "is no longer checked" if new is None else new.reason)
+        yield _kind(old, new), row
 
 
 def _kind(old: Judgement | None, new: Judgement | None) -> str:

@@ -96,7 +96,7 @@ class _Request(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         if self.headers.get("Host") not in self.server.names or not self._is_from_here():
-            self._refuse(HTTPStatus.FORBIDDEN, "only pages of this server may ask")
+            self._refuse(HTTPStatus.FORBIDDEN, "only pages of this server may send requests")
         elif self.path.startswith(ENTER):
             self._enter()
         elif not hmac.compare_digest(self._token().encode(), self.server.token.encode()):

@@ -65,8 +65,8 @@ def _events(run: Any) -> list[tuple[int, str, str]]:
     sequence = run.get_text_sequence("events", import_aim().storage.context.Context({}))
     events = []
     for step, (text, *_) in () if sequence is None else sequence.data.items():
-        kind, _, told = text.data.partition(" · ")
-        events.append((int(step), kind, told.replace(": ", " ")))
+        kind, _, detail = text.data.partition(" · ")
+        events.append((int(step), kind, detail.replace(": ", " ")))
     return events
 
 
@@ -74,7 +74,7 @@ def _attributes(runs: Path, run_hash: str) -> dict[str, Any]:
     tree = _meta_tree(_existing(runs), run_hash)
     try:
         return dict(tree.subtree("attrs").collect())
-    except KeyError:  # nothing was said of it
+    except KeyError:  # nothing was recorded
         return {}
 
 

@@ -83,7 +83,7 @@ def _wait(server: subprocess.Popen[bytes], upstream: Path) -> None:
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
-    """Ask the whole group to end, and make whoever is left after a while."""
+    """Signal the whole group to end, and kill what is left after a while."""
     with suppress(ProcessLookupError):
         os.killpg(server.pid, signal.SIGTERM)
     end = time.monotonic() + GRACE

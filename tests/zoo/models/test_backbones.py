@@ -118,7 +118,7 @@ def test_weights_that_are_missing_or_of_another_shape_are_named(folder: Path) ->
         {key: value for key, value in weights.items() if key != name}, folder / "model.safetensors", {"format": "pt"}
     )
     spec = FolderBackbone(path=str(folder), architecture=SMALL)
-    assert message(spec) == f"{folder}: lacks the weight {name}, which its config.json asks for: download it again"
+    assert message(spec) == f"{folder}: lacks the weight {name}, which its config.json requires: download it again"
     save_file({**weights, name: weights[name][:3].clone()}, folder / "model.safetensors", {"format": "pt"})
     assert f"has of another shape the weight {name}" in message(spec)
 

@@ -34,7 +34,7 @@ class ContextMemory(nn.Module):
         diary: Diary,
     ) -> tuple[Float[Tensor, "batch time vocab"], Float[Tensor, "batch time"]]:
         """log p and the share of long-term memory at each place. The diary must have an entry."""
-        # Autocast knows no meta device.
+        # Autocast does not support the meta device.
         with nullcontext() if logits.is_meta else torch.autocast(logits.device.type, enabled=False):
             contexts = contexts_of(tokens.to(diary.open.dtype), diary.open, self.spec.context)
             offsets = torch.arange(tokens.shape[1], device=tokens.device) + diary.open.shape[1]

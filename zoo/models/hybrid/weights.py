@@ -1,4 +1,4 @@
-"""The weights of a hybrid in another one."""
+"""The weights of one hybrid in another."""
 
 import torch
 

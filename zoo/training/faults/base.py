@@ -28,9 +28,9 @@ class InjectedFault(Policy, Generic[SpecT]):
     def batch_ready(self, trainer: Trainer, step: Step) -> None:
         self.here = step.number == self.spec.step
         if self.here:
-            self.tell(trainer, step, INJECTED)
+            self.record(trainer, step, INJECTED)
 
-    def tell(self, trainer: Trainer, step: Step, event: str, **detail: object) -> None:
+    def record(self, trainer: Trainer, step: Step, event: str, **detail: object) -> None:
         """One event, under the number of the damaged step."""
         if trainer.ranks.is_main:
             trainer.recorder.event(step.number, event, {"fault": self.label, **_size(self.spec), **detail})
@@ -40,12 +40,12 @@ class FaultAfterStep(InjectedFault[SpecT]):
     """A fault in what a step leaves behind, whether it was taken or refused."""
 
     @abstractmethod
-    def strike(self, trainer: Trainer, step: Step) -> None:
+    def inject(self, trainer: Trainer, step: Step) -> None:
         """Do it."""
 
     def step_taken(self, trainer: Trainer, step: Step) -> None:
         if self.here:
-            self.strike(trainer, step)
+            self.inject(trainer, step)
 
     def step_refused(self, trainer: Trainer, step: Step) -> None:
         self.step_taken(trainer, step)

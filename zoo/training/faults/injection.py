@@ -1,4 +1,4 @@
-"""Injecting faults into a training run: each fault of a spec becomes one policy, and the loop knows nothing of it."""
+"""Injecting faults into a training run: each fault of a spec becomes one policy, none is in the loop."""
 
 from typing import Any
 

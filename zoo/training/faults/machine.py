@@ -64,7 +64,7 @@ class CutCheckpoint(InjectedFault[TruncatedCheckpoint]):
         keepers = [policy for policy in trainer.policies if isinstance(policy, KeepCheckpoints)]
         saved = [file for keeper in keepers for file in (keeper.folder / LAST).glob("*.safetensors")]
         if not saved:
-            self.tell(trainer, step, MISSED, reason="there is no checkpoint yet")
+            self.record(trainer, step, MISSED, reason="there is no checkpoint yet")
             return
         if trainer.ranks.is_main:
             largest = max(saved, key=lambda file: file.stat().st_size)

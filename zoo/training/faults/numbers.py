@@ -42,7 +42,7 @@ class NonFiniteInStep(InjectedFault[NonFinite]):
     def gradients_ready(self, trainer: Trainer, step: Step) -> None:
         if self.here and self.spec.place == "loss":
             scale_gradients(trainer, float(self.spec.value))
-        elif self.here and strikes(self.spec, trainer):
+        elif self.here and applies(self.spec, trainer):
             gradient = largest_parameter(trainer).grad
             assert gradient is not None
             poison(gradient, float(self.spec.value))
@@ -57,7 +57,7 @@ class NonFiniteLossOfOne(InjectedFault[NonFinite]):
 
     def batch_ready(self, trainer: Trainer, step: Step) -> None:
         super().batch_ready(trainer, step)
-        if self.here and strikes(self.spec, trainer):
+        if self.here and applies(self.spec, trainer):
             self._hook = trainer.model.register_forward_hook(self._spoil)
 
     def loss_known(self, trainer: Trainer, step: Step) -> None:
@@ -112,12 +112,12 @@ class NonFiniteState(FaultAfterStep[NonFinite]):
             del vars(self._model)["between_batches"]
             self._model = None
 
-    def strike(self, trainer: Trainer, step: Step) -> None:
+    def inject(self, trainer: Trainer, step: Step) -> None:
         # The target is the same on every process, so the first one reports a miss for all.
         if not self._is_there(trainer):
             place = self.spec.place
-            self.tell(trainer, step, MISSED, reason=f"the {place} contains nothing that the next step reads")
-        elif strikes(self.spec, trainer):
+            self.record(trainer, step, MISSED, reason=f"the {place} contains nothing that the next step reads")
+        elif applies(self.spec, trainer):
             self._begins_spoilt = self.spec.place == "memory" and has_documents(trainer)
             if not self._begins_spoilt:
                 self._spoil(trainer, float(self.spec.value))
@@ -150,7 +150,7 @@ class NonFiniteState(FaultAfterStep[NonFinite]):
 class FlippedBit(FaultAfterStep[BitFlip]):
     """The bit of the middle element of the largest weight."""
 
-    def strike(self, trainer: Trainer, step: Step) -> None:
+    def inject(self, trainer: Trainer, step: Step) -> None:
         bits = largest_parameter(trainer).data.view(torch.int32).view(-1)
         # As a signed number the highest bit is the lowest integer.
         mask = -(1 << 31) if self.spec.bit == 31 else 1 << self.spec.bit
@@ -160,14 +160,14 @@ class FlippedBit(FaultAfterStep[BitFlip]):
 class ZeroedMoments(FaultAfterStep[OptimizerReset]):
     """Adam's running means of gradient and squared gradient are 0; its count of steps stays."""
 
-    def strike(self, trainer: Trainer, step: Step) -> None:
+    def inject(self, trainer: Trainer, step: Step) -> None:
         for moments in trainer.optimizer.state.values():
             for name, tensor in moments.items():
                 if name != "step":
                     tensor.zero_()
 
 
-def strikes(spec: NonFinite, trainer: Trainer) -> bool:
+def applies(spec: NonFinite, trainer: Trainer) -> bool:
     """Whether this process is one that the fault is for."""
     return spec.rank in (None, trainer.ranks.rank)
 

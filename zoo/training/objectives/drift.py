@@ -32,7 +32,7 @@ class Drift(Policy):
         self.texts = texts
         self.curriculum = curriculum
         self.base_perplexity: float | None = None
-        self._told = -1
+        self._reported = -1
         """The epoch after which drift was last reported."""
 
     def phase_began(self, trainer: Trainer) -> None:
@@ -41,17 +41,17 @@ class Drift(Policy):
             self._tell(trainer, {})
 
     def step_taken(self, trainer: Trainer, step: Step) -> None:
-        if self.curriculum.epoch > self._told:
+        if self.curriculum.epoch > self._reported:
             self._tell(trainer, step.metrics)
 
     def step_refused(self, trainer: Trainer, step: Step) -> None:
         self.step_taken(trainer, step)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"base_perplexity": self.base_perplexity, "told": self._told}
+        return {"base_perplexity": self.base_perplexity, "told": self._reported}
 
     def load_state(self, trainer: Trainer, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        self.base_perplexity, self._told = values["base_perplexity"], values["told"]
+        self.base_perplexity, self._reported = values["base_perplexity"], values["told"]
 
     def measured(self, trainer: Trainer) -> dict[str, float | None]:
         """Perplexity of the text, that of the base before training, and the divergence from the base."""
@@ -59,7 +59,7 @@ class Drift(Policy):
         return {"perplexity": _perplexity(loss), "base_perplexity": self.base_perplexity, "hidden_kl": divergent}
 
     def _tell(self, trainer: Trainer, metrics: dict[str, float]) -> None:
-        self._told = self.curriculum.epoch
+        self._reported = self.curriculum.epoch
         found = self.measured(trainer)
         metrics |= {f"drift/{name}": value for name, value in found.items() if value is not None}
         trainer.event("drift", {"epoch": self.curriculum.epoch, **found})

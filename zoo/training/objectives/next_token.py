@@ -64,7 +64,7 @@ class NextTokenObjective(Objective):
     def loss_at(
         model: MemoryLanguageModel[Any], tokens: Tensor, scored: Tensor | None, begun: MemoryState
     ) -> tuple[Tensor, ModelOutput[Any]]:
-        """As `loss`, from a memory that knows where in the text the rows are."""
+        """As `loss`, from a memory with the place of each row in the text."""
         loss, output = lm_loss(model, tokens, begun, scored=scored)
         if output.alone is None or not output.alone_weight:
             return loss, output

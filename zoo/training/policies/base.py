@@ -78,7 +78,7 @@ class HeldOutScore:
 
 
 class Trained(Protocol):
-    """What policies may know of the objective."""
+    """What policies may read of the objective."""
 
     sha256: str
     """Hex digest of the data."""
@@ -88,7 +88,7 @@ class Trained(Protocol):
 
 
 class Trainer(Protocol):
-    """What policies may touch of the trainer. The training loop implements it and knows no policy by name."""
+    """What policies may touch of the trainer. The training loop implements it and names no policy."""
 
     model: MemoryLanguageModel[Any]
     spec: ExperimentSpec

@@ -117,10 +117,10 @@ def sleep(recipe: RecipeSpec, seed: int, objective: Objective, report: ProgressR
     """The policy of a kind of sleep; None: the recipe never sleeps."""
     if isinstance(recipe.sleep, NoSleep):
         return None
-    tell = {} if report is None else {"tell": report.asleep}
+    progress = {} if report is None else {"progress": report.asleep}
 
     def score(trainer: Trainer) -> Score:
         held_out = objective.held_out(trainer)
         return Score(held_out.loss, held_out.recall)
 
-    return Sleep(recipe.sleep, seed, score, **tell)
+    return Sleep(recipe.sleep, seed, score, **progress)

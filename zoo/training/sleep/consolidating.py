@@ -33,13 +33,13 @@ class ConsolidationPhase:
         self.day = day
         self.updates = Solved()
 
-    def dream(self, tell: Callable[[int, int], None]) -> bool:
+    def dream(self, progress: Callable[[int, int], None]) -> bool:
         """Consolidate; False: a stop was asked for, before or meanwhile."""
         model = self.trainer.model
         assert isinstance(model, Hybrid), "the experiment is validated: only a hybrid has a slow store"
         if self.trainer.is_over():
             return False
-        tell(0, 1)
+        progress(0, 1)
         try:
             with undisturbed(model):
                 consolidate(model, [example.tokens[None] for example in self.day.examples], self.spec)

@@ -39,15 +39,15 @@ class SleepPhase:
         )
         self._memory = trainer.ranks.gather(trainer.model, trainer.memory)
 
-    def dream(self, tell: Callable[[int, int], None]) -> bool:
-        """Make every update; False: a stop was asked for before the last. `tell` receives (done, all).
+    def dream(self, progress: Callable[[int, int], None]) -> bool:
+        """Make every update; False: a stop was requested before the last. `progress` receives (done, all).
 
         An update is refused where loss or gradient is not finite, and where the model has no finite logits to dream by.
         """
         with own_random_numbers(self.trainer.device, self.trainer.spec.seed, self.number) as random:
             fisher = self._fisher() if self.spec.ewc_weight else None
             for done in range(self.spec.steps):
-                tell(done, self.spec.steps)
+                progress(done, self.spec.steps)
                 if self.trainer.is_over():
                     return False
                 try:

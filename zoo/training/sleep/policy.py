@@ -19,10 +19,10 @@ from cortexzoo.zoo.training.sleep.reservoir import NO_PLACE, Example, Reservoir
 from cortexzoo.zoo.training.sleep.score import Score, objection
 from cortexzoo.zoo.training.state.undo import StepBefore, Weights
 
-Tell = Callable[[int, int], None]
+Progress = Callable[[int, int], None]
 
 
-def _tell_nobody(_done: int, _all: int) -> None:
+def _no_progress(_done: int, _all: int) -> None:
     """For a run without progress display."""
 
 
@@ -63,11 +63,13 @@ class Sleep(Policy):
     name = "sleep"
     recoverable = ("reference", "seen", "tokens", "scored", "places")
 
-    def __init__(self, spec: Sleeping, seed: int, score: Callable[[Trainer], Score], tell: Tell = _tell_nobody) -> None:
+    def __init__(
+        self, spec: Sleeping, seed: int, score: Callable[[Trainer], Score], progress: Progress = _no_progress
+    ) -> None:
         self.spec = spec
         self.seed = seed
         self.score = score
-        self.tell = tell
+        self.progress = progress
         self.reservoir = Reservoir(spec.reservoir)
         self.reference: Score | None = None
         """Before the first sleep."""
@@ -135,7 +137,7 @@ class Sleep(Policy):
                 phase = ConsolidationPhase(trainer, self.spec, self.reservoir)
             else:
                 phase = SleepPhase(trainer, self.spec, self.sleeps + 1, self.reservoir, weights)
-            finished = phase.dream(self.tell)
+            finished = phase.dream(self.progress)
         except BaseException:
             weights.restore(trainer.model)
             raise

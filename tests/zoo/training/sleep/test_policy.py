@@ -197,7 +197,7 @@ def test_an_error_in_mid_sleep_leaves_the_weights_of_before() -> None:
 
     trainer, control = sleeper(NOISE), sleeper(NOISE, steps=4)
     control.policies.remove(sleep_of(control))
-    sleep_of(trainer).tell = fail
+    sleep_of(trainer).progress = fail
     with pytest.raises(RuntimeError, match="in mid-sleep"):
         trainer.run()
     # The schedule's length differs; what counts is that no dream is left in the weights.

@@ -50,7 +50,7 @@ def test_stopped_in_mid_sleep(spec: Dreaming, step: int, update: int, tmp_path: 
         if begun.position == step and done == update:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    sleep_of(begun).tell = stop
+    sleep_of(begun).progress = stop
     assert begun.run().stopped == "terminated"
     assert (begun.position, begun.taken) == (step - 1, step - 1), "the step was taken back with its sleep"
     assert step not in recorded(begun)
@@ -68,10 +68,10 @@ def test_stopped_in_mid_sleep(spec: Dreaming, step: int, update: int, tmp_path: 
 def test_the_same_trainer_goes_on_after_a_stop_in_mid_sleep() -> None:
     whole, stopped = sleeper(REPLAY, **RECIPE), sleeper(REPLAY, **RECIPE)
     whole.run()
-    sleep_of(stopped).tell = lambda done, _: stopped.stop("interrupted") if done == 1 else None
+    sleep_of(stopped).progress = lambda done, _: stopped.stop("interrupted") if done == 1 else None
     stopped.run()
     assert stopped.position == 3
-    sleep_of(stopped).tell = lambda *_: None
+    sleep_of(stopped).progress = lambda *_: None
     stopped.run()
     assert_same_run(whole, stopped)
 
@@ -88,7 +88,7 @@ def test_killed_in_mid_sleep(tmp_path: Path) -> None:
         if begun.position == 8 and done == 2:
             raise Killed
 
-    sleep_of(begun).tell = kill
+    sleep_of(begun).progress = kill
     with pytest.raises(Killed):
         begun.run()
     resumed = sleeper(REPLAY, folder=tmp_path, **RECIPE)

@@ -31,7 +31,9 @@ def main(out: Path) -> None:
         spec = {"noise": NOISE, "replay": REPLAY, "generated": GENERATED}[kind]
         stopped = sleeper(spec, model=tiny_model(dropout=0.0))
         last = stopped.ranks.rank == stopped.ranks.count - 1
-        sleep_of(stopped).tell = lambda done, _, s=stopped, here=last: s.stop("terminated") if here and done else None
+        sleep_of(stopped).progress = lambda done, _, s=stopped, here=last: (
+            s.stop("terminated") if here and done else None
+        )
         stopped.run()
         assert stopped.position == 3
 
