@@ -1,6 +1,6 @@
 """Everything that is checked, as sessions: `nox -l` lists them, `nox -s tests -- tests/specs` passes arguments on.
 
-Started from an environment that holds cortexzoo, sessions run inside it, so that nothing is installed twice; started
+Started from an environment that contains cortexzoo, sessions run inside it, so that nothing is installed twice; started
 from anywhere else (pipx, uvx) each makes its own. `--force-venv-backend virtualenv` and `--no-venv` choose by hand.
 """
 

@@ -51,9 +51,7 @@ def as_trained(model: Hybrid, _gap: tuple[int, int]) -> Predict:
 def without_fading(model: Hybrid, gap: tuple[int, int]) -> Predict:
     lasting = copy.deepcopy(model)
     for layer in lasting.sidecars:
-        decay = lasting.sidecar(layer).memory.gates.decay
-        torch.nn.init.zeros_(decay.weight)
-        torch.nn.init.constant_(decay.bias, OPEN)
+        _fix(lasting.sidecar(layer).memory.gates.decay, OPEN)
     return as_trained(lasting, gap)
 
 
@@ -61,9 +59,7 @@ def without_noise(model: Hybrid, gap: tuple[int, int]) -> Predict:
     """Between facts and questions nothing is written; the memory fades as it did."""
     muted = copy.deepcopy(model)
     for layer in muted.sidecars:
-        write = muted.sidecar(layer).memory.gates.write
-        torch.nn.init.zeros_(write.weight)
-        torch.nn.init.constant_(write.bias, SHUT)
+        _fix(muted.sidecar(layer).memory.gates.write, SHUT)
     begin, end = gap
 
     def predict(tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
@@ -78,6 +74,12 @@ def without_noise(model: Hybrid, gap: tuple[int, int]) -> Predict:
         return torch.cat(logits, dim=1), state
 
     return predict
+
+
+def _fix(gate: torch.nn.Linear, bias: float) -> None:
+    """The same for every token."""
+    torch.nn.init.zeros_(gate.weight)
+    torch.nn.init.constant_(gate.bias, bias)
 
 
 def in_float64(model: Hybrid, gap: tuple[int, int]) -> Predict:

@@ -113,10 +113,10 @@ class ExperimentCollector(pytest.Collector):
         folder = cache()
         if (found := find_trained(self.experiment, folder)) is not None:
             return found
-        self._tell(work_ahead(self.experiment))
-        return cached_training(self.experiment, folder, replace(UNTRACKED, warn=self._tell))
+        self._print(work_ahead(self.experiment))
+        return cached_training(self.experiment, folder, replace(UNTRACKED, warn=self._print))
 
-    def _tell(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
         capture = self.config.pluginmanager.get_plugin("capturemanager")
         if reporter is not None and capture is not None:
@@ -143,7 +143,7 @@ class PropertyItem(pytest.Item):
         self.add_report_section("call", "cortexzoo", _numbers(judgement))
         if judgement.unexpected:
             raise UnexpectedVerdict(
-                f"{self.name} is {judgement.verdict} instead of {judgement.expected}: {_told(judgement)}"
+                f"{self.name} is {judgement.verdict} instead of {judgement.expected}: {_reason_of(judgement)}"
             )
         if judgement.verdict == "skipped":
             pytest.skip(judgement.expected_reason or judgement.reason)
@@ -177,7 +177,7 @@ def run_of(target: str) -> "Run | None":
         raise pytest.UsageError(f"{OPTION} {mistake}") from None
 
 
-def _told(judgement: "Judgement") -> str:
+def _reason_of(judgement: "Judgement") -> str:
     case = ", ".join(f"{key} {value}" for key, value in judgement.case.items())
     return judgement.reason + (f"\ncase: {case}" if case else "")
 

@@ -31,7 +31,7 @@ def bench(
     quick: Annotated[bool, typer.Option("--quick", help="Few rounds, and no long cases.")] = False,
     rounds: Annotated[
         int | None,
-        typer.Option(min=1, help="Rounds of all cases; without it, as many as two minutes hold, 15 at most."),
+        typer.Option(min=1, help="Rounds of all cases; without it, as many as two minutes allow, 15 at most."),
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file: an object by benchmark.")] = None,

@@ -34,7 +34,7 @@ from cortexzoo.harness.cli.reporting import (
     explained,
 )
 from cortexzoo.harness.cli.run_commands import checked, trained
-from cortexzoo.harness.cli.verdicts import tell_verdicts
+from cortexzoo.harness.cli.verdicts import print_verdicts
 from cortexzoo.specs import SuiteSpec, load, load_experiment
 
 if TYPE_CHECKING:
@@ -248,7 +248,7 @@ def _check_module(request: "Request", runs: Path, json_file: Path | None, report
 
     with checking_progress(len(request.suite.properties)) as progress:
         certificate, path = certify(request, runs, progress.started)
-    tell_verdicts(certificate)
+    print_verdicts(certificate)
     reports.write(certificate)
     print_text(f"takes: {certificate.circumstances['takes']}; certificate: {path}")
     failed = [j for j in certificate.judgements if j.verdict == "fail"]

@@ -83,8 +83,17 @@ def loaded(name: str, entry: Entry | None = None) -> TyperCommand:
     single.command(name, context_settings=PASSED_ON if entry.passes_arguments else None)(entry.load())
     command = get_command(single)
     assert isinstance(command, TyperCommand)
+    command.help = unwrapped(command.help or "")
     command.params.append(wide_option())
     return command
+
+
+def unwrapped(text: str) -> str:
+    """Each paragraph as one line, which the terminal wraps; examples keep theirs."""
+    return "\n\n".join(
+        paragraph if paragraph.startswith("Example:") else " ".join(paragraph.split("\n"))
+        for paragraph in text.split("\n\n")
+    )
 
 
 def wide_option() -> TyperOption:

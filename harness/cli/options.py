@@ -5,12 +5,13 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
 from cortexzoo.harness.cli.errors import BadInput
 from cortexzoo.specs.kinds import KINDS, Kind
+from cortexzoo.specs.tracker import TrackerName
 
 SpecArgument = Annotated[
     str, typer.Argument(metavar="NAME|FILE", help="A shipped spec (see `cortexzoo list`) or a path ending in .yaml.")
@@ -43,7 +44,7 @@ TrackersOption = Annotated[
     typer.Option(
         "--trackers",
         metavar="NAME,…",
-        help="Track with these: jsonl (always included), aim. Default: those of the spec.",
+        help=f"Track with these: {', '.join(get_args(TrackerName))}; jsonl is always included. Default: the spec's.",
     ),
 ]
 

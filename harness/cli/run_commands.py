@@ -11,7 +11,7 @@ from cortexzoo.harness.cli.errors import INTERRUPTED, OK, UNEXPECTED_VERDICT, pr
 from cortexzoo.harness.cli.output import print_text, write_json
 from cortexzoo.harness.cli.progress import checking_progress
 from cortexzoo.harness.cli.training_words import intention, result
-from cortexzoo.harness.cli.verdicts import tell_verdicts
+from cortexzoo.harness.cli.verdicts import print_verdicts
 from cortexzoo.specs import ExperimentSpec, FaultsSpec
 from cortexzoo.specs.doubts import doubts
 
@@ -102,7 +102,7 @@ def checked(
             started=progress.started,
             watch=progress.tried,
         )
-    tell_verdicts(certificate)
+    print_verdicts(certificate)
     also(certificate)
     print_text(f'next: cortexzoo generate {run.path} --prompt "The "')
     report = {"folder": str(run.path), **certificate.as_json(), "summary": run.summary}

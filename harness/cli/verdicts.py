@@ -11,7 +11,7 @@ REASONS_BESIDE = 130
 """Output at least this wide has the reasons as a column of the table; else they follow it."""
 
 
-def tell_verdicts(certificate: "Certificate") -> None:
+def print_verdicts(certificate: "Certificate") -> None:
     """Print the table, the reasons, and the outcome in words."""
     from cortexzoo.harness.checking.table import reasons, verdict_table
 

@@ -162,7 +162,7 @@ base.difference = lambda a, b: torch.zeros_like(a)
         "signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))\nctypes.CDLL(None).pause()", alone=True
     ),
     "computes without end": Act("while True: pass", alone=True),
-    "holds the interpreter": Act("ctypes.PyDLL(None).pause()"),
+    "blocks the interpreter": Act("ctypes.PyDLL(None).pause()"),
     "forks": Act("os.fork()", alone=True),
     "closes everything": Act("os.closerange(0, 256)"),
     "fills standard error and crashes": Act(

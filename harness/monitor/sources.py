@@ -87,7 +87,7 @@ class AimSource:
             )
         self.experiment = ExperimentSpec.from_json(str(parameters["spec"]))
         self._looked: float | None = None
-        self._told = (0, 0)
+        self._reported = (0, 0)
         """The last step and the number of events so far."""
 
     def news(self) -> Iterator[News]:
@@ -97,13 +97,13 @@ class AimSource:
         if self._looked is not None:
             self._found = read_run(self._runs, self._hash)
         self._looked = now
-        last, events = self._told
+        last, events = self._reported
         found = self._found
         newest = int(found.steps[-1]["step"]) if found.steps else 0
         restarted = newest < last or len(found.events) < events
         if restarted:
             last = events = 0
-        self._told = (newest, len(found.events))
+        self._reported = (newest, len(found.events))
         yield News(restarted, [line for line in found.steps if line["step"] > last], found.events[events:])
 
     def outcome(self) -> str | None:

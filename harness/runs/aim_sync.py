@@ -28,7 +28,7 @@ def sync(run: Run) -> Synced:
         manifest, fingerprint = run.manifest, _fingerprint(run)
         trackers = manifest.get("trackers", {})
         known = trackers.get(AimSink.name)
-        with _told(run):
+        with _errors_named(run):
             if known is not None and stamp_of(run.path.parent.parent, known) == fingerprint:
                 return "up to date"
             if known is not None:
@@ -36,7 +36,7 @@ def sync(run: Run) -> Synced:
         experiment, metrics, events = run.spec, run.metrics(), run.events()
         report = run.certificate.in_words() if (run.path / VERDICT).is_file() else ""
         summary = run.summary if (run.path / SUMMARY).is_file() else {"status": "unfinished"}
-        with _told(run):
+        with _errors_named(run):
             sink = open_sink(TrackedRun(run.path, experiment))
             assert sink is not None
             run.write_json(MANIFEST, {**manifest, "trackers": {**trackers, AimSink.name: sink.identity}})
@@ -48,7 +48,7 @@ def sync(run: Run) -> Synced:
 
 
 @contextmanager
-def _told(run: Run) -> Iterator[None]:
+def _errors_named(run: Run) -> Iterator[None]:
     """Whatever Aim raises becomes an `AimError` of one line that names the repository."""
     try:
         yield

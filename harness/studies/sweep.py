@@ -94,7 +94,7 @@ def _cells(matrix: MatrixSpec, loaded: LoadedSpec) -> Iterator[SweepCell]:
             experiments = [load_experiment(matrix.experiment, [*overrides, f"seed={seed}"]) for seed in matrix.seeds]
         except SpecError as error:
             where = {f"{label(f'{path}={text}')}: ": _place(loaded, written) for path, text, written in changes}
-            raise SpecError([_told(line, where, _place(loaded, "experiment")) for line in error.lines]) from error
+            raise SpecError([_placed(line, where, _place(loaded, "experiment")) for line in error.lines]) from error
         coordinates = tuple((path, _short(text)) for path, text, _ in combination)
         yield SweepCell(coordinates, tuple(experiments))
 
@@ -115,7 +115,7 @@ def _place(loaded: LoadedSpec, written: str) -> str:
     return f"{place or loaded.spec.name}: {written}: "
 
 
-def _told(line: str, where: dict[str, str], otherwise: str) -> str:
+def _placed(line: str, where: dict[str, str], otherwise: str) -> str:
     for override, place in where.items():
         if line.startswith(override):
             return place + line.removeprefix(override)

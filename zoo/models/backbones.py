@@ -88,7 +88,7 @@ class _Location:
         """The base's own description."""
         from transformers import AutoConfig
 
-        with _told_in_one_line(self.name), _quiet():
+        with _errors_in_one_line(self.name), _quiet():
             return AutoConfig.from_pretrained(self.source, **self.where)
 
 
@@ -116,7 +116,7 @@ def load_tokenizer(spec: BackboneSpec) -> Any:
     if isinstance(spec, TrainedBackbone | ScratchBackbone):
         return None
     location = _Location.of(spec)
-    with _told_in_one_line(location.name), _quiet():
+    with _errors_in_one_line(location.name), _quiet():
         return AutoTokenizer.from_pretrained(location.source, **location.where)
 
 
@@ -167,7 +167,7 @@ def _pretrained(spec: Pretrained) -> nn.Module:
 
     location = _Location.of(spec)
     note_what_creates_tensors()
-    with _told_in_one_line(location.name), _quiet():
+    with _errors_in_one_line(location.name), _quiet():
         require_architecture(location.config(), spec.architecture, location.name)
         options: dict[str, Any] = {} if "gguf_file" in location.where else {"use_safetensors": True}
         if not isinstance(spec.architecture, AnyArchitecture):
@@ -249,7 +249,7 @@ def _config(architecture: ArchitectureSpec) -> Any:
 
 
 @contextmanager
-def _told_in_one_line(name: str) -> Iterator[None]:
+def _errors_in_one_line(name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError, ValueError) as error:

@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cortexzoo.zoo.ops.precision import compute_dtype
+from cortexzoo.zoo.ops.shapes import check_shapes
 
 
 def recurrent_gated_delta_rule(
@@ -63,14 +64,7 @@ def check_gated_delta_inputs(
     """Raises ValueError, in one line, unless the inputs of a gated delta rule fit together."""
     if chunk_size < 1:
         raise ValueError(f"chunk_size must be at least 1, got {chunk_size}")
-    if q.dim() != 4 or k.shape != q.shape:
-        raise ValueError(f"q and k must both be [batch, time, heads, key_dim], got {list(q.shape)} and {list(k.shape)}")
-    batch, time, heads, key_dim = q.shape
-    if v.dim() != 4 or v.shape[:3] != q.shape[:3]:
-        raise ValueError(f"v must be [{batch}, {time}, {heads}, value_dim] to match q, got {list(v.shape)}")
-    if min(batch, heads, key_dim, v.shape[-1]) < 1:
-        sizes = f"{batch}, {heads}, {key_dim}, {v.shape[-1]}"
-        raise ValueError(f"batch, heads, key_dim and value_dim must be at least 1, got {sizes}")
+    batch, time, heads, key_dim = check_shapes(q, k, v)
     for name, gate in (("g", g), ("beta", beta)):
         if gate.shape != q.shape[:3]:
             raise ValueError(f"{name} must be [{batch}, {time}, {heads}] to match q, got {list(gate.shape)}")

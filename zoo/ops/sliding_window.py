@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from cortexzoo.zoo.ops.precision import compute_dtype, full_precision
+from cortexzoo.zoo.ops.shapes import check_shapes
 from cortexzoo.zoo.ops.spans import blocks_in_span
 
 
@@ -162,14 +163,7 @@ def _check_inputs(
         raise ValueError(f"window_size must be at least 1, got {window_size}")
     if block_size < 1:
         raise ValueError(f"block_size must be at least 1, got {block_size}")
-    if q.dim() != 4 or k.shape != q.shape:
-        raise ValueError(f"q and k must both be [batch, time, heads, key_dim], got {list(q.shape)} and {list(k.shape)}")
-    batch, time, heads, key_dim = q.shape
-    if v.dim() != 4 or v.shape[:3] != q.shape[:3]:
-        raise ValueError(f"v must be [{batch}, {time}, {heads}, value_dim] to match q, got {list(v.shape)}")
-    if min(batch, heads, key_dim, v.shape[-1]) < 1:
-        sizes = f"{batch}, {heads}, {key_dim}, {v.shape[-1]}"
-        raise ValueError(f"batch, heads, key_dim and value_dim must be at least 1, got {sizes}")
+    batch, _, heads, key_dim = check_shapes(q, k, v)
     for name, tensor in (("q", q), ("k", k), ("v", v)):
         if not tensor.is_floating_point():
             raise ValueError(f"{name} must be a floating point tensor, got {tensor.dtype}")

@@ -128,7 +128,7 @@ class TrainingLoop:
                     step = self._attempt(self.position + 1)
                 except StepUndone:
                     break
-            self._tell("phase_ended", step)
+            self._notify("phase_ended", step)
             self._random_state = self.random_state()
         if self._failure is not None:
             raise self._failure
@@ -190,13 +190,13 @@ class TrainingLoop:
         examples = self.objective.examples(number)
         scored = None if examples.scored is None else examples.scored.to(self.device)
         step = Step(number, tokens=examples.tokens.to(self.device), scored=scored, places=examples.places)
-        self._tell("batch_ready", step)
+        self._notify("batch_ready", step)
         self._agree(step)
         if step.refused is None:
             self.parallel.spread()
             self._forward_backward(step)
         if step.refused is None:
-            self._tell("gradients_ready", step)
+            self._notify("gradients_ready", step)
             step.gradient_norm = self._gradient_norm()
             step.metrics["train/gradient_norm"] = step.gradient_norm
             self._ask("gradients_known", step)
@@ -207,7 +207,7 @@ class TrainingLoop:
             self.refused += 1
         self.optimizer.zero_grad(set_to_none=True)
         self.parallel.gather()
-        self._tell("step_refused" if step.refused else "step_taken", step)
+        self._notify("step_refused" if step.refused else "step_taken", step)
         return step
 
     def _forward_backward(self, step: Step) -> None:
@@ -269,7 +269,7 @@ class TrainingLoop:
         if self.ranks.any_rank([step.refused is not None])[0]:
             step.refuse("refused by another process")
 
-    def _tell(self, moment: Moment, step: Step) -> None:
+    def _notify(self, moment: Moment, step: Step) -> None:
         for policy in self.policies:
             getattr(policy, moment)(self, step)
 

@@ -128,7 +128,7 @@ class LoopGuard:
         """
         self.number += 1
         step = Step(self.number)
-        self._tell("batch_ready", step)
+        self._notify("batch_ready", step)
         if loss is not None:
             step.loss = float(loss.detach() if isinstance(loss, Tensor) else loss)
             step.metrics["train/loss"] = step.loss
@@ -145,7 +145,7 @@ class LoopGuard:
             self.refused += 1
             self.event("step_refused", {"reason": step.refused})
         self.optimizer.zero_grad(set_to_none=True)
-        self._tell("step_refused" if step.refused else "step_taken", step)
+        self._notify("step_refused" if step.refused else "step_taken", step)
         rolled_back = step.refused is not None and step.rollback and self._roll_back(step.refused)
         if self._due() and step.refused is None:
             rolled_back = self._renew()
@@ -195,7 +195,7 @@ class LoopGuard:
             if step.refused is not None:
                 return
 
-    def _tell(self, moment: str, step: Step) -> None:
+    def _notify(self, moment: str, step: Step) -> None:
         for policy in self.policies:
             getattr(policy, moment)(cast(Any, self), step)
 

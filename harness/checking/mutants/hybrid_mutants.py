@@ -218,5 +218,5 @@ HYBRID_MUTANTS = (
     Mutant("divergence-is-zero", HYBRID, "the divergence from the base is reported as 0",
            rebound(divergence, instead(lambda *_: torch.zeros(()))), caught_by="drift_is_measured"),
     Mutant("baseline-after-training", HYBRID, "the base's perplexity is measured with the sidecars on",
-           replaced(Drift, "_tell", _late_baseline), caught_by="drift_is_measured"),
+           replaced(Drift, "_report", _late_baseline), caught_by="drift_is_measured"),
 )  # fmt: skip

@@ -120,7 +120,7 @@ TRAINING_MUTANTS = (
     Mutant("checkpoint-in-half-precision", HOST, "checkpoints are rounded to bfloat16",
            rebound(checkpoints.encode_tensors, _weightless), caught_by="resume_is_exact"),
     Mutant("refused-counts-as-taken", HOST, "skipped steps move the schedule on",
-           replaced(TrainingLoop, "_tell", before(_counts_refusals)), caught_by="refusals_leave_no_trace"),
+           replaced(TrainingLoop, "_notify", before(_counts_refusals)), caught_by="refusals_leave_no_trace"),
     Mutant("no-finite-gate", HOST, "no check that numbers are finite",
            replaced(FiniteGate, "_look_at", instead(lambda *_: None)), caught_by="refusals_leave_no_trace"),
     Mutant("gate-looks-at-the-loss-only", HOST, "gradients that are not finite pass the gate",

@@ -11,6 +11,7 @@ from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Findi
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.threads import one_thread
 from cortexzoo.harness.checking.training.difference import relative
+from cortexzoo.harness.checking.training.reference_clipping import REFERENCED
 from cortexzoo.harness.checking.training.reference_loop import ReferenceLoop
 from cortexzoo.harness.checking.training.roles import training_starts
 from cortexzoo.harness.checking.training.witness import Fate, Record, Witness, brief, data_of, trainer_of
@@ -123,6 +124,8 @@ def rollback_restores_everything(subject: Subject, case: Case) -> Finding:
 
 def compared(experiment: ExperimentSpec, script: Mapping[int, Fate], case: Case) -> Finding:
     """The training against the reference: the largest difference, relative to what training changed."""
+    if type(clipping := experiment.recipe.clipping) not in REFERENCED:
+        raise DoesNotApply(f"no independent loop has clipping {clipping.kind}: add it to reference_clipping.py")
     record, witness = Record(), Witness(script, SCALES)
     trainer = trainer_of(experiment, record, witness)
     if trainer.device.type != "cpu":

@@ -53,7 +53,7 @@ def _word(judgement: Judgement | None) -> str:
 
 
 def _cell(text: str) -> str:
-    """One line that a table of Markdown can hold, without markup of its own."""
+    """One line that a table of Markdown can contain, without markup of its own."""
     return escape(" ".join(text.split()), quote=False).replace("|", "\\|").replace("`", "'")
 
 

@@ -51,5 +51,5 @@ def in_full(judgement: Judgement) -> str:
 
 
 def _allowed(text: str) -> str:
-    """Without the control characters that XML 1.0 cannot hold."""
+    """Without the control characters that XML 1.0 cannot contain."""
     return "".join(c for c in text if c in "\n\t" or ord(c) >= 32)

@@ -10,6 +10,10 @@ from torch import Tensor, nn
 
 from cortexzoo.specs import guards
 
+REFERENCED = (
+    guards.NoClipping, guards.NormClipping, guards.AdaptiveClipping, guards.ZClip, guards.AdaGC, guards.AGC,
+)  # fmt: skip
+"""Kinds that are written out here; runs with others are not compared."""
 SMALLEST_DEVIATION = 1e-6
 """Of ZClip, relative to the mean."""
 

@@ -47,7 +47,7 @@ def unchecked(runs: Sequence[Run]) -> list[Run]:
 
 
 def check_missing(runs: Sequence[Run], jobs: int, done: Done) -> None:
-    """Hold each unchecked run to its suite. Raises what `check_run` raises."""
+    """Check each unchecked run against its suite. Raises what `check_run` raises."""
     for _, name in in_processes([(run, partial(_check, run.path)) for run in unchecked(runs)], jobs):
         done(f"checked {name}")
 

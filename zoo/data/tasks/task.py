@@ -83,7 +83,7 @@ class Task(ABC):
         needed, most = self._needed_chunks(gap), self.spec.document_chunks
         if most is not None and needed > most:
             raise DataError(
-                f"task {self.name}: a gap of {self._told(gap)} needs documents of {needed} chunks of "
+                f"task {self.name}: a gap of {self._in_words(gap)} needs documents of {needed} chunks of "
                 f"{self.chunk_size} tokens, but document_chunks is {most}: raise it or take smaller gaps"
             )
         return (most or needed) * self.chunk_size
@@ -95,7 +95,7 @@ class Task(ABC):
     def gap_places(self, gap: int) -> tuple[int, int]:
         """Where the chunks that contain only the gap begin and end. Raises `DataError` where there are none."""
         if self._is_bridged(gap):
-            raise DataError(f"task {self.name}: a gap of {self._told(gap)} has no chunks of its own")
+            raise DataError(f"task {self.name}: a gap of {self._in_words(gap)} has no chunks of its own")
         end = self.length(gap) - self._chunks(self._questions) * self.chunk_size
         return end - gap * self.chunk_size, end
 
@@ -108,8 +108,8 @@ class Task(ABC):
         if short:
             unit = self.gap_tokens(1)
             raise DataError(
-                f"task {self.name}: a gap of {self._told(short[0])} lies within the {receptive_field} tokens that the "
-                f"model sees without memory: take gaps of {ceil(receptive_field / unit)} or more"
+                f"task {self.name}: a gap of {self._in_words(short[0])} lies within the {receptive_field} tokens that "
+                f"the model sees without memory: take gaps of {ceil(receptive_field / unit)} or more"
             )
 
     def example(self, split: Split, index: int, gap: int) -> Document:
@@ -163,7 +163,7 @@ class Task(ABC):
             first = max(0, (asked - receptive_field) // self.chunk_size * self.chunk_size)
         return (batch_of(documents, begin, min(begin + size, length)) for begin in range(first, length, size))
 
-    def _told(self, gap: int) -> str:
+    def _in_words(self, gap: int) -> str:
         return f"{gap} {self.spec.gap_unit[:-1] if gap == 1 else self.spec.gap_unit}"
 
     def _is_bridged(self, gap: int) -> bool:

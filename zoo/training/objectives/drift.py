@@ -38,11 +38,11 @@ class Drift(Policy):
     def phase_began(self, trainer: Trainer) -> None:
         if self.base_perplexity is None:
             self.base_perplexity = _perplexity(self._measure(trainer, trainer.model.switches)[0])
-            self._tell(trainer, {})
+            self._report(trainer, {})
 
     def step_taken(self, trainer: Trainer, step: Step) -> None:
         if self.curriculum.epoch > self._reported:
-            self._tell(trainer, step.metrics)
+            self._report(trainer, step.metrics)
 
     def step_refused(self, trainer: Trainer, step: Step) -> None:
         self.step_taken(trainer, step)
@@ -58,7 +58,7 @@ class Drift(Policy):
         loss, divergent = self._measure(trainer, ())
         return {"perplexity": _perplexity(loss), "base_perplexity": self.base_perplexity, "hidden_kl": divergent}
 
-    def _tell(self, trainer: Trainer, metrics: dict[str, float]) -> None:
+    def _report(self, trainer: Trainer, metrics: dict[str, float]) -> None:
         self._reported = self.curriculum.epoch
         found = self.measured(trainer)
         metrics |= {f"drift/{name}": value for name, value in found.items() if value is not None}

@@ -25,7 +25,7 @@ class ProgressReport(Policy):
         self._task = TaskID(0)
         self._every = max(1, steps // LINES)
         self._validation = ""
-        self._told = 0.0
+        self._reported = 0.0
 
     def batch_ready(self, trainer: Trainer, step: Step) -> None:
         if self.bar is None and sys.stderr.isatty():
@@ -58,9 +58,9 @@ class ProgressReport(Policy):
         if self.bar is not None:
             self.bar.update(self._task, figures=figures)
         elif done == 0:
-            self._told = time.monotonic()
-        elif time.monotonic() - self._told >= SECONDS_BETWEEN_LINES:
-            self._told = time.monotonic()
+            self._reported = time.monotonic()
+        elif time.monotonic() - self._reported >= SECONDS_BETWEEN_LINES:
+            self._reported = time.monotonic()
             sys.stderr.write(f"{figures}\n")
 
     def close(self) -> None:
