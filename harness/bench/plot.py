@@ -7,9 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cortexzoo.harness.bench.result import BenchmarkResult, CaseResult
+from cortexzoo.harness.runs.colours import BLUE, GREEN, ORANGE, PURPLE
 from cortexzoo.harness.runs.curves import STYLE, save
 
-COLOURS = ("#2F5D8C", "#DD8452", "#55A868", "#8172B3")
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE)
 
 
 def draw(path: Path, result: BenchmarkResult) -> None:

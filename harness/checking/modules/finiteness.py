@@ -1,4 +1,7 @@
-"""Outputs and gradients of a bare module: finite at every length, dtype and scale, at special tokens and with pads."""
+"""Outputs and gradients of a bare module: finite at every length, dtype and scale, at special tokens and with pads.
+
+Differs from a trained model (`properties/gradients.py`): it has no loss, so every output is weighted.
+"""
 
 from collections.abc import Iterable
 from contextlib import nullcontext

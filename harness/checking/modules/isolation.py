@@ -1,4 +1,8 @@
-"""What an output of a bare module may depend on: earlier tokens of its own row, in evaluation and in training."""
+"""What an output of a bare module may depend on: earlier tokens of its own row, in evaluation and in training.
+
+Differs from a trained model (`properties/isolation.py`): other lengths and both modes, special tokens, a memory that
+has read something, a row alone; and gradients of its parameters, since it need not have embeddings.
+"""
 
 from collections.abc import Iterable, Iterator
 

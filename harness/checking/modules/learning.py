@@ -1,4 +1,8 @@
-"""What training reaches: every parameter gets a gradient, and the gradient that finite differences give."""
+"""What training reaches: every parameter gets a gradient, and the gradient that finite differences give.
+
+Differs from a trained model (`properties/gradients.py`): experts that no token chose are tried with other weights, and
+gradients are compared with finite differences, since a module may compute its own.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

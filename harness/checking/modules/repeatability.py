@@ -1,4 +1,8 @@
-"""Evaluation changes nothing: not weights, not what was given, and no later call."""
+"""Evaluation changes nothing: not weights, not what was given, and no later call.
+
+Differs from a trained model (`properties/repeatability.py`): buffers that are not saved may change, since they are
+caches; calls of other shapes come between, and two sessions take turns.
+"""
 
 import itertools
 from collections.abc import Iterable
