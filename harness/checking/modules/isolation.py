@@ -21,7 +21,6 @@ from cortexzoo.harness.checking.properties.isolation import (
     causality,
     edit_of_row,
     exchanged,
-    fresh_output,
     mode_of,
     row_edited,
     strongest,
@@ -122,8 +121,8 @@ def batch_isolation(subject: BareSubject, case: Case) -> Finding:
 
 @torch.no_grad()
 def _alone(subject: BareSubject, inputs: Tensor, row: int) -> float:
-    together = fresh_output(subject, inputs)[row : row + 1]
-    alone = fresh_output(subject, inputs[row : row + 1])
+    together = subject.output(subject.copy(), inputs)[row : row + 1]
+    alone = subject.output(subject.copy(), inputs[row : row + 1])
     return beyond_place(largest_difference(together, alone) / scale_of(together))
 
 

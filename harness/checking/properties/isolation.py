@@ -61,7 +61,8 @@ def causality(subject: Runnable, case: Case) -> Finding:
     """
     length, edited, mode = number(case, "length"), number(case, "edited"), mode_of(case)
     inputs, changed = _later_edited(subject, case)
-    before, after = (_outputs(subject, given, mode, before=number(case, "before", 0)) for given in (inputs, changed))
+    calls = zip(_copies(subject), (inputs, changed), strict=True)
+    before, after = (_outputs(subject, model, given, mode, before=number(case, "before", 0)) for model, given in calls)
     moved = difference(before, after)[:, :edited].transpose(0, 1).flatten(1).amax(dim=1) / _scale(subject, before)
     counted = [_counted(subject, delta, length, CAUSALITY_BOUND) for delta in moved.tolist()]
     delta, bound = max(counted), 0.0 if subject.exact else CAUSALITY_BOUND
@@ -112,9 +113,16 @@ def _scale(subject: Runnable, output: Tensor) -> float:
     return scale_of(output)
 
 
-def _outputs(subject: Runnable, inputs: Tensor, mode: str, *, before: int = 0, further: int = 0) -> Tensor:
-    """Of a fresh copy under one seed: after `before` tokens of memory, and where one is carried for `further` ones."""
-    model = subject.copy()
+def _copies(subject: Runnable) -> tuple[nn.Module, nn.Module]:
+    """For two calls. Of a trained model one copy, as its memory is a value and its base may be large."""
+    first = subject.copy()
+    return first, first if subject.exact else subject.copy()
+
+
+def _outputs(
+    subject: Runnable, model: nn.Module, inputs: Tensor, mode: str, *, before: int = 0, further: int = 0
+) -> Tensor:
+    """Under one seed: after `before` tokens of memory, and where one is carried for `further` ones."""
     model.train(mode == "train")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -132,7 +140,7 @@ def draws(subject: Runnable, inputs: Tensor, mode: str) -> bool:
     """Whether the same call under the same seed gives something else each time, so that nothing can be compared."""
     if mode == "eval":
         return False
-    return largest_difference(*(_outputs(subject, inputs, mode).detach() for _ in range(2))) > 0
+    return largest_difference(*(_outputs(subject, subject.copy(), inputs, mode).detach() for _ in range(2))) > 0
 
 
 def batch_isolation_cases(subject: Subject) -> Iterable[Case]:
@@ -201,7 +209,8 @@ def why_other_rows(subject: Runnable, case: Case) -> Case | None:
 def edit_of_row(subject: Runnable, inputs: Tensor, changed: Tensor, row: int, mode: str, *, further: int = 0) -> float:
     """How far the edit of a row moves outputs of the others, in `further` tokens of a second call too."""
     others = torch.arange(len(inputs)) != row
-    before, after = (_outputs(subject, given, mode, further=further) for given in (inputs, changed))
+    calls = zip(_copies(subject), (inputs, changed), strict=True)
+    before, after = (_outputs(subject, model, given, mode, further=further) for model, given in calls)
     return largest_difference(before[others], after[others]) / _scale(subject, before)
 
 
@@ -209,16 +218,9 @@ def edit_of_row(subject: Runnable, inputs: Tensor, changed: Tensor, row: int, mo
 def exchanged(subject: Runnable, inputs: Tensor) -> float:
     """How far the outputs of exchanged rows differ from the exchanged outputs."""
     there = torch.arange(len(inputs)).roll(1)
-    before = fresh_output(subject, inputs)
-    return beyond_place(
-        largest_difference(before[there], fresh_output(subject, inputs[there])) / _scale(subject, before)
-    )
-
-
-def fresh_output(subject: Runnable, inputs: Tensor) -> Tensor:
-    """The output of a fresh copy for an unrelated batch."""
-    model = subject.copy()
-    return subject.run(model, inputs, subject.begin(model, len(inputs)))[0]
+    calls = zip(_copies(subject), (inputs, inputs[there]), strict=True)
+    before, after = (subject.run(model, given, subject.begin(model, len(given)))[0] for model, given in calls)
+    return beyond_place(largest_difference(before[there], after) / _scale(subject, before))
 
 
 def beyond_place(delta: float) -> float:
