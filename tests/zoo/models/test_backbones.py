@@ -27,9 +27,10 @@ from cortexzoo.specs.backbone import (
 from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.zoo.build import build_model
 from cortexzoo.zoo.errors import BackboneError
-from cortexzoo.zoo.models.backbones import load_backbone, load_tokenizer, random_backbone
+from cortexzoo.zoo.models.backbones import load_backbone, load_tokenizer
 from cortexzoo.zoo.models.base import Base
 from cortexzoo.zoo.models.hybrid.model import Hybrid
+from tests.zoo.models.hybrid.random_base import random_backbone
 
 SMALL = Qwen2Architecture(hidden_size=16, num_heads=2, num_kv_heads=1, intermediate_size=24)
 
@@ -173,7 +174,8 @@ from cortexzoo.harness.checking.modules.hugging_face import Pretrained, load_pre
 from cortexzoo import specs
 from cortexzoo.specs.backbone import FolderBackbone, Qwen2Architecture
 from cortexzoo.zoo.build import build_model
-from cortexzoo.zoo.models.backbones import load_backbone, random_backbone
+from cortexzoo.zoo.models.backbones import load_backbone
+from tests.zoo.models.hybrid.random_base import random_backbone
 shape = Qwen2Architecture(hidden_size=16, num_heads=2, num_kv_heads=1, intermediate_size=24)
 folder = sys.argv[1]
 random_backbone(shape).network.save_pretrained(folder)

@@ -15,8 +15,8 @@ from cortexzoo.specs.text_vocabulary import BaseTokens, ByteTokens
 from cortexzoo.zoo.build import build_trainer, load_data
 from cortexzoo.zoo.data.text_vocabulary import trained_bpe
 from cortexzoo.zoo.errors import DataError
-from cortexzoo.zoo.models.backbones import random_backbone
 from cortexzoo.zoo.models.base_tokenizer import tokenizer_of
+from tests.zoo.models.hybrid.random_base import random_backbone
 
 TEXT = "".join(f"{n} boats on the river, {n * n} below the bridge\n" for n in range(300))
 
