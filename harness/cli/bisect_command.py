@@ -7,7 +7,13 @@ import typer
 
 from cortexzoo.harness.cli.errors import OK, BadInput
 from cortexzoo.harness.cli.options import RUNS, JsonOption, RunsOption, SetOption, SpecArgument
-from cortexzoo.harness.cli.output import require_folder_of, say, standard_error, without_foreign_warnings, write_json
+from cortexzoo.harness.cli.output import (
+    print_text,
+    require_folder_of,
+    standard_error,
+    without_foreign_warnings,
+    write_json,
+)
 
 
 def bisect(
@@ -59,9 +65,11 @@ def bisect(
             verdict = {"good": "passes", "bad": "fails", "neither": "is not decided"}[answer]
             raise BadInput(f"{which} {experiment.name}: {name} {verdict} ({told}): GOOD must pass, and BAD must fail")
     found = smallest(differing, lambda chosen: asked.with_parts(first, chosen))
-    say(f"{name} fails with {len(found)} of the {len(differing)} values that differ ({asked.count} trainings checked):")
+    print_text(
+        f"{name} fails with {len(found)} of the {len(differing)} values that differ ({asked.count} trainings checked):"
+    )
     for part in found:
-        say(f"  {part}")
+        print_text(f"  {part}")
     content = {
         "property": name,
         "differing": [str(part) for part in differing],

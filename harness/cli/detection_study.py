@@ -7,7 +7,7 @@ import typer
 
 from cortexzoo.harness.cli.errors import OK, UNEXPECTED_VERDICT
 from cortexzoo.harness.cli.options import JsonOption
-from cortexzoo.harness.cli.output import print_table, require_folder_of, say, standard_error, write_json
+from cortexzoo.harness.cli.output import print_table, print_text, require_folder_of, standard_error, write_json
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -54,10 +54,10 @@ def detection(
     accused = false_alarms(found)
     healthy = sum(not task.defect for task in wanted)
     for line in accused:
-        say(line)
+        print_text(line)
     modules = len({task.name for task in wanted if not task.defect})
     wrong = len({line.partition(": ")[0] for line in accused})
-    say(f"healthy: {modules} modules × {seeds} seeds, {wrong} of {healthy} accused")
+    print_text(f"healthy: {modules} modules × {seeds} seeds, {wrong} of {healthy} accused")
     missed = [task.name for task, outcome in found.items() if task.defect and not outcome.verdicts]
     write_json(
         json_file,

@@ -6,9 +6,16 @@ from dataclasses import replace
 import torch
 
 from cortexzoo.harness.checking.modules.detection import HALF
-from cortexzoo.harness.checking.modules.rounding import scale_of
 from cortexzoo.harness.checking.modules.subject import BareSubject
-from cortexzoo.harness.checking.properties.base import Case, Finding, difference, number, text, within_rounding
+from cortexzoo.harness.checking.properties.base import (
+    Case,
+    Finding,
+    difference,
+    number,
+    scale_of,
+    text,
+    within_rounding,
+)
 
 NATIVE = "half precision"
 """The mode of such a case."""
