@@ -2,8 +2,10 @@
 
 import re
 import sys
+import traceback
 from errno import ENAMETOOLONG
 
+from cortexzoo.specs.allowed_code import executed
 from cortexzoo.specs.errors import BAD_INPUT, FAILED, Failure, UserError
 from cortexzoo.specs.plain_text import bounded
 
@@ -55,6 +57,9 @@ def lines_and_code(error: Exception) -> tuple[list[str], int] | None:
     worded = isinstance(error, RuntimeError | ImportError) and OUT_OF_MEMORY.search(str(error))
     if worded or isinstance(error, MemoryError):
         return [f"error: out of memory: {(str(error).splitlines() or ['no more is available'])[0]}"], FAILED
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in executed]
+    if own:
+        return [f"{own[-1].filename}:{own[-1].lineno}: raised {in_one_line(error)}"], BAD_INPUT
     return None
 
 

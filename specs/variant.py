@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from cortexzoo.specs.base import Fraction, LayerCount, NamedSpec, Neutral, PositiveFloat, PositiveInt, Spec
 from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.memory import MemorySpec, ShortTermRing
+from cortexzoo.specs.own_variant import HuggingFaceSpec, ModuleSpec
 from cortexzoo.specs.provenance import OURS, PHASE_1, PROBE, PROTOTYPE
 
 
@@ -126,4 +127,6 @@ class TransformerSpec(NamedSpec):
         return self
 
 
-VariantSpec = Annotated[CortexGPTSpec | HybridSpec | TransformerSpec, Field(discriminator="family")]
+VariantSpec = Annotated[
+    CortexGPTSpec | HybridSpec | TransformerSpec | ModuleSpec | HuggingFaceSpec, Field(discriminator="family")
+]

@@ -10,17 +10,19 @@ from cortexzoo.specs.data import PreparedSpec, TextSpec
 from cortexzoo.specs.experiment import ExperimentSpec
 from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.objective import Recall
+from cortexzoo.specs.own_variant import HuggingFaceSpec, ModuleSpec
 from cortexzoo.specs.task import TaskSpec
 from cortexzoo.specs.text_vocabulary import ByteTokens, TokenizerFile
 from cortexzoo.specs.variant import CortexGPTSpec, TransformerSpec, VariantSpec
 from cortexzoo.zoo.data.prepared import prepared_text
 from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.data.text import TextData
-from cortexzoo.zoo.models.backbones import load_backbone, load_tokenizer
+from cortexzoo.zoo.models.backbones import fresh_network, load_backbone, load_tokenizer
 from cortexzoo.zoo.models.base_tokenizer import tokenizer_of
 from cortexzoo.zoo.models.cortexgpt import CortexGPT
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.interface import MemoryLanguageModel
+from cortexzoo.zoo.models.own_module import TransformersModel, own_model
 from cortexzoo.zoo.models.transformer import Transformer
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.recorder import Recorder
@@ -30,7 +32,8 @@ def build_model(variant: VariantSpec, seed: int | None = None) -> MemoryLanguage
     """The model that a variant spec describes, with fresh weights.
 
     With `seed` the weights follow from it and torch's generator is left as it was; without, they come from that
-    generator. Under `torch.device("meta")` only shapes are made. Raises `BackboneError` when a base cannot be had.
+    generator. Under `torch.device("meta")` only shapes are made. Raises `BackboneError` when a base cannot be had,
+    `OwnModuleError` for a module of the user's that cannot be built or must not run.
     """
     with torch.random.fork_rng(enabled=seed is not None):
         if seed is not None:
@@ -42,6 +45,12 @@ def build_model(variant: VariantSpec, seed: int | None = None) -> MemoryLanguage
                 return Hybrid(variant, load_backbone(variant.backbone))
             case TransformerSpec():
                 return Transformer(variant)
+            case ModuleSpec():
+                return own_model(variant)
+            case HuggingFaceSpec():
+                return TransformersModel(
+                    fresh_network(variant), variant.vocab_size, variant.max_length, variant.model_type
+                )
 
 
 def build_trainer(

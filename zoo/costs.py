@@ -12,9 +12,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from cortexzoo.specs.errors import UserError
 from cortexzoo.specs.memory import Contexts
+from cortexzoo.specs.own_variant import HuggingFaceSpec, ModuleSpec
 from cortexzoo.specs.variant import CortexGPTSpec, VariantSpec
 from cortexzoo.zoo.build import build_model
+from cortexzoo.zoo.errors import CostsUnknown
+from cortexzoo.zoo.models.architecture import in_a_line
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState
 from cortexzoo.zoo.models.meta_device import autocast_off
@@ -52,7 +56,24 @@ class BatchCosts:
 
 
 def batch_costs(variant: VariantSpec, batch_size: int, length: int) -> BatchCosts:
-    """Costs of batches of `batch_size` rows of `length` tokens that begin a document."""
+    """Costs of batches of `batch_size` rows of `length` tokens that begin a document.
+
+    Raises `CostsUnknown` for a module of the user's, or of transformers, that cannot run without values.
+    """
+    if isinstance(variant, ModuleSpec | HuggingFaceSpec):
+        try:
+            return _batch_costs(variant, batch_size, length)
+        except UserError:
+            raise
+        except Exception as problem:
+            raise CostsUnknown(
+                f"{variant.name}: its costs are unknown, since it cannot run without values, on torch's meta device: "
+                f"{in_a_line(problem)}"
+            ) from problem
+    return _batch_costs(variant, batch_size, length)
+
+
+def _batch_costs(variant: VariantSpec, batch_size: int, length: int) -> BatchCosts:
     with _shapes_only():
         model = build_model(variant)
         state = _filled(model, variant, batch_size)
@@ -74,8 +95,13 @@ def batch_costs(variant: VariantSpec, batch_size: int, length: int) -> BatchCost
 
 def parameter_count(variant: VariantSpec) -> int:
     """Parameters of `variant` that training changes."""
-    with torch.device("meta"):
-        return trained_parameters(build_model(variant))
+    try:
+        with torch.device("meta"):
+            return trained_parameters(build_model(variant))
+    except Exception:
+        if not isinstance(variant, ModuleSpec):
+            raise
+        return trained_parameters(build_model(variant, seed=0))
 
 
 def trained_parameters(model: nn.Module) -> int:

@@ -11,6 +11,14 @@ class BackboneError(UserError):
     """A base that cannot be loaded or used: which, what is required, what was found, what to do."""
 
 
+class OwnModuleError(UserError):
+    """A module of the user's that cannot be built or called: which function, what is required, what it gave."""
+
+
+class CostsUnknown(UserError):
+    """What a model costs cannot be counted before it is trained."""
+
+
 class NonFiniteLogits(Failure):
     """No token can be chosen: the model's logits are not finite. -inf for some tokens is allowed: never chosen."""
 

@@ -10,6 +10,7 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
 from cortexzoo.harness.cli.output import set_wide
+from cortexzoo.specs.allowed_code import allow_in_this_process
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,11 @@ COMMANDS = {
     "train": Entry("train_command", "train", "Train an experiment, draw its curves and check its properties."),
     "prepare": Entry(
         "prepare_command", "prepare", "Write token files from a corpus of any size, to train on without loading it."
+    ),
+    "allow-code": Entry(
+        "allow_code_command",
+        "allow_code",
+        "Allow the code in a folder to run when a spec names it, or list the allowed folders.",
     ),
     "runs": Entry("runs_command", "runs", "List runs with their status and verdict."),
     "check": Entry("check_commands", "check", "Check the properties of a run, an experiment or a module of your own."),
@@ -73,6 +79,12 @@ COMMANDS = {
     "aim-sync": Entry("aim_commands", "aim_sync", "Copy runs into Aim from their folders."),
 }
 
+BUILDS_MODELS = frozenset({
+    "show", "train", "check", "replay", "evaluate", "generate", "export", "stream", "regression", "drill", "frontier",
+    "ablate", "compare", "sweep",
+})  # fmt: skip
+"""Commands that build the model of a spec or a run."""
+
 BENCH_PROGRAM = Entry("program_commands", "bench_program", "Run a measurement.", passes_arguments=True)
 
 
@@ -84,7 +96,12 @@ def loaded(name: str, entry: Entry | None = None) -> TyperCommand:
     command = get_command(single)
     assert isinstance(command, TyperCommand)
     command.help = unwrapped(command.help or "")
-    command.params.append(wide_option())
+    command.params.append(_flag("wide", "Do not wrap tables to the terminal.", set_wide))
+    allow_in_this_process(False)
+    if name in BUILDS_MODELS:
+        command.params.append(
+            _flag("allow_code", "Run the Python file that a variant of the family module names.", allow_in_this_process)
+        )
     return command
 
 
@@ -96,20 +113,17 @@ def unwrapped(text: str) -> str:
     )
 
 
-def wide_option() -> TyperOption:
-    """`--wide`, which every command takes."""
+def _flag(name: str, text: str, set_to: Callable[[bool], None]) -> TyperOption:
+    """An option that many commands take and none of them sees: its value goes to `set_to`."""
     prototype = typer.Typer(add_completion=False)
+    words = f"--{name.replace('_', '-')}"
 
-    def wide(
-        wide: Annotated[bool, typer.Option("--wide", help="Do not wrap tables to the terminal.")] = False,
-    ) -> None: ...
+    def command(value: Annotated[bool, typer.Option(words, help=text)] = False) -> None: ...
 
-    prototype.command()(wide)
-    (option,) = (
-        each for each in get_command(prototype).params if isinstance(each, TyperOption) and each.name == "wide"
-    )
+    prototype.command()(command)
+    (option,) = (each for each in get_command(prototype).params if isinstance(each, TyperOption) and words in each.opts)
     option.expose_value = False
-    option.callback = lambda context, parameter, value: set_wide(value)
+    option.callback = lambda context, parameter, value: set_to(value)
     return option
 
 

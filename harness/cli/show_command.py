@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from cortexzoo.harness.cli.errors import BadInput
+from cortexzoo.harness.cli.errors import BadInput, tell
 from cortexzoo.harness.cli.options import RUNS, JsonOption, KindOption, Overrides, SpecArgument, with_overrides
 from cortexzoo.harness.cli.output import console, print_table, write_json
 from cortexzoo.specs.experiment import ExperimentSpec
@@ -88,8 +88,13 @@ def _costs(loaded: LoadedSpec) -> "Costs | None":
     else:
         return None
     from cortexzoo.harness.runs.costs import Costs
+    from cortexzoo.zoo.errors import CostsUnknown
 
-    return Costs.of(variant, recipe)
+    try:
+        return Costs.of(variant, recipe)
+    except CostsUnknown as unknown:
+        tell([str(unknown)])
+        return None
 
 
 def _headline(loaded: LoadedSpec, costs: "Costs | None") -> str:

@@ -68,7 +68,7 @@ def calibrate(experiment: ExperimentSpec) -> Calibration:
 
     Raises what building a trainer and training raise: `DataError`, `BackboneError`, `SetupError`, `TrainingError`.
     """
-    require_memory(experiment)
+    require_memory(experiment, warn=lambda line: None)  # `show` has printed it
     recipe = experiment.recipe
     monitor = recipe.monitor
     timed = -(-TIMED // monitor.probe_every) * monitor.probe_every

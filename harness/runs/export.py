@@ -12,6 +12,7 @@ from cortexzoo.specs import dump_yaml
 from cortexzoo.zoo import checkpoints
 from cortexzoo.zoo.checkpoints import CheckpointReader
 from cortexzoo.zoo.exported import VARIANT
+from cortexzoo.zoo.models.own_source import CODE
 
 CARD, RECIPE = "README.md", "recipe.yaml"
 LOADER = """```python
@@ -43,7 +44,7 @@ def export(run: Run, folder: Path, checkpoint: str = "best") -> Path:
                 shutil.copyfile(reader.folder / file, partial / file)
         if tokenizer is not None:
             shutil.copyfile(tokenizer, partial / tokenizer.name)
-        for name in (VERDICT, CURVES):
+        for name in (VERDICT, CURVES, CODE):
             if (run.path / name).is_file():
                 shutil.copyfile(run.path / name, partial / name)
         (partial / VARIANT).write_text(dump_yaml(run.spec.variant), encoding="utf-8")

@@ -5,17 +5,25 @@ from contextlib import suppress
 from pathlib import Path
 
 from cortexzoo.harness.runs.costs import Costs, in_bytes
+from cortexzoo.harness.tracking.base import Warn
 from cortexzoo.specs import ExperimentSpec
-from cortexzoo.zoo.errors import SetupError
+from cortexzoo.zoo.errors import CostsUnknown, SetupError
 
 COUNTED = 8192
 """Tokens of a row. To count a pass takes time with its length, so that longer rows are extrapolated."""
 GROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
-def require_memory(experiment: ExperimentSpec) -> None:
-    """Raises `SetupError` when the memory that the specs predict is more than the device has in all."""
-    wanted, there = predicted_memory(experiment), memory_of_device()
+def require_memory(experiment: ExperimentSpec, warn: Warn) -> None:
+    """Raises `SetupError` when the memory that the specs predict is more than the device has in all.
+
+    Where nothing can be predicted, `warn` gets a line.
+    """
+    try:
+        wanted, there = predicted_memory(experiment), memory_of_device()
+    except CostsUnknown as unknown:
+        warn(f"{unknown}; whether they fit into memory was not checked")
+        return
     if wanted > there:
         raise SetupError(
             f"{experiment.name}: training takes about {in_bytes(wanted)} of memory, this machine has "

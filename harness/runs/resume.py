@@ -11,6 +11,7 @@ from cortexzoo.harness.errors import RunStopped
 from cortexzoo.harness.runs.distributed import agree_on_folder, together_or_not
 from cortexzoo.harness.runs.manifest import Changed, changed_circumstances, command_line, in_words_now, manifest
 from cortexzoo.harness.runs.options import DEFAULTS, RunOptions
+from cortexzoo.harness.runs.own_code import keep_code
 from cortexzoo.harness.runs.room import require_room
 from cortexzoo.harness.runs.run_folder import CHECKPOINTS, MANIFEST, SPEC, SUMMARY, Run, RunFolderError
 from cortexzoo.harness.runs.spec_changes import differences, in_words
@@ -68,6 +69,7 @@ def resume_run(
             cut_after(_records(run), trainer.position)
             if changes:
                 run.write_spec(SPEC, experiment)
+                keep_code(run.path, experiment.variant)
         agree_on_folder(run.path)
         undo.pop_all()
     train_in(run, experiment, trainer, recorder, content, options)

@@ -20,6 +20,7 @@ from cortexzoo.harness.runs.whole_files import write_whole
 from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS, from_json_value, read_lines, to_json_value
 from cortexzoo.specs import ExperimentSpec, SpecError, dump_yaml, load_experiment
 from cortexzoo.specs.base import NamedSpec
+from cortexzoo.specs.own_variant import ModuleSpec
 from cortexzoo.specs.regular_files import read_regular
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState
 
@@ -100,13 +101,15 @@ class Run:
     @cached_property
     def spec(self) -> ExperimentSpec:
         """The experiment with everything resolved, from `spec.yaml`. Raises `RunFolderError`."""
-        parsed = self._parsed_before()
-        if parsed is not None:
-            return parsed
         try:
-            return load_experiment(str(self.path / SPEC))
+            spec = self._parsed_before() or load_experiment(str(self.path / SPEC))
         except SpecError as problem:
             raise RunFolderError(str(problem)) from problem
+        if isinstance(spec.variant, ModuleSpec):
+            from cortexzoo.zoo.models.own_source import offer_copy
+
+            offer_copy(self.path, spec.variant)
+        return spec
 
     @property
     def manifest(self) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from cortexzoo.harness.runs.manifest import command_line, manifest
 from cortexzoo.harness.runs.memory import require_memory
 from cortexzoo.harness.runs.options import DEFAULTS, RunOptions
 from cortexzoo.harness.runs.other_load import OTHER_CORES, OtherLoad
+from cortexzoo.harness.runs.own_code import keep_code
 from cortexzoo.harness.runs.run_folder import (
     CHECKPOINTS,
     CURVES,
@@ -57,7 +58,7 @@ def train_run(experiment: ExperimentSpec, runs: Path, options: RunOptions = DEFA
     with ExitStack() as undo:
         with together_or_not():
             if not options.force:
-                require_memory(experiment)
+                require_memory(experiment, options.warn)
             run = Run.create(runs, experiment)
             undo.callback(run.discard)
             recorder = open_records(run, options.warn, undo)
@@ -74,6 +75,7 @@ def train_run(experiment: ExperimentSpec, runs: Path, options: RunOptions = DEFA
                 tokenizer=trainer.objective.tokenizer,
             )
             keep_tokenizer(run, trainer.objective.tokenizer)
+            keep_code(run.path, experiment.variant)
             if interventions != NONE:
                 content["tampered_with"] = interventions.as_json()
             run.write_json(MANIFEST, content)

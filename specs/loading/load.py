@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, overload
 
 from cortexzoo.specs.base import NamedSpec
 from cortexzoo.specs.kinds import Kind, spec_type
+from cortexzoo.specs.loading.code_sums import with_code_sums
 from cortexzoo.specs.loading.file_paths import with_absolute_paths
 from cortexzoo.specs.loading.origins import ValueOrigin, origins
 from cortexzoo.specs.loading.problems import Problems, Refused
@@ -43,7 +44,7 @@ def load_with_origins(path_or_name: str | Path, kind: Kind | None = None, overri
         problems.add_refusal(refused)
         raise problems.as_error() from refused
     slot = Slot.of_type(spec_type(document.kind))
-    root = with_absolute_paths(document.root, slot)
+    root = with_code_sums(with_absolute_paths(document.root, slot), document.kind, problems)
     spec = validate(root, document.kind, problems)
     if spec is None or problems:
         raise problems.as_error()

@@ -1,9 +1,13 @@
 """The numbers of a base as its own configuration gives them, and whether they are those of a spec."""
 
+import difflib
 import math
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from cortexzoo.specs.backbone import PretrainedArchitecture, RotaryArchitecture
+from cortexzoo.specs.own_variant import HuggingFaceSpec
 from cortexzoo.zoo.errors import BackboneError
 
 LAYOUTS = ("gpt2", "llama", "mistral", "qwen2", "qwen3")
@@ -64,3 +68,41 @@ def require_architecture(config: Any, architecture: PretrainedArchitecture, name
 def _same(found: Any, wanted: Any) -> bool:
     # A GGUF file contains its numbers in single precision.
     return math.isclose(found, wanted, rel_tol=1e-6) if isinstance(wanted, float) else bool(found == wanted)
+
+
+def require_whole(found: dict[str, Any], name: str) -> None:
+    """Raise `BackboneError` for weights that are missing or of another shape: they would be random."""
+    missing = sorted(found["missing_keys"])
+    mismatched = sorted(str(each[0] if isinstance(each, tuple) else each) for each in found["mismatched_keys"])
+    for what, weights in (("lacks", missing), ("has of another shape", mismatched)):
+        if weights:
+            more = f" and {len(weights) - 1} more" if len(weights) > 1 else ""
+            raise BackboneError(
+                f"{name}: {what} the weight {weights[0]}{more}, which its config.json asks for: download it again"
+            )
+
+
+def require_known(spec: HuggingFaceSpec, known: Collection[str]) -> None:
+    """Raise `BackboneError` for a value that the configuration of this type does not have."""
+    for key in spec.config:
+        if key not in known:
+            hint = "".join(f": did you mean {near}?" for near in difflib.get_close_matches(key, known, n=1))
+            raise BackboneError(f"variant.config.{key} is no value of the configuration of {spec.model_type}{hint}")
+
+
+@contextmanager
+def named_values(model_type: str) -> Iterator[None]:
+    """Turn what transformers raises for a configuration into one line with the model type."""
+    try:
+        yield
+    except BackboneError:
+        raise
+    except ImportError as problem:
+        raise BackboneError(f"variant.model_type {model_type} needs a package: {in_a_line(problem)}") from problem
+    except Exception as problem:
+        raise BackboneError(f"variant.config is no {model_type}: {in_a_line(problem)}") from problem
+
+
+def in_a_line(problem: Exception) -> str:
+    """Type and first line of an exception, of at most 200 characters."""
+    return f"{type(problem).__name__}: {' '.join(str(problem).split())[:200]}"

@@ -27,8 +27,15 @@ from cortexzoo.specs.backbone import (
     ScratchBackbone,
     TrainedBackbone,
 )
+from cortexzoo.specs.own_variant import HuggingFaceSpec
 from cortexzoo.zoo.errors import BackboneError
-from cortexzoo.zoo.models.architecture import described, require_architecture
+from cortexzoo.zoo.models.architecture import (
+    described,
+    named_values,
+    require_architecture,
+    require_known,
+    require_whole,
+)
 from cortexzoo.zoo.models.base import Base
 from cortexzoo.zoo.models.meta_device import note_what_creates_tensors
 from cortexzoo.zoo.models.network import hub_is_reachable
@@ -120,6 +127,29 @@ def load_tokenizer(spec: BackboneSpec) -> Any:
         return AutoTokenizer.from_pretrained(location.source, **location.where)
 
 
+<<<<<<< HEAD
+=======
+def random_backbone(architecture: ArchitectureSpec, seed: int = 0) -> Base:
+    """A base with fresh weights: useless for language, sufficient for properties that are true of any weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return _base_of(_empty_network(architecture), f"random base of seed {seed}")
+
+
+def fresh_network(spec: HuggingFaceSpec) -> nn.Module:
+    """A causal language model of transformers with fresh weights. Raises `BackboneError` for what it cannot be."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with named_values(spec.model_type):
+        known = AutoConfig.for_model(spec.model_type)
+        require_known(spec, set(known.to_dict()) | set(known.attribute_map))
+        config = AutoConfig.for_model(
+            spec.model_type, **{**spec.model_dump(mode="json")["config"], "vocab_size": spec.vocab_size}
+        )
+        return cast(nn.Module, AutoModelForCausalLM.from_config(config, dtype=torch.float32))
+
+
+>>>>>>> 3d29088 (A module of your own file as a variant, only with --allow-code; any architecture of transformers from its configuration as a control)
 def _base_of(network: nn.Module, name: str, *, learns: bool = False) -> Base:
     from transformers import DynamicCache
 
@@ -181,10 +211,11 @@ def _pretrained(spec: Pretrained) -> nn.Module:
             **location.where,
         )
     network, found = loaded
-    _require_whole(found, location.name)
+    require_whole(found, location.name)
     return cast(nn.Module, network)
 
 
+<<<<<<< HEAD
 def _require_whole(found: dict[str, Any], name: str) -> None:
     """Raise `BackboneError` for weights that are missing or of another shape: they would be random."""
     missing = sorted(found["missing_keys"])
@@ -197,6 +228,8 @@ def _require_whole(found: dict[str, Any], name: str) -> None:
             )
 
 
+=======
+>>>>>>> 3d29088 (A module of your own file as a variant, only with --allow-code; any architecture of transformers from its configuration as a control)
 def _packaged_file(spec: PackagedBackbone) -> Path:
     found = find_spec(spec.package)
     if found is None or not found.submodule_search_locations:

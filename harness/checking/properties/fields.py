@@ -16,7 +16,7 @@ from cortexzoo.harness.checking.training.witness import Record, brief, trainer_o
 from cortexzoo.specs import ExperimentSpec, recipe
 from cortexzoo.specs.memory import Contexts, NoLongTerm, NoShortTerm
 from cortexzoo.specs.variant import CortexGPTSpec, VariantSpec
-from cortexzoo.zoo.errors import TrainingError
+from cortexzoo.zoo.errors import OwnModuleError, TrainingError
 from cortexzoo.zoo.training.recorder import WALL_CLOCK_METRICS
 
 SpecT = TypeVar("SpecT", bound=BaseModel)
@@ -134,7 +134,7 @@ def _course(experiment: ExperimentSpec) -> tuple[str, set[str]]:
     try:
         trainer = trainer_of(experiment, record)
         trainer.run()
-    except (TrainingError, ValueError) as problem:
+    except (TrainingError, OwnModuleError, ValueError) as problem:
         return f"training gave up ({problem})", set()
     for key, tensor in everything(trainer).items():
         digest.update(key.encode() + tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
