@@ -73,7 +73,7 @@ class Spec(BaseModel):
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     def hash(self) -> str:
-        """Sixteen hex digits of the sha256 of what changes behaviour: not `parallel`, `trackers`, and no prose.
+        """Sixteen hex digits of the sha256 of what changes behaviour: not `alerts`, `trackers`, `parallel`, prose.
 
         A part that is off counts as one that does not exist, for the parts that were added later.
         """
@@ -120,7 +120,7 @@ class NamedSpec(Spec):
         return self
 
 
-_NO_BEHAVIOUR = frozenset({"description", "provenance", "trackers", "parallel"})
+_NO_BEHAVIOUR = frozenset({"description", "provenance", "trackers", "parallel", "alerts"})
 _LATER_PARTS = frozenset({"homeostasis", "protection"})
 """Fields that came when runs had hashes already: where they are off, the hash is the one from before they came."""
 

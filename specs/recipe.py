@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from cortexzoo.specs.alert import AlertSpec
 from cortexzoo.specs.base import Fraction, NamedSpec, Neutral, PositiveFloat, PositiveInt, Spec
 from cortexzoo.specs.guards import (
     AverageRatio,
@@ -154,6 +155,9 @@ class RecipeSpec(NamedSpec):
     sleep: Annotated[SleepSpec, OURS] = NoSleep.defaults()
     homeostasis: Annotated[HomeostasisSpec, OURS] = NoHomeostasis.defaults()
     monitor: Annotated[MonitorSpec, OURS] = MonitorSpec.defaults()
+    alerts: Annotated[tuple[AlertSpec, ...], OURS] = Field(
+        (), description="Conditions on metrics; when one becomes true, a line is printed and every tracker gets it."
+    )
     parallel: Annotated[ParallelSpec, OURS] = Field(
         DataParallel.defaults(), description="How processes that torchrun or accelerate starts share the work."
     )

@@ -28,8 +28,10 @@ def allow_code(
     if folder is None:
         if forget:
             raise BadInput("--forget needs the folder to forget")
-        for each in known or ["no folder is allowed"]:
-            say(str(each))
+        for line in map(str, known):
+            say(line)
+        if not known:
+            say("no folder is allowed")
         return
     real = Path(os.path.realpath(folder))
     if forget and real not in known:

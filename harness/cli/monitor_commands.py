@@ -17,7 +17,8 @@ def monitor(
         Path | None, typer.Option("--snapshot", metavar="FILE.svg", help="Draw one picture into this file and exit.")
     ] = None,
     source: Annotated[
-        Literal["jsonl", "aim"], typer.Option("--source", help="Read the run folders, or Aim's repository.")
+        Literal["jsonl", "aim", "wandb"],
+        typer.Option("--source", help="Read the run folders, Aim's repository, or a W&B server."),
     ] = "jsonl",
     size: Annotated[
         str | None, typer.Option("--size", metavar="WxH", help="Size of the picture in characters; default: as needed.")
@@ -27,18 +28,21 @@ def monitor(
 
     Shows losses, gradients, gates, memories and events side by side; `q` quits. It only reads files, so training is not
     disturbed; it also works on finished runs and over ssh. With --source aim it reads Aim's repository, which may have
-    runs whose folders are deleted.
+    runs whose folders are deleted. With --source wandb runs are named [ENTITY/]PROJECT/RUN_ID, as in their address.
 
     Example: cortexzoo monitor runs
     """
-    from cortexzoo.harness.monitor.choosing import aim_sources, folder_sources
+    from cortexzoo.harness.monitor.choosing import aim_sources, folder_sources, wandb_sources
     from cortexzoo.harness.monitor.dashboard import Dashboard
     from cortexzoo.harness.monitor.run_view import RunView
     from cortexzoo.harness.runs.find import run_path
 
     without_foreign_warnings()
-    named = [run_path(target, RUNS) for target in targets]
-    found, left_out = aim_sources(named) if source == "aim" else folder_sources(named)
+    if source == "wandb":
+        found, left_out = wandb_sources(targets), 0
+    else:
+        named = [run_path(target, RUNS) for target in targets]
+        found, left_out = aim_sources(named) if source == "aim" else folder_sources(named)
     if left_out:
         print_text(f"showing the last {len(found)} runs, not {left_out} earlier ones: give run folders to choose")
     board = Dashboard([RunView(each) for each in found], snapshot=snapshot is not None)

@@ -1,6 +1,6 @@
 """Training and checking as commands do it: with progress, the result in words, and the table of verdicts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 TERMINATED = 143
 
 
-def trained(experiment: ExperimentSpec, runs: Path, *, faults: FaultsSpec | None = None, force: bool = False) -> "Run":
+def trained(
+    experiment: ExperimentSpec,
+    runs: Path,
+    *,
+    faults: FaultsSpec | None = None,
+    force: bool = False,
+    on_alert: Sequence[str] = (),
+) -> "Run":
     """Train and print the result. Ends the command when training was interrupted."""
     from cortexzoo.harness.runs.interventions import Interventions
     from cortexzoo.harness.runs.options import RunOptions
@@ -31,7 +38,9 @@ def trained(experiment: ExperimentSpec, runs: Path, *, faults: FaultsSpec | None
     def began(run: "Run") -> None:
         _announce(experiment, f"run folder: {run.path}")
 
-    options = RunOptions(progress=True, warn=_warn, began=began, interventions=Interventions(faults), force=force)
+    options = RunOptions(
+        progress=True, warn=_warn, began=began, interventions=Interventions(faults), force=force, on_alert=on_alert
+    )
     run = train_run(experiment, runs, options)
     if faults is not None:
         injected = [event["detail"]["fault"] for event in run.events() if event["kind"] == "fault_injected"]
@@ -39,7 +48,9 @@ def trained(experiment: ExperimentSpec, runs: Path, *, faults: FaultsSpec | None
     return _reported(run)
 
 
-def resumed(experiment: ExperimentSpec, path: Path, checkpoint: str, *, allow_changes: bool) -> "Run":
+def resumed(
+    experiment: ExperimentSpec, path: Path, checkpoint: str, *, allow_changes: bool, on_alert: Sequence[str] = ()
+) -> "Run":
     """As `trained`, for a run that is resumed."""
     from cortexzoo.harness.runs.options import RunOptions
     from cortexzoo.harness.runs.resume import resume_run
@@ -52,7 +63,7 @@ def resumed(experiment: ExperimentSpec, path: Path, checkpoint: str, *, allow_ch
         experiment,
         checkpoint=checkpoint,
         allow_changes=allow_changes,
-        options=RunOptions(progress=True, warn=_warn, began=began),
+        options=RunOptions(progress=True, warn=_warn, began=began, on_alert=on_alert),
     )
     return _reported(run)
 

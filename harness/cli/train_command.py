@@ -47,6 +47,10 @@ def train(
         str | None,
         typer.Option("--inject", metavar="NAME|FILE", help="Inject these faults (see `cortexzoo list faults`)."),
     ] = None,
+    on_alert: Annotated[
+        str | None,
+        typer.Option("--on-alert", metavar="COMMAND", help="Start this program at each alert of the recipe."),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Train even if the predicted memory is more than this machine has.")
     ] = False,
@@ -74,15 +78,27 @@ def train(
         path = run_path(resume, runs)
         experiment = _resumed_spec(spec, path, given)
         _require_resumable(path, runs, checkpoint, inject)
+    command = _alert_command(on_alert, experiment)
     faults = None if inject is None else load(inject, "faults")
     if not is_first():
         raise typer.Exit(_helped(experiment, faults, None if resume is None else checkpoint, allow_changes))
     if path is None:
-        run = trained(experiment, runs, faults=faults, force=force)
+        run = trained(experiment, runs, faults=faults, force=force, on_alert=command)
     else:
-        run = resumed(experiment, path, checkpoint, allow_changes=allow_changes)
+        run = resumed(experiment, path, checkpoint, allow_changes=allow_changes, on_alert=command)
     check = check and process_count() == 1  # the other processes have ended, and checking takes one
     raise typer.Exit(checked(run, "best", json_file) if check else unchecked(run, json_file))
+
+
+def _alert_command(text: str | None, experiment: ExperimentSpec) -> list[str]:
+    """Raises `BadInput` for a command that cannot be started, or never would be."""
+    if text is None:
+        return []
+    from cortexzoo.harness.tracking.alerts import parse_command
+
+    if not experiment.recipe.alerts:
+        raise BadInput("--on-alert: the recipe has no alerts: --set 'recipe.alerts=[{when: loss_spikes > 3}]'")
+    return parse_command(text)
 
 
 def _resumed_spec(spec: str | None, path: Path, given: Overrides) -> ExperimentSpec:

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from cortexzoo.harness.monitor.sources import AimSource, FolderSource, Source
+from cortexzoo.harness.monitor.sources import AimSource, FolderSource, Source, WandbSource
 from cortexzoo.harness.runs.run_folder import SPEC, Run, RunFolderError
 from cortexzoo.harness.tracking.aim.reading import hash_of, hashes_by_age
 from cortexzoo.harness.tracking.aim.sink import REPOSITORY
 from cortexzoo.harness.tracking.jsonl import METRICS
+from cortexzoo.harness.tracking.wandb import RemoteRun
 
 MOST = 4
 """So many columns fit a wide terminal."""
@@ -35,6 +36,11 @@ def aim_sources(targets: Sequence[Path]) -> tuple[list[Source], int]:
             runs = target.parent.parent
             sources.append(AimSource(runs, hash_of(runs, target.name)))
     return sources, left_out
+
+
+def wandb_sources(targets: Sequence[Path]) -> list[Source]:
+    """Runs on a W&B server, each by [ENTITY/]PROJECT/RUN_ID. Raises `WandbError`, and `Failure` without the package."""
+    return [WandbSource(RemoteRun(str(target))) for target in targets]
 
 
 def chosen_runs(targets: Sequence[Path]) -> tuple[list[Run], int]:

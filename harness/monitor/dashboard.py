@@ -9,10 +9,9 @@ from textual.binding import BindingType
 from textual.containers import Horizontal
 from textual.widgets import Static
 
+from cortexzoo.harness.errors import UserError
 from cortexzoo.harness.monitor.panel import panel
 from cortexzoo.harness.monitor.run_view import RunView
-from cortexzoo.harness.runs.run_folder import RunFolderError
-from cortexzoo.harness.tracking.aim.sink import AimError
 
 EVERY = 1.0
 """Seconds between two looks: reading is cheap, drawing is not."""
@@ -64,7 +63,7 @@ class Dashboard(App[str]):
         for view, widget in zip(self.views, self._panels, strict=True):
             try:
                 changed = view.look()
-            except (RunFolderError, AimError) as problem:
+            except UserError as problem:
                 widget.update(str(problem))
                 continue
             if changed or view.status == "running":

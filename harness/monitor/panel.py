@@ -15,7 +15,7 @@ LOSS, PROBE, HELD_OUT, GRADIENT = "#7f9fc4", "#e8c468", "#e06c64", "#b58ad6"
 GOOD, CARE, BAD = "green", "yellow", "bold red"
 SLEEP = "cyan"
 STATUS = {"finished": GOOD, "running": "cyan", "starting": "cyan", "failed": BAD}
-LOUD = frozenset({"rollback", "step_refused", "new_level", "post_mortem_failed"})
+LOUD = frozenset({"alert", "rollback", "step_refused", "new_level", "post_mortem_failed"})
 LOSS_HEIGHT, NORM_HEIGHT, GATE_HEIGHT = 9, 4, 5
 FIXED_HEIGHT = 36
 """Lines above the log."""

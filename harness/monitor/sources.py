@@ -11,10 +11,15 @@ from cortexzoo.harness.tracking.aim.reading import AimRun, read_run
 from cortexzoo.harness.tracking.aim.sink import REPOSITORY, AimError
 from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS
 from cortexzoo.harness.tracking.tail import Tail
+from cortexzoo.harness.tracking.wandb import RemoteRun
 from cortexzoo.specs import ExperimentSpec
 
 AIM_EVERY = 5.0
 """Seconds between two looks into Aim's repository, each of which reads all curves of the run."""
+
+
+REMOTE_EVERY = 15.0
+"""Seconds between two questions to a W&B server."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,35 @@ class AimSource:
         summary = self._found.parameters.get("summary")
         status = summary.get("status") if isinstance(summary, dict) else None
         return None if status in (None, "unfinished") else str(status)
+
+
+class WandbSource:
+    """A run on a W&B server, by its path there. W&B keeps no events but alerts, so none are shown.
+
+    Raises `WandbError`.
+    """
+
+    def __init__(self, run: RemoteRun, clock: Callable[[], float] = time.monotonic) -> None:
+        self._run, self._clock = run, clock
+        self.path = Path(run.path)
+        self.experiment = ExperimentSpec.from_json(run.spec)
+        self._looked: float | None = None
+        self._last = 0
+
+    def news(self) -> Iterator[News]:
+        now = self._clock()
+        if self._looked is not None and now - self._looked < REMOTE_EVERY:
+            return
+        if self._looked is not None:
+            self._run.refresh()
+        self._looked = now
+        steps = self._run.steps(self._last)
+        if steps:
+            self._last = int(steps[-1]["step"])
+        yield News(steps=steps)
+
+    def outcome(self) -> str | None:
+        return self._run.outcome
 
 
 def _in_words(detail: dict[str, Any]) -> str:

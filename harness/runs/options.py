@@ -29,6 +29,8 @@ class RunOptions:
     force: bool = False
     """Train even if the predicted memory is more than this machine has."""
     interventions: Interventions = NONE
+    on_alert: Sequence[str] = ()
+    """The words of a command that is started at each alert."""
     warn: Warn = _to_standard_error
     """Receives each line about something that does not stop the run."""
     began: Callable[[Run], None] = _ignore

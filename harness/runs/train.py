@@ -34,6 +34,7 @@ from cortexzoo.harness.runs.run_folder import (
 )
 from cortexzoo.harness.runs.testing import on_the_test_part
 from cortexzoo.harness.runs.tokenizer import keep_tokenizer, kept_tokenizer
+from cortexzoo.harness.tracking.alerts import Alerts
 from cortexzoo.harness.tracking.base import CompositeRecorder, Sink, Warn
 from cortexzoo.harness.tracking.jsonl import JsonlSink
 from cortexzoo.harness.tracking.opening import attach_trackers, report_outcome
@@ -150,6 +151,9 @@ def train_in(
             sinks = attach_trackers(recorder, run.path, experiment, names, known)
             if sinks:
                 run.write_json(MANIFEST, {**content, "trackers": {**known, **_identities(sinks.values())}})
+            recorder.alerts, recorder.folder = Alerts(experiment.recipe.alerts, options.on_alert), str(run.path)
+            for record in run.metrics() if experiment.recipe.alerts and trainer.position else ():
+                recorder.alerts.see(record)
             options.began(run)
             summary = _trained(run, experiment, trainer, recorder)
             part()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from cortexzoo.harness.errors import in_one_line
+from cortexzoo.harness.tracking.alerts import KIND, Alerts
 from cortexzoo.harness.tracking.deadlines import CLOSING, OPENING, DeadlineMissed, call_within
 from cortexzoo.specs import ExperimentSpec
 
@@ -72,6 +73,9 @@ class CompositeRecorder:
         self.working: list[Sink] = []
         """The attached sinks that have not failed."""
         self._warn = warn
+        self.alerts = Alerts(())
+        self.folder = ""
+        """Of the run, for the command of an alert."""
 
     def attach(self, name: str, opening: Callable[[], SinkT]) -> SinkT | None:
         """Open one more sink; None when that failed, which costs one line through `warn`."""
@@ -83,6 +87,10 @@ class CompositeRecorder:
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         self._truth.metrics(step, values)
         self._for_each(lambda sink: sink.metrics(step, values))
+        for fired in self.alerts.see(values):
+            self.event(step, KIND, fired.detail())
+            self._warn(fired.in_words(step))
+            self.alerts.start_command(step, fired, self.folder, self._warn)
 
     def event(self, step: int, kind: str, detail: Mapping[str, object]) -> None:
         self._truth.event(step, kind, detail)
@@ -98,6 +106,7 @@ class CompositeRecorder:
 
     def close(self) -> None:
         """Close every sink, each within `CLOSING` seconds."""
+        self.alerts.close(self._warn)
         self._for_each(lambda sink: call_within(CLOSING, f"closing {sink.name}", sink.close))
         self._truth.close()
 

@@ -7,11 +7,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from cortexzoo.harness.errors import Failure
+from cortexzoo.harness.errors import Failure, UserError, in_one_line
 from cortexzoo.harness.tracking.base import TrackedRun
 
 PROJECT = "cortexzoo"
-ALERTS = {"step_refused": "INFO", "rollback": "WARN"}
+SPEC = "spec"
+"""The key of the whole spec as JSON, from which `RemoteRun` is shown."""
+ALERTS = {"step_refused": "INFO", "rollback": "WARN", "alert": "WARN"}
 """Events that become alerts, and their level."""
 
 
@@ -33,7 +35,12 @@ class WandbSink:
             name=f"{experiment.name} · {run.folder.name}",
             group=experiment.name,
             tags=[f"variant:{experiment.variant.name}"[:64]],
-            config={"spec_hash": experiment.hash(), "folder": run.folder.name, **experiment.model_dump(mode="json")},
+            config={
+                "spec_hash": experiment.hash(),
+                "folder": run.folder.name,
+                SPEC: experiment.canonical_json(),
+                **experiment.model_dump(mode="json"),
+            },
             mode=_mode(wandb),
             # The folder of a run is the record: neither code, terminal nor machine is copied from here.
             settings=wandb.Settings(
@@ -47,7 +54,7 @@ class WandbSink:
         self._run.log(dict(values), step=step)
 
     def event(self, step: int, kind: str, detail: Mapping[str, object]) -> None:
-        """Refused steps and rollbacks become alerts; of the others W&B has no use."""
+        """Alerts, refused steps and rollbacks become alerts; of the others W&B has no use."""
         if kind in ALERTS:
             words = ", ".join(f"{name}: {value}" for name, value in detail.items())
             level = self._wandb.AlertLevel[ALERTS[kind]]
@@ -78,6 +85,52 @@ def import_wandb() -> Any:
     import wandb
 
     return wandb
+
+
+class RemoteRun:
+    """A run on a W&B server, read through W&B's public API. Raises `WandbError`."""
+
+    def __init__(self, path: str) -> None:
+        """`path`: [ENTITY/]PROJECT/RUN_ID."""
+        self.path = path
+        self._api = import_wandb().Api(timeout=20)
+        self._run: Any
+        self.refresh()
+        if SPEC not in self._run.config:
+            raise WandbError(f"{path}: was not written by cortexzoo, or by an older one: it has no {SPEC}")
+        self.spec = str(self._run.config[SPEC])
+
+    def refresh(self) -> None:
+        """Read the run's state again."""
+        try:
+            self._api.flush()
+            self._run = self._api.run(self.path)
+        except Exception as problem:  # wandb and requests raise many types
+            raise WandbError(f"{self.path}: cannot be read from W&B: {in_one_line(problem)}") from problem
+
+    def steps(self, after: int) -> list[dict[str, Any]]:
+        """As the lines of `metrics.jsonl`, of the steps above `after`."""
+        try:
+            rows = list(self._run.scan_history(min_step=after + 1))
+        except Exception as problem:
+            raise WandbError(f"{self.path}: cannot be read from W&B: {in_one_line(problem)}") from problem
+        return [line for row in rows if len(line := _line(row)) > 2]  # more than step and time
+
+    @property
+    def outcome(self) -> str | None:
+        """How training ended; None while it has not."""
+        status = self._run.summary.get("outcome/status")
+        state = str(self._run.state)
+        return str(status) if status else None if state in ("running", "pending") else state
+
+
+class WandbError(UserError):
+    """A run that W&B cannot give. The message is one line."""
+
+
+def _line(row: Mapping[str, Any]) -> dict[str, Any]:
+    values = {n: v for n, v in row.items() if "/" in n and not n.startswith("outcome/") and isinstance(v, int | float)}
+    return {"step": int(row["_step"]), "time": float(row.get("_timestamp", 0.0)), **values}
 
 
 def _mode(wandb: Any) -> str:

@@ -12,6 +12,7 @@ import pytest
 from cortexzoo.harness.runs.options import RunOptions
 from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.harness.runs.train import train_run
+from cortexzoo.harness.tracking.base import Warn
 from cortexzoo.harness.tracking.jsonl import JsonlSink
 from cortexzoo.specs import ExperimentSpec, load_experiment
 from cortexzoo.specs.tracker import TrackerName
@@ -45,7 +46,7 @@ def train_small(runs: Path, *changes: str, trackers: Sequence[TrackerName] = ())
     return train_run(small(*changes), runs, replace(QUIET, trackers=trackers))
 
 
-def killed_small(runs: Path, step: int, *changes: str) -> Run:
+def killed_small(runs: Path, step: int, *changes: str, warn: Warn = pytest.fail) -> Run:
     """A small run that died, by SIGKILL, when `step` was to be recorded."""
 
     class Deadly(JsonlSink):
@@ -57,7 +58,7 @@ def killed_small(runs: Path, step: int, *changes: str) -> Run:
     def die() -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("cortexzoo.harness.runs.train.JsonlSink", Deadly)
-            train_small(runs, *changes)
+            train_run(small(*changes), runs, replace(QUIET, warn=warn))
 
     process = multiprocessing.get_context("fork").Process(target=die)
     process.start()

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 ALLOWED = "tensors and numbers in dictionaries with words as keys, lists and tuples"
-ENDS = {int: "#int", float: "#float", bool: "#bool", type(None): "#none"}
-EMPTY = {dict: "#dict", list: "#list", tuple: "#tuple"}
+ENDS: dict[type, str] = {int: "#int", float: "#float", bool: "#bool", type(None): "#none"}
+EMPTY: dict[type, str] = {dict: "#dict", list: "#list", tuple: "#tuple"}
 TYPES: dict[str, type] = {end: kind for kind, end in {**ENDS, **EMPTY}.items()}
 STEP = re.compile(r"\.(?P<key>\w+)|\[(?P<list>\d+)\]|\((?P<tuple>\d+)\)")
 
