@@ -113,6 +113,21 @@ def name_of(requirement: str) -> str:
     return re.split(r"[^\w.-]", requirement)[0].lower().replace(".", "-")
 
 
+@nox.session(venv_backend="virtualenv")
+def wheel(session: nox.Session) -> None:
+    """Build sdist and wheel, and run a short job from the wheel in an environment without sources."""
+    folder = Path(session.create_tmp()).absolute()
+    session.install("build")
+    session.run("python", "-m", "build", f"--outdir={folder / 'dist'}", str(ROOT))
+    (built,) = (folder / "dist").glob("*.whl")
+    session.install("--force-reinstall", "--no-deps", str(built))
+    session.install(str(built), "-c", str(CONSTRAINTS))
+    session.chdir(folder)
+    short = ("--set", "recipe.steps=20", "--trackers", "jsonl", "--no-check", "--runs", "runs")
+    session.run("cortexzoo", "train", "cortexgpt-stable", *short)
+    session.run("cortexzoo", "generate", "latest", "--prompt", "The ", "--tokens", "4")
+
+
 @nox.session
 def lock(session: nox.Session) -> None:
     """Write constraints.txt, the newest release of everything but torch, and requirements.lock, hashes of all of it."""

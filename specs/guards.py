@@ -1,10 +1,11 @@
 """Guards of a training run: gradient clipping, loss-spike detection, recovery checkpoints."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from cortexzoo.specs.base import Fraction, PositiveFloat, PositiveInt, Spec
+from cortexzoo.specs.plugins import extended
 from cortexzoo.specs.provenance import MEASURED_GUARDS, OURS, PHASE_1, Source
 
 KUMAR = Source("ZClip, Kumar et al. 2025, arXiv:2504.02507", "paper")
@@ -75,6 +76,8 @@ class AGC(Spec):
 ClippingSpec = Annotated[
     NormClipping | NoClipping | AdaptiveClipping | ZClip | AdaGC | AGC, Field(discriminator="kind")
 ]
+if not TYPE_CHECKING:
+    ClippingSpec = extended(ClippingSpec, "clipping")
 
 
 class NoSpikeDetection(Spec):

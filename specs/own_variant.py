@@ -2,30 +2,21 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator, model_validator
+from pydantic import Field, JsonValue, ValidationError, ValidatorFunctionWrapHandler, WrapValidator, model_validator
 
 from cortexzoo.specs.base import FilePath, NamedSpec, PathText, PositiveInt
 from cortexzoo.specs.provenance import OURS
 
 
-def _or_in_words(what: str) -> WrapValidator:
-    """One message for a union, whose members would have one each."""
-
-    def validate(value: Any, inner: ValidatorFunctionWrapHandler) -> Any:
-        try:
-            return inner(value)
-        except ValidationError:
-            raise ValueError(f"must be {what}") from None
-
-    return WrapValidator(validate)
+def _in_one_message(value: Any, inner: ValidatorFunctionWrapHandler) -> Any:
+    """For a union, whose members would have a message each."""
+    try:
+        return inner(value)
+    except ValidationError:
+        raise ValueError("must be a number, a word, or true or false") from None
 
 
-Scalar = bool | int | float | str
-Argument = Annotated[Scalar, _or_in_words("a number, a word, or true or false")]
-ConfigValue = Annotated[
-    Scalar | list[Scalar] | dict[str, Scalar | list[Scalar] | None] | None,
-    _or_in_words("a number, a word, true, false, null, a list of these, or a mapping to these"),
-]
+Argument = Annotated[bool | int | float | str, WrapValidator(_in_one_message)]
 MaxLength = Annotated[PositiveInt | None, OURS]
 MAX_LENGTH = (
     "Most tokens that one call takes; a document is then read in pieces of so many, each without those before it. "
@@ -74,7 +65,7 @@ class HuggingFaceSpec(NamedSpec):
     kind: Literal["variant"] = "variant"
     family: Literal["huggingface"] = "huggingface"
     model_type: str = Field(min_length=1, description="As in a `config.json`, such as `mamba2`.")
-    config: dict[str, ConfigValue] = Field(
+    config: dict[str, JsonValue] = Field(
         default_factory=dict, description="Values of its configuration; the others have the defaults of transformers."
     )
     vocab_size: Annotated[PositiveInt, OURS] = Field(256, description="Bytes.")

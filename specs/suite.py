@@ -1,11 +1,12 @@
 """The properties that a trained model is checked against, their bounds, and the expected verdicts."""
 
-from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from pydantic import Field
 
 from cortexzoo.specs.base import NamedSpec, Spec
+from cortexzoo.specs.plugins import added_properties
+from cortexzoo.specs.property_info import PropertyInfo
 from cortexzoo.specs.provenance import OURS, PHASE_1, Source
 
 PropertyName = Literal[
@@ -61,22 +62,13 @@ PropertyName = Literal[
     "memory_is_not_a_crutch",
     "no_own_occurrence",
 ]
+ADDED = added_properties(get_args(PropertyName))
+"""Those of plugins, which no shipped suite names."""
+if not TYPE_CHECKING:
+    PropertyName = Literal[(*get_args(PropertyName), *ADDED)]
 PROPERTY_NAMES: tuple[PropertyName, ...] = get_args(PropertyName)
 
 Verdict = Literal["pass", "fail", "error", "skipped"]
-
-
-@dataclass(frozen=True, slots=True)
-class PropertyInfo:
-    """What a property claims: a clause, the bound on the observed value with direction and unit, and its source."""
-
-    clause: str
-    bound: float
-    direction: Literal["at_most", "at_least", "below"]
-    unit: str
-    source: Source
-    version: int = 1
-    """Increased when the meaning of the property changes: verdicts of different versions are not comparable."""
 
 
 _PRECISION = Source("rounding of float32 on a CPU", "ours")
@@ -268,6 +260,7 @@ PROPERTIES: dict[PropertyName, PropertyInfo] = {
         "in training a place finds nothing of itself in memory", 1e-5, "at_most", "max |Δ log p|", _PRECISION
     ),
 }  # fmt: skip
+PROPERTIES |= {name: added.info for name, added in ADDED.items()}  # type: ignore[misc]
 
 RATIO_BOUND = PROPERTIES["bounded_loss_ratio"].bound
 """Below which a loss ratio counts as stable."""

@@ -1,11 +1,12 @@
 """Tasks that test memory: facts, a gap of noise, then questions about the facts. Each kind carries its version."""
 
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from cortexzoo.specs.base import NamedSpec, PositiveFloat, PositiveInt, Spec
 from cortexzoo.specs.filler import FillerSpec, MixedFiller, NoiseFiller, OneFiller
+from cortexzoo.specs.plugins import extended
 from cortexzoo.specs.provenance import OURS, Source
 
 STAGE_A1 = Source("Cortex v2 stage A1", "user")
@@ -172,6 +173,8 @@ MemoryTask = Annotated[
     KeyValue | Copy | NBack | Addition | TokenPairs | Overwrite | MultiQueryRecall | SelectiveCopy | Passkey,
     Field(discriminator="kind"),
 ]
+if not TYPE_CHECKING:
+    MemoryTask = extended(MemoryTask, "tasks")
 
 
 class TaskSpec(NamedSpec):

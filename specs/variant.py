@@ -1,6 +1,6 @@
 """Model variants: one tagged family each."""
 
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -8,6 +8,7 @@ from cortexzoo.specs.base import Fraction, LayerCount, NamedSpec, Neutral, Posit
 from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.memory import MemorySpec, ShortTermRing
 from cortexzoo.specs.own_variant import HuggingFaceSpec, ModuleSpec
+from cortexzoo.specs.plugins import extended
 from cortexzoo.specs.provenance import OURS, PHASE_1, PROBE, PROTOTYPE
 
 
@@ -130,3 +131,5 @@ class TransformerSpec(NamedSpec):
 VariantSpec = Annotated[
     CortexGPTSpec | HybridSpec | TransformerSpec | ModuleSpec | HuggingFaceSpec, Field(discriminator="family")
 ]
+if not TYPE_CHECKING:
+    VariantSpec = extended(VariantSpec, "variants")

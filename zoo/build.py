@@ -11,6 +11,7 @@ from cortexzoo.specs.experiment import ExperimentSpec
 from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.objective import Recall
 from cortexzoo.specs.own_variant import HuggingFaceSpec, ModuleSpec
+from cortexzoo.specs.plugins import built_by, is_added
 from cortexzoo.specs.task import TaskSpec
 from cortexzoo.specs.text_vocabulary import ByteTokens, TokenizerFile
 from cortexzoo.specs.variant import CortexGPTSpec, TransformerSpec, VariantSpec
@@ -38,6 +39,9 @@ def build_model(variant: VariantSpec, seed: int | None = None) -> MemoryLanguage
     with torch.random.fork_rng(enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
+        if is_added(variant):
+            model: MemoryLanguageModel[Any] = built_by(variant)(variant)
+            return model
         match variant:
             case CortexGPTSpec():
                 return CortexGPT(variant)

@@ -6,10 +6,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast, get_args
 
+from cortexzoo.harness.errors import Failure
 from cortexzoo.harness.tracking.base import CompositeRecorder, Sink, TrackedRun, Warn, guarded
 from cortexzoo.harness.tracking.deadlines import OPENING
 from cortexzoo.specs import ExperimentSpec
-from cortexzoo.specs.tracker import TrackerName
+from cortexzoo.specs.plugins import loaded
+from cortexzoo.specs.tracker import SHIPPED, TrackerName
 
 Identities = Mapping[str, str]
 """The identity of a run in each tracker."""
@@ -73,4 +75,10 @@ def _begun(name: TrackerName, run: TrackedRun) -> Sink:
 
 
 def _module(name: TrackerName) -> TrackerModule:
+    """Raises `Failure` for a plugin that cannot be imported."""
+    if name not in SHIPPED:
+        module = loaded("trackers", name)
+        if module is None:
+            raise Failure("its plugin cannot be imported")
+        return cast(TrackerModule, module)
     return cast(TrackerModule, import_module(f"cortexzoo.harness.tracking.{name}"))

@@ -14,6 +14,7 @@ from pydantic import JsonValue, ValidationError
 from torch import Tensor
 from torch.nn.functional import logsigmoid, normalize
 
+from cortexzoo.specs.alert import Condition
 from cortexzoo.specs.backbone import AnyArchitecture, BaseTrainingSpec, GPT2Architecture, RotaryArchitecture
 from cortexzoo.specs.base import NAME_PATTERN, FilePath, FilePaths, NamedSpec, Spec, SpecReferences
 from cortexzoo.specs.data import Almanac, TextSpec
@@ -21,6 +22,7 @@ from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.kinds import Kind, adapter, spec_type
 from cortexzoo.specs.loading.slots import Slot, field_slots, scalar_types
 from cortexzoo.specs.mixer import DecaySpec, ShortConvSpec
+from cortexzoo.specs.own_variant import ModuleSpec
 from cortexzoo.specs.provenance import SourceKind
 from cortexzoo.specs.task import MemoryTask
 
@@ -234,6 +236,12 @@ TEXT_SIZES: dict[type[Spec], dict[str, st.SearchStrategy[Any]]] = {
 }
 """Parts that end with a volume, as for tasks."""
 
+WRITTEN: dict[type[Spec], dict[str, st.SearchStrategy[Any]]] = {
+    ModuleSpec: {"source": st.just("/mine.py:make"), "sha256": st.just("0123456789abcdef" * 4)},
+    Condition: {"when": st.sampled_from(("loss > 3", "gate_share/long_term <= -0.5", "loss_spikes>=1e3"))},
+}
+"""Texts of a form."""
+
 references = st.from_regex(NAME_PATTERN, fullmatch=True).flatmap(lambda name: st.sampled_from((name, f"/{name}.yaml")))
 """Names of specs, and absolute paths of spec files."""
 
@@ -281,8 +289,12 @@ def _fields(spec_class: type[Spec], slot: Slot) -> st.SearchStrategy[dict[str, A
     for owner, sizes in (HYBRID_SIZES | TEXT_SIZES).items():
         if issubclass(spec_class, owner):
             fields |= {name: strategy for name, strategy in sizes.items() if name in fields}
+    for owner, values in WRITTEN.items():
+        if issubclass(spec_class, owner):
+            fields |= values
     # pydantic asks for the tag; everything else that has a default may be left out.
-    needed = {name for name, inner in slots.items() if name == slot.tag_key or inner.is_required()}
+    always = {slot.tag_key, "sha256"}  # without the sum the file would be read
+    needed = {name for name, inner in slots.items() if name in always or inner.is_required()}
     return st.fixed_dictionaries(
         {name: fields[name] for name in needed},
         optional={name: strategy for name, strategy in fields.items() if name not in needed},

@@ -1,5 +1,7 @@
 """Every property by its name."""
 
+from typing import cast
+
 from cortexzoo.harness.checking.properties.base import Property
 from cortexzoo.harness.checking.properties.columns import COLUMNS
 from cortexzoo.harness.checking.properties.consolidation import CONSOLIDATION
@@ -28,7 +30,8 @@ from cortexzoo.harness.checking.properties.trainer import TRAINER
 from cortexzoo.harness.checking.properties.training import TRAINING
 from cortexzoo.harness.checking.properties.worth import WORTH
 from cortexzoo.harness.checking.subject import Runnable, Subject
-from cortexzoo.specs.suite import PropertyName
+from cortexzoo.specs.plugins import named
+from cortexzoo.specs.suite import ADDED, PropertyName
 
 OF_ANY_MODEL: tuple[Property[Runnable], ...] = (*SEQUENCES, *REPRODUCTION, *GROWTH, *PADDING)
 """Properties that need only the members of `Runnable`."""
@@ -58,8 +61,19 @@ OF_TRAINED_MODELS: tuple[Property[Subject], ...] = (
     *WORTH,
 )
 
-REGISTRY: dict[PropertyName, Property[Subject]] = {
-    **{entry.name: entry for entry in OF_TRAINED_MODELS},
-    **{entry.name: entry for entry in OF_ANY_MODEL},
-}
+
+class _Registry(dict[PropertyName, Property[Subject]]):
+    """Properties of plugins are imported when they are asked for: their modules import this one."""
+
+    def __missing__(self, name: PropertyName) -> Property[Subject]:
+        self[name] = found = named(ADDED[name].implementation)
+        return cast(Property[Subject], found)
+
+
+REGISTRY = _Registry(
+    {
+        **{entry.name: entry for entry in OF_TRAINED_MODELS},
+        **{entry.name: entry for entry in OF_ANY_MODEL},
+    }
+)
 """Each implements the entry of `cortexzoo.specs.suite.PROPERTIES` of its name."""

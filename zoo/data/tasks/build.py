@@ -2,6 +2,7 @@
 
 from typing import assert_never
 
+from cortexzoo.specs.plugins import built_by, characters_of, is_added
 from cortexzoo.specs.task import (
     Addition,
     Copy,
@@ -42,6 +43,9 @@ def build_task(spec: TaskSpec, seed: int = 0, tokenizer: Tokenizer | None = None
 
 def build_task_in(spec: TaskSpec, vocabulary: Vocabulary, seed: int = 0) -> Task:
     """As `build_task`, in a vocabulary that is there already. Raises `DataError`."""
+    if is_added(spec.task):
+        added: Task = built_by(spec.task)(spec, spec.task, vocabulary, seed)
+        return added
     match spec.task:
         case KeyValue() as kind:
             return key_value.KeyValueTask(spec, kind, vocabulary, seed)
@@ -77,6 +81,8 @@ def build_vocabulary(spec: TaskSpec, tokenizer: Tokenizer | None = None) -> Voca
 
 def own_vocabulary(task: MemoryTask) -> OwnVocabulary:
     """The smallest vocabulary that a task can be written in."""
+    if is_added(task):
+        return OwnVocabulary(characters_of(task))
     match task:
         case KeyValue():
             return OwnVocabulary(key_value.CHARACTERS)

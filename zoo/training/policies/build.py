@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cortexzoo.specs import guards as kinds
 from cortexzoo.specs.plasticity import UsageTargets
+from cortexzoo.specs.plugins import built_by, is_added
 from cortexzoo.specs.recipe import RecipeSpec
 from cortexzoo.specs.sleep import NoSleep
 from cortexzoo.zoo.training.objectives.base import Objective
@@ -87,6 +88,9 @@ def build_policies(
 
 def clipping(spec: kinds.ClippingSpec) -> Policy | None:
     """The policy of a clipping kind; None: gradients are used as they are."""
+    if is_added(spec):
+        policy: Policy = built_by(spec)(spec)
+        return policy
     match spec:
         case kinds.NormClipping(max_norm=max_norm):
             return NormClipping(max_norm)
