@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cortexzoo.harness.cli.errors import BadInput
-from cortexzoo.harness.cli.output import say
+from cortexzoo.harness.cli.output import print_text
 from cortexzoo.specs.allowed_code import allowed_folders, remember
 
 
@@ -29,9 +29,9 @@ def allow_code(
         if forget:
             raise BadInput("--forget needs the folder to forget")
         for line in map(str, known):
-            say(line)
+            print_text(line)
         if not known:
-            say("no folder is allowed")
+            print_text("no folder is allowed")
         return
     real = Path(os.path.realpath(folder))
     if forget and real not in known:
@@ -39,4 +39,4 @@ def allow_code(
     if not forget and not real.is_dir():
         raise BadInput(f"{folder}: no such folder")
     remember([each for each in known if each != real] if forget else [*known, real])
-    say(f"{real}: {'forgotten' if forget else 'its code may run'}")
+    print_text(f"{real}: {'forgotten' if forget else 'its code may run'}")

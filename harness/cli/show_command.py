@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from cortexzoo.harness.cli.errors import BadInput, tell
+from cortexzoo.harness.cli.errors import BadInput, print_errors
 from cortexzoo.harness.cli.options import RUNS, JsonOption, KindOption, Overrides, SpecArgument, with_overrides
 from cortexzoo.harness.cli.output import console, print_table, write_json
 from cortexzoo.specs.experiment import ExperimentSpec
@@ -93,7 +93,7 @@ def _costs(loaded: LoadedSpec) -> "Costs | None":
     try:
         return Costs.of(variant, recipe)
     except CostsUnknown as unknown:
-        tell([str(unknown)])
+        print_errors([str(unknown)])
         return None
 
 

@@ -78,7 +78,7 @@ def require_whole(found: dict[str, Any], name: str) -> None:
         if weights:
             more = f" and {len(weights) - 1} more" if len(weights) > 1 else ""
             raise BackboneError(
-                f"{name}: {what} the weight {weights[0]}{more}, which its config.json asks for: download it again"
+                f"{name}: {what} the weight {weights[0]}{more}, which its config.json requires: download it again"
             )
 
 

@@ -127,15 +127,6 @@ def load_tokenizer(spec: BackboneSpec) -> Any:
         return AutoTokenizer.from_pretrained(location.source, **location.where)
 
 
-<<<<<<< HEAD
-=======
-def random_backbone(architecture: ArchitectureSpec, seed: int = 0) -> Base:
-    """A base with fresh weights: useless for language, sufficient for properties that are true of any weights."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return _base_of(_empty_network(architecture), f"random base of seed {seed}")
-
-
 def fresh_network(spec: HuggingFaceSpec) -> nn.Module:
     """A causal language model of transformers with fresh weights. Raises `BackboneError` for what it cannot be."""
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -149,7 +140,6 @@ def fresh_network(spec: HuggingFaceSpec) -> nn.Module:
         return cast(nn.Module, AutoModelForCausalLM.from_config(config, dtype=torch.float32))
 
 
->>>>>>> 3d29088 (A module of your own file as a variant, only with --allow-code; any architecture of transformers from its configuration as a control)
 def _base_of(network: nn.Module, name: str, *, learns: bool = False) -> Base:
     from transformers import DynamicCache
 
@@ -163,8 +153,8 @@ def _cache_name(network: nn.Module) -> str:
         if name in arguments:
             return name
     raise BackboneError(
-        f"{type(network).__name__}.forward of transformers {version('transformers')} takes neither cache nor "
-        "past_key_values: install a release that cortexzoo was tested with: pip install -c constraints.txt transformers"
+        f"{type(network).__name__} of transformers {version('transformers')} keeps no keys and values: its forward "
+        "takes neither cache nor past_key_values: it cannot be a base"
     )
 
 
@@ -215,21 +205,6 @@ def _pretrained(spec: Pretrained) -> nn.Module:
     return cast(nn.Module, network)
 
 
-<<<<<<< HEAD
-def _require_whole(found: dict[str, Any], name: str) -> None:
-    """Raise `BackboneError` for weights that are missing or of another shape: they would be random."""
-    missing = sorted(found["missing_keys"])
-    mismatched = sorted(str(each[0] if isinstance(each, tuple) else each) for each in found["mismatched_keys"])
-    for what, weights in (("lacks", missing), ("has of another shape", mismatched)):
-        if weights:
-            more = f" and {len(weights) - 1} more" if len(weights) > 1 else ""
-            raise BackboneError(
-                f"{name}: {what} the weight {weights[0]}{more}, which its config.json requires: download it again"
-            )
-
-
-=======
->>>>>>> 3d29088 (A module of your own file as a variant, only with --allow-code; any architecture of transformers from its configuration as a control)
 def _packaged_file(spec: PackagedBackbone) -> Path:
     found = find_spec(spec.package)
     if found is None or not found.submodule_search_locations:
