@@ -7,18 +7,11 @@ from importlib import import_module
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from cortexzoo.specs.base import Spec
+from cortexzoo.specs.entry_points import PREFIX, Group, entry_points
 from cortexzoo.specs.errors import UserError
 from cortexzoo.specs.property_info import AddedProperty
 
-Group = Literal["variants", "tasks", "properties", "trackers", "clipping"]
-PREFIX = "cortexzoo."
 NO_PROPERTY = "must be a cortexzoo.specs.property_info.AddedProperty"
-
-
-@cache
-def entry_points(group: Group) -> dict[str, Any]:
-    """The entry points of `cortexzoo.<group>` by name, not loaded."""
-    return {entry.name: entry for entry in _all() if entry.group == PREFIX + group}
 
 
 def extended(union: Any, group: Group) -> Any:
@@ -91,18 +84,6 @@ def named(path: str) -> Any:
 
 class PluginError(UserError):
     """A part of a plugin that cannot be imported when it is needed."""
-
-
-@cache
-def _all() -> tuple[Any, ...]:
-    from importlib import metadata
-
-    found: dict[tuple[str, str], Any] = {}
-    for distribution in metadata.distributions():
-        if PREFIX in (distribution.read_text("entry_points.txt") or ""):  # parsing all of them would take longer
-            for entry in distribution.entry_points:
-                found.setdefault((entry.group, entry.name), entry)
-    return tuple(found.values())
 
 
 def _mistake(spec_class: Any, tag: str, taken: Collection[str]) -> str:

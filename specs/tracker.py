@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Literal, get_args
 
-from cortexzoo.specs.plugins import entry_points
+from cortexzoo.specs.entry_points import entry_points
 
 TrackerName = Literal["jsonl", "aim", "wandb", "tensorboard"]
 """jsonl: the run folder itself, which is always written. Each other name is a module of `harness/tracking`, or that of

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 import pytest
 from pydantic import Field, TypeAdapter
 
-from cortexzoo.specs import plugins
+from cortexzoo.specs import entry_points, plugins
 from cortexzoo.specs.base import Spec
 from cortexzoo.specs.property_info import AddedProperty, PropertyInfo
 from cortexzoo.specs.provenance import OURS
@@ -59,15 +59,15 @@ def offered(monkeypatch: pytest.MonkeyPatch, group: str, **values: Any) -> None:
             dist=SimpleNamespace(name="theirs"),
         )
 
-    plugins.entry_points.cache_clear()
+    entry_points.entry_points.cache_clear()
     plugins.loaded.cache_clear()
-    monkeypatch.setattr(plugins, "_all", lambda: tuple(entry(name, value) for name, value in values.items()))
+    monkeypatch.setattr(entry_points, "installed", lambda: tuple(entry(name, value) for name, value in values.items()))
 
 
 @pytest.fixture(autouse=True)
 def no_trace() -> Iterator[None]:
     yield
-    plugins.entry_points.cache_clear()
+    entry_points.entry_points.cache_clear()
     plugins.loaded.cache_clear()
 
 
