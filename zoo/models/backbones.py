@@ -154,7 +154,8 @@ def _cache_name(network: nn.Module) -> str:
             return name
     raise BackboneError(
         f"{type(network).__name__} of transformers {version('transformers')} keeps no keys and values: its forward "
-        "takes neither cache nor past_key_values: it cannot be a base"
+        "takes neither cache nor past_key_values: choose another base, or a release that cortexzoo was tested with: "
+        "pip install -c constraints.txt transformers"
     )
 
 

@@ -4,12 +4,14 @@ import pytest
 
 from cortexzoo.harness.cli import main
 from cortexzoo.harness.studies.architectures import ARCHITECTURES, checked, factory, table
+from tests.harness.checking.modules.releases import mamba_takes_pieces
 
 
 def test_there_are_thirty_and_more() -> None:
     assert len(set(ARCHITECTURES)) == len(ARCHITECTURES) >= 30
 
 
+@mamba_takes_pieces
 def test_a_row_names_what_deviates() -> None:
     found = checked("mamba", 0.2)
     assert not isinstance(found, str)

@@ -150,7 +150,7 @@ def test_a_transformers_that_knows_neither_name_of_the_cache_is_refused(monkeypa
     from transformers import Qwen2ForCausalLM
 
     monkeypatch.setattr(Qwen2ForCausalLM, "forward", lambda self, input_ids, states=None: None)
-    with pytest.raises(BackboneError, match=r"Qwen2ForCausalLM.forward of transformers .* neither cache nor past_key"):
+    with pytest.raises(BackboneError, match=r"Qwen2ForCausalLM of transformers .* neither cache nor past_key_values"):
         random_backbone(SMALL)
 
 

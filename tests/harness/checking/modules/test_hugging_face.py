@@ -18,6 +18,7 @@ from cortexzoo.harness.checking.modules.registry import BARE
 from cortexzoo.harness.checking.modules.subject import BareSubject
 from cortexzoo.harness.cli import main
 from cortexzoo.specs.suite import PROPERTIES, PropertyName
+from tests.harness.checking.modules.releases import mamba_takes_pieces
 
 LAYER = {"n_embd": 16, "n_head": 2, "n_layer": 1, "vocab_size": 50}
 
@@ -196,6 +197,7 @@ def test_an_attention_that_differs_is_found(llama: BareSubject, monkeypatch: pyt
     assert any(reason.startswith("eager differs by") for reason in failing(llama, "chunk_invariance"))
 
 
+@mamba_takes_pieces
 def test_several_tokens_on_the_cache_of_a_mamba_are_wrong() -> None:
     """Known of transformers: the convolution of a second piece begins without the tokens before it."""
     mamba = subject_of("mamba")
