@@ -85,7 +85,8 @@ def oldest(session: nox.Session) -> None:
     with_torch = "--torch" in arguments
     if with_torch:
         arguments.remove("--torch")
-    found = Path(session.create_tmp()) / "oldest.txt"
+    # Not `create_tmp`: it would move the folders of the tests into the project.
+    found = Path(session.virtualenv.location) / "oldest.txt"
     # What uv finds there already it keeps, so that only what pyproject.toml itself names is old.
     found.write_text("\n".join(pin for pin in CONSTRAINTS.read_text().splitlines() if name_of(pin) not in declared()))
     session.run(*RESOLVE, "--resolution=lowest-direct", f"--python={session.bin}/python", f"--output-file={found}")
