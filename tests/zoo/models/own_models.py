@@ -97,7 +97,11 @@ class Returning(nn.Module):
 
 
 def windowed(width: int = 8, positions: int = 64, scale: float = 1.0, name: str = "") -> nn.Module:
-    return Windowed(width, positions)
+    module = Windowed(width, positions)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(scale)
+    return module
 
 
 def carried(width: int = 8) -> nn.Module:

@@ -116,7 +116,11 @@ def test_a_mistake_is_one_line(factory: str, values: dict[str, Any], words: str)
 
 
 def test_an_int_is_a_float() -> None:
-    build_model(spec("windowed", arguments={"scale": 2}), seed=0)
+    usual, scaled = (
+        torch.cat([each.flatten() for each in build_model(spec("windowed", arguments=given), seed=0).parameters()])
+        for given in ({}, {"scale": 2})
+    )
+    assert torch.equal(scaled, 2 * usual)
 
 
 def test_a_file_that_cannot_be_imported_is_one_line(tmp_path: Path) -> None:

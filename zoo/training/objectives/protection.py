@@ -10,21 +10,38 @@ from cortexzoo.specs.plasticity import Metaplasticity, NoProtection, ProtectionS
 from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 
 
-class RatesByImportance(Policy):
+class ATensorAWeight(Policy):
+    """Keeps one tensor of the shape of each trained weight, or none yet."""
+
+    recoverable = ("kept",)
+
+    def __init__(self) -> None:
+        self.kept: list[Tensor] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"tensors": len(self.kept)}
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {f"{self.name}/{number}": tensor for number, tensor in enumerate(self.kept)}
+
+    def load_state(self, trainer: Trainer, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        self.kept = [tensors[f"{self.name}/{number}"] for number in range(len(tensors))]
+
+
+class RatesByImportance(ATensorAWeight):
     """Takes back, of every weight's step on the later text, the more the more important the weight was before.
 
         w <- w_before + factor * (w - w_before),  factor = 1 / (1 + strength * F / mean F)
 
-    F is a moving mean of squared gradients on the earlier text, after clipping: the diagonal of the empirical Fisher
-    information. Weight decay is slowed with the rest. Source: Kirkpatrick et al. 2017, arXiv:1612.00796, for F.
+    F (`kept`) is a moving mean of squared gradients on the earlier text, after clipping: the diagonal of the empirical
+    Fisher information. Weight decay is slowed with the rest. Source: Kirkpatrick et al. 2017, arXiv:1612.00796, for F.
     """
 
     name = "rates_by_importance"
-    recoverable = ("importance",)
 
     def __init__(self, spec: Metaplasticity, earlier_steps: int) -> None:
+        super().__init__()
         self.spec, self.earlier_steps = spec, earlier_steps
-        self.importance: list[Tensor] = []
         self._before: list[Tensor] = []
 
     @torch.no_grad()
@@ -36,48 +53,37 @@ class RatesByImportance(Policy):
             torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.square()
             for parameter in trainer.trainable
         ]
-        weight = self.spec.memory if self.importance else 0.0
-        self.importance = [
+        weight = self.spec.memory if self.kept else 0.0
+        self.kept = [
             new if not weight else weight * old + (1 - weight) * new
-            for old, new in zip(self.importance or squares, squares, strict=True)
+            for old, new in zip(self.kept or squares, squares, strict=True)
         ]
 
     @torch.no_grad()
     def step_taken(self, trainer: Trainer, step: Step) -> None:
-        if not self._before or not self.importance:
+        if not self._before or not self.kept:
             return
-        mean = sum(float(each.sum()) for each in self.importance) / sum(each.numel() for each in self.importance)
-        for now, then, important in zip(trainer.trainable, self._before, self.importance, strict=True):
+        mean = sum(float(each.sum()) for each in self.kept) / sum(each.numel() for each in self.kept)
+        for now, then, important in zip(trainer.trainable, self._before, self.kept, strict=True):
             now.copy_(then + (now - then) / (1 + self.spec.strength * important / max(mean, 1e-30)))
         self._before = []
 
     def step_refused(self, trainer: Trainer, step: Step) -> None:
         self._before = []
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"tensors": len(self.importance)}
 
-    def tensors(self) -> dict[str, Tensor]:
-        return {f"importance/{number}": tensor for number, tensor in enumerate(self.importance)}
-
-    def load_state(self, trainer: Trainer, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        self.importance = [tensors[f"importance/{number}"] for number in range(len(tensors))]
-
-
-class FollowingSlowly(Policy):
-    """A slow copy of the weights that follows them on the later text, and replaces them after the last step.
+class FollowingSlowly(ATensorAWeight):
+    """A slow copy (`kept`) of the weights that follows them on the later text, and replaces them after the last step.
 
     Source: McClelland et al. 1995, doi:10.1037/0033-295X.102.3.419. Differs: the slow learner follows the fast one's
     weights where theirs is taught by replayed examples; `replay` of the objective gives both what is replayed.
     """
 
     name = "following_slowly"
-    recoverable = ("slow",)
 
     def __init__(self, spec: SlowFollower, earlier_steps: int, steps: int) -> None:
+        super().__init__()
         self.spec, self.earlier_steps, self.steps = spec, earlier_steps, steps
-        self.slow: list[Tensor] = []
-        """Empty: the earlier text is being learned."""
 
     def step_taken(self, trainer: Trainer, step: Step) -> None:
         self._follow(trainer, step.number)
@@ -85,24 +91,15 @@ class FollowingSlowly(Policy):
     def step_refused(self, trainer: Trainer, step: Step) -> None:
         self._follow(trainer, step.number)
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"tensors": len(self.slow)}
-
-    def tensors(self) -> dict[str, Tensor]:
-        return {f"slow/{number}": tensor for number, tensor in enumerate(self.slow)}
-
-    def load_state(self, trainer: Trainer, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        self.slow = [tensors[f"slow/{number}"] for number in range(len(tensors))]
-
     @torch.no_grad()
     def _follow(self, trainer: Trainer, number: int) -> None:
         since = number - self.earlier_steps
-        if since == 0 or (since > 0 and not self.slow):
-            self.slow = [parameter.detach().clone() for parameter in trainer.trainable]
+        if since == 0 or (since > 0 and not self.kept):
+            self.kept = [parameter.detach().clone() for parameter in trainer.trainable]
         elif since > 0 and since % self.spec.every == 0:
-            self.slow = [then.lerp(now, self.spec.rate) for then, now in zip(self.slow, trainer.trainable, strict=True)]
+            self.kept = [then.lerp(now, self.spec.rate) for then, now in zip(self.kept, trainer.trainable, strict=True)]
         if number == self.steps:
-            for parameter, slow in zip(trainer.trainable, self.slow, strict=True):
+            for parameter, slow in zip(trainer.trainable, self.kept, strict=True):
                 parameter.copy_(slow)
 
 

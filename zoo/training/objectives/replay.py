@@ -1,5 +1,6 @@
 """What of an earlier text is read again while a later one is learned: kept windows, or samples of the model itself."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -20,28 +21,42 @@ APART = 4
 """Windows from one sampled window to the next, in places: no sample is the neighbour of another."""
 
 
-class Replay:
-    """Nothing is read again."""
+class Replay(ABC):
+    """Which windows are read again, and how they weigh."""
 
-    rows = 0
-    kl_weight = 0.0
-    kept: Starts = np.empty(0, dtype=np.int64)
+    rows: int
+    kl_weight: float
+    kept: Starts
     """The numbers of the windows that may be read again."""
 
     def drawn(self, seed: int, place: int) -> Starts:
         """The numbers of the windows in the micro-batch `place`, which follow from the seed."""
-        if not self.rows:
-            return self.kept
         chosen: Starts = Stream.REPLAY.generator(seed, place).choice(self.kept, self.rows)
         return chosen
 
+    @abstractmethod
     def windows(self, numbers: Starts) -> Int[Tensor, "windows time_and_target"]:
-        """Their tokens. Only for a kind that reads something again."""
-        raise NotImplementedError
+        """Their tokens."""
 
+    @abstractmethod
     def places(self, numbers: Starts) -> Starts:
         """Where they begin, counted through all texts."""
-        return numbers
+
+
+class NothingAgain(Replay):
+    """Nothing is read again: every batch is of the later text alone."""
+
+    rows, kl_weight = 0, 0.0
+    kept: Starts = np.empty(0, dtype=np.int64)
+
+    def drawn(self, seed: int, place: int) -> Starts:
+        return self.kept
+
+    def windows(self, numbers: Starts) -> Int[Tensor, "windows time_and_target"]:
+        return torch.empty(0, 0, dtype=torch.long)
+
+    def places(self, numbers: Starts) -> Starts:
+        return self.kept
 
 
 class KeptWindows(Replay):
@@ -102,4 +117,4 @@ def build_replay(spec: ReplaySpec, trained_on: int, earlier: TextData, order: Or
         case GeneratedReplay():
             return SampledWindows(spec, order.sequence_length, begin)
         case _:
-            return Replay()
+            return NothingAgain()

@@ -47,8 +47,8 @@ def test_a_weight_moves_the_less_the_more_important_it_is() -> None:
     before, moved = copies
     after, free = weights(trainer.model), weights(plain.model)
     names = [name for name, _ in trainer.model.named_parameters()]
-    mean = torch.cat([each.flatten() for each in rates.importance]).mean()
-    for name, important in zip(names, rates.importance, strict=True):
+    mean = torch.cat([each.flatten() for each in rates.kept]).mean()
+    for name, important in zip(names, rates.kept, strict=True):
         expected = before[name] + (moved[name] - before[name]) / (1 + 4.0 * important / mean)
         assert torch.allclose(after[name], expected, atol=1e-7)
         assert torch.equal(free[name], moved[name]), "up to the change both learn alike"
@@ -61,7 +61,7 @@ def test_importance_is_that_of_the_earlier_text_alone() -> None:
     def look(trainer: TrainingLoop, _: Any) -> None:
         rates = find_policy(trainer.policies, RatesByImportance)
         assert rates is not None
-        kept.append([each.clone() for each in rates.importance])
+        kept.append([each.clone() for each in rates.kept])
 
     trainer_of(Metaplasticity(), [At("step_taken", {5, 6, 12}, look)]).run()
     fifth, sixth, last = kept
@@ -110,7 +110,7 @@ def test_a_refused_step_leaves_the_slow_learner_in_step() -> None:
     trainer.run()
     slow = find_policy(trainer.policies, FollowingSlowly)
     assert slow is not None
-    assert all(torch.equal(p, s) for p, s in zip(trainer.model.parameters(), slow.slow, strict=True))
+    assert all(torch.equal(p, s) for p, s in zip(trainer.model.parameters(), slow.kept, strict=True))
 
 
 @pytest.mark.parametrize(
