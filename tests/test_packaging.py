@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 import zipfile
 from pathlib import Path
@@ -169,3 +170,16 @@ def test_the_wheel_of_a_checkout_without_links_is_the_same(wheel: Path, tmp_path
         link.unlink()
         link.write_text(target)
     assert names_in(wheel_of(repository, tmp_path / "wheel")) == names_in(wheel)
+
+
+def test_the_source_distribution_has_every_module(tmp_path: Path) -> None:
+    """A wheel built from it, as `python -m build` does, is as complete as one from the repository."""
+    (tmp_path / "copy").mkdir()
+    repository = copy_of_the_repository(tmp_path / "copy")
+    run_in(repository, "-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path / "dist")
+    (archive,) = (tmp_path / "dist").glob("*.tar.gz")
+    with tarfile.open(archive) as built:
+        inside = {name.partition("/")[2] for name in built.getnames()}
+    wanted = {str(file.relative_to(ROOT)) for name in PACKAGES for file in (ROOT / name).rglob("*.py")}
+    assert len(wanted) > 500
+    assert wanted - inside == set()
