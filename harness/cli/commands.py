@@ -81,7 +81,7 @@ COMMANDS = {
 
 BUILDS_MODELS = frozenset({
     "show", "train", "check", "replay", "evaluate", "generate", "export", "stream", "regression", "drill", "frontier",
-    "ablate", "compare", "sweep",
+    "ablate", "compare", "sweep", "bisect",
 })  # fmt: skip
 """Commands that build the model of a spec or a run."""
 
