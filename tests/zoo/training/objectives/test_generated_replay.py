@@ -78,3 +78,18 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path: Path, stop: int) -> Non
     second.load(tmp_path / "kept")
     second.run()
     assert same_tensors(weights(second.model), weights(whole.model))
+
+
+def test_temperature_and_discarded_tokens_are_those_of_the_spec() -> None:
+    model = tiny_model(dropout=0.0).eval()
+
+    def sampled(**values: float) -> torch.Tensor:
+        replay = SampledWindows(REPLAY.model_copy(update=values), 8, 0)
+        replay.sample(model, model.initial_state(1), seed=0)
+        assert replay.samples is not None
+        return replay.samples
+
+    usual = sampled()
+    assert torch.equal(sampled(discarded=5)[:, :-2], usual[:, 2:]), "two more tokens are dropped"
+    assert not torch.equal(sampled(temperature=0.01), usual)
+    assert torch.equal(sampled(temperature=0.01), sampled(temperature=0.001)), "the most likely token each time"
