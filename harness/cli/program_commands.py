@@ -30,6 +30,7 @@ BENCH_PROGRAMS = {
 STUDIES = {
     "almanac": Program("cli.study_programs", "Facts that were never trained on, answered 10,000 bytes later."),
     "architectures": Program("cli.architecture_study", "Tiny models of transformers, checked one after the other."),
+    "consolidation": Program("cli.study_programs", "Measure what CortexGPT answers of a day before and after it."),
     "continual": Program("cli.study_programs", "Measure what is forgotten of a text while another is learned."),
     "detection": Program("cli.detection_study", "Modules with a known defect, and healthy ones: caught, accused."),
     "distractors": Program("cli.study_programs", "Measure recall of hybrids with each filler in the gap; capacity."),

@@ -26,6 +26,7 @@ from cortexzoo.harness.cli.output import print_table
 from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.harness.studies import (
     almanac,
+    consolidation,
     continual,
     distractors,
     facts,
@@ -42,6 +43,7 @@ from cortexzoo.specs.slow_store import ProductStore
 
 STUDIES = {
     "almanac": almanac,
+    "consolidation": consolidation,
     "continual": continual,
     "distractors": distractors,
     "learning": learning,

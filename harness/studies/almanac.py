@@ -38,7 +38,7 @@ def table(results: Mapping[str, Result]) -> list[tuple[str, ...]]:
 
 def findings(results: Mapping[str, Result]) -> list[str]:
     """What the study was made for, in words with numbers."""
-    questions = questions_in(_test_part(results[WITH].runs[0]).tobytes())
+    questions = questions_in(test_part(results[WITH].runs[0]).tobytes())
     gap = min(question.asked - question.stated for question in questions)
     return [
         f"Each statement is at least {gap:,} bytes before its question; guessing a value is right in {CHANCE:.3f} "
@@ -52,7 +52,7 @@ def answered(run: Run, *, writes: bool = True, disabled: Collection[str] = (), c
     The text is read once, in pieces, with the long-term memory of training. With `writes`, what was
     read is consolidated into it every so many pieces. Raises `DataError` for a run that was not trained on an almanac.
     """
-    text = _test_part(run)
+    text = test_part(run)
     likeliest = _likeliest(run, text, writes, disabled, checkpoint)
     return fmean(_is_right(question, text, likeliest) for question in questions_in(text.tobytes()))
 
@@ -80,7 +80,8 @@ def _likeliest(
     return torch.cat(found)[:-1].numpy().astype(np.uint8)
 
 
-def _test_part(run: Run) -> np.ndarray:
+def test_part(run: Run) -> np.ndarray:
+    """The bytes of the test part. Raises `DataError` for a run that was not trained on an almanac, in bytes."""
     data = load_data(run.spec)
     if not isinstance(run.spec.data, TextSpec) or not isinstance(run.spec.data.source, Almanac):
         raise DataError(f"{run.path}: facts far apart need a run that was trained on an almanac")
@@ -91,7 +92,7 @@ def _test_part(run: Run) -> np.ndarray:
 
 
 def _row(label: str, result: Result) -> tuple[str, ...]:
-    questions = len(questions_in(_test_part(result.runs[0]).tobytes()))
+    questions = len(questions_in(test_part(result.runs[0]).tobytes()))
     runs: Sequence[Run] = result.runs
     written = mean_and_spread([answered(run) for run in runs])
     if label == WITHOUT:

@@ -6,6 +6,10 @@ from statistics import fmean, median
 from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.harness.studies.cells import Result, StudyCell, mean_and_spread
 from cortexzoo.specs.objective import Continual
+from cortexzoo.specs.plasticity import UsageTargets
+from cortexzoo.zoo.build import build_trainer
+from cortexzoo.zoo.models.cortexgpt import CortexGPT
+from cortexzoo.zoo.training.policies.homeostasis import usage_of
 from cortexzoo.zoo.training.recorder import TOKENS_PER_SECOND
 
 STABLE = "cortexgpt-stable"
@@ -16,12 +20,21 @@ RATES = "metaplasticity"
 FOLLOWED, FOLLOWED_REPLAYED = "complementary learners", "complementary learners, 1 of 8 rows replayed"
 ASLEEP = "sleep and wake: 20 updates every 100 steps"
 USED = "homeostasis"
+NOTHING_SMALL, KEPT_SMALL = (f"default room: {label}" for label in (NOTHING, KEPT))
+NOTHING_ALONE, KEPT_ALONE, SAMPLED_ALONE = (f"no long-term memory: {each}" for each in (NOTHING, KEPT, SAMPLED_KEPT))
+HOT, HOT_USED = "rate 0.3, no long-term memory", "rate 0.3, no long-term memory: homeostasis"
 TEXTS = (
     "recipe=continual", "data=python-library", "data.source.first=a", "data.source.last=m",
-    "variant.memory.long_term.capacity=786432",
     "recipe.monitor.validate_every=600", "recipe.monitor.validation_sequences=400",
 )  # fmt: skip
-"""Long-term memory has room for both texts. Validation changes no weight; what is compared is measured at the end."""
+"""Validation changes no weight; what is compared is measured at the end."""
+ROOM = "variant.memory.long_term.capacity=786432"
+"""Long-term memory has room for both texts."""
+NO_LONG_TERM = "variant.memory.long_term={kind: none}"
+RATE = "recipe.optimizer.learning_rate=0.3"
+"""Sixty times the shipped one: columns and sources are hardly used any more."""
+BASELINES = {KEPT_SMALL: NOTHING_SMALL, **dict.fromkeys((KEPT_ALONE, SAMPLED_ALONE), NOTHING_ALONE), HOT_USED: HOT}
+"""What a cell is compared with, where that is not `NOTHING`."""
 REPLAY, PROTECTION = "recipe.objective.replay", "recipe.objective.protection"
 ALONE = f"{REPLAY}={{kind: none}}"
 SLEEP = (
@@ -32,22 +45,31 @@ SLEEP = (
 
 def cells() -> list[StudyCell]:
     """The recipe, the same with a part of its replay taken away, and what else might keep the earlier text."""
+    sampled = f"{REPLAY}={{kind: generated, rows: 1, kl_weight: 0.25}}"
+    homeostasis = "recipe.homeostasis={kind: usage}"
     return [
-        StudyCell(NOTHING, STABLE, (*TEXTS, ALONE)),
-        StudyCell(REPLAYED, STABLE, (*TEXTS, f"{REPLAY}.kl_weight=0.0")),
-        StudyCell(KEPT, STABLE, TEXTS),
+        StudyCell(NOTHING, STABLE, (*TEXTS, ROOM, ALONE)),
+        StudyCell(REPLAYED, STABLE, (*TEXTS, ROOM, f"{REPLAY}.kl_weight=0.0")),
+        StudyCell(KEPT, STABLE, (*TEXTS, ROOM)),
         *(
-            StudyCell(label, STABLE, (*TEXTS, *changes))
+            StudyCell(label, STABLE, (*TEXTS, ROOM, *changes))
             for label, changes in {
                 SAMPLED: (f"{REPLAY}={{kind: generated, rows: 1, kl_weight: 0.0}}",),
-                SAMPLED_KEPT: (f"{REPLAY}={{kind: generated, rows: 1, kl_weight: 0.25}}",),
+                SAMPLED_KEPT: (sampled,),
                 RATES: (ALONE, f"{PROTECTION}={{kind: metaplasticity}}"),
                 FOLLOWED: (ALONE, f"{PROTECTION}={{kind: slow_follower}}"),
                 FOLLOWED_REPLAYED: (f"{REPLAY}.kl_weight=0.0", f"{PROTECTION}={{kind: slow_follower}}"),
                 ASLEEP: (ALONE, SLEEP),
-                USED: (ALONE, "recipe.homeostasis={kind: usage}"),
+                USED: (ALONE, homeostasis),
             }.items()
         ),
+        StudyCell(NOTHING_SMALL, STABLE, (*TEXTS, ALONE)),
+        StudyCell(KEPT_SMALL, STABLE, TEXTS),
+        StudyCell(NOTHING_ALONE, STABLE, (*TEXTS, NO_LONG_TERM, ALONE)),
+        StudyCell(KEPT_ALONE, STABLE, (*TEXTS, NO_LONG_TERM)),
+        StudyCell(SAMPLED_ALONE, STABLE, (*TEXTS, NO_LONG_TERM, sampled)),
+        StudyCell(HOT, STABLE, (*TEXTS, NO_LONG_TERM, ALONE, RATE)),
+        StudyCell(HOT_USED, STABLE, (*TEXTS, NO_LONG_TERM, ALONE, RATE, homeostasis)),
     ]
 
 
@@ -55,16 +77,39 @@ def table(results: Mapping[str, Result]) -> list[tuple[str, ...]]:
     """Header and rows: losses on the test parts of both texts, what was forgotten, and the time of a step."""
     before, after = "earlier, before", "earlier, after"
     header = ("while the later text is learned", before, after, "forgotten", "later", "later, relative", "step ×")
-    return [header, *(_row(label, result, results[NOTHING]) for label, result in results.items())]
+    return [header, *(_row(label, result, _baseline(results, label)) for label, result in results.items())]
 
 
 def findings(results: Mapping[str, Result]) -> list[str]:
     """The claims that the study was made for, in words with numbers."""
-    return [
-        f"{label}: {mean_and_spread(_forgotten(result))} nats a byte of the earlier text forgotten"
-        + (f", the later text {_dearer(result, results[NOTHING]):+.1%}." if label != NOTHING else ".")
-        for label, result in results.items()
-    ]
+    found = [_finding(label, result, _baseline(results, label)) for label, result in results.items()]
+    used = [f"{label}: {usage(results[label])}." for label in (HOT, HOT_USED) if label in results]
+    return found + used
+
+
+def usage(result: Result) -> str:
+    """How many columns and gate sources a cell's last models hardly use, on validation windows."""
+    found = []
+    for run in result.runs:
+        model, state = run.load_model("last")
+        assert isinstance(model, CortexGPT)
+        tokens = build_trainer(run.spec).objective.probe().tokens[:, :-1]
+        found.append(usage_of(model, tokens, model.between_batches(state, len(tokens))))
+    below = [int((used.columns < UsageTargets().columns).sum()) for used in found]
+    least = [float(used.sources.nan_to_num(1.0).min()) for used in found]
+    return (
+        f"{mean_and_spread(below, 1)} of {len(found[0].columns)} columns have a mean mask below "
+        f"{UsageTargets().columns:g}, and the least used source a share of {mean_and_spread(least)}"
+    )
+
+
+def _baseline(results: Mapping[str, Result], label: str) -> Result:
+    return results[BASELINES.get(label, label if label in BASELINES.values() else NOTHING)]
+
+
+def _finding(label: str, result: Result, plain: Result) -> str:
+    forgotten = f"{label}: {mean_and_spread(_forgotten(result))} nats a byte of the earlier text forgotten"
+    return f"{forgotten}." if result is plain else f"{forgotten}, the later text {_dearer(result, plain):+.1%}."
 
 
 def _row(label: str, result: Result, plain: Result) -> tuple[str, ...]:

@@ -41,6 +41,14 @@ class Question:
     """Of the value, in bytes."""
 
 
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One line of an almanac: `prompt` asks for `value`."""
+
+    prompt: bytes
+    value: bytes
+
+
 def text_of(spec: Almanac) -> bytes:
     """All volumes, ASCII, each of the same length. The same bytes on every platform and Python."""
     random = np.random.default_rng([spec.seed, spec.volumes])
@@ -61,6 +69,14 @@ def questions_in(text: bytes) -> list[Question]:
         if first is not line:
             questions.append(Question(first.start(3), line.start(3), len(line[3])))
     return questions
+
+
+def facts_in(text: bytes) -> list[Fact]:
+    """Every fact that `text` states, once each, in the order of their first statements."""
+    found: dict[bytes, bytes] = {}
+    for line in _LINE.finditer(text):
+        found.setdefault(line[0].removesuffix(line[3]), line[3])
+    return [Fact(prompt, value) for prompt, value in found.items()]
 
 
 def _volume(random: np.random.Generator, names: list[str], spec: Almanac) -> str:

@@ -32,7 +32,7 @@ def test_each_shows_its_options(command: list[str], capsys: pytest.CaptureFixtur
     [
         (
             ["study", "history"],
-            "study history: no such study: must be one of almanac, architectures, continual, detection, ",
+            "study history: no such study: must be one of almanac, architectures, consolidation, ",
         ),
         (["bench", "flakiness", "no-such-run"], "no-such-run"),
         (["bench", "flakiness", "--seeds", "0"], "--seeds"),

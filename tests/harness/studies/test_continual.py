@@ -55,7 +55,22 @@ def test_cells_differ_in_one_thing() -> None:
         continual.FOLLOWED_REPLAYED: (ReservoirReplay(rows=1, kl_weight=0.0), SlowFollower(), "never", "none"),
         continual.ASLEEP: (NoReplay(), NoProtection(), "replay", "none"),
         continual.USED: (NoReplay(), NoProtection(), "never", "usage"),
+        continual.NOTHING_SMALL: (NoReplay(), *off),
+        continual.KEPT_SMALL: (ReservoirReplay(rows=1, kl_weight=0.25), *off),
+        continual.NOTHING_ALONE: (NoReplay(), *off),
+        continual.KEPT_ALONE: (ReservoirReplay(rows=1, kl_weight=0.25), *off),
+        continual.SAMPLED_ALONE: (GeneratedReplay(rows=1, kl_weight=0.25), *off),
+        continual.HOT: (NoReplay(), *off),
+        continual.HOT_USED: (NoReplay(), NoProtection(), "never", "usage"),
     }
+
+
+def test_a_cell_and_what_it_is_compared_with_have_the_same_model_and_rate() -> None:
+    experiments = {cell.label: cell.with_seed(0) for cell in continual.cells()}
+    for label, baseline in continual.BASELINES.items():
+        cell, plain = experiments[label], experiments[baseline]
+        assert cell.variant.model_dump(exclude={"name"}) == plain.variant.model_dump(exclude={"name"})
+        assert cell.recipe.optimizer == plain.recipe.optimizer
 
 
 def test_the_table_has_what_was_forgotten_and_what_it_cost() -> None:
@@ -68,6 +83,12 @@ def test_the_table_has_what_was_forgotten_and_what_it_cost() -> None:
     assert nothing[3:] == ("0.250 ± 0.000", "1.000 ± 0.000", "", "1.00")
     assert replayed[3:] == ("0.100 ± 0.000", "1.010 ± 0.000", "+1.0%", "1.00"), "a slow machine is no slow recipe"
     assert kept[3:] == ("0.000 ± 0.000", "1.020 ± 0.000", "+2.0%", "1.25")
+    small = {
+        continual.NOTHING_SMALL: result("", 1.5, 1.75, 2.0, 1000, 800),
+        continual.KEPT_SMALL: result("", 1.5, 1.6, 2.1, 1000, 800),
+    }
+    *_, room = continual.table(results | small)
+    assert room[5] == "+5.0%", "relative to the same model without replay"
     first, *_, last = continual.findings(results)
     assert first.endswith("0.250 ± 0.000 nats a byte of the earlier text forgotten.")
     assert last.endswith("the later text +2.0%.")
