@@ -49,7 +49,7 @@ def search_case(text: Tensor, entries: int) -> Case:
     read = text[: min(entries, len(text) - 2 * ASKED)]
     pages = Pages(read, torch.full_like(read, -1))
     queries = contexts_of(text[None, -ASKED:].long(), text[None, -2 * ASKED : -ASKED].long(), spec.context)[0]
-    codes, lists = book.of_pages(pages.tokens, pages.entries)
+    codes, lists = book.of_contexts(pages.contexts(pages.entries, book.spec.context))
     exact = FlatIndex(torch.from_numpy(codes))
     asked, _ = book.of_contexts(queries)
     vectors = torch.from_numpy(asked)

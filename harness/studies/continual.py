@@ -8,7 +8,7 @@ from cortexzoo.harness.studies.cells import Result, StudyCell, mean_and_spread
 from cortexzoo.specs.objective import Continual
 from cortexzoo.specs.plasticity import UsageTargets
 from cortexzoo.zoo.build import build_trainer
-from cortexzoo.zoo.models.cortexgpt import CortexGPT
+from cortexzoo.zoo.models.cortexgpt import CortexGPT, CortexGPTState
 from cortexzoo.zoo.training.policies.homeostasis import usage_of
 from cortexzoo.zoo.training.recorder import TOKENS_PER_SECOND
 
@@ -92,7 +92,7 @@ def usage(result: Result) -> str:
     found = []
     for run in result.runs:
         model, state = run.load_model("last")
-        assert isinstance(model, CortexGPT)
+        assert isinstance(model, CortexGPT) and isinstance(state, CortexGPTState)
         tokens = build_trainer(run.spec).objective.probe().tokens[:, :-1]
         found.append(usage_of(model, tokens, model.between_batches(state, len(tokens))))
     below = [int((used.columns < UsageTargets().columns).sum()) for used in found]

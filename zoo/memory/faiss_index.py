@@ -40,34 +40,36 @@ class FlatIndex:
 
 
 class ListedIndex:
-    """FAISS inverted lists over a fixed set of codes: a query is compared with the entries of its own list alone.
+    """FAISS inverted lists over codes: a query is compared with the entries of its own list alone.
 
-    Who builds it names the list of each code, so there are no centroids to train. Codes are whole numbers; of equally
-    near entries the newest comes first. What a query finds depends on no other query and on no number of threads.
+    Who adds a code names its list, so there are no centroids to train. Codes are whole numbers; of equally near entries
+    the one that was added first comes first. What a query finds depends on no other query and on no number of threads.
     """
 
-    def __init__(
+    def __init__(self, width: int, list_count: int) -> None:
+        self._quantizer = faiss.IndexFlatL2(width)  # never asked, but it must outlive the index
+        self._index: Any = faiss.IndexIVFFlat(self._quantizer, width, list_count)
+        self._index.is_trained = True
+        self._parts: list[Tensor] = []
+
+    def add(
         self,
         places: Int[Tensor, " entries"],
         codes: npt.NDArray[np.float32],
         lists: npt.NDArray[np.int64],
     ) -> None:
-        # FAISS prefers the smaller id among equals, so the newest comes first.
-        self._places = places.flip(0)
-        self._list_count = int(lists.max()) + 1
-        count, width = codes.shape
-        self._quantizer = faiss.IndexFlatL2(width)  # never asked, but it must outlive the index
-        self._index: Any = faiss.IndexIVFFlat(self._quantizer, width, self._list_count)
-        self._index.is_trained = True
-        newest_first, ids = np.ascontiguousarray(codes[::-1]), np.arange(count)
-        their_lists = np.ascontiguousarray(lists[::-1])
-        self._index.add_core(count, faiss.swig_ptr(newest_first), faiss.swig_ptr(ids), faiss.swig_ptr(their_lists))
+        """Add the entries of some places, each with its code and its list."""
+        count = len(codes)
+        ids = np.arange(count) + self._index.ntotal  # of equally near ones FAISS finds the smaller id
+        self._index.add_core(count, faiss.swig_ptr(codes), faiss.swig_ptr(ids), faiss.swig_ptr(lists))
+        self._parts.append(places)
 
     def search(
         self, codes: npt.NDArray[np.float32], lists: npt.NDArray[np.int64], k: int
     ) -> Int[Tensor, "asked found"]:
         """Places of the k nearest entries of each query's list, nearest first; −1 where the list has fewer."""
-        known = np.where(lists < self._list_count, lists, -1)[:, None]
-        _, found = self._index.search_preassigned(codes, k, known, np.zeros(known.shape, np.float32))
-        ids = torch.from_numpy(found).to(self._places.device)
-        return torch.where(ids < 0, -1, self._places[ids.clamp_min(0)])
+        self._parts = [torch.cat(self._parts)]
+        (places,) = self._parts
+        _, found = self._index.search_preassigned(codes, k, lists[:, None], np.zeros((len(lists), 1), np.float32))
+        ids = torch.from_numpy(found).to(places.device)
+        return torch.where(ids < 0, -1, places[ids.clamp_min(0)])

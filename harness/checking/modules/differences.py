@@ -25,7 +25,9 @@ MOST_MEASURED = 40
 SHORT, LONG = 9, (33, 65, 130, 257, 300, 513, 1025)
 """Lengths at which each parameter is measured by itself, and all of them along one direction."""
 SLOW = 0.1
-"""CPU seconds of a pass, from which on no longer ones are measured."""
+"""CPU seconds of a pass, from which on no longer ones are measured, and all parameters of a short one at once alone."""
+NAMING = 10.0
+"""CPU seconds in which the parameter is looked for whose gradient is wrong."""
 INPUT = "the input"
 
 
@@ -37,7 +39,10 @@ def wrong_gradients(subject: BareSubject) -> dict[str, str]:
     double = subject.in_double()
     if _passes_straight(double):
         return {}
-    found = _each(double)
+    short = min(SHORT, subject.longest)
+    if _is_slow(double, short):
+        return _together(double, short)
+    found = _each(double, short)
     for length in LONG if found == {} else ():
         if length > subject.longest:
             break
@@ -47,6 +52,18 @@ def wrong_gradients(subject: BareSubject) -> dict[str, str]:
         if time.process_time() - began > SLOW * 10:
             break
     return found or {}
+
+
+def _is_slow(subject: BareSubject, length: int) -> bool:
+    """Whether a pass takes so long that each parameter by itself would take minutes."""
+    try:
+        model = subject.copy()
+        began = time.process_time()
+        with torch.no_grad():
+            _loss(subject, model, subject.draw(2, length, 0))
+    except Exception:
+        return False
+    return time.process_time() - began > SLOW
 
 
 def _passes_straight(subject: BareSubject) -> bool:
@@ -61,9 +78,9 @@ def _passes_straight(subject: BareSubject) -> bool:
     return watch.found
 
 
-def _each(subject: BareSubject) -> dict[str, str] | None:
+def _each(subject: BareSubject, length: int) -> dict[str, str] | None:
     """Of each parameter alone in a short pass; None where nothing can be measured."""
-    measured = _measured(subject, min(SHORT, subject.longest))
+    measured = _measured(subject, length)
     if measured is None:
         return None
     model, inputs, values, gradients = measured
@@ -86,7 +103,12 @@ def _together(subject: BareSubject, length: int) -> dict[str, str]:
     slopes = list(_slopes(subject, model, inputs, values, gradients))
     if not slopes or not all(_apart(*slope, 0.0) for slope in slopes):
         return {}
+    by_hand, by_grad, _ = slopes[0]
+    told = f"gives {by_grad:.3g} where finite differences give {by_hand:.3g}, at length {length}"
+    began = time.process_time()
     for name in list(gradients)[:MOST_MEASURED]:
+        if time.process_time() - began > NAMING:
+            return {"all": f"the gradient of all parameters together {told}"}
         alone = list(_slopes(subject, model, inputs, {name: values[name]}, gradients))
         if all(_apart(*slope, float(gradients[name].norm())) for slope in alone):
             by_hand, by_grad, _ = alone[0]

@@ -154,7 +154,7 @@ def _nearest_missed(original: Any) -> Any:
 
 
 def _other_list(original: Any) -> Any:
-    return lambda self, codes, lists, k: original(self, codes, lists + 1, k)
+    return lambda self, codes, lists, k: original(self, codes, lists - 1, k)
 
 
 def _diary_without_capacity(original: Any) -> Any:

@@ -182,7 +182,8 @@ def _found_in_lists(model: CortexGPT, diary: Diary, case: Case) -> Finding:
     book, pages = model.contexts.read_out.book, diary.pages
     if not len(pages.entries):
         raise DoesNotApply("long-term memory stays empty: nothing is searched")
-    codes, lists = (torch.from_numpy(array) for array in book.of_pages(pages.tokens, pages.entries))
+    contexts = pages.contexts(pages.entries, book.spec.context)
+    codes, lists = (torch.from_numpy(array) for array in book.of_contexts(contexts))
     asked = torch.arange(0, len(codes), max(1, len(codes) // 64))
     distances = (codes[asked][:, None] - codes).square().sum(dim=-1)
     distances = distances.masked_fill(lists[asked][:, None] != lists, torch.inf)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
@@ -19,10 +19,13 @@ from cortexzoo.zoo.memory.contexts.codes import CodeBook
 from cortexzoo.zoo.memory.faiss_index import ListedIndex
 
 BOUNDARY = -1
+NO_TOKEN = -2
 UNKNOWN = -1
 """The source of a token that stands in no known place."""
 CONTEXT_ONLY = -2
 """The source of a token that is repeated as context: its own entry stands elsewhere."""
+CHUNK = 1 << 16
+"""Entries that are coded at once."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +49,49 @@ class Pages:
 
     def contexts(self, places: Int[Tensor, "*found"], length: int) -> Int[Tensor, "*found length"]:
         """The tokens up to each place, the newest first; boundaries from the first one on."""
-        offsets = places[..., None] - torch.arange(length, device=places.device)
-        tokens = torch.where(offsets >= 0, self.tokens[offsets.clamp_min(0)], BOUNDARY)
-        return cut_at_boundary(tokens)
+        return torch.where(self._inside(places, length), self._up_to(places, length), BOUNDARY)
+
+    def matching(
+        self, places: Int[Tensor, "asked found"], queries: Int[Tensor, "asked length"]
+    ) -> Bool[Tensor, "asked found length"]:
+        """Which tokens of the contexts that end at `places` equal those of the queries. Boundaries equal nothing."""
+        length = queries.shape[1]
+        asked = torch.where(queries == BOUNDARY, NO_TOKEN, queries)
+        return (self._up_to(places, length) == asked[:, None]) & self._inside(places, length)
 
     def index(self, book: CodeBook) -> ListedIndex:
         """The index over all entries, built at the first search."""
         if book.spec not in self._indices:
-            self._indices[book.spec] = ListedIndex(self.entries, *book.of_pages(self.tokens, self.entries))
+            index = ListedIndex(book.spec.code_size, book.spec.list_count)
+            for places in self.entries.flip(0).split(CHUNK):
+                index.add(places, *book.of_contexts(self.contexts(places, book.spec.context)))
+            self._indices[book.spec] = index
         return self._indices[book.spec]
+
+    def _up_to(self, places: Int[Tensor, "*found"], length: int) -> Int[Tensor, "*found length"]:
+        """The tokens up to each place, the newest first, across boundaries."""
+        if length not in self._reversed:
+            self._reversed[length] = F.pad(self.tokens.flip(0), (0, length - 1), value=BOUNDARY)
+        return self._reversed[length].unfold(0, length, 1)[self.filled - 1 - places]
+
+    def _inside(self, places: Int[Tensor, "*found"], length: int) -> Bool[Tensor, "*found length"]:
+        """Which of these tokens are of the place's own document."""
+        ages = torch.arange(length, dtype=torch.uint8, device=places.device)
+        return ages < self._since_boundary[places][..., None]
+
+    @cached_property
+    def _since_boundary(self) -> UInt8[Tensor, " places"]:
+        """How many tokens of its document a place has up to it, itself included, at most 255; 0: it is a boundary."""
+        places = torch.arange(self.filled, dtype=torch.int32, device=self.tokens.device)
+        boundaries = torch.where(self.tokens == BOUNDARY, places, -1)
+        return (places - boundaries.cummax(dim=0).values).clamp_max(255).to(torch.uint8)
 
     @cached_property
     def _indices(self) -> dict[object, ListedIndex]:
+        return {}
+
+    @cached_property
+    def _reversed(self) -> dict[int, Tensor]:
         return {}
 
 

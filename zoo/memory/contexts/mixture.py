@@ -42,13 +42,5 @@ class Mixture(nn.Module):
         mixed = own + staying[..., None]
         adding = F.logsigmoid(log_odds)[..., None] + found.votes.clamp_min(TINY).log()
         gain = F.softplus(adding - mixed.gather(-1, found.following))
-        counted = _first_of_each(found) & some[..., None]
+        counted = found.first & (found.votes > 0)
         return mixed.scatter_add(-1, found.following, torch.where(counted, gain, 0.0))
-
-
-def _first_of_each(found: Found) -> Tensor:
-    """Which findings are the first that was followed by their token, of those that have a weight."""
-    weighty = found.weights > 0
-    same = (found.following[..., :, None] == found.following[..., None, :]) & weighty[..., None, :]
-    earlier = torch.ones(same.shape[-2:], dtype=torch.bool, device=same.device).tril(-1)
-    return weighty & ~(same & earlier).any(dim=-1)

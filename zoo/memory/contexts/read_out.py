@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from cortexzoo.specs.memory import Contexts
 from cortexzoo.zoo.memory.contexts.codes import CodeBook
-from cortexzoo.zoo.memory.contexts.diary import BOUNDARY, CONTEXT_ONLY, Pages, cut_at_boundary
+from cortexzoo.zoo.memory.contexts.diary import CONTEXT_ONLY, Pages, cut_at_boundary
 
 SPARE = 8
 """So many more are searched in training, in the place of those that are left out."""
@@ -32,6 +32,8 @@ class Found:
     """a_k / (1 − a₀): together 1, or 0 where nothing was found."""
     votes: Float[Tensor, "*asked found"]
     """m(next_k): the weight of all that were followed by the same token."""
+    first: Bool[Tensor, "*asked found"]
+    """Whether none before it was followed by the same token."""
     nothing: Float[Tensor, "*asked"]
     """a₀."""
     longest: Float[Tensor, "*asked"]
@@ -60,24 +62,24 @@ class ContextReadOut(nn.Module):
         queries = cut_at_boundary(contexts).flatten(0, -2)
         places = self._search(queries, sources.flatten(), pages)
         there = places >= 0
-        matches = (pages.contexts(places.clamp_min(0), self.spec.context) == queries[:, None]) & (
-            queries[:, None] != BOUNDARY
-        )
+        matches = pages.matching(places.clamp_min(0), queries)
         run = matches.cumprod(dim=-1).sum(dim=-1)
-        scores = self.run[run] + (matches.to(self.lag.dtype) * self.lag).sum(dim=-1)
+        scores = self.run[run] + matches.to(self.lag.dtype) @ self.lag
         scores = scores.masked_fill(~there, -torch.inf)
         shares = torch.cat([torch.zeros_like(scores[:, :1]), scores], dim=1).softmax(dim=1)
         nothing, each = shares[:, 0], shares[:, 1:]
         weights = each / each.sum(dim=1, keepdim=True).clamp_min(TINY)
-        following = pages.tokens[(places + 1).clamp_max(pages.filled - 1)].long() * there
-        same = (following[:, :, None] == following[:, None, :]) & there[:, None, :]
-        votes = (same.to(weights.dtype) * weights[:, None, :]).sum(dim=-1)
+        following = pages.tokens[(places + 1).clamp_max(pages.filled - 1)] * there
+        same = (following[:, :, None] == following[:, None, :]).to(weights.dtype)
+        votes = (same * weights[:, None, :]).sum(dim=-1)
+        first = (same * torch.ones_like(same[0]).tril(-1)).sum(dim=-1) == 0
         longest = run.amax(dim=1).to(weights.dtype) / self.spec.context
         shape = contexts.shape[:-1]
         return Found(
-            following.unflatten(0, shape),
+            following.long().unflatten(0, shape),
             weights.unflatten(0, shape),
             votes.unflatten(0, shape),
+            first.unflatten(0, shape),
             nothing.unflatten(0, shape),
             (longest * there.any(dim=1)).unflatten(0, shape),
         )
@@ -96,6 +98,8 @@ class ContextReadOut(nn.Module):
         if not known:
             return places
         hidden = self._own(pages.sources[places.clamp_min(0)], sources[:, None]) & (places >= 0)
+        if not hidden.any():
+            return places[:, : self.spec.top_k]
         # Those that stay move up, in their order.
         order = hidden.to(torch.uint8).argsort(dim=1, stable=True)[:, : self.spec.top_k]
         return torch.where(hidden, -1, places).gather(1, order)

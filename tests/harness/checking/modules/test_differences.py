@@ -1,0 +1,67 @@
+"""Gradients against finite differences in modules whose passes are slow: all parameters at once, then one by one."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cortexzoo.harness.checking.modules import differences
+from cortexzoo.harness.checking.modules.inputs import Inputs
+from cortexzoo.harness.checking.modules.subject import BareSubject, seeded
+
+
+class Halved(torch.autograd.Function):
+    """The identity, with half of its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x * 1.0
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0] / 2
+
+
+class Stack(nn.Module):
+    """Three layers after an embedding; the gradient is halved behind the last one."""
+
+    def __init__(self, halved: bool) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(16, 8)
+        self.layers = nn.ModuleList(nn.Linear(8, 8) for _ in range(3))
+        self.halved = halved
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x: Tensor = self.embedding(tokens)
+        for layer in self.layers:
+            x = layer(x).tanh()
+        return Halved.apply(x) if self.halved else x  # type: ignore[no-untyped-call, no-any-return]
+
+
+def subject(halved: bool) -> BareSubject:
+    def make() -> Stack:
+        return Stack(halved)
+
+    return BareSubject(make, seeded(make, 0), Inputs("tokens", 16), longest=64)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(differences, "SLOW", 0.0)
+
+
+@pytest.mark.usefixtures("slow")
+def test_a_wrong_gradient_is_found_in_a_slow_module() -> None:
+    (name, reason), *others = differences.wrong_gradients(subject(halved=True)).items()
+    assert (name, others) == ("embedding.weight", [])
+    assert "where finite differences give" in reason
+    assert differences.wrong_gradients(subject(halved=False)) == {}
+
+
+@pytest.mark.usefixtures("slow")
+def test_without_time_to_name_it_a_wrong_gradient_is_still_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(differences, "NAMING", -1.0)
+    found = differences.wrong_gradients(subject(halved=True))
+    assert found.keys() == {"all"}
+    assert "of all parameters together" in found["all"]
