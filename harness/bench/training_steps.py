@@ -65,7 +65,10 @@ class Trained:
 
 
 class CortexGPTStep:
-    """`cortexgpt-stable`, batch 8: with short-term memory alone, and with its long-term memory of contexts."""
+    """`cortexgpt-stable`, batch 8: with short-term memory alone, and with its long-term memory of contexts.
+
+    The latter also beside the former, whose cost it shows.
+    """
 
     headline = "D128-T128"
 
@@ -87,6 +90,13 @@ class CortexGPTStep:
                     time,
                     remembering.step,
                     peer.step,
+                ),
+                step_case(
+                    f"D{width}-T{time}-against-none",
+                    f"D{width}-against-none",
+                    time,
+                    remembering.step,
+                    trained.step,
                 ),
             ]
         return cases

@@ -1,13 +1,19 @@
 """The study of two texts in turn: cells that differ in replay alone, and a table of what the summaries have."""
 
 from dataclasses import dataclass
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import torch
+
+from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.harness.studies import continual
 from cortexzoo.harness.studies.cells import Result, StudyCell
+from cortexzoo.specs import load_experiment
 from cortexzoo.specs.data import PythonLibrary, TextSpec
 from cortexzoo.specs.objective import Continual, GeneratedReplay, NoReplay, ReservoirReplay
 from cortexzoo.specs.plasticity import Metaplasticity, NoProtection, SlowFollower
+from cortexzoo.zoo.build import build_model
 from cortexzoo.zoo.training.recorder import TOKENS_PER_SECOND
 
 
@@ -93,3 +99,21 @@ def test_the_table_has_what_was_forgotten_and_what_it_cost() -> None:
     assert first.endswith("0.250 ± 0.000 nats a byte of the earlier text forgotten.")
     assert last.endswith("the later text +2.0%.")
     assert len(continual.findings(results)) == 3
+
+
+def test_columns_that_are_closed_are_counted() -> None:
+    small = ("variant.hidden_size=16", "variant.columns.num_columns=4", "variant.memory.short_term.capacity=16")
+    spec = load_experiment(continual.STABLE, [continual.NO_LONG_TERM, *small, "recipe.sequence_length=32"])
+    model: Any = build_model(spec.variant, seed=0)
+    with torch.no_grad():
+        model.columns.score.bias[0] = -1000.0
+    asked: list[str] = []
+
+    def load_model(checkpoint: str) -> tuple[Any, Any]:
+        asked.append(checkpoint)
+        return model.eval(), model.initial_state(8)
+
+    run = cast(Run, SimpleNamespace(spec=spec, load_model=load_model))
+    found = continual.usage(Result(StudyCell(continual.HOT, continual.STABLE), [run]))
+    assert found.startswith("1.0 of 4 columns have a mean mask below 0.1, and the least used source a share of 0.")
+    assert asked == ["last"], "the weights at the end, not the best ones"

@@ -53,6 +53,8 @@ class Step:
     """Why this step must not be taken; None: it may."""
     rollback: bool = False
     """Whether refusing is not enough: everything must return to the last recovery checkpoint."""
+    held_out: "HeldOutScore | None" = None
+    """Of the model as the step leaves it, where a policy has measured it already."""
 
     def refuse(self, reason: str) -> None:
         """Keep the first reason: the step will not be taken, and `step_refused` follows."""

@@ -124,7 +124,6 @@ def sleep(recipe: RecipeSpec, seed: int, objective: Objective, report: ProgressR
     progress = {} if report is None else {"progress": report.asleep}
 
     def score(trainer: Trainer) -> Score:
-        held_out = objective.held_out(trainer)
-        return Score(held_out.loss, held_out.recall)
+        return Score.of(objective.held_out(trainer))
 
     return Sleep(recipe.sleep, seed, score, **progress)

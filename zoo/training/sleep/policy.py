@@ -185,6 +185,7 @@ class Sleep(Policy):
         raise StepUndone
 
     def _record(self, trainer: Trainer, step: Step, slept: Slept) -> None:
+        step.held_out = (slept.after if slept.accepted else slept.before).whole
         if slept.loss is not None:
             step.metrics["sleep/loss"] = slept.loss
         step.metrics["sleep/post_loss"] = slept.after.loss

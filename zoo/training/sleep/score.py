@@ -1,9 +1,10 @@
 """How well a model does before and after a sleep, and whether that is good enough for the sleep to stay."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 
 from cortexzoo.specs.sleep import AcceptAlways, AcceptanceSpec, AcceptHeldOut
+from cortexzoo.zoo.training.policies.base import HeldOutScore
 
 
 @dataclass(frozen=True)
@@ -14,10 +15,17 @@ class Score:
     """Held-out loss, in nats."""
     recall: float | None = None
     """Share of held-out questions to the memory that are answered rightly; None: the objective has none."""
+    whole: HeldOutScore | None = field(default=None, compare=False, repr=False)
+    """All that was measured with it, where it was."""
+
+    @classmethod
+    def of(cls, held_out: HeldOutScore) -> "Score":
+        """What of a measurement decides on a sleep."""
+        return cls(held_out.loss, held_out.recall, held_out)
 
     def as_json(self) -> dict[str, float | None]:
         """For `Score(**…)`."""
-        return asdict(self)
+        return {"loss": self.loss, "recall": self.recall}
 
 
 def objection(acceptance: AcceptanceSpec, first: Score, before: Score, after: Score) -> str | None:

@@ -101,6 +101,25 @@ def test_a_sleep_is_recorded_with_what_it_did() -> None:
     assert all(loss > math.log(256) - 0.5 for loss in notes(trainer).column("sleep/loss").values())
 
 
+@pytest.mark.parametrize("acceptance", [AcceptHeldOut(), REFUSED], ids=["stays", "undone"])
+def test_validation_after_a_sleep_takes_the_measurement_that_the_sleep_made(acceptance: AcceptHeldOut) -> None:
+    trainer = sleeper(with_acceptance(NOISE, acceptance))
+    measured: list[float] = []
+    held_out = trainer.objective.held_out
+
+    def counted(trainer: TrainingLoop) -> Any:
+        score = held_out(trainer)
+        measured.append(score.loss)
+        return score
+
+    trainer.objective.held_out = counted  # type: ignore[method-assign, assignment]
+    trainer.run()
+    validated = notes(trainer).column("validation/loss")
+    assert set(validated) == {4, 8, 12}
+    assert len(measured) == 6, "before and after each of three sleeps"
+    assert validated[12] == held_out(trainer).loss
+
+
 def test_time_asleep_is_told_apart_from_that_of_the_step() -> None:
     trainer = sleeper(NOISE)
     plain = sleep_of(trainer).score

@@ -50,7 +50,7 @@ class Validation(Policy):
         self.gate_shares = dict(values["gate_shares"])
 
     def _validate(self, trainer: Trainer, step: Step) -> None:
-        score = trainer.objective.held_out(trainer)
+        score = step.held_out or trainer.objective.held_out(trainer)
         self.loss, self.gate_shares = score.loss, score.gate_shares
         step.metrics["validation/loss"] = score.loss
         if score.recall is not None:
