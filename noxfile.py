@@ -150,7 +150,9 @@ def lock(session: nox.Session) -> None:
 def audit(session: nox.Session) -> None:
     """Known vulnerabilities of everything in requirements.lock: pip-audit asks PyPI, and fails where it has no answer."""
     session.install("pip-audit")
-    session.run("pip-audit", f"--requirement={REQUIREMENTS}", "--no-deps", "--disable-pip", "--strict", *session.posargs)
+    session.run(
+        "pip-audit", f"--requirement={REQUIREMENTS}", "--no-deps", "--disable-pip", "--strict", *session.posargs
+    )
 
 
 @nox.session

@@ -1,7 +1,8 @@
 """Commands that check properties: of a run, an experiment or a user's own module, and of one case again."""
 
+import os
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -80,6 +81,10 @@ def check(
     max_length: Annotated[
         int, typer.Option("--max-length", min=1, help="With --module or --hf: the longest sequence that is tried.")
     ] = 2048,
+    env: Annotated[
+        list[str] | None,
+        typer.Option("--env", metavar="NAME", help="With --module or --hf: pass this environment variable on."),
+    ] = None,
     json_file: JsonOption = None,
     explain: ExplainOption = False,
     junit: JUnitOption = None,
@@ -119,8 +124,15 @@ def check(
         seconds = parse_time(budget or MODULE_BUDGET[profile or "ci"])
         if hf is not None and width is not None:
             raise BadInput(f"{named} cannot be combined with --width: the input is token ids")
-        request = _request(module, hf, given.suite, given.seed, seconds, vocab_size, width, max_length, profile or "ci")
+        if unset := [name for name in env or () if name not in os.environ]:
+            raise BadInput(f"--env {unset[0]}: is not set here")
+        request = replace(
+            _request(module, hf, given.suite, given.seed, seconds, vocab_size, width, max_length, profile or "ci"),
+            environment=tuple(env or ()),
+        )
         raise typer.Exit(_check_module(request, runs, json_file, reports))
+    if env:
+        raise BadInput(f"--env {env[0]}: needs --module or --hf: a run is checked in this process")
     if target is None:
         raise BadInput("check needs a run folder, an experiment, --module FILE.py:FACTORY or --hf NAME|FOLDER")
     require_checkpoint(checkpoint)

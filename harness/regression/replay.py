@@ -102,6 +102,8 @@ class _MadeWith(BaseModel):
     width: Annotated[int, Field(ge=1, le=MOST_ROWS)] | None
     max_length: Annotated[int, Field(ge=1, le=MOST_ROWS)]
     seed: Annotated[int, Field(ge=0, lt=2**63)]
+    environment: list[str] = []
+    """Names of the variables that were passed on."""
 
 
 def _of_module(certificate: Mapping[str, Any], then: Judgement, check: Check, path: Path) -> Judgement:
@@ -115,5 +117,8 @@ def _of_module(certificate: Mapping[str, Any], then: Judgement, check: Check, pa
     if source_sum(reference.path) != made.module_sha256:
         raise ReplayError(f"{reference.path}: differs from the module of {path} (another sha256): check again")
     suite = SuiteSpec(name="replay", properties={then.name: check})
-    request = Request(reference, suite, made.vocab_size, made.width, made.max_length, seconds=240.0, seed=made.seed)
+    request = Request(
+        reference, suite, made.vocab_size, made.width, made.max_length,
+        seconds=240.0, seed=made.seed, environment=tuple(made.environment),
+    )  # fmt: skip
     return replay_module(request, then.name, then.case)

@@ -66,6 +66,7 @@ def _circumstances(request: Request, found: Found) -> dict[str, object]:
         "vocab_size": inputs["size"] if inputs and inputs["kind"] == "tokens" else None,
         "width": inputs["size"] if inputs and inputs["kind"] == "vectors" else None,
         "max_length": request.max_length,
+        "environment": list(request.environment),
         "parameters": found.parameters,
         "suite": request.suite.name,
         "seed": request.seed,

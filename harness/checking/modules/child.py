@@ -49,7 +49,7 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=scrubbed(folder),
+            env=scrubbed(folder, asked=request["environment"]),
             start_new_session=True,
         )
         self._receiver = Receiver(key)

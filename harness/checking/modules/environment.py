@@ -1,7 +1,7 @@
 """What a module's process sees of the environment: what Python, torch and the caches need, and no secret."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import cortexzoo
@@ -19,9 +19,13 @@ BEGINNINGS = (
 )  # fmt: skip
 
 
-def scrubbed(temporary: Path, given: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The variables that pass, with `temporary` for temporary files and this package on the import path."""
-    passed = {name: value for name, value in given.items() if name.upper() in NAMES or name.startswith(BEGINNINGS)}
+def scrubbed(temporary: Path, given: Mapping[str, str] = os.environ, asked: Collection[str] = ()) -> dict[str, str]:
+    """The variables that pass, those `asked` for too, with `temporary` for temporary files and this package's path."""
+    passed = {
+        name: value
+        for name, value in given.items()
+        if name.upper() in NAMES or name.startswith(BEGINNINGS) or name in asked
+    }
     folders = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
     here = str(Path(cortexzoo.__file__).parents[1])
     path = os.pathsep.join([here, *filter(None, [given.get("PYTHONPATH")])])

@@ -27,6 +27,8 @@ class Request:
     seed: int = 0
     examples: int = PROFILES["ci"].examples
     profile: ProfileName = "ci"
+    environment: tuple[str, ...] = ()
+    """Variables that the module's process sees besides the usual ones."""
 
     @property
     def case_limit(self) -> float:
@@ -46,4 +48,5 @@ class Request:
             "seed": self.seed,
             "examples": self.examples,
             "properties": list(properties),
+            "environment": list(self.environment),
         }

@@ -81,3 +81,4 @@ def test_the_environment_is_a_list_of_what_passes() -> None:
     assert "s" not in passed.values() and "PYTHONSTARTUP" not in passed
     assert passed["OMP_NUM_THREADS"] == "1" and passed["TMPDIR"] == "/elsewhere" and passed["PATH"] == "/bin"
     assert passed["PYTHONPATH"].endswith("/p")
+    assert scrubbed(Path("/elsewhere"), given, asked=["HF_TOKEN"])["HF_TOKEN"] == "s"

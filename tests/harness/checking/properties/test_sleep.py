@@ -40,7 +40,7 @@ def test_a_sleep_without_a_gate_is_judged_by_what_it_does(subject: Subject) -> N
 
 
 def test_what_the_sleep_says_of_itself_is_not_believed(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cortexzoo.zoo.training.policies.build.Score", lambda *_: Score(1.0, None))
+    monkeypatch.setattr(Score, "of", lambda *_: Score(1.0, None))
     found = sleep_harms_nothing(asleep(subject, NoiseSleep(learning_rate=1.0)), OWN_NOISE)
     assert 1.02 < found.observed < math.inf
 
