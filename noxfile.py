@@ -148,7 +148,7 @@ def lock(session: nox.Session) -> None:
 
 @nox.session(venv_backend="virtualenv")
 def audit(session: nox.Session) -> None:
-    """Known vulnerabilities of everything in requirements.lock: pip-audit asks PyPI, and fails where it has no answer."""
+    """Known vulnerabilities of everything in requirements.lock: pip-audit asks PyPI, and fails without an answer."""
     session.install("pip-audit")
     session.run(
         "pip-audit", f"--requirement={REQUIREMENTS}", "--no-deps", "--disable-pip", "--strict", *session.posargs
