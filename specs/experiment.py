@@ -17,7 +17,7 @@ from cortexzoo.specs.suite import SuiteSpec
 from cortexzoo.specs.task import TaskSpec
 from cortexzoo.specs.text_vocabulary import BaseTokens, ByteTokens, TrainedBPE
 from cortexzoo.specs.tracker import TrackerName
-from cortexzoo.specs.variant import CortexGPTSpec, SoftThreshold, VariantSpec
+from cortexzoo.specs.variant import CortexGPTSpec, SoftThreshold, VariantSpec, backbone_of
 
 BYTES = 256
 
@@ -81,7 +81,7 @@ class ExperimentSpec(NamedSpec):
         kind = data.vocabulary.kind
         if self.recipe.objective.kind == "continual" and kind != "bytes":
             raise ValueError(f"data.vocabulary.kind must be bytes with the objective continual, got {kind}")
-        backbone = self.variant.backbone if isinstance(self.variant, HybridSpec) else None
+        backbone = backbone_of(self.variant)
         if isinstance(backbone, PRETRAINED):
             if isinstance(data.vocabulary, ByteTokens | TrainedBPE) and backbone.architecture.vocab_size != BYTES:
                 raise ValueError(
@@ -109,7 +109,7 @@ class ExperimentSpec(NamedSpec):
                 f"data.chunk_size must be variant.chunk_size = {hybrid.chunk_size}, "
                 f"got {data.chunk_size}: a gap counts what the model sees at a time"
             )
-        backbone = None if hybrid is None else hybrid.backbone
+        backbone = backbone_of(self.variant)
         foreign = isinstance(backbone, PRETRAINED) and backbone.architecture.vocab_size != BYTES
         if foreign and data.vocabulary == "bytes":
             raise ValueError(

@@ -4,12 +4,14 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from cortexzoo.specs.backbone import BackboneSpec
 from cortexzoo.specs.base import Fraction, LayerCount, NamedSpec, Neutral, PositiveFloat, PositiveInt, Spec
 from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.memory import MemorySpec, ShortTermRing
 from cortexzoo.specs.own_variant import HuggingFaceSpec, ModuleSpec
 from cortexzoo.specs.plugins import extended
 from cortexzoo.specs.provenance import OURS, PHASE_1, PROBE, PROTOTYPE
+from cortexzoo.specs.tuned import TunedSpec
 
 
 class NoPosition(Spec):
@@ -129,7 +131,13 @@ class TransformerSpec(NamedSpec):
 
 
 VariantSpec = Annotated[
-    CortexGPTSpec | HybridSpec | TransformerSpec | ModuleSpec | HuggingFaceSpec, Field(discriminator="family")
+    CortexGPTSpec | HybridSpec | TransformerSpec | ModuleSpec | HuggingFaceSpec | TunedSpec,
+    Field(discriminator="family"),
 ]
 if not TYPE_CHECKING:
     VariantSpec = extended(VariantSpec, "variants")
+
+
+def backbone_of(variant: VariantSpec) -> BackboneSpec | None:
+    """The base that a variant is built on; None: it is built on none."""
+    return variant.backbone if isinstance(variant, HybridSpec | TunedSpec) else None

@@ -14,7 +14,8 @@ from cortexzoo.specs.own_variant import HuggingFaceSpec, ModuleSpec
 from cortexzoo.specs.plugins import built_by, is_added
 from cortexzoo.specs.task import TaskSpec
 from cortexzoo.specs.text_vocabulary import ByteTokens, TokenizerFile
-from cortexzoo.specs.variant import CortexGPTSpec, TransformerSpec, VariantSpec
+from cortexzoo.specs.tuned import TunedSpec
+from cortexzoo.specs.variant import CortexGPTSpec, TransformerSpec, VariantSpec, backbone_of
 from cortexzoo.zoo.data.prepared import prepared_text
 from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.data.text import TextData
@@ -25,6 +26,7 @@ from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.interface import MemoryLanguageModel
 from cortexzoo.zoo.models.own_module import TransformersModel, own_model
 from cortexzoo.zoo.models.transformer import Transformer
+from cortexzoo.zoo.models.tuned import tuned_base
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.recorder import Recorder
 
@@ -47,6 +49,8 @@ def build_model(variant: VariantSpec, seed: int | None = None) -> MemoryLanguage
                 return CortexGPT(variant)
             case HybridSpec():
                 return Hybrid(variant, load_backbone(variant.backbone))
+            case TunedSpec():
+                return tuned_base(variant, load_backbone(variant.backbone))
             case TransformerSpec():
                 return Transformer(variant)
             case ModuleSpec():
@@ -91,8 +95,8 @@ def load_data(experiment: ExperimentSpec, tokenizer: Path | None = None) -> Text
     `tokenizer` is the file that a run of the experiment has kept, which counts in place of where it came from.
     """
     data, objective = experiment.data, experiment.recipe.objective
+    backbone = backbone_of(experiment.variant)
     if isinstance(data, PreparedSpec):
-        backbone = experiment.variant.backbone if isinstance(experiment.variant, HybridSpec) else None
         return prepared_text(
             data,
             lambda: None if backbone is None else tokenizer_of(backbone),
@@ -100,12 +104,9 @@ def load_data(experiment: ExperimentSpec, tokenizer: Path | None = None) -> Text
         )
     if not isinstance(data, TaskSpec) or not isinstance(objective, Recall):
         if tokenizer is None or not isinstance(data, TextSpec) or isinstance(data.vocabulary, ByteTokens):
-            variant = experiment.variant
-            return TextData.from_spec(
-                data, of_base=lambda: tokenizer_of(variant.backbone) if isinstance(variant, HybridSpec) else None
-            )
+            return TextData.from_spec(data, of_base=lambda: None if backbone is None else tokenizer_of(backbone))
         return TextData.from_spec(data.model_copy(update={"vocabulary": TokenizerFile(path=str(tokenizer))}))
     of_task = None
-    if data.vocabulary == "tokenizer" and isinstance(experiment.variant, HybridSpec):
-        of_task = load_tokenizer(experiment.variant.backbone)
+    if data.vocabulary == "tokenizer" and backbone is not None:
+        of_task = load_tokenizer(backbone)
     return TaskData.from_spec(data, experiment.seed, objective.drift.source, of_task)

@@ -19,7 +19,6 @@ from cortexzoo.specs.variant import CortexGPTSpec, VariantSpec
 from cortexzoo.zoo.build import build_model
 from cortexzoo.zoo.errors import CostsUnknown
 from cortexzoo.zoo.models.architecture import in_a_line
-from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState
 from cortexzoo.zoo.models.meta_device import autocast_off
 
@@ -125,7 +124,7 @@ def _part(name: str) -> str:
 
 
 def _frozen(model: MemoryLanguageModel[Any]) -> list[nn.Parameter]:
-    base = model.base.network.parameters() if isinstance(model, Hybrid) else ()
+    base = () if model.base_network is None else model.base_network.parameters()
     return [parameter for parameter in (*model.parameters(), *base) if not parameter.requires_grad]
 
 
@@ -182,8 +181,8 @@ def _forward_flops(
 
 
 def _modules(model: MemoryLanguageModel[Any]) -> Iterator[tuple[str, nn.Module]]:
-    """What operations are counted by: children of the model, each layer of a stack, and a hybrid's base."""
-    base = model.base.network if isinstance(model, Hybrid) else None
+    """What operations are counted by: children of the model, each layer of a stack, and the base."""
+    base = model.base_network
     for name, child in model.named_children():
         if child is not base:
             stack = isinstance(child, nn.ModuleList | nn.ModuleDict)

@@ -11,6 +11,7 @@ from cortexzoo.harness.cli.options import KindOption
 from cortexzoo.harness.cli.output import console
 from cortexzoo.specs.loading.load import load_with_origins
 from cortexzoo.specs.loading.starter import starter_text, write_schema_copies
+from cortexzoo.specs.tuned import Method
 
 
 def new(
@@ -26,6 +27,12 @@ def new(
             help="Write a variant with sidecars on this model of the hub, or in a folder.",
         ),
     ] = None,
+    tuned: Annotated[
+        Method | None,
+        typer.Option(
+            "--tuned", metavar="lora|full", help="With --base: no sidecars, the model itself is trained: a control."
+        ),
+    ] = None,
     kind: KindOption = None,
 ) -> None:
     """Write a spec file of your own that extends a shipped one.
@@ -37,8 +44,10 @@ def new(
     """
     if (source is None) == (base is None):
         raise BadInput("--from NAME or --base ID|FOLDER: exactly one of them is required")
+    if tuned is not None and base is None:
+        raise BadInput(f"--tuned {tuned}: needs --base ID|FOLDER, the model that is trained")
     if base is not None:
-        _write_variant(file, base)
+        _write_variant(file, base, tuned)
         return
     assert source is not None
     text = starter_text(file, source, kind)
@@ -56,7 +65,7 @@ def new(
         console().print(f"{copies[0].parent}: schemas for editors, to be committed with it", markup=False)
 
 
-def _write_variant(file: Path, base: str) -> None:
+def _write_variant(file: Path, base: str, tuned: Method | None) -> None:
     from cortexzoo.specs.base import NAME_PATTERN
     from cortexzoo.specs.errors import SpecError
     from cortexzoo.zoo.models.new_base import variant_text
@@ -65,7 +74,7 @@ def _write_variant(file: Path, base: str) -> None:
         raise SpecError(
             [f"{file}: a spec file ends in .yaml, and its name has lower-case letters, digits, '-' and '.'"]
         )
-    text = variant_text(base, file)
+    text = variant_text(base, file, tuned)
     try:
         with file.open("x", encoding="utf-8") as stream:
             stream.write(text)

@@ -14,8 +14,8 @@ from cortexzoo.harness.errors import UserError
 from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.harness.runs.tokenizer import kept_tokenizer
 from cortexzoo.specs import ExperimentSpec
-from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.task import TaskSpec
+from cortexzoo.specs.variant import backbone_of
 from cortexzoo.zoo.data.text_vocabulary import TokenizerVocabulary
 from cortexzoo.zoo.models.backbones import load_tokenizer
 
@@ -59,8 +59,8 @@ class Writing:
                     f"data.vocabulary: {data.name} was trained on in tokens of its own, in which no text can be "
                     "written: read `recall` in the run's summary.json, or train with vocabulary bytes or tokenizer"
                 )
-            if data.vocabulary == "tokenizer" and isinstance(variant, HybridSpec):
-                tokenizer = load_tokenizer(variant.backbone)
+            if data.vocabulary == "tokenizer" and (backbone := backbone_of(variant)) is not None:
+                tokenizer = load_tokenizer(backbone)
         return cls(tokenizer, variant.vocab_size)
 
     def pieces(

@@ -25,6 +25,7 @@ from cortexzoo.specs.mixer import DecaySpec, ShortConvSpec
 from cortexzoo.specs.own_variant import ModuleSpec
 from cortexzoo.specs.provenance import SourceKind
 from cortexzoo.specs.task import MemoryTask
+from cortexzoo.specs.tuned import TunedSpec
 
 seeds = st.integers(0, 2**31 - 1)
 
@@ -175,13 +176,14 @@ def specs_of(draw: st.DrawFn, kind: Kind) -> NamedSpec:
     return spec
 
 
+ON_A_BASE = ("hybrid", "tuned")
 PRETRAINED_KINDS = ("hub", "folder", "gguf", "package")
 
 
 def _give_fitting_tokens(experiment: dict[str, Any]) -> None:
     """Most vocabularies do not suit most bases: one that does, in place of what was drawn."""
     data, variant = experiment["data"], experiment["variant"]
-    backbone = variant.get("backbone", {}).get("kind") if variant["family"] == "hybrid" else "none"
+    backbone = variant.get("backbone", {}).get("kind") if variant["family"] in ON_A_BASE else "none"
     pretrained = backbone in PRETRAINED_KINDS
     if data["family"] == "task" and pretrained and data.get("vocabulary", "bytes") == "bytes":
         data["vocabulary"] = "tokenizer"
@@ -194,7 +196,7 @@ def _give_fitting_tokens(experiment: dict[str, Any]) -> None:
 
 
 def _fits(data: dict[str, Any], variant: dict[str, Any]) -> bool:
-    logits = variant.get("vocab_size", 256) if variant["family"] != "hybrid" else 256
+    logits = variant.get("vocab_size", 256) if variant["family"] not in ON_A_BASE else 256
     return bool(data["vocabulary"].get("size", 1024) <= logits)
 
 
@@ -222,6 +224,7 @@ ARCHITECTURE_SIZES: dict[str, st.SearchStrategy[Any]] = {
 }
 HYBRID_SIZES: dict[type[Spec], dict[str, st.SearchStrategy[Any]]] = {
     HybridSpec: {"chunk_size": st.integers(1, 1024), "layers": st.sampled_from((None, [0], [1], [0, 1]))},
+    TunedSpec: {"chunk_size": st.integers(1, 1024)},
     BaseTrainingSpec: {"sequence_length": st.integers(1, 1024)},
     RotaryArchitecture: ARCHITECTURE_SIZES,
     GPT2Architecture: ARCHITECTURE_SIZES,

@@ -14,10 +14,12 @@ from cortexzoo.specs.backbone import (
 )
 from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.mixer import MixerSpec
+from cortexzoo.specs.tuned import AllWeights, TunedSpec
 from cortexzoo.specs.variant import CortexGPTSpec, VariantSpec
 from cortexzoo.zoo.build import build_model
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState
+from cortexzoo.zoo.models.tuned import tuned_base
 from tests.zoo.models.hybrid.random_base import random_backbone
 
 SMALL = ("hidden_size=32", "columns.num_columns=3", "memory.short_term.capacity=40", "memory.short_term.num_heads=4")
@@ -66,6 +68,12 @@ COSTED: dict[str, VariantSpec] = {
     ),
     "hybrid on qwen2": _hybrid(Qwen2Architecture(hidden_size=32, intermediate_size=48)),
     "hybrid on qwen3": _hybrid(Qwen3Architecture(hidden_size=32, num_layers=3, num_kv_heads=2, head_dim=16), (0, 2)),
+    "base trained wholly": TunedSpec(
+        name="costed",
+        backbone=FolderBackbone(path="/none", architecture=Qwen2Architecture(hidden_size=32, intermediate_size=48)),
+        chunk_size=24,
+        method=AllWeights(),
+    ),
     "hybrid on gpt2": _hybrid(GPT2Architecture(hidden_size=32, num_layers=3, intermediate_size=64), (1,)),
 }
 
@@ -75,6 +83,9 @@ def built(variant: VariantSpec, rows: int) -> tuple[MemoryLanguageModel, MemoryS
     if isinstance(variant, HybridSpec) and variant.backbone.kind != "scratch":
         hybrid = Hybrid(variant, random_backbone(variant.backbone.architecture))
         return hybrid, hybrid.initial_state(rows)
+    if isinstance(variant, TunedSpec):
+        tuned = tuned_base(variant, random_backbone(variant.backbone.architecture))
+        return tuned, tuned.initial_state(rows)
     model = build_model(variant, seed=0)
     state = model.initial_state(rows)
     if isinstance(variant, CortexGPTSpec):

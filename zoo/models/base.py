@@ -9,11 +9,14 @@ from inspect import signature
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
-from cortexzoo.zoo.errors import BackboneError
+from cortexzoo.zoo.errors import BackboneError, CheckpointError
 from cortexzoo.zoo.models.probing import find_places, layer_input, prove
+
+NO_SUM = "00" * 32
+"""Of a base without values, on the meta device, or without values of its own, from scratch."""
 
 BaseCache = tuple[tuple[Tensor, Tensor], ...]
 """Keys and values of every layer, each [batch, kv_heads, seen, head_dim]; empty before the first token."""
@@ -74,6 +77,19 @@ class Base:
         )
         prove(base.run, network, places, config.vocab_size, name)
         return base
+
+    def sum_bytes(self) -> UInt8[Tensor, "32"]:
+        """The sum as a tensor of bytes, so that a checkpoint can contain it; zeros for a base that learns."""
+        return torch.tensor(list(bytes.fromhex(self.sha256 or NO_SUM)), dtype=torch.uint8)
+
+    def require_sum(self, saved: Tensor, trained: str) -> None:
+        """Raise `CheckpointError` unless `saved` is the sum of this base, on which `trained` were trained."""
+        trained_on, own = bytes(saved.tolist()).hex(), self.sha256 or NO_SUM
+        if trained_on != own:
+            raise CheckpointError(
+                f"{trained} were trained on a base with the sum {trained_on[:16]}…, but {self.name} has {own[:16]}…: "
+                "use the base they were trained on"
+            )
 
     def run(
         self,

@@ -64,6 +64,11 @@ class MemoryLanguageModel(nn.Module, Generic[StateT]):
     has_frozen_base = False
     """Whether the model without any of its switches is a language model that training does not change."""
 
+    @property
+    def base_network(self) -> nn.Module | None:
+        """The pretrained network that this model runs, whether it is part of this module or not; None: it has none."""
+        return None
+
     @abstractmethod
     def initial_state(self, batch_size: int) -> StateT:
         """An empty memory for `batch_size` rows, on the model's device."""

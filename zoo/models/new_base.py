@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from cortexzoo.specs.backbone import AnyArchitecture, FolderBackbone, HubBackbone, Pretrained
+from cortexzoo.specs.tuned import Method
 from cortexzoo.zoo.errors import BackboneError
 from cortexzoo.zoo.models.backbones import own_numbers
 
@@ -12,11 +13,13 @@ POSITIONS = 1024
 """Of a base without a limit."""
 UNKNOWN = AnyArchitecture(model_type="unknown", vocab_size=1, hidden_size=1, num_layers=1, max_positions=1)
 
+TUNED: dict[Method, str] = {"lora": "Low-rank adapters in", "full": "All weights trained of"}
+
 TEXT = """\
 kind: variant
 name: {name}
-extends: cortex-v2-hybrid
-description: Sidecars on {base}.
+{family}
+description: {what} {base}.
 
 chunk_size: {chunk}
 backbone:
@@ -24,13 +27,13 @@ backbone:
   {where}
   architecture:
 {numbers}
-"""
+{method}"""
 
 
-def variant_text(base: str, file: Path) -> str:
+def variant_text(base: str, file: Path, tuned: Method | None = None) -> str:
     """A variant named after `file`, on a folder with a `config.json` or else a model of the hub.
 
-    Raises `BackboneError` when neither can be read.
+    With sidecars, or `tuned` itself. Raises `BackboneError` when neither can be read.
     """
     spec: Pretrained
     if Path(base).is_dir():
@@ -48,6 +51,9 @@ def variant_text(base: str, file: Path) -> str:
         f"    {key}: {_quoted(value) if isinstance(value, str) else _plain(value)}" for key, value in numbers.items()
     )
     return TEXT.format(
+        family="extends: cortex-v2-hybrid" if tuned is None else "family: tuned",
+        what="Sidecars on" if tuned is None else TUNED[tuned],
+        method="" if tuned is None else f"method: {{kind: {tuned}}}\n",
         name=file.stem,
         base=" ".join(base.split()),
         chunk=min(CHUNK, numbers["max_positions"]),

@@ -12,6 +12,7 @@ from cortexzoo.specs.own_variant import ModuleSpec
 from cortexzoo.zoo.errors import OwnModuleError
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput
 from cortexzoo.zoo.models.own_source import module_of, raised
+from cortexzoo.zoo.models.read_text import ReadState
 from cortexzoo.zoo.models.state_tree import named_tensors, tree_of
 
 
@@ -47,28 +48,6 @@ def own_model(spec: ModuleSpec) -> MemoryLanguageModel[Any]:
     return model
 
 
-@dataclass(frozen=True)
-class ReadState(MemoryState):
-    """The tokens of the document so far, [batch, seen]."""
-
-    tokens: Int[Tensor, "batch seen"]
-
-    def tensors(self) -> dict[str, Tensor]:
-        """`tokens`."""
-        return {"tokens": self.tokens}
-
-    @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "ReadState":
-        """The inverse of `tensors`. Raises `ValueError` naming what is missing."""
-        if "tokens" not in tensors:
-            raise ValueError("memory state lacks tokens")
-        return cls(tensors["tokens"])
-
-    def sizes(self) -> dict[str, int]:
-        """No short-term or long-term memory: the text itself."""
-        return {"cache": self.tokens.shape[1]}
-
-
 class RereadModel(MemoryLanguageModel[ReadState]):
     """A module without state, which reads a document from its beginning at every call.
 
@@ -84,16 +63,14 @@ class RereadModel(MemoryLanguageModel[ReadState]):
 
     def initial_state(self, batch_size: int) -> ReadState:
         """No text."""
-        device = next(self.parameters()).device
-        return ReadState(torch.zeros(batch_size, 0, dtype=torch.long, device=device))
+        return ReadState.empty(batch_size, next(self.parameters()).device)
 
     def forward(
         self, tokens: Int[Tensor, "batch time"], state: ReadState | None = None, disabled: Collection[str] = ()
     ) -> ModelOutput[ReadState]:
         """Logits [B, T, V] and the longer text. Raises `ValueError` for a text of another batch size."""
         state = self.initial_state(len(tokens)) if state is None else state
-        _require_rows(len(state.tokens), len(tokens))
-        whole = torch.cat([state.tokens, tokens], dim=1)
+        whole = state.continued(tokens)
         length = self.max_length or max(1, whole.shape[1])
         pieces = whole.split(length, dim=1)
         logits = torch.cat([_logits(self._call(piece), piece, self.vocab_size, self.name) for piece in pieces], dim=1)
@@ -164,14 +141,6 @@ class CarriedModel(MemoryLanguageModel[CarriedState]):
         except ValueError as problem:
             raise OwnModuleError(f"variant.source: {self.name}: its state must consist of {problem}") from None
         return CarriedState(content)
-
-
-def _require_rows(kept: int, given: int) -> None:
-    if kept != given:
-        raise ValueError(
-            f"the text read so far belongs to a batch of {kept}, but this batch has {given} rows: "
-            "start from initial_state(batch_size) or keep the batch size"
-        )
 
 
 def _logits(returned: Any, tokens: Tensor, vocab_size: int, name: str) -> Float[Tensor, "batch time vocab"]:

@@ -25,7 +25,7 @@ from cortexzoo.harness.checking.properties.base import (
 )
 from cortexzoo.harness.checking.properties.causes.explanations import seen_later_tokens, seen_other_rows
 from cortexzoo.harness.checking.subject import Runnable, Subject, Tokens
-from cortexzoo.zoo.models.hybrid.model import Hybrid
+from cortexzoo.zoo.models.interface import MemoryLanguageModel
 
 LENGTHS = (2, 3, 17, 64, 129)
 LONGEST, MOST_ROWS = 200, 6
@@ -256,8 +256,9 @@ def embedded_vectors(model: nn.Module) -> Iterator[list[Tensor]]:
         output.retain_grad()
         outputs.append(output)
 
-    # The base of a hybrid is none of its modules, but it is what looks tokens up.
-    modules = [*model.modules(), *(model.base.network.modules() if isinstance(model, Hybrid) else ())]
+    # A frozen base is none of the model's modules, but it is what looks tokens up.
+    base = model.base_network if isinstance(model, MemoryLanguageModel) else None
+    modules = {*model.modules(), *(() if base is None else base.modules())}
     hooks = [m.register_forward_hook(keep) for m in modules if isinstance(m, nn.Embedding)]
     try:
         yield outputs

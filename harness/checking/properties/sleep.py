@@ -27,7 +27,6 @@ from cortexzoo.specs.sleep import (
 )
 from cortexzoo.zoo.build import load_data
 from cortexzoo.zoo.data.text import TextData
-from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.interface import ModelOutput
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.policies.base import HeldOutScore, Policy, Step, Trainer, find_policy
@@ -232,8 +231,8 @@ def _sleep_of(trainer: TrainingLoop) -> Sleep:
 
 def _look(trainer: Trainer) -> dict[str, Tensor]:
     named = everything(trainer)
-    if isinstance(trainer.model, Hybrid):
-        named |= {f"base {name}": tensor.clone() for name, tensor in trainer.model.base.network.state_dict().items()}
+    if (base := trainer.model.base_network) is not None:
+        named |= {f"base {name}": tensor.clone() for name, tensor in base.state_dict().items()}
     return named | {f"random state of {name}": state.clone() for name, state in trainer.random_state().items()}
 
 

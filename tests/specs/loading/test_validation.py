@@ -46,9 +46,9 @@ SUITE = "kind: suite\nname: a\n"
          "my.yaml:2:7: name must be at most 80 characters long, got '" + "a" * 57 + "...'"),
         ("# a comment\nkind: recipe\n", "my.yaml:2:1: name is missing"),
         ("kind: variant\nname: a\n",
-         "my.yaml:1:1: family is missing; write one of: cortexgpt, hybrid, transformer, module, huggingface"),
+         "my.yaml:1:1: family is missing; write one of: cortexgpt, hybrid, transformer, module, huggingface, tuned"),
         ("kind: variant\nname: a\nfamily: cortex\n",
-         "my.yaml:3:9: family must be cortexgpt, hybrid, transformer, module or huggingface, got 'cortex'; "
+         "my.yaml:3:9: family must be cortexgpt, hybrid, transformer, module, huggingface or tuned, got 'cortex'; "
          "did you mean cortexgpt?"),
         (VARIANT + "hidden_size: 6\n", "my.yaml:4:14: hidden_size must be a multiple of 4, got 6"),
         (VARIANT + "memory:\n  gate: {floor: 0.5}\n", "my.yaml:5:17: memory.gate.floor must be <= 0.3, got 0.5"),

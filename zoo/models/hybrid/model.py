@@ -11,7 +11,6 @@ from torch.utils.checkpoint import checkpoint
 
 from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.metrics import GATE_SHARE
-from cortexzoo.zoo.errors import CheckpointError
 from cortexzoo.zoo.models.base import Base
 from cortexzoo.zoo.models.hybrid.block import FAST_WEIGHTS, SLOW_STORE, WINDOW, Sidecar
 from cortexzoo.zoo.models.hybrid.slow_store import SlowStore
@@ -19,9 +18,6 @@ from cortexzoo.zoo.models.hybrid.state import HybridState, SidecarState
 from cortexzoo.zoo.models.interface import TOKENS_AT_ONCE, MemoryLanguageModel, ModelOutput
 
 LogitsOf = Literal["all", "last"]
-
-NO_SUM = "00" * 32
-"""Of a base without values, on the meta device, or without values of its own, from scratch."""
 
 
 class Piece(NamedTuple):
@@ -96,6 +92,11 @@ class Hybrid(MemoryLanguageModel[HybridState]):
         sidecar = self.sidecars[str(layer)]
         assert isinstance(sidecar, Sidecar)
         return sidecar
+
+    @property
+    def base_network(self) -> nn.Module:
+        """The base, which is part of this module only where it learns."""
+        return self.base.network
 
     @property
     def slow_store(self) -> SlowStore | None:
@@ -240,16 +241,11 @@ class Hybrid(MemoryLanguageModel[HybridState]):
 
     def get_extra_state(self) -> Tensor:
         """The base's sum, 32 bytes: part of `state_dict`, so that every checkpoint names its base. 0: contains it."""
-        return torch.tensor(list(bytes.fromhex(self.base.sha256 or NO_SUM)), dtype=torch.uint8)
+        return self.base.sum_bytes()
 
     def set_extra_state(self, state: Tensor) -> None:
         """Raises `CheckpointError` when the weights being loaded were trained on another base."""
-        trained_on = bytes(state.tolist()).hex()
-        if trained_on != (self.base.sha256 or NO_SUM):
-            raise CheckpointError(
-                f"the sidecars were trained on a base with the sum {trained_on[:16]}…, but {self.base.name} has "
-                f"{(self.base.sha256 or NO_SUM)[:16]}…: use the base they were trained on"
-            )
+        self.base.require_sum(state, "the sidecars")
 
 
 class _Readings:
