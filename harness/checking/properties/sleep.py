@@ -232,7 +232,9 @@ def _sleep_of(trainer: TrainingLoop) -> Sleep:
 def _look(trainer: Trainer) -> dict[str, Tensor]:
     named = everything(trainer)
     if (base := trainer.model.base_network) is not None:
-        named |= {f"base {name}": tensor.clone() for name, tensor in base.state_dict().items()}
+        trained = {parameter.data_ptr() for parameter in trainer.model.parameters() if parameter.requires_grad}
+        frozen = {name: tensor for name, tensor in base.state_dict().items() if tensor.data_ptr() not in trained}
+        named |= {f"base {name}": tensor.clone() for name, tensor in frozen.items()}
     return named | {f"random state of {name}": state.clone() for name, state in trainer.random_state().items()}
 
 
