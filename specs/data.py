@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from cortexzoo.specs.base import FilePath, FilePaths, NamedSpec, PathText, Spec
+from cortexzoo.specs.base import FilePath, FilePaths, NamedSpec, PathText, PositiveFloat, Spec
 from cortexzoo.specs.provenance import OURS
 from cortexzoo.specs.task import TaskSpec
 from cortexzoo.specs.text_vocabulary import ByteTokens, TextVocabularySpec
@@ -83,11 +83,7 @@ class TextSpec(NamedSpec):
 
     @model_validator(mode="after")
     def _something_to_train_on(self) -> Self:
-        if self.validation_fraction + self.test_fraction >= 1:
-            raise ValueError(
-                f"test_fraction must be below 1 - validation_fraction = {1 - self.validation_fraction:g}, "
-                f"got {self.test_fraction}: the rest is what trains"
-            )
+        _require_training_part(self.validation_fraction, self.test_fraction)
         if isinstance(self.source, Almanac):
             for name, fraction in (("validation", self.validation_fraction), ("test", self.test_fraction)):
                 volumes = fraction * self.source.volumes
@@ -115,4 +111,56 @@ class PreparedSpec(NamedSpec):
     )
 
 
-DataSpec = Annotated[TextSpec | PreparedSpec | TaskSpec, Field(discriminator="family")]
+Weight = Annotated[PositiveFloat, Field(le=1e6)]
+
+
+class TextPart(Spec):
+    """A text, read whole into memory."""
+
+    kind: Literal["text"] = "text"
+    weight: Weight
+    source: TextSource
+
+
+class PreparedPart(Spec):
+    """A folder that `cortexzoo prepare` wrote, with its own three parts; read where it is needed."""
+
+    kind: Literal["prepared"] = "prepared"
+    weight: Weight
+    path: Annotated[PathText, FilePath()]
+
+
+TextParts = tuple[Annotated[TextPart | PreparedPart, Field(discriminator="kind")], ...]
+
+
+class MixtureSpec(NamedSpec):
+    """Language modelling on several texts: each training sequence is of one of them, as often as its weight.
+
+    Every text has a training, a validation and a test part of its own. Held-out parts are measured whole, one after the
+    other: there size counts, and not weight.
+    """
+
+    kind: Literal["data"] = "data"
+    family: Literal["mixture"] = "mixture"
+    parts: Annotated[TextParts, Field(min_length=2, max_length=100)]
+    vocabulary: Annotated[TextVocabularySpec, OURS] = Field(
+        ByteTokens.defaults(), description="The tokens of all parts; a prepared one must have been written in them."
+    )
+    validation_fraction: Annotated[float, Field(gt=0, lt=1), OURS] = Field(0.1, description="Of each text.")
+    test_fraction: Annotated[float, Field(gt=0, lt=1), OURS] = Field(0.1, description="Of each text.")
+
+    @model_validator(mode="after")
+    def _something_to_train_on(self) -> Self:
+        _require_training_part(self.validation_fraction, self.test_fraction)
+        return self
+
+
+def _require_training_part(validation_fraction: float, test_fraction: float) -> None:
+    if validation_fraction + test_fraction >= 1:
+        raise ValueError(
+            f"test_fraction must be below 1 - validation_fraction = {1 - validation_fraction:g}, "
+            f"got {test_fraction}: the rest is what trains"
+        )
+
+
+DataSpec = Annotated[TextSpec | PreparedSpec | MixtureSpec | TaskSpec, Field(discriminator="family")]

@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from cortexzoo.specs.backbone import PRETRAINED, TrainedBackbone
 from cortexzoo.specs.base import NamedSpec
-from cortexzoo.specs.data import DataSpec, TextSpec
+from cortexzoo.specs.data import DataSpec, MixtureSpec, TextSpec
 from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.objective import InChunkDivergence, Recall
 from cortexzoo.specs.plasticity import NoHomeostasis
@@ -59,7 +59,7 @@ class ExperimentSpec(NamedSpec):
                     "none: set variant.slow_store, or choose another kind of sleep"
                 )
         self._require_columns()
-        if isinstance(self.data, TextSpec):
+        if isinstance(self.data, TextSpec | MixtureSpec):
             self._require_tokens(self.data)
         if isinstance(self.data, TaskSpec) and isinstance(self.recipe.objective, Recall):
             self._require_recall(self.data, self.recipe.objective)
@@ -76,7 +76,7 @@ class ExperimentSpec(NamedSpec):
                 "columns with a soft mask"
             )
 
-    def _require_tokens(self, data: TextSpec) -> None:
+    def _require_tokens(self, data: TextSpec | MixtureSpec) -> None:
         """A base reads no other tokens than those it was trained on."""
         kind = data.vocabulary.kind
         if self.recipe.objective.kind == "continual" and kind != "bytes":

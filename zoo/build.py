@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from cortexzoo.specs.backbone import TrainedBackbone
-from cortexzoo.specs.data import PreparedSpec, TextSpec
+from cortexzoo.specs.data import MixtureSpec, PreparedSpec, TextSpec
 from cortexzoo.specs.experiment import ExperimentSpec
 from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.objective import Recall
@@ -16,9 +16,11 @@ from cortexzoo.specs.task import TaskSpec
 from cortexzoo.specs.text_vocabulary import ByteTokens, TokenizerFile
 from cortexzoo.specs.tuned import TunedSpec
 from cortexzoo.specs.variant import CortexGPTSpec, TransformerSpec, VariantSpec, backbone_of
+from cortexzoo.zoo.data.mixture import mixed_text
 from cortexzoo.zoo.data.prepared import prepared_text
 from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.data.text import TextData
+from cortexzoo.zoo.data.text_vocabulary import TokenizerVocabulary
 from cortexzoo.zoo.models.backbones import fresh_network, load_backbone, load_tokenizer
 from cortexzoo.zoo.models.base_tokenizer import tokenizer_of
 from cortexzoo.zoo.models.cortexgpt import CortexGPT
@@ -96,15 +98,19 @@ def load_data(experiment: ExperimentSpec, tokenizer: Path | None = None) -> Text
     """
     data, objective = experiment.data, experiment.recipe.objective
     backbone = backbone_of(experiment.variant)
+
+    def of_base() -> TokenizerVocabulary | None:
+        return None if backbone is None else tokenizer_of(backbone)
+
     if isinstance(data, PreparedSpec):
-        return prepared_text(
-            data,
-            lambda: None if backbone is None else tokenizer_of(backbone),
-            base_reads_bytes=isinstance(backbone, TrainedBackbone),
-        )
+        return prepared_text(data, of_base, base_reads_bytes=isinstance(backbone, TrainedBackbone))
+    if isinstance(data, MixtureSpec):
+        if tokenizer is not None and not isinstance(data.vocabulary, ByteTokens):
+            data = data.model_copy(update={"vocabulary": TokenizerFile(path=str(tokenizer))})
+        return mixed_text(data, of_base, base_reads_bytes=isinstance(backbone, TrainedBackbone))
     if not isinstance(data, TaskSpec) or not isinstance(objective, Recall):
         if tokenizer is None or not isinstance(data, TextSpec) or isinstance(data.vocabulary, ByteTokens):
-            return TextData.from_spec(data, of_base=lambda: None if backbone is None else tokenizer_of(backbone))
+            return TextData.from_spec(data, of_base=of_base)
         return TextData.from_spec(data.model_copy(update={"vocabulary": TokenizerFile(path=str(tokenizer))}))
     of_task = None
     if data.vocabulary == "tokenizer" and backbone is not None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from cortexzoo.specs import ExperimentSpec
-from cortexzoo.specs.data import TextSpec
+from cortexzoo.specs.data import MixtureSpec, TextSpec
 from cortexzoo.specs.objective import Recall
 from cortexzoo.specs.task import TaskSpec
 
@@ -26,7 +26,7 @@ def intention(experiment: ExperimentSpec) -> str:
 
 def _unit(experiment: ExperimentSpec) -> str:
     data = experiment.data
-    return "byte" if isinstance(data, TextSpec) and data.vocabulary.kind == "bytes" else "token"
+    return "byte" if isinstance(data, TextSpec | MixtureSpec) and data.vocabulary.kind == "bytes" else "token"
 
 
 def _counted(summary: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from torch.nn.functional import logsigmoid, normalize
 from cortexzoo.specs.alert import Condition
 from cortexzoo.specs.backbone import AnyArchitecture, BaseTrainingSpec, GPT2Architecture, RotaryArchitecture
 from cortexzoo.specs.base import NAME_PATTERN, FilePath, FilePaths, NamedSpec, Spec, SpecReferences
-from cortexzoo.specs.data import Almanac, TextSpec
+from cortexzoo.specs.data import Almanac, MixtureSpec, TextSpec
 from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.kinds import Kind, adapter, spec_type
 from cortexzoo.specs.loading.slots import Slot, field_slots, scalar_types
@@ -187,7 +187,7 @@ def _give_fitting_tokens(experiment: dict[str, Any]) -> None:
     pretrained = backbone in PRETRAINED_KINDS
     if data["family"] == "task" and pretrained and data.get("vocabulary", "bytes") == "bytes":
         data["vocabulary"] = "tokenizer"
-    if data["family"] != "text":
+    if data["family"] not in ("text", "mixture"):
         return
     kind = data.get("vocabulary", {}).get("kind", "bytes")
     fitting = ("base", "file") if pretrained else ("bytes",) if backbone in ("trained", None) else ("bytes", "file")
@@ -233,8 +233,9 @@ HYBRID_SIZES: dict[type[Spec], dict[str, st.SearchStrategy[Any]]] = {
     DecaySpec: {"fastest_bias": st.floats(-20, 6), "slowest_bias": st.floats(6, 20)},
 }
 """Sizes of bases and sidecars that fit one another, as for tasks."""
+FRACTIONS = {name: st.sampled_from((0.1, 0.2, 0.4)) for name in ("validation_fraction", "test_fraction")}
 TEXT_SIZES: dict[type[Spec], dict[str, st.SearchStrategy[Any]]] = {
-    TextSpec: {name: st.sampled_from((0.1, 0.2, 0.4)) for name in ("validation_fraction", "test_fraction")},
+    **dict.fromkeys((TextSpec, MixtureSpec), FRACTIONS),
     Almanac: {"volumes": st.sampled_from((10, 20, 100))},
 }
 """Parts that end with a volume, as for tasks."""
@@ -274,7 +275,8 @@ def _spec_content(slot: Slot) -> st.SearchStrategy[Any]:
         items = _spec_content(item)
         names = get_origin(item.annotation) is Literal  # each once, as no spec takes one twice
         items = items.map(lambda path: f"/{path}") if absolute else items
-        return st.lists(items, min_size=1, max_size=3, unique=names)
+        fewest = next((mark.min_length for mark in slot.metadata if isinstance(mark, bounds.MinLen)), 1)
+        return st.lists(items, min_size=fewest, max_size=3, unique=names)
     if any(isinstance(mark, FilePath) for mark in slot.metadata):
         return texts.map(lambda path: f"/{path}")
     return st.one_of([_scalars(kind, slot.metadata) for kind in scalar_types(slot.annotation)])

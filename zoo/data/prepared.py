@@ -23,15 +23,7 @@ def prepared_text(
     """
     opened = TokenFolder.open(Path(spec.path))
     vocabulary = vocabulary_of(opened)
-    own = of_base()
-    if own is not None:
-        if not isinstance(vocabulary, TokenizerVocabulary):
-            raise DataError(
-                f"{spec.path}: was prepared as bytes, and the base has a tokenizer: prepare it with that one"
-            )
-        require_same(vocabulary, own, "the base's own tokenizer")
-    elif base_reads_bytes and isinstance(vocabulary, TokenizerVocabulary):
-        raise DataError(f"{spec.path}: was prepared with a tokenizer, and the base reads bytes: prepare it as bytes")
+    require_read_by_base(spec.path, vocabulary, of_base(), base_reads_bytes)
     plain = isinstance(vocabulary, ByteVocabulary)
     parts = opened.about["parts"]
     return TextData(
@@ -44,6 +36,18 @@ def prepared_text(
         None if plain else {name: parts[name]["spelled"] for name in NAMES},
         {name: opened.document_starts(name) for name in NAMES} if spec.documents == "reset" else None,
     )
+
+
+def require_read_by_base(
+    path: str, vocabulary: TextVocabulary, own: TokenizerVocabulary | None, base_reads_bytes: bool
+) -> None:
+    """Raise `DataError` for a folder in other tokens than the base reads; `own` is the base's tokenizer."""
+    if own is not None:
+        if not isinstance(vocabulary, TokenizerVocabulary):
+            raise DataError(f"{path}: was prepared as bytes, and the base has a tokenizer: prepare it with that one")
+        require_same(vocabulary, own, "the base's own tokenizer")
+    elif base_reads_bytes and isinstance(vocabulary, TokenizerVocabulary):
+        raise DataError(f"{path}: was prepared with a tokenizer, and the base reads bytes: prepare it as bytes")
 
 
 def vocabulary_of(opened: TokenFolder) -> TextVocabulary:

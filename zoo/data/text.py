@@ -15,6 +15,7 @@ from torch import Tensor
 
 from cortexzoo.specs.data import DataSpec, TextSpec
 from cortexzoo.specs.text_vocabulary import ByteTokens
+from cortexzoo.zoo.data.mixed_order import MixedOrder
 from cortexzoo.zoo.data.order import (
     DocumentOrder,
     Starts,
@@ -26,14 +27,14 @@ from cortexzoo.zoo.data.order import (
 from cortexzoo.zoo.data.reference import ReferenceLosses, losses_at
 from cortexzoo.zoo.data.sources import read_source
 from cortexzoo.zoo.data.text_vocabulary import ByteVocabulary, TextVocabulary, TokenArray, character_start
-from cortexzoo.zoo.data.token_files import MappedTokens
+from cortexzoo.zoo.data.token_files import StoredTokens
 from cortexzoo.zoo.data.vocabulary_source import OfBase, text_vocabulary
 from cortexzoo.zoo.errors import DataError
 
 Part = Literal["training", "validation", "test"]
 HeldOutPart = Literal["validation", "test"]
 
-PartTokens: TypeAlias = TokenArray | MappedTokens
+PartTokens: TypeAlias = TokenArray | StoredTokens
 
 COUNTED = 1 << 22
 """Tokens of a token file that counting models count; of a text in memory they count all."""
@@ -76,6 +77,8 @@ class TextData:
     """How many bytes the tokens of each part stand for; None: count them."""
     documents: Mapping[Part, Starts] | None = None
     """Where documents begin, from 0 in each part: each window is of one; None: windows run across them."""
+    weights: tuple[float, ...] | None = None
+    """The documents are the texts of a mixture, and training windows are drawn from each as often as its weight."""
 
     @classmethod
     def from_spec(cls, spec: DataSpec, folder: Path | None = None, of_base: OfBase = lambda: None) -> Self:
@@ -91,7 +94,7 @@ class TextData:
         if isinstance(spec.vocabulary, ByteTokens):
             text_vocabulary(spec.vocabulary, b"", of_base, folder)
             return cls.from_bytes(content, spec.validation_fraction, spec.test_fraction)
-        places = _cuts(len(content), spec.validation_fraction, spec.test_fraction)
+        places = cuts(len(content), spec.validation_fraction, spec.test_fraction)
         first, second = (character_start(content, place) for place in places)
         parts = content[:first], content[first:second], content[second:]
         vocabulary = text_vocabulary(spec.vocabulary, parts[0], of_base, folder)
@@ -100,7 +103,7 @@ class TextData:
     @classmethod
     def from_bytes(cls, content: bytes, validation_fraction: float, test_fraction: float = 0.0) -> Self:
         """Split `content`: its last `test_fraction` tests, the `validation_fraction` before it validates."""
-        first, second = _cuts(len(content), validation_fraction, test_fraction)
+        first, second = cuts(len(content), validation_fraction, test_fraction)
         text = np.frombuffer(content, dtype=np.uint8)
         return cls(text[:first], text[first:second], text[second:], hashlib.sha256(content).hexdigest())
 
@@ -140,6 +143,8 @@ class TextData:
                     f"{unit}s and its last target need {sequence_length + 1}: use a longer text or a smaller "
                     "recipe.sequence_length"
                 )
+        if self.weights is not None:
+            self._require_texts(sequence_length, names)
         largest = int(max(_largest(self.part(name)) for name in names))
         if self.byte_counts is not None and (needed := self.vocabulary.needed) > vocab_size:
             raise DataError(
@@ -150,6 +155,20 @@ class TextData:
                 f"variant.vocab_size must be at least {largest + 1}, since the text contains {unit} {largest}, "
                 f"got {vocab_size}"
             )
+
+    def _require_texts(self, sequence_length: int, names: tuple[Part, ...]) -> None:
+        """Every text of a mixture is long enough by itself."""
+        for name in names:
+            for index, length in enumerate(self._lengths(name)):
+                if length < sequence_length + 1:
+                    raise DataError(
+                        f"data.parts.{index}: its {name} part has {length} {self.vocabulary.unit}s, but one sequence "
+                        f"and its last target need {sequence_length + 1}: use a longer text, or leave this one out"
+                    )
+
+    def _lengths(self, part: Part) -> tuple[int, ...]:
+        assert self.documents is not None
+        return tuple(int(n) for n in np.diff(np.append(self.documents[part], len(self.part(part)))))
 
     def windows(
         self,
@@ -168,6 +187,8 @@ class TextData:
 
     def scored(self, part: Part, starts: Starts, sequence_length: int) -> Bool[Tensor, "windows time"] | None:
         """Which inputs of the windows at `starts` have a target of the same document; None: all count."""
+        if part == "training" and self.weights is not None:
+            return None  # each window ends within its text
         order = self._document_order(part, sequence_length)
         return None if order is None else order.scored(starts)
 
@@ -185,10 +206,12 @@ class TextData:
 
     def held_out_tokens(self) -> TokenArray:
         """The tokens of the validation part, of a token file the first millions."""
-        return self.validation[:COUNTED] if isinstance(self.validation, MappedTokens) else self.validation
+        return self.validation[:COUNTED] if isinstance(self.validation, StoredTokens) else self.validation
 
-    def training_order(self, sequence_length: int, seed: int) -> TrainingOrder | DocumentOrder:
+    def training_order(self, sequence_length: int, seed: int) -> TrainingOrder | DocumentOrder | MixedOrder:
         """The seeded order of training windows."""
+        if self.weights is not None:
+            return MixedOrder(self._lengths("training"), self.weights, sequence_length, seed)
         order = self._document_order("training", sequence_length, seed)
         return TrainingOrder(len(self.train), sequence_length, seed) if order is None else order
 
@@ -234,7 +257,7 @@ class TextData:
         """What counting bytes of the training part reaches on exactly what these windows score, in nats a byte."""
         text = self.part(part)
         starts = self.window_starts(part, sequence_length, at_most)
-        if isinstance(text, np.ndarray) and self.byte_counts is None:
+        if isinstance(text, np.ndarray) and self.byte_counts is None and self.documents is None:
             assert isinstance(self.train, np.ndarray)
             places = (starts[:, None] + 1 + np.arange(sequence_length)[None, :]).ravel()
             return losses_at(self.train, text, places)
@@ -256,20 +279,20 @@ class TextData:
 
     def _counted(self) -> TokenArray:
         """The training tokens that counting models count."""
-        return self.train[:COUNTED] if isinstance(self.train, MappedTokens) else self.train
+        return self.train[:COUNTED] if isinstance(self.train, StoredTokens) else self.train
 
     @property
     def counted_bytes(self) -> int | None:
         """How much of the training part counting models count; None: all of it."""
-        if not isinstance(self.train, MappedTokens) or len(self.train) <= COUNTED:
+        if not isinstance(self.train, StoredTokens) or len(self.train) <= COUNTED:
             return None
         return len(self.vocabulary.bytes_of(self._counted()))
 
 
 def _largest(tokens: PartTokens) -> int:
-    return tokens.largest if isinstance(tokens, MappedTokens) else int(tokens.max())
+    return tokens.largest if isinstance(tokens, StoredTokens) else int(tokens.max())
 
 
-def _cuts(length: int, validation_fraction: float, test_fraction: float) -> tuple[int, int]:
+def cuts(length: int, validation_fraction: float, test_fraction: float) -> tuple[int, int]:
     """Where validation and test part begin."""
     return int(length * (1 - (validation_fraction + test_fraction))), int(length * (1 - test_fraction))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +27,21 @@ BLOCK = 1 << 22
 Places = npt.NDArray[np.uint64]
 
 
-class MappedTokens:
+class StoredTokens(ABC):
+    """Tokens that are copied where they are asked for, and never all at once."""
+
+    largest: int
+    """No token is greater."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitem__(self, places: Any) -> TokenArray:
+        """A slice, or an array of places that are not negative. Raises `DataError` when a file is gone."""
+
+
+class MappedTokens(StoredTokens):
     """Part of a token file. Each access maps the file, copies what is asked for, and lets go of the rest."""
 
     def __init__(self, file: Path, dtype: str, begin: int, end: int, largest: int = 0) -> None:
@@ -38,7 +53,6 @@ class MappedTokens:
         return self.end - self.begin
 
     def __getitem__(self, places: Any) -> TokenArray:
-        """A slice, or an array of places that are not negative. Raises `DataError` when the file is gone."""
         try:
             mapped = np.memmap(
                 self.file, self.dtype, mode="r", offset=self.begin * self.dtype.itemsize, shape=len(self)
