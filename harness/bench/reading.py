@@ -11,7 +11,7 @@ from cortexzoo.harness.bench.equal_transformer import built, equal_transformer
 from cortexzoo.harness.bench.held_bytes import peak_bytes
 from cortexzoo.specs import load, load_experiment
 from cortexzoo.zoo.build import build_model, load_data
-from cortexzoo.zoo.data.order import cut_windows
+from cortexzoo.zoo.data.order import TrainingOrder, cut_windows
 from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.models.interface import MemoryLanguageModel
 
@@ -61,6 +61,7 @@ class Data:
         data = load_data(load_experiment("cortexgpt-stable"))
         assert isinstance(data, TextData)
         order = data.training_order(LENGTH, seed=0)
+        assert isinstance(order, TrainingOrder)
         windows = cut_windows(data.train, order.starts(0, order.windows_per_epoch), LENGTH)
         loader = DataLoader(TensorDataset(windows), batch_size=ROWS, shuffle=True)
 

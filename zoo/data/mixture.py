@@ -70,7 +70,9 @@ def mixed_text(spec: MixtureSpec, of_base: OfBase = lambda: None, base_reads_byt
     byte_counts = {name: sum(_of(text.byte_counts, text, name) for text in texts) for name in NAMES}
     spelled = {name: sum(_of(text.spelled, text, name) for text in texts) for name in NAMES}
     return TextData(
-        *(_joined([text.part(name) for text in texts]) for name in NAMES),
+        _joined([text.train for text in texts]),
+        _joined([text.validation for text in texts]),
+        _joined([text.test for text in texts]),
         hashlib.sha256("".join(text.sha256 for text in texts).encode()).hexdigest(),
         vocabulary,
         None if plain else byte_counts,

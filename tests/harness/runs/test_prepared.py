@@ -17,7 +17,8 @@ def test_killed_and_resumed_equals_never_killed(way: str, tmp_path: Path) -> Non
     assert main(["prepare", str(tmp_path / "ships"), str(tmp_path / "ships.jsonl")]) == 0
     changes = f"data={{family: prepared, name: ships, path: {tmp_path / 'ships'}, documents: {way}}}"
     if way == "mixture":
-        parts = f"{{kind: prepared, weight: 1, path: {tmp_path / 'ships'}}}, {{kind: text, weight: 3, source: {{kind: pydoc_topics}}}}"
+        prepared = f"{{kind: prepared, weight: 1, path: {tmp_path / 'ships'}}}"
+        parts = f"{prepared}, {{kind: text, weight: 3, source: {{kind: pydoc_topics}}}}"
         changes = f"data={{family: mixture, name: ships, parts: [{parts}]}}"
     whole = train_small(tmp_path / "whole", changes)
     begun = killed_small(tmp_path / "parts", 9, changes)

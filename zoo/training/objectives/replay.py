@@ -9,13 +9,14 @@ from jaxtyping import Int
 from torch import Tensor
 
 from cortexzoo.specs.objective import GeneratedReplay, ReplaySpec, ReservoirReplay
+from cortexzoo.zoo.data.mixed_order import MixedOrder
 from cortexzoo.zoo.data.order import DocumentOrder, Starts, TrainingOrder, cut_windows
 from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.generation import generate
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState
 from cortexzoo.zoo.streams import Stream
 
-Order = TrainingOrder | DocumentOrder
+Order = TrainingOrder | DocumentOrder | MixedOrder
 
 APART = 4
 """Windows from one sampled window to the next, in places: no sample is the neighbour of another."""
