@@ -218,8 +218,12 @@ def integrations(session: nox.Session) -> None:
     """Guards in other training loops, other trackers, packed and columnar files: with the real libraries."""
     install(session)
     if session.venv_backend != "none":
-        session.install("lightning", "wandb", "tensorboard", "datasets", "pyarrow", "zstandard")
+        session.install(
+            "lightning", "lm-eval", "wandb", "tensorboard", "datasets", "pyarrow", "zstandard", "ipykernel", "nbclient",
+            "pandas",
+        )  # fmt: skip
     session.run(
         "python", "-m", "pytest", "tests/harness/integrations", "tests/zoo/training/test_own_loop.py",
-        "tests/harness/tracking/test_other_trackers.py", "tests/zoo/data/test_other_formats.py", *session.posargs,
+        "tests/harness/tracking/test_other_trackers.py", "tests/zoo/data/test_other_formats.py",
+        "tests/docs/test_notebook.py", *session.posargs,
     )  # fmt: skip

@@ -1,6 +1,9 @@
 """The command that measures a trained run on a held-out part of its text. Everything heavy is imported inside it."""
 
-from typing import Annotated, Literal
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -8,6 +11,9 @@ from cortexzoo.harness.cli.errors import BadInput
 from cortexzoo.harness.cli.options import RUNS, JsonOption, RunArgument, require_checkpoint
 from cortexzoo.harness.cli.output import print_table, require_folder_of, without_foreign_warnings, write_json
 from cortexzoo.specs.metrics import GATE_SHARE
+
+if TYPE_CHECKING:
+    from cortexzoo.harness.runs.run_folder import Run
 
 HeldOutPart = Literal["validation", "test"]
 
@@ -28,12 +34,28 @@ def evaluate(
     checkpoint: Annotated[
         str, typer.Option("--checkpoint", metavar="best|last", help="Which checkpoint of the run.")
     ] = "best",
+    tasks: Annotated[
+        list[str] | None,
+        typer.Option("--tasks", metavar="NAME", help="Tasks of lm-evaluation-harness instead. Repeatable."),
+    ] = None,
+    tasks_from: Annotated[
+        Path | None,
+        typer.Option(
+            "--tasks-from", metavar="DIR", help="With --tasks: a folder of tasks of your own; their YAML is code."
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", min=1, help="With --tasks: the first N documents of each.")
+    ] = None,
     json_file: JsonOption = None,
 ) -> None:
-    """Measure a trained run on a held-out part of its text, in nats a byte.
+    """Measure a trained run on a held-out part of its text, in nats a byte, or on tasks of lm-evaluation-harness.
 
     Long-term memory is that of the checkpoint and stays as it is; with --write it takes in what was read, batch by
     batch. Nothing that is predicted has been read before.
+
+    With --tasks each document is read once, with its memory carried to its end, and begins with the memory of the
+    checkpoint.
 
     Example: cortexzoo evaluate runs/cortexgpt-stable/20250101-120000-000-abcd --write
     """
@@ -47,7 +69,14 @@ def evaluate(
     without_foreign_warnings()
     require_folder_of(json_file)
     require_checkpoint(checkpoint)
+    if tasks is None and (tasks_from is not None or limit is not None):
+        raise BadInput(f"--{'limit' if tasks_from is None else 'tasks-from'} needs --tasks NAME")
     opened = Run.open(run_path(run, RUNS))
+    if tasks is not None:
+        if write or disable or part != "validation":
+            raise BadInput("--tasks goes with neither --part, --disable nor --write")
+        _on_tasks(opened, tasks, tasks_from, limit, checkpoint, json_file)
+        return
     data = load_data(opened.spec, kept_tokenizer(opened))
     if not isinstance(data, TextData):
         raise BadInput(f"{run}: was trained on a task, and only a text has parts: see cortexzoo check")
@@ -77,3 +106,30 @@ def evaluate(
         "ngram_order": counted.ngram_order,
     }
     write_json(json_file, {**content, "bytes": round(found.bytes), "part": part, "write": write, "gate_shares": shares})
+
+
+def _on_tasks(
+    run: "Run", tasks: list[str], folder: Path | None, limit: int | None, checkpoint: str, json_file: Path | None
+) -> None:
+    from cortexzoo.harness.runs.prompt import Writing
+    from cortexzoo.specs.allowed_code import is_allowed
+    from cortexzoo.zoo.models.network import hub_is_reachable
+
+    if find_spec("lm_eval") is None:
+        raise BadInput('--tasks needs lm-evaluation-harness: pip install "cortexzoo[evaluate]"')
+    if folder is not None and not folder.is_dir():
+        raise BadInput(f"--tasks-from {folder}: must be a folder with tasks as YAML")
+    if folder is not None and not is_allowed(folder):
+        raise BadInput(
+            f"--tasks-from {folder}: such tasks can contain code, which runs with --allow-code only, or after "
+            f"`cortexzoo allow-code {folder}`"
+        )
+    writing = Writing.of_run(run)
+    if not hub_is_reachable():
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read on import: no retries for half a minute
+    from cortexzoo.harness.integrations.lm_evaluation import ReadingModel, evaluate_tasks
+
+    found = evaluate_tasks(ReadingModel(*run.load_model(checkpoint), writing), tasks, folder=folder, limit=limit)
+    rows = [(name, metric, f"{value:.4f}") for name, values in found.items() for metric, value in values.items()]
+    print_table(("task", "metric", "value"), rows)
+    write_json(json_file, {"tasks": found, "limit": limit})

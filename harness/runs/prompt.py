@@ -76,6 +76,10 @@ class Writing:
         if prompt is not None:
             yield from _tensors(self._checked(self._encoded("--prompt", os.fsencode(prompt)), "--prompt"))
 
+    def encode(self, text: str, named: str) -> list[int]:
+        """The tokens of `text`, at least one. Raises `PromptError`, with the text `named`."""
+        return self._checked(self._encoded(named, os.fsencode(text)), named)
+
     def show(self, prompt: str, tokens: list[int]) -> str:
         """The prompt and what was generated after it; what is no UTF-8 shows as �."""
         if self.tokenizer is None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from cortexzoo.harness import cli
-from cortexzoo.harness.cli import main
+from cortexzoo.harness.cli import evaluate_command, main
 from cortexzoo.harness.errors import RunStopped
 from cortexzoo.harness.runs.run_folder import CHECKPOINTS, Run
 from cortexzoo.harness.tracking.jsonl import JsonlSink
@@ -156,6 +156,31 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert main(filled) == 2
     assert message.replace("RUNS", str(runs)) in one_line(capsys)
     assert sorted(runs.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--limit", "3"], "--limit needs --tasks NAME"),
+        (["--tasks", "x", "--write"], "--tasks goes with neither --part, --disable nor --write"),
+        (["--tasks", "x"], '--tasks needs lm-evaluation-harness: pip install "cortexzoo[evaluate]"'),
+    ],
+)
+def test_evaluation_on_tasks_that_cannot_be_is_one_line(
+    arguments: list[str], line: str, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(evaluate_command, "find_spec", lambda _: None)
+    assert main(["evaluate", str(run.path), *arguments]) == 2
+    assert one_line(capsys) == line
+
+
+def test_tasks_of_ones_own_need_permission(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CORTEXZOO_CONFIG", str(tmp_path / "config"))
+    monkeypatch.setattr(evaluate_command, "find_spec", lambda _: True)
+    assert main(["evaluate", str(run.path), "--tasks", "x", "--tasks-from", str(tmp_path)]) == 2
+    assert "such tasks can contain code, which runs with --allow-code only" in one_line(capsys)
 
 
 def test_a_damaged_checkpoint_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

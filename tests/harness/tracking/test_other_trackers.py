@@ -18,23 +18,25 @@ needs_wandb = pytest.mark.skipif(find_spec("wandb") is None, reason="needs wandb
 needs_tensorboard = pytest.mark.skipif(find_spec("tensorboard") is None, reason="needs tensorboard")
 
 
-def trained(runs: Path, tracker: str) -> Run:
+def trained(runs: Path, tracker: str, *changes: str) -> Run:
     suite = SuiteSpec(name="one", properties={"causality": Check()})
-    experiment = small("trackers=[jsonl, " + tracker + "]").model_copy(update={"suite": suite})
+    experiment = small("trackers=[jsonl, " + tracker + "]", *changes).model_copy(update={"suite": suite})
     return train_run(experiment, runs, replace(QUIET, trackers=("jsonl", tracker)))  # type: ignore[arg-type]
 
 
 @needs_wandb
-def test_a_run_is_kept_offline_with_its_metrics_and_outcome(
+def test_a_run_is_kept_offline_with_its_metrics_alerts_and_outcome(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("WANDB_API_KEY", "WANDB_MODE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    run = trained(tmp_path / "runs", "wandb")
+    run = trained(tmp_path / "runs", "wandb", "recipe.alerts=[{when: train/loss > 0, for: 3}]")
     assert "wandb: no login, so the run is kept in its folder" in capsys.readouterr().err
+    assert [event["step"] for event in run.events() if event["kind"] == "alert"] == [3]
     identity = run.manifest["trackers"]["wandb"]
-    for name in ("validation/loss", "stability/loss_ratio", "outcome/test_loss", "spec_hash", identity):
+    measured = ("validation/loss", "stability/loss_ratio", "outcome/test_loss", "spec_hash")
+    for name in (*measured, "alert at step 3", "WARN", identity):
         assert is_stored(run, name), name
     check_run(run, warn=pytest.fail)
     assert is_stored(run, "outcome/verdicts/causality")
