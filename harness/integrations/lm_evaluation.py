@@ -87,9 +87,12 @@ class ReadingModel(LM):  # type: ignore[misc, unused-ignore]
         return self.writing.show("", written)
 
     def _tokens(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
-        """Of the context, and of the continuation after it: a tokenizer may join the two. At least one each."""
+        """Of the context, and of the continuation after it, at least one each.
+
+        A tokenizer may join blanks between the two with the word after them, so they count to the continuation.
+        """
         blanks = len(context) - len(context.rstrip())
-        if blanks and context.rstrip():
+        if blanks and context.rstrip() and self.writing.tokenizer is not None:
             context, continuation = context[:-blanks], context[-blanks:] + continuation
         read = self.writing.encode(context, "the task's text")
         both = self.writing.encode(context + continuation, "the task's text")

@@ -1,7 +1,7 @@
 """Charts of characters: curves of braille dots, stacked columns, meters. Pure: numbers in, text out."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.text import Text
 
@@ -46,7 +46,7 @@ def _short(value: float, width: int) -> str:
 
 
 def _dots(points: Points, width: int, height: int, last_step: int, low: float, high: float) -> set[tuple[int, int]]:
-    """Where dots belong, with the gaps between neighbouring points filled upwards and downwards."""
+    """Where dots belong, with neighbouring points joined by straight lines."""
     found: set[tuple[int, int]] = set()
     before: tuple[int, int] | None = None
     for step, value in points:
@@ -59,9 +59,18 @@ def _dots(points: Points, width: int, height: int, last_step: int, low: float, h
         y = height - 1 - min(int(share * height), height - 1)
         found.add((x, y))
         if before is not None:
-            found.update((x, between) for between in range(min(y, before[1]), max(y, before[1])))
+            found.update(_line(before, (x, y)))
         before = (x, y)
     return found
+
+
+def _line(start: tuple[int, int], end: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """The dots from one to another without a gap; x never falls."""
+    (x, y), (last_x, last_y) = start, end
+    columns = max(last_x - x, 1)
+    for column in range(columns):
+        edges = [y + (last_y - y) * share // columns for share in (column, column + 1)]
+        yield from ((last_x if last_x == x else x + column, at) for at in range(min(edges), max(edges) + 1))
 
 
 def stacked(history: Sequence[Mapping[str, float]], colours: Mapping[str, str], width: int, height: int) -> Text:

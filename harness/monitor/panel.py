@@ -17,16 +17,33 @@ SLEEP = "cyan"
 STATUS = {"finished": GOOD, "running": "cyan", "starting": "cyan", "failed": BAD}
 LOUD = frozenset({"alert", "rollback", "step_refused", "new_level", "post_mortem_failed"})
 LOSS_HEIGHT, NORM_HEIGHT, GATE_HEIGHT = 9, 4, 5
-FIXED_HEIGHT = 36
-"""Lines above the log."""
+"""At least; what is left of the column's height makes them taller."""
+WORDS = 11
+"""Lines of a column that are neither chart nor memory nor event: words and empty lines."""
 LEAST_EVENTS = 4
+LOG_SHARE = 3
+"""Of the lines that are left, one in so many is for further events, if there are any."""
 METER = 16
 
 
 def panel(view: RunView, width: int, height: int) -> Group:
-    """Everything about one run, at most `width` characters wide; the event log takes the lines that are left."""
-    parts = [*_head(view, width), *_losses(view, width), *_gradients(view, width), *_gates(view, width), *_memory(view)]
-    return Group(*parts, *_log(view, width, max(height - FIXED_HEIGHT, LEAST_EVENTS)))
+    """Everything about one run, at most `width` characters wide; charts and event log share the lines that are left."""
+    memory = _memory(view)
+    gates = GATE_HEIGHT + 2 if view.gates else 0
+    least = WORDS + LOSS_HEIGHT + NORM_HEIGHT + gates + len(memory) + LEAST_EVENTS
+    left = max(height - least, 0)
+    further = min(max(len(view.events) - LEAST_EVENTS, 0), left // LOG_SHARE)
+    left -= further
+    quarter = left // 4
+    taller = left - quarter - (quarter if view.gates else 0)
+    return Group(
+        *_head(view, width),
+        *_losses(view, width, LOSS_HEIGHT + taller),
+        *_gradients(view, width, NORM_HEIGHT + quarter),
+        *_gates(view, width, GATE_HEIGHT + quarter),
+        *memory,
+        *_log(view, width, LEAST_EVENTS + further),
+    )
 
 
 def _head(view: RunView, width: int) -> list[Text]:
@@ -45,7 +62,7 @@ def _head(view: RunView, width: int) -> list[Text]:
     ]
 
 
-def _losses(view: RunView, width: int) -> list[Text]:
+def _losses(view: RunView, width: int, height: int) -> list[Text]:
     line = Text()
     for name, word, style in (("train/loss", "loss", LOSS), ("probe/loss", "probe", PROBE),
                               ("validation/loss", "held out", HELD_OUT)):  # fmt: skip
@@ -58,10 +75,10 @@ def _losses(view: RunView, width: int) -> list[Text]:
         second.append(f" (bound {RATIO_BOUND:g})", "dim")
     lines = [(view.curves[name].points, style) for name, style in
              (("train/loss", LOSS), ("probe/loss", PROBE), ("validation/loss", HELD_OUT))]  # fmt: skip
-    return [Text(), _fitted(line, width), second, curves(lines, width, LOSS_HEIGHT, view.steps)]
+    return [Text(), _fitted(line, width), second, curves(lines, width, height, view.steps)]
 
 
-def _gradients(view: RunView, width: int) -> list[Text]:
+def _gradients(view: RunView, width: int, height: int) -> list[Text]:
     line = Text()
     if (norm := view.last.get("train/gradient_norm")) is not None:
         line.append(f"gradient {_number(norm)}  ", GRADIENT)
@@ -71,11 +88,11 @@ def _gradients(view: RunView, width: int) -> list[Text]:
     return [
         Text(),
         _fitted(line, width),
-        curves([(view.curves["train/gradient_norm"].points, GRADIENT)], width, NORM_HEIGHT, view.steps),
+        curves([(view.curves["train/gradient_norm"].points, GRADIENT)], width, height, view.steps),
     ]
 
 
-def _gates(view: RunView, width: int) -> list[Text]:
+def _gates(view: RunView, width: int, height: int) -> list[Text]:
     if not view.gates:
         return []
     shares = view.gate_shares
@@ -85,7 +102,7 @@ def _gates(view: RunView, width: int) -> list[Text]:
     line = Text()
     for source, colour in colours.items():
         line.append(f"{source.replace('_', ' ')} {shares[source]:.2f} ", colour)
-    return [Text(), _fitted(line, width), stacked(list(view.gates), colours, width, GATE_HEIGHT)]
+    return [Text(), _fitted(line, width), stacked(list(view.gates), colours, width, height)]
 
 
 def _memory(view: RunView) -> list[Text]:

@@ -20,6 +20,12 @@ def test_a_rising_curve_rises() -> None:
     assert ord(top[5]) == BLANK and ord(bottom[-1]) == BLANK
 
 
+def test_points_that_are_far_apart_are_joined() -> None:
+    text = curves([([(0, 0.0), (100, 1.0)], "")], width=25, height=3, last_step=100, label=4).plain
+    columns = zip(*(row[5:] for row in text.split("\n")), strict=True)
+    assert all(any(ord(cell) > BLANK for cell in column) for column in columns)
+
+
 @given(values=st.lists(ANY, max_size=30), width=st.integers(10, 40), height=st.integers(2, 6))
 def test_any_values_fill_exactly_the_frame(values: list[float], width: int, height: int) -> None:
     text = curves([(list(enumerate(values)), "red")], width, height, last_step=20).plain
