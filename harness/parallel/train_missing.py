@@ -10,6 +10,7 @@ from cortexzoo.harness.parallel.slurm import Scheduler, train_scheduled
 from cortexzoo.harness.parallel.workers import in_processes
 from cortexzoo.harness.runs.run_folder import Run, RunFolderError, finished_runs, stopped_runs, unfinished_runs
 from cortexzoo.specs import ExperimentSpec
+from cortexzoo.zoo.models.own_source import require_allowed
 
 
 class StoppedEarly(Failure):
@@ -34,7 +35,8 @@ def train_missing(
     reasons is a result like every other; else it raises `TrainingStopped`.
     `fresh_processes`: each run has a process of its own, a few seconds slower, so that the peak memory it reports is
     not that of a run before it. With `scheduler` the runs are its jobs instead of processes of this machine.
-    Raises what training raises, `StoppedEarly`, and `ProcessLost`, or with a scheduler `ScheduleError`.
+    Raises `OwnModuleError` before anything is trained if a variant's code must not run, what training raises,
+    `StoppedEarly`, and `ProcessLost`, or with a scheduler `ScheduleError`.
     """
     distinct = {experiment.hash(): experiment for experiment in experiments}
     missing = []
@@ -48,6 +50,8 @@ def train_missing(
             yield experiment, run
     if not missing:
         return
+    for experiment in missing:
+        require_allowed(experiment.variant)
     if scheduler is not None:
         yield from train_scheduled(missing, runs, scheduler, jobs=jobs, threads=threads)
         return

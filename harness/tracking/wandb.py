@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -138,12 +139,19 @@ def _mode(wandb: Any) -> str:
     named = os.environ.get("WANDB_MODE")
     if named:
         return named
-    if wandb.api.api_key:
+    if _has_login(wandb):
         return "online"
     sys.stderr.write(
         "wandb: no login, so the run is kept in its folder: wandb login, then wandb sync RUN/wandb/offline-run-*\n"
     )
     return "offline"
+
+
+def _has_login(wandb: Any) -> bool:
+    """Whether W&B has a key, without a question at the terminal."""
+    if "prompt" in signature(wandb.login).parameters:  # since 0.31, which warns of `wandb.api`
+        return bool(wandb.login(prompt=False, verify=False))
+    return bool(wandb.api.api_key)
 
 
 def _flat(values: Mapping[str, object], above: str = "") -> Iterator[tuple[str, object]]:

@@ -38,14 +38,19 @@ def offer_copy(folder: Path, variant: VariantSpec) -> None:
                 copies[variant.sha256] = path
 
 
+def require_allowed(variant: VariantSpec) -> None:
+    """Raises `OwnModuleError` for a variant whose code must not run."""
+    if isinstance(variant, ModuleSpec) and not is_allowed(Path(variant.file)):
+        raise OwnModuleError(
+            f"variant.source: {variant.file}:{variant.factory} is code of its own, which runs with --allow-code only "
+            f"(or, for all that is in its folder, after `cortexzoo allow-code {Path(variant.file).parent}`)"
+        )
+
+
 def module_of(spec: ModuleSpec) -> nn.Module:
     """What the factory returns for the arguments of the spec. Raises `OwnModuleError`."""
+    require_allowed(spec)
     named = f"{spec.file}:{spec.factory}"
-    if not is_allowed(Path(spec.file)):
-        raise OwnModuleError(
-            f"variant.source: {named} is code of its own, which runs with --allow-code only (or, for all that is in "
-            f"its folder, after `cortexzoo allow-code {Path(spec.file).parent}`)"
-        )
     factory = _factory(_path(spec), spec.factory)
     _require_arguments(factory, spec.arguments, named)
     try:

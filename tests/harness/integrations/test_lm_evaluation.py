@@ -78,6 +78,7 @@ def test_the_likeliest_continuation_is_named_as_such(reading: ReadingModel) -> N
         reading.generate_until([asked(prompt, {"do_sample": True})])
 
 
+@pytest.mark.slow
 def test_a_task_of_the_users_own_gives_its_metrics(
     reading: ReadingModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

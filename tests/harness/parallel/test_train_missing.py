@@ -8,6 +8,9 @@ import pytest
 from cortexzoo.harness.bench.generated_runs import experiment, generated_run
 from cortexzoo.harness.parallel.train_missing import StoppedEarly, train_missing, train_or_go_on
 from cortexzoo.harness.runs.run_folder import CHECKPOINTS, MANIFEST, SUMMARY, Run, unfinished_runs
+from cortexzoo.specs.allowed_code import VARIABLE
+from cortexzoo.specs.own_variant import ModuleSpec
+from cortexzoo.zoo.errors import OwnModuleError
 from cortexzoo.zoo.training.recorder import WALL_CLOCK_METRICS
 from tests.harness.trained import killed_small, small, train_small
 
@@ -23,6 +26,18 @@ def test_only_what_is_missing_is_trained_and_equal_experiments_once(tmp_path: Pa
     assert len(list((tmp_path / "cortexgpt-stable").iterdir())) == 3
     again = {spec.seed: run.path for spec, run in train_missing(wanted, tmp_path, jobs=2)}
     assert again == {seed: run.path for seed, run in found.items()}
+
+
+def test_code_that_must_not_run_is_refused_before_anything_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setenv("CORTEXZOO_CONFIG", str(tmp_path / "config"))
+    module = ModuleSpec(name="mine", source=f"{tmp_path}/mine.py:make")
+    wanted = [small(), small().model_copy(update={"variant": module})]
+    with pytest.raises(OwnModuleError, match="runs with --allow-code only"):
+        next(train_missing(wanted, tmp_path / "runs", jobs=1))
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.slow

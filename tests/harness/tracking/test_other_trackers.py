@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,10 +19,10 @@ needs_wandb = pytest.mark.skipif(find_spec("wandb") is None, reason="needs wandb
 needs_tensorboard = pytest.mark.skipif(find_spec("tensorboard") is None, reason="needs tensorboard")
 
 
-def trained(runs: Path, tracker: str, *changes: str) -> Run:
+def trained(runs: Path, tracker: str, *changes: str, warn: Callable[[str], object] = pytest.fail) -> Run:
     suite = SuiteSpec(name="one", properties={"causality": Check()})
     experiment = small("trackers=[jsonl, " + tracker + "]", *changes).model_copy(update={"suite": suite})
-    return train_run(experiment, runs, replace(QUIET, trackers=("jsonl", tracker)))  # type: ignore[arg-type]
+    return train_run(experiment, runs, replace(QUIET, trackers=("jsonl", tracker), warn=warn))  # type: ignore[arg-type]
 
 
 @needs_wandb
@@ -31,7 +32,10 @@ def test_a_run_is_kept_offline_with_its_metrics_alerts_and_outcome(
     for name in ("WANDB_API_KEY", "WANDB_MODE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    run = trained(tmp_path / "runs", "wandb", "recipe.alerts=[{when: train/loss > 0, for: 3}]")
+    lines: list[str] = []
+    alert = "recipe.alerts=[{when: train/loss > 0, for: 3}]"
+    run = trained(tmp_path / "runs", "wandb", alert, warn=lines.append)
+    assert [line[: len("alert at step 3:")] for line in lines] == ["alert at step 3:"]
     assert "wandb: no login, so the run is kept in its folder" in capsys.readouterr().err
     assert [event["step"] for event in run.events() if event["kind"] == "alert"] == [3]
     identity = run.manifest["trackers"]["wandb"]
