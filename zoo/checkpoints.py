@@ -20,11 +20,14 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from cortexzoo.specs.regular_files import read_regular
+from cortexzoo.zoo import keyed
 from cortexzoo.zoo.errors import CheckpointError
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 SHARED = "shared.json"
+KIND = "checkpoint"
+"""For the keyed sum of its manifest."""
 
 TensorFile = Mapping[str, Tensor]
 
@@ -80,7 +83,7 @@ def publish(folder: Path, keep: Path | None = None) -> None:
     """
     partial = partial_folder(folder)
     files = {path.name: _sum(path) for path in sorted(partial.iterdir())}
-    _write(partial / MANIFEST, _json({"format": FORMAT, "files": files}))
+    _write(partial / MANIFEST, _json(keyed.signed(KIND, {"format": FORMAT, "files": files})))
     _fsync_folder(partial)
     if keep is not None and folder.exists() and not keep.exists():
         shutil.rmtree(partial_folder(keep), ignore_errors=True)
@@ -165,6 +168,8 @@ class CheckpointReader:
             raise CheckpointError(
                 f"{self.folder / MANIFEST}: format {FORMAT} is required, got {manifest.get('format')!r}"
             )
+        if wrong := keyed.mistake(KIND, manifest):
+            raise CheckpointError(f"{self.folder / MANIFEST}: {wrong}")
         self.sums: dict[str, str] = manifest["files"]
 
     def tensors(self, name: str) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -85,6 +86,9 @@ def check(
         list[str] | None,
         typer.Option("--env", metavar="NAME", help="With --module or --hf: pass this environment variable on."),
     ] = None,
+    sandbox: Annotated[
+        bool, typer.Option("--sandbox", help="With --module: run in bubblewrap, without network and your files.")
+    ] = False,
     json_file: JsonOption = None,
     explain: ExplainOption = False,
     junit: JUnitOption = None,
@@ -126,6 +130,8 @@ def check(
             raise BadInput(f"{named} cannot be combined with --width: the input is token ids")
         if unset := [name for name in env or () if name not in os.environ]:
             raise BadInput(f"--env {unset[0]}: is not set here")
+        if sandbox:
+            _enter_sandbox(module, given.suite, [json_file, junit, sarif], runs, env or ())
         request = replace(
             _request(module, hf, given.suite, given.seed, seconds, vocab_size, width, max_length, profile or "ci"),
             environment=tuple(env or ()),
@@ -133,6 +139,8 @@ def check(
         raise typer.Exit(_check_module(request, runs, json_file, reports))
     if env:
         raise BadInput(f"--env {env[0]}: needs --module or --hf: a run is checked in this process")
+    if sandbox:
+        raise BadInput("--sandbox: needs --module")
     if target is None:
         raise BadInput("check needs a run folder, an experiment, --module FILE.py:FACTORY or --hf NAME|FOLDER")
     require_checkpoint(checkpoint)
@@ -216,6 +224,17 @@ def _run_of(target: str, changes: list[str], runs: Path) -> Any:
             f"no finished run of {experiment.name} with spec hash {experiment.hash()} in {runs}: training it first"
         )
     return found or trained(experiment, runs)
+
+
+def _enter_sandbox(
+    module: str | None, suite: str | None, files: Sequence[Path | None], runs: Path, names: Sequence[str]
+) -> None:
+    from cortexzoo.harness.checking.modules.sandbox import enter
+
+    if module is None:
+        raise BadInput("--sandbox: needs --module")
+    reads = [Path(file).parent for file in (module.rpartition(":")[0], suite) if file and os.path.isfile(file)]
+    enter(reads, [runs, *(file.parent for file in files if file)], names)
 
 
 def _request(

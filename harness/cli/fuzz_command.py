@@ -1,13 +1,16 @@
 """The command that attacks the others with hostile input, and count what got through."""
 
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from cortexzoo.harness.cli.check_commands import parse_time
 from cortexzoo.harness.cli.errors import OK, UNEXPECTED_VERDICT, BadInput
 from cortexzoo.harness.cli.options import RUNS, JsonOption, RunsOption
 from cortexzoo.harness.cli.output import (
@@ -25,15 +28,18 @@ if TYPE_CHECKING:
     from cortexzoo.harness.fuzzing.campaign import Command, Report
 
 SHOWN = 10
+SLOWEST_DONE = 20.0
+"""Seconds for a mutated spec that is still valid."""
 LONGEST_ROW = 160
 
 
 def fuzz(
     context: typer.Context,
     campaign: Annotated[
-        Literal["specs", "checkpoints", "modules", "kills", "disk"],
+        Literal["specs", "edges", "checkpoints", "modules", "kills", "disk"],
         typer.Argument(
-            help="specs: mutated spec files and overrides; checkpoints: damaged run folders; modules: hostile modules; "
+            help="specs: mutated spec files and overrides; edges: valid specs at the edges of their ranges; "
+            "checkpoints: damaged run folders; modules: hostile modules; "
             "kills: training that is killed in its system calls; disk: disks and limits that fail."
         ),
     ],
@@ -42,6 +48,9 @@ def fuzz(
     runs: RunsOption = RUNS,
     run: Annotated[
         Path | None, typer.Option("--run", metavar="RUN", help="With checkpoints: the finished run that is damaged.")
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option("--budget", metavar="TIME", help="End after this time, as in 60s or 30m.")
     ] = None,
     json_file: JsonOption = None,
 ) -> None:
@@ -53,25 +62,49 @@ def fuzz(
     Example: cortexzoo fuzz specs --cases 1000 --seed 0
     Example: cortexzoo fuzz checkpoints --run runs/cortexgpt-stable/20250101-120000-000-abcd --cases 100
     """
-    from cortexzoo.harness.fuzzing import disk, kills, module_attacks, run_damage, spec_mutations
+    from cortexzoo.harness.fuzzing import disk, edge_specs, kills, module_attacks, run_damage, spec_mutations
     from cortexzoo.harness.fuzzing.campaign import Rules, attacked
 
     without_foreign_warnings()
     require_folder_of(json_file)
-    with tempfile.TemporaryDirectory() as name, _progress(cases) as watch:
-        folder, entry = Path(name), _entry(context)
-        if campaign == "specs":
-            lines = spec_mutations.cases(seed, cases, folder)
-            report = attacked(campaign, seed, lines, entry, Rules(), warm=spec_mutations.WARM, watch=watch)
-        elif campaign == "modules":
-            report = module_attacks.attacked(seed, cases, folder, entry, watch)
-        elif campaign == "kills":
-            report = kills.attacked(seed, cases, folder, watch)
-        elif campaign == "disk":
-            report = disk.attacked(seed, cases, folder, entry, watch)
-        else:
-            report = run_damage.attacked(seed, cases, _finished(run, runs), folder, entry, watch)
-    raise typer.Exit(_reported(report, json_file))
+    seconds = inf if budget is None else parse_time(budget)
+    with tempfile.TemporaryDirectory() as name, _progress(cases) as show:
+        folder, entry, watch = Path(name), _entry(context), _Watch(seconds, show)
+        with suppress(_TimeIsUp):
+            if campaign == "specs":
+                lines, rules = spec_mutations.cases(seed, cases, folder), Rules(seconds_done=SLOWEST_DONE)
+                attacked(campaign, seed, lines, entry, rules, warm=spec_mutations.WARM, watch=watch)
+            elif campaign == "edges":
+                edge_specs.attacked(seed, cases, folder, entry, watch)
+            elif campaign == "modules":
+                module_attacks.attacked(seed, cases, folder, entry, watch)
+            elif campaign == "kills":
+                kills.attacked(seed, cases, folder, watch)
+            elif campaign == "disk":
+                disk.attacked(seed, cases, folder, entry, watch)
+            else:
+                run_damage.attacked(seed, cases, _finished(run, runs), folder, entry, watch)
+    if watch.report is None:
+        raise BadInput("--budget: too short for the first case")
+    raise typer.Exit(_reported(watch.report, json_file))
+
+
+class _TimeIsUp(Exception):
+    """The budget is spent."""
+
+
+class _Watch:
+    """Sees the report after each case, shows it, and ends the campaign in time."""
+
+    def __init__(self, seconds: float, show: "Callable[[Report], None]") -> None:
+        self.report: Report | None = None
+        self._end, self._show = time.monotonic() + seconds, show
+
+    def __call__(self, report: "Report") -> None:
+        self.report = report
+        self._show(report)
+        if time.monotonic() > self._end:
+            raise _TimeIsUp
 
 
 def _finished(run: Path | None, runs: Path) -> Path:

@@ -67,7 +67,7 @@ def _case(
         name = dice.choice(list(LIMITS))
         most = dice.randint(*LIMITS[name])
         fault = f"{name} {most}"
-        code = in_a_process(_limited, name, most, words, command, arguments)
+        code = in_a_process(limited, name, most, words, command, arguments)
     seconds = time.perf_counter() - began
     outcome = CaseResult((fault,), code, "", words.read_text(errors="replace") if words.exists() else "", seconds, 0.0)
     breaches = [f"{fault}: {breach}" for breach in outcome.breaches(RULES)]
@@ -80,7 +80,8 @@ def _case(
     return outcome, breaches
 
 
-def _limited(name: str, most: int, words: Path, command: Command, arguments: Sequence[str]) -> None:
+def limited(name: str, most: int, words: Path, command: Command, arguments: Sequence[str]) -> None:
+    """Call the command under a limit, its standard error in `words`; of memory, `most` bytes more than are in use."""
     with words.open("w") as errors:  # opened before, as a terminal is
         kind = getattr(resource, name)
         if name == "RLIMIT_DATA":

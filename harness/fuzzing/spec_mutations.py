@@ -28,7 +28,7 @@ PATHS = (
     ".".join("a" * 40), ".".join("a" * 5000), "x" * 5000, "\x1b[31m", "recipe.\u202e", "recipe.steps.deeper",
 )  # fmt: skip
 
-WARM = (["sweep", "variants-and-recipes", "--dry-run"], ["show", "cortexgpt-stable"], ["show", "cortex-v2-hybrid"])
+WARM = (["sweep", "variants-and-recipes", "--dry-run"], ["show", "cortexgpt-stable"], ["show", "cortex-v2-hybrid-qwen"])
 
 Mutation = Callable[[random.Random, str], str]
 

@@ -22,6 +22,7 @@ from cortexzoo.specs import ExperimentSpec, SpecError, dump_yaml, load_experimen
 from cortexzoo.specs.base import NamedSpec
 from cortexzoo.specs.own_variant import ModuleSpec
 from cortexzoo.specs.regular_files import read_regular
+from cortexzoo.zoo import keyed
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState
 
 SPEC = "spec.yaml"
@@ -73,7 +74,7 @@ class Run:
                 parent.mkdir(parents=True, exist_ok=True)
                 run = cls(new_folder(parent), made)
                 undo.callback(run.discard)
-                text = dump_yaml(experiment)
+                text = keyed.signed_text(SPEC, dump_yaml(experiment))
                 write_whole(run.path / SPEC, text)
                 write_whole(run.path / PARSED, _parsed(text, experiment))
             except OSError as problem:
@@ -102,6 +103,8 @@ class Run:
     def spec(self) -> ExperimentSpec:
         """The experiment with everything resolved, from `spec.yaml`. Raises `RunFolderError`."""
         try:
+            if wrong := keyed.text_mistake(SPEC, self.path / SPEC):
+                raise RunFolderError(f"{self.path / SPEC}: {wrong}")
             spec = self._parsed_before() or load_experiment(str(self.path / SPEC))
         except SpecError as problem:
             raise RunFolderError(str(problem)) from problem
@@ -192,28 +195,31 @@ class Run:
 
     def write_spec(self, name: str, spec: NamedSpec) -> None:
         """Write a spec as a file of the run, whole or not at all. Raises `RunStopped`."""
-        text = dump_yaml(spec)
+        text = keyed.signed_text(name, dump_yaml(spec))
         self._write(name, text)
         if name == SPEC:
             self._write(PARSED, _parsed(text, spec))
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write one file of the run, whole or not at all. Raises `RunStopped`."""
-        self._write(name, json.dumps(to_json_value(content), indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+        written = keyed.signed(name, to_json_value(content))
+        self._write(name, json.dumps(written, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
     def read_json(self, name: str) -> dict[str, Any]:
         """One JSON file of the run. Raises `RunFolderError`."""
         path = self.path / name
         try:
-            content = from_json_value(json.loads(read_regular(path)))
+            content = json.loads(read_regular(path))
         except FileNotFoundError:
             raise RunFolderError(f"{path}: missing: the run has not reached this stage") from None
         except OSError as problem:
             raise RunFolderError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
         except (ValueError, RecursionError) as problem:
             raise RunFolderError(f"{path}: cannot be read as JSON: {problem}") from problem
-        if not isinstance(content, dict):
-            raise RunFolderError(f"{path}: must contain a JSON object")
+        wrong = keyed.mistake(name, content) if isinstance(content, dict) else "must contain a JSON object"
+        if wrong is not None:
+            raise RunFolderError(f"{path}: {wrong}")
+        content = from_json_value({key: value for key, value in content.items() if key != keyed.FIELD})
         if name in MISTAKES and (mistake := MISTAKES[name](content)):
             raise RunFolderError(f"{path}: is damaged: {mistake}")
         return _Content(path, content)
@@ -225,12 +231,11 @@ class Run:
 
     def _parsed_before(self) -> ExperimentSpec | None:
         """The spec as JSON, which is read fifty times as fast as YAML; None unless it is that of the `spec.yaml`."""
-        try:
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             parsed = json.loads(read_regular(self.path / PARSED))
-            if parsed["sha256"] == hashlib.sha256(read_regular(self.path / SPEC)).hexdigest():
+            same = parsed["sha256"] == hashlib.sha256(read_regular(self.path / SPEC)).hexdigest()
+            if same and keyed.mistake(PARSED, parsed) is None:
                 return ExperimentSpec.from_json(parsed["spec"])
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            pass
         return None
 
     def _write(self, name: str, text: str) -> None:
@@ -285,7 +290,8 @@ def _runs_of(runs: Path, experiment: ExperimentSpec, with_file: str = SUMMARY) -
 
 def _parsed(text: str, spec: NamedSpec) -> str:
     """What `spec.yaml` states, with the sum of its text: after an edit of the one, the other is ignored."""
-    return json.dumps({"sha256": hashlib.sha256(text.encode()).hexdigest(), "spec": spec.canonical_json()}) + "\n"
+    content = {"sha256": hashlib.sha256(text.encode()).hexdigest(), "spec": spec.canonical_json()}
+    return json.dumps(keyed.signed(PARSED, content)) + "\n"
 
 
 def _remove_empty(folders: Sequence[Path]) -> None:

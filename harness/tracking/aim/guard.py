@@ -128,6 +128,9 @@ class _Request(BaseHTTPRequestHandler):
         return cookies[COOKIE].value if COOKIE in cookies else ""
 
     def _mistake(self) -> tuple[HTTPStatus, str] | None:
+        # Servers differ in where a query ends at a fragment, and in what a path with a host is.
+        if "#" in self.path or not self.path.startswith("/"):
+            return HTTPStatus.BAD_REQUEST, "the address must be a path and a query"
         parts = urlsplit(self.path)
         if self.command != "GET" and not (self.command == "POST" and READING.fullmatch(parts.path)):
             return HTTPStatus.METHOD_NOT_ALLOWED, "for reading only: nothing in the repository is changed from here"

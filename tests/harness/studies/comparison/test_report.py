@@ -8,7 +8,9 @@ import pytest
 
 from cortexzoo.harness.bench.generated_runs import experiment, generated_run
 from cortexzoo.harness.checking.verdict import VERDICT, Certificate, Judgement
-from cortexzoo.harness.runs.run_folder import MANIFEST
+from cortexzoo.harness.cli import main
+from cortexzoo.harness.runs.export import card
+from cortexzoo.harness.runs.run_folder import MANIFEST, Run
 from cortexzoo.harness.studies.comparison.comparing import compared, folder_of, telling_apart
 from cortexzoo.harness.studies.comparison.contenders import Incomparable, contenders
 from cortexzoo.harness.studies.comparison.reading import Record
@@ -63,21 +65,62 @@ def test_the_page_shows_everything_and_runs_nothing(comparison: Comparison, tmp_
     assert "&lt;script&gt;alert(1)" in page
 
 
-def test_hostile_words_are_text(comparison: Comparison, tmp_path: Path) -> None:
-    hostile = "<img src=x onerror=alert(1)>\x1b[31m\u202e[x](javascript:alert(1))\"'[bold]$\\frac$"
+def with_words(comparison: Comparison, words: str) -> Comparison:
+    """The comparison with these words wherever somebody else may have written them."""
     changed = [
-        replace(record, certificate=Certificate((replace(j, reason=hostile, case={"a": hostile}),), {}))
+        replace(record, certificate=Certificate((replace(j, reason=words, case={"a": words}),), {}))
         for record in comparison.records
         if (certificate := record.certificate) is not None
         for j in certificate.judgements
     ]
     result = comparison.contenders[0]
     contender = replace(result, records=tuple(r for r in changed if r.path in {k.path for k in result.records}))
-    other = replace(comparison, contenders=(contender, *comparison.contenders[1:]), command=("cortexzoo", hostile))
-    page = write_report(other, tmp_path).read_text(encoding="utf-8")
+    return replace(comparison, contenders=(contender, *comparison.contenders[1:]), command=("cortexzoo", words))
+
+
+def test_hostile_words_are_text(comparison: Comparison, tmp_path: Path) -> None:
+    hostile = "<img src=x onerror=alert(1)>\x1b[31m\u202e[x](javascript:alert(1))\"'[bold]$\\frac$"
+    page = write_report(with_words(comparison, hostile), tmp_path).read_text(encoding="utf-8")
     assert "<img src=x" not in page and "&lt;img src=x onerror=alert(1)&gt;" in page
     assert "\x1b" not in page and "\u202e" not in page and "\\u202e" in page
     assert "default-src 'none'" in page and "form-action 'none'" in page
+
+
+OWNED = "document.title='owned'"
+HOSTILE = (
+    f"<script>{OWNED}</script><img src=x onerror={OWNED}>\"><svg onload={OWNED}>' onmouseover={OWNED} "
+    f"</style></script>[x](javascript:{OWNED})<javascript:{OWNED}>]]>--><a href=javascript:{OWNED}>x</a>"
+    "\x1b]0;owned\x07\u202e"
+)
+
+
+@pytest.mark.skipif(installed() is None, reason="no Chromium is installed")
+def test_nothing_of_others_runs_in_a_browser(comparison: Comparison, tmp_path: Path) -> None:
+    markdown = pytest.importorskip("markdown")
+    run = generated_run(tmp_path, load_experiment("cortexgpt-stable"), steps=2)
+    run.write_spec("spec.yaml", run.spec.model_copy(update={"description": HOSTILE}))
+    run.write_json(MANIFEST, {**run.manifest, "command": ["cortexzoo", HOSTILE], "data_sha256": HOSTILE})
+    run.write_json(VERDICT, with_words(comparison, HOSTILE).records[0].certificate.as_json())  # type: ignore[union-attr]
+    html = markdown.markdown(card(Run.open(run.path), HOSTILE), extensions=["tables", "fenced_code"])
+    with (run.path / "events.jsonl").open("a") as file:
+        file.write(json.dumps({"step": 2, "time": 0.0, "kind": "rollback", "detail": {"cause": HOSTILE}}) + "\n")
+    assert main(["monitor", str(run.path), "--snapshot", str(tmp_path / "monitor.svg")]) == 0
+    (tmp_path / "card.html").write_text(html, encoding="utf-8")
+    report = write_report(with_words(comparison, HOSTILE), tmp_path / "report")
+    with browser_page() as page:
+        (tmp_path / "owned.html").write_text(HOSTILE, encoding="utf-8")
+        page.open((tmp_path / "owned.html").as_uri())
+        page.wait(0.2)
+        assert page.evaluate("document.title") == "owned", "this page runs what it contains"
+        for file in (report, tmp_path / "card.html", tmp_path / "monitor.svg"):
+            page.events.clear()
+            page.open(file.as_uri())
+            page.evaluate("document.querySelectorAll('*').forEach(e => e.dispatchEvent(new Event('mouseover')))")
+            links = page.evaluate("Array.from(document.querySelectorAll('a')).map(a => String(a.href))")
+            page.wait(0.2)
+            assert page.evaluate("document.title") != "owned", file.name
+            assert page.requests == [file.as_uri()], file.name
+            assert not [link for link in links if link.lower().startswith("javascript:")], file.name
 
 
 @pytest.mark.skipif(installed() is None, reason="no Chromium is installed")

@@ -125,6 +125,8 @@ def test_others_get_nothing(guard: Guard, upstream: Upstream, headers: dict[str,
         ("PATCH", "/api/runs/abc/", 405),
         ("GET", "/api/runs/search/run/?q=" + quote("(9**9**7) > 0"), 400),
         ("GET", "/api/runs/search/run/?x=1&q=" + quote("[x for x in y]"), 400),
+        ("GET", "/api/runs/search/run/?x=1#&q=" + quote("[x for x in y]"), 400),
+        ("GET", "http://x/api/runs/search/run/", 403),
     ],
 )
 def test_only_reading_is_passed_on(guard: Guard, upstream: Upstream, method: str, path: str, status: int) -> None:
