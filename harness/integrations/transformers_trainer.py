@@ -1,11 +1,15 @@
 """Guards inside transformers' Trainer: a callback."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from cortexzoo.harness.checking.modules.causal_lm import CausalLM
+from cortexzoo.harness.integrations.property_watch import USUAL, PropertyWatch
 from cortexzoo.specs import RecipeSpec
+from cortexzoo.specs.suite import PropertyName
 from cortexzoo.zoo.training.own_loop import LoopGuard
 from cortexzoo.zoo.training.recorder import Recorder
 
@@ -51,3 +55,22 @@ class GuardCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
         loss = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
         if model.training and self.guard is not None and isinstance(loss, Tensor):
             self.guard.observe(loss.mean())
+
+
+class PropertyCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
+    """Tries properties of a causal language model every so many steps; `options` are those of `PropertyWatch`."""
+
+    def __init__(self, properties: Sequence[PropertyName] = USUAL, **options: Any) -> None:
+        self.properties, self.options = properties, options
+        self.watch: PropertyWatch | None = None
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Raises `BadInput` for a property that does not apply."""
+        self.watch = PropertyWatch(CausalLM(kwargs["model"]), self.properties, **self.options)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Count the step."""
+        assert self.watch is not None
+        self.watch.step()

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import Trainer, TrainingArguments
+from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
 
-from cortexzoo.harness.integrations.transformers_trainer import GuardCallback
+from cortexzoo.harness.integrations.transformers_trainer import GuardCallback, PropertyCallback
 from cortexzoo.specs import load
 
 BAD = 12
@@ -74,3 +74,18 @@ def test_without_trouble_the_weights_are_those_of_the_trainer_alone(tmp_path: Pa
     alone, _ = train(tmp_path, 1.0)
     for one, other in zip(watched.parameters(), alone.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_properties_are_tried_while_the_trainer_trains(tmp_path: Path) -> None:
+    model = LlamaForCausalLM(
+        LlamaConfig(vocab_size=16, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2)
+    )
+    rows = [{"input_ids": torch.arange(n, n + 6) % 16, "labels": torch.arange(n, n + 6) % 16} for n in range(8)]
+    callback = PropertyCallback(["causality"], every=2, longest=16, report=pytest.fail)
+    arguments = TrainingArguments(
+        output_dir=str(tmp_path), per_device_train_batch_size=2, num_train_epochs=1, report_to=[], save_strategy="no",
+        use_cpu=True, disable_tqdm=True, dataloader_pin_memory=False,
+    )  # fmt: skip
+    Trainer(model=model, args=arguments, train_dataset=rows, callbacks=[callback]).train()  # type: ignore[arg-type]
+    assert callback.watch is not None
+    assert callback.watch.held_at == {"causality": 4}
