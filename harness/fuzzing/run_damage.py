@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from cortexzoo.harness.fuzzing.campaign import Command, Report, Rules, called
+from cortexzoo.harness.runs.run_folder import MANIFEST as RUN_MANIFEST
+from cortexzoo.harness.runs.run_folder import SUMMARY, Run
+from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS
+from cortexzoo.specs import load_experiment
 from cortexzoo.specs.regular_files import read_regular
 from cortexzoo.zoo.checkpoints import MANIFEST
 
@@ -20,7 +24,7 @@ VALUES: tuple[Any, ...] = (
 READERS: tuple[tuple[str, ...], ...] = (
     ("check", "{run}", "--budget", "1s"),
     ("generate", "{run}", "--tokens", "2", "--prompt", "a"),
-    ("compare", "{run}", "--runs", "{runs}"),
+    ("compare", "{run}", "{other}", "--runs", "{runs}", "--allow-different", "--no-check"),
     ("monitor", "{run}", "--once"),
     ("aim-sync", "{run}", "--runs", "{runs}"),
     ("replay", "{run}", "--property", "causality"),
@@ -29,6 +33,8 @@ READERS: tuple[tuple[str, ...], ...] = (
     ("train", "--resume", "{run}", "--trackers=jsonl", "--no-check"),
     ("train", "--resume", "{run}", "--trackers=jsonl", "--no-check", "--allow-changes", "--set", "recipe.steps=8"),
 )
+OTHER = "transformer"
+"""What `compare` has beside the damaged run."""
 Damage = Callable[[random.Random, Path], None]
 
 
@@ -42,6 +48,7 @@ def attacked(
     report = Report("checkpoints", seed)
     rules = Rules(codes=frozenset({0, 1, 2, 3}), seconds=60.0, megabytes=500.0)
     copy = folder / run.parent.name / run.name
+    other = _other(run, folder / "others")
     for number in range(cases):
         dice = random.Random(f"{seed}/{number}")
         shutil.rmtree(copy, ignore_errors=True)
@@ -50,7 +57,7 @@ def attacked(
         damage(dice, copy)
         if dice.random() < 0.7:
             _sum_again(copy)
-        arguments = [part.format(run=copy, runs=folder) for part in dice.choice(READERS)]
+        arguments = [part.format(run=copy, other=other, runs=folder) for part in dice.choice(READERS)]
         before = _contents(copy)
         outcome = called(command, arguments)
         breaches = outcome.breaches(rules)
@@ -59,6 +66,16 @@ def attacked(
         report.add(number, outcome, [f"{damage.__name__.strip('_')}: {breach}" for breach in breaches])
         watch(report)
     return report
+
+
+def _other(run: Path, runs: Path) -> Path:
+    """A sound run of another variant, with the records of `run`."""
+    made = Run.create(runs, load_experiment(OTHER))
+    for name in (METRICS, EVENTS, SUMMARY):
+        shutil.copyfile(run / name, made.path / name)
+    names = {"experiment": made.spec.name, "spec_hash": made.spec.hash(), "run": made.path.name}
+    made.write_json(RUN_MANIFEST, {**Run.open(run).manifest, **names})
+    return made.path
 
 
 def _contents(run: Path) -> dict[str, str]:

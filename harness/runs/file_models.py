@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-Count = Annotated[int, Field(ge=0, lt=2**53)]
+MOST = 2**53
+Count = Annotated[int, Field(ge=0, lt=MOST)]
 
 
 class FileModel(BaseModel):
@@ -96,17 +97,23 @@ def record_mistake(line: dict[str, Any], before: int) -> str | None:
         return "has no step"
     if step <= before:
         return f"has step {step}, which must be above {before}, the step of the line before"
-    wrong = next((key for key, value in line.items() if type(value) not in (int, float)), None)
-    return None if wrong is None else f"{wrong} must be a number"
+    wrong = next((key for key, value in line.items() if not _is_number(value)), None)
+    return None if wrong is None else f"{wrong} must be a number, whole ones within ±2**53"
 
 
 def event_mistake(line: dict[str, Any], _: int) -> str | None:
     """What is wrong with a line of `events.jsonl`."""
-    if type(line.get("step")) is not int:
+    step = line.get("step")
+    if type(step) is not int or not _is_number(step):
         return "has no step"
     if not isinstance(line.get("kind"), str) or not isinstance(line.get("detail"), dict):
         return "must have a kind and a detail"
     return None
+
+
+def _is_number(value: object) -> bool:
+    """Whether it fits into the arrays of a curve."""
+    return type(value) is float or (type(value) is int and abs(value) < MOST)
 
 
 def _mistake(model: type[FileModel], content: object) -> str | None:

@@ -141,11 +141,15 @@ class Run:
 
     def metrics(self) -> list[dict[str, Any]]:
         """One dictionary for each optimiser step."""
+        return list(self.each_metrics())
+
+    def each_metrics(self) -> Iterator[dict[str, Any]]:
+        """As `metrics`, one step at a time: a long run's lines do not fit into memory together."""
         return self._lines(METRICS, record_mistake)
 
     def events(self) -> list[dict[str, Any]]:
         """What happened besides: consolidations, checkpoints, refused steps."""
-        return self._lines(EVENTS, event_mistake)
+        return list(self._lines(EVENTS, event_mistake))
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -244,16 +248,14 @@ class Run:
         except OSError as problem:
             raise RunStopped(f"{self.path / name}: cannot be written: {problem.strerror or problem}") from problem
 
-    def _lines(self, name: str, mistake: Callable[[dict[str, Any], int], str | None]) -> list[dict[str, Any]]:
-        lines: list[dict[str, Any]] = []
+    def _lines(self, name: str, mistake: Callable[[dict[str, Any], int], str | None]) -> Iterator[dict[str, Any]]:
         step = 0
         try:
             for number, line in enumerate(read_lines(self.path / name), start=1):
                 if wrong := mistake(line, step):
                     raise RunFolderError(f"{self.path / name}:{number}: {wrong}")
                 step = line["step"]
-                lines.append(line)
-            return lines
+                yield line
         except OSError as problem:
             raise RunFolderError(f"{self.path / name}: cannot be read: {problem.strerror or problem}") from problem
         except ValueError as problem:
@@ -272,11 +274,8 @@ def stopped_runs(runs: Path, experiment: ExperimentSpec) -> Iterator[Run]:
 
 def unfinished_runs(runs: Path, experiment: ExperimentSpec) -> Iterator[Run]:
     """As `finished_runs`, those that were killed, interrupted or stopped by the machine: they can be resumed."""
-    return (run for run in _runs_of(runs, experiment, MANIFEST) if not _has_ended(run))
-
-
-def _has_ended(run: Run) -> bool:
-    return run.finished or ((run.path / SUMMARY).is_file() and "gave_up_at" in run.summary)
+    found = (run for run in _runs_of(runs, experiment, MANIFEST) if not run.finished)
+    return (run for run in found if not ((run.path / SUMMARY).is_file() and "gave_up_at" in run.summary))
 
 
 def _runs_of(runs: Path, experiment: ExperimentSpec, with_file: str = SUMMARY) -> Iterator[Run]:

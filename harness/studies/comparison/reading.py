@@ -1,6 +1,8 @@
 """Reading finished runs: every curve as arrays, the summary, the verdicts, the circumstances."""
 
+from array import array
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,13 +60,13 @@ def read(run: Run) -> Record:
         summary=run.summary,
         manifest=manifest,
         certificate=run.certificate if (run.path / VERDICT).is_file() else None,
-        series=_series(run.metrics()),
+        series=_series(run.each_metrics()),
     )
 
 
-def _series(lines: list[dict[str, Any]]) -> dict[str, Series]:
-    steps: defaultdict[str, list[int]] = defaultdict(list)
-    values: defaultdict[str, list[float]] = defaultdict(list)
+def _series(lines: Iterable[Mapping[str, Any]]) -> dict[str, Series]:
+    steps: defaultdict[str, array[int]] = defaultdict(lambda: array("q"))
+    values: defaultdict[str, array[float]] = defaultdict(lambda: array("d"))
     for line in lines:
         step = line["step"]
         for name, value in line.items():

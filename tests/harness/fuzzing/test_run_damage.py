@@ -43,6 +43,14 @@ def _twice(run: Path) -> None:
     (run / "metrics.jsonl").write_text("".join([first, first, *others]))
 
 
+def _appended(line: str) -> Callable[[Path], None]:
+    def damage(run: Path) -> None:
+        with (run / "metrics.jsonl").open("a") as file:
+            file.write(line + "\n")
+
+    return damage
+
+
 def _deep(run: Path) -> None:
     (run / "summary.json").write_text("[" * 100_000)
 
@@ -66,6 +74,8 @@ RESUME = (
         (_endless, RESUME, "is a link, a regular file is required"),
         (_pipe, RESUME, "is not a regular file"),
         (_twice, RESUME, "metrics.jsonl:2: has step 1, which must be above 1"),
+        (_appended('{"step": 1' + "0" * 30 + "}"), RESUME, "metrics.jsonl:13: step must be a number"),
+        (_appended('{"step": 99, "train/loss": 1' + "0" * 400 + "}"), RESUME, "train/loss must be a number"),
         (_deep, RESUME, "cannot be read as JSON"),
         (_changed("summary.json", steps_taken="many"), RESUME, "is damaged: steps_taken"),
         (_changed("manifest.json", resumed=3), RESUME, "is damaged: resumed"),
