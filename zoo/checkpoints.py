@@ -162,7 +162,7 @@ class CheckpointReader:
         if not (self.folder / MANIFEST).is_file():
             raise CheckpointError(f"{folder}: is no checkpoint: {MANIFEST} is missing")
         manifest = self._parse(MANIFEST, self._read(MANIFEST))
-        if not isinstance(manifest, dict) or not _names_texts(manifest.get("files")):
+        if not isinstance(manifest, dict) or not _names_files(manifest.get("files")):
             raise CheckpointError(f"{self.folder / MANIFEST}: lists no files with their sums")
         if manifest.get("format") != FORMAT:
             raise CheckpointError(
@@ -241,6 +241,11 @@ def most_in_memory() -> int:
 
 def _names_texts(value: object) -> bool:
     return isinstance(value, dict) and all(isinstance(entry, str) for entry in value.values())
+
+
+def _names_files(value: object) -> bool:
+    """Whether it gives sums to names of files within one folder."""
+    return _names_texts(value) and isinstance(value, dict) and all(Path(name).name == name for name in value)
 
 
 def _take_its_place(folder: Path) -> None:

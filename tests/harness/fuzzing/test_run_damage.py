@@ -83,6 +83,7 @@ RESUME = (
         (_changed(TRAINER, position="1"), RESUME, "is damaged: position"),
         (_changed(TRAINER, policies=[]), RESUME, "is damaged: policies"),
         (_changed("checkpoints/last/manifest.json", files=[]), RESUME, "lists no files"),
+        (_changed("checkpoints/last/manifest.json", files={"../../spec.yaml": ""}), RESUME, "lists no files"),
     ],
 )
 def test_damage_is_named_and_left_alone(
