@@ -49,13 +49,13 @@ def evaluate(
     ] = None,
     json_file: JsonOption = None,
 ) -> None:
-    """Measure a trained run on a held-out part of its text, in nats a byte, or on tasks of lm-evaluation-harness.
+    """Measure a trained run on a held-out part of its text, in nats a byte.
 
     Long-term memory is that of the checkpoint and stays as it is; with --write it takes in what was read, batch by
     batch. Nothing that is predicted has been read before.
 
-    With --tasks each document is read once, with its memory carried to its end, and begins with the memory of the
-    checkpoint.
+    With --tasks it is measured on tasks of lm-evaluation-harness instead. Each document is read once, with its memory
+    carried to its end, and begins with the memory of the checkpoint.
 
     Example: cortexzoo evaluate runs/cortexgpt-stable/20250101-120000-000-abcd --write
     """
