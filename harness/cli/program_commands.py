@@ -38,6 +38,7 @@ STUDIES = {
     "learning": Program("cli.study_programs", "Train every variant with several seeds; compare with n-gram counts."),
     "recall": Program("cli.study_programs", "Measure recall of hybrids over gaps, against controls."),
     "sleep": Program("cli.study_programs", "Let a trained run sleep many times in a row, with every kind of dreams."),
+    "tasks": Program("cli.study_programs", "Train a small hybrid on every task that is not plain pairs."),
     "worth": Program("cli.study_programs", "Measure what each memory of cortexgpt-stable is worth; write the record."),
     "swings": Program("cli.study_programs", "Measure how much the loss of each recipe swings."),
 }

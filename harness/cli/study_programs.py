@@ -35,6 +35,7 @@ from cortexzoo.harness.studies import (
     recall_by_task,
     sleep,
     swings,
+    tasks,
     worth,
 )
 from cortexzoo.harness.studies.cells import run_cells
@@ -49,6 +50,7 @@ STUDIES = {
     "learning": learning,
     "recall": recall_by_task,
     "swings": swings,
+    "tasks": tasks,
     "worth": worth,
 }
 

@@ -78,7 +78,14 @@ def findings(results: Mapping[str, Result]) -> list[str]:
         )
         + ".",
         f"Capacity, over {CAPACITY_GAP} chunks of noise, trained with 6 facts: {kept}.",
+        f"With the memory off at most {_highest(results[MIXED], 'recall_memory_off'):.1%} of the answers are right "
+        f"at any gap, with the base alone {_highest(results[MIXED], 'recall_base'):.1%}.",
     ]
+
+
+def _highest(result: Result, control: str) -> float:
+    """Of validation documents, as a run's summary has it."""
+    return max(share for run in result.runs for by_gap in run.summary[control].values() for share in by_gap.values())
 
 
 def _worst_first(result: Result) -> list[FillerSpec]:

@@ -24,6 +24,12 @@ class FakeRun:
     """A run whose model was never trained."""
 
     spec: ExperimentSpec = field(default_factory=lambda: load_experiment("cortex-v2-hybrid", list(SCRATCH)))
+    summary: dict[str, dict[str, dict[str, float]]] = field(
+        default_factory=lambda: {
+            "recall_memory_off": {"pairs": {"1": 0.004, "16": 0.012}},
+            "recall_base": {"pairs": {"1": 0.008, "16": 0.003}},
+        }
+    )
 
     def load_model(self, _checkpoint: str) -> tuple[MemoryLanguageModel[MemoryState], None]:
         return build_model(self.spec.variant, self.spec.seed), None
@@ -62,9 +68,10 @@ def test_the_worst_filler_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     assert first[:4] == ("pairs", "0.910 (0.910)", "0.900 (0.900)", "")
     assert [row[0] for row in rows] == ["near keys", "text", "unseen noise", "noise"]
     assert rows[-1][3] == "1.000 (1.000)"
-    worst, kept = distractors.findings(results())
+    worst, kept, controls = distractors.findings(results())
     assert worst.startswith("The worst filler is pairs: 91.0% over 16 chunks")
     assert "64 facts 0.936 (0.936)" in kept
+    assert "memory off at most 1.2% of the answers are right at any gap, with the base alone 0.8%" in controls
 
 
 def test_answers_are_those_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
