@@ -53,7 +53,16 @@ def cells() -> list[StudyCell]:
 
 def table(results: Mapping[str, Result]) -> list[tuple[str, ...]]:
     """Header and rows: answers of test documents that are right, mean over seeds and the worst, and controls."""
-    header = ("task", "seeds", "gap, chunks", "answers right", "memory off", "chance", "their tokens right", "chance")
+    header = (
+        "task",
+        "seeds",
+        "gap, chunks",
+        "answers right",
+        "memory off",
+        "chance",
+        "their tokens right",
+        "chance, tokens",
+    )
     return [header, *(row for label, result in results.items() for row in _rows(label, result))]
 
 
@@ -62,7 +71,7 @@ def findings(results: Mapping[str, Result]) -> list[str]:
     learned = [label for label, result in results.items() if fmean(_shares(result, _longest(result))) >= LEARNED]
     others = [label for label in results if label not in learned]
     found = [f"Learned, with {LEARNED:.0%} of the answers or more at the longest gap: {', '.join(learned) or 'none'}."]
-    return [*found, f"Not learned: {', '.join(others)}."] if others else found
+    return [*found, f"Not learned in as many steps: {', '.join(others)}."] if others else found
 
 
 def _rows(label: str, result: Result) -> list[tuple[str, ...]]:

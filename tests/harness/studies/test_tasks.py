@@ -58,11 +58,11 @@ def test_a_row_has_each_gap_the_worst_seed_and_both_controls(monkeypatch: pytest
         "Learned, with 90% of the answers or more at the longest gap: copy.",
     ]
     shares[one, True] = 0.5
-    assert tasks.findings(found)[1] == "Not learned: copy."
+    assert tasks.findings(found)[1] == "Not learned in as many steps: copy."
 
 
 def test_answers_are_those_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks, "ANSWERS", 4)
+    monkeypatch.setattr(tasks, "ANSWERS", 2)
     for memory in (True, False):
         found = tasks.answered(FakeRun(), 1, memory)  # type: ignore[arg-type]
-        assert found.answers >= 4 and found.exact < 0.5, "nothing was trained"
+        assert found.answers >= 2 and found.exact < 0.5, "nothing was trained"
