@@ -85,7 +85,8 @@ def findings(results: Mapping[str, Result]) -> list[str]:
 
 def _highest(result: Result, control: str) -> float:
     """Of validation documents, as a run's summary has it."""
-    return max(share for run in result.runs for by_gap in run.summary[control].values() for share in by_gap.values())
+    found = (run.summary[control].values() for run in result.runs)
+    return max(float(share) for tasks in found for by_gap in tasks for share in by_gap.values())
 
 
 def _worst_first(result: Result) -> list[FillerSpec]:
