@@ -21,10 +21,11 @@ class ShortConv(nn.Module):
         weight = torch.randn(3 * inner, conv.kernel_size) * conv.noise
         weight[2 * inner :, 0] += 1
         run = spec.head_dim if conv.lags_over == "heads" else 1
-        for channel in range(inner):
-            lag = conv.key_lags[channel // run % len(conv.key_lags)]
-            weight[inner + channel, lag] += 1
-            weight[channel, max(lag - 1, 0)] += 1
+        # All channels at once: a model that is only described, on the meta device, may have any number of them.
+        channels = torch.arange(inner)
+        lags = torch.tensor(conv.key_lags)[channels // run % len(conv.key_lags)]
+        weight[inner + channels, lags] += 1
+        weight[channels, (lags - 1).clamp_min(0)] += 1
         self.weight = nn.Parameter(weight)  # [channels, lags]: lag 0 is the token itself
 
     def forward(

@@ -1,5 +1,6 @@
 """The sidecar: equal to its token loop, whole or in pieces, finite everywhere, and at the start what its spec says."""
 
+import time
 from itertools import pairwise
 
 import pytest
@@ -12,6 +13,7 @@ from cortexzoo.specs.mixer import DecaySpec, MixerSpec, ShortConvSpec
 from cortexzoo.zoo.models.hybrid.block import Sidecar, products, unit
 from cortexzoo.zoo.models.hybrid.block_token_loop import sidecar_token_loop
 from cortexzoo.zoo.models.hybrid.delta_memory import Gates
+from cortexzoo.zoo.models.hybrid.short_conv import ShortConv
 from cortexzoo.zoo.models.hybrid.state import SidecarState
 from tests.tolerances import GATED_DELTA, SIDECAR_SPLIT
 from tests.zoo.models.hybrid.tiny import awake_sidecar, biased_mixer, relative_error
@@ -221,3 +223,11 @@ def test_what_is_switched_off_is_neither_read_nor_written(off: str, kept: str) -
     )  # fmt: skip
     if off == "fast_weights":
         assert torch.equal(sidecar(x, from_empty, {off})[0], out)
+
+
+def test_a_filter_of_any_size_is_described_at_once() -> None:
+    began = time.process_time()
+    with torch.device("meta"):
+        described = ShortConv(MixerSpec(num_heads=1, head_dim=10**8))
+    assert described.weight.shape == (3 * 10**8, 4)
+    assert time.process_time() - began < 5
