@@ -62,7 +62,7 @@ class DecaySpec(Spec):
 class MixerSpec(Spec):
     """One sidecar: `gate · window attention + (1 − gate) · memory`, then a projection that starts at zero."""
 
-    num_heads: Annotated[PositiveInt, OURS] = 2
+    num_heads: Annotated[int, Field(gt=0, le=4096), OURS] = 2
     head_dim: Annotated[PositiveInt, OURS] = Field(32, description="Of keys and values; the user's `--fast_rank`.")
     window_size: Annotated[PositiveInt, USER_RUN] = Field(128, description="Tokens, the own one included.")
     conv: Annotated[ShortConvSpec, RECALL] = ShortConvSpec.defaults()

@@ -21,7 +21,7 @@ from cortexzoo.specs import ExperimentSpec
 from cortexzoo.zoo import checkpoints
 from cortexzoo.zoo.errors import CheckpointError
 from cortexzoo.zoo.training.loop import TrainingLoop
-from cortexzoo.zoo.training.policies.checkpointing import LAST, OLDER
+from cortexzoo.zoo.training.policies.checkpointing import BEST, LAST, OLDER
 
 
 def resume_run(
@@ -52,6 +52,7 @@ def resume_run(
             options.interventions.apply(trainer)
             options.interventions.record(run, recorder)
             _load(trainer, run.path, checkpoint, changed=bool(changes))
+            _require_best(run.path / CHECKPOINTS / BEST)
             _require_records(run, trainer.position)
             require_room(run, run.path / CHECKPOINTS / checkpoint)
             now = changed_circumstances(content)
@@ -110,6 +111,18 @@ def _load(trainer: TrainingLoop, run: Path, checkpoint: str, changed: bool) -> N
         trainer.load(folder, changed)
     except CheckpointError as problem:
         raise RunFolderError(f"{problem}{hint}") from problem
+
+
+def _require_best(folder: Path) -> None:
+    """Raises `RunFolderError` for a damaged best checkpoint, which is read when training has finished."""
+    if not checkpoints.exists(folder):
+        return
+    try:
+        reader = checkpoints.CheckpointReader(folder)
+        for file in reader.sums:
+            reader.verified(file)
+    except CheckpointError as problem:
+        raise RunFolderError(f"{problem} (without {folder} the run can be resumed)") from problem
 
 
 def _require_records(run: Run, step: int) -> None:

@@ -228,6 +228,19 @@ def test_a_damaged_checkpoint_is_named_with_what_would_do(half: Run, tmp_path: P
     assert everything(run) == before
 
 
+@pytest.mark.parametrize("changes", [[], ["recipe.steps=7"]], ids=["as it was", "fewer steps"])
+def test_a_damaged_best_checkpoint_is_named_before_anything_changes(
+    half: Run, changes: list[str], tmp_path: Path
+) -> None:
+    run = copy(half, tmp_path)
+    file = run.path / CHECKPOINTS / "best" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+    before = everything(run)
+    with pytest.raises(RunFolderError, match=r"best/model\.safetensors: is damaged: .* the run can be resumed\)$"):
+        resume(run, small(*TOUCHY, *changes), allow_changes=bool(changes))
+    assert everything(run) == before
+
+
 def test_a_checkpoint_that_is_not_there_is_named_with_one_that_is(half: Run) -> None:
     with pytest.raises(
         RunFolderError, match=r"manifest\.json is missing \(--checkpoint step-00000004 is an earlier one\)$"
