@@ -215,15 +215,16 @@ def gpu(session: nox.Session) -> None:
 
 @nox.session
 def integrations(session: nox.Session) -> None:
-    """Guards in other training loops, other trackers, packed and columnar files: with the real libraries."""
+    """Guards in other loops, other trackers, columnar files, adapters, tasks, a notebook: with the real libraries."""
     install(session)
     if session.venv_backend != "none":
         session.install(
             "lightning", "lm-eval", "wandb", "tensorboard", "datasets", "pyarrow", "zstandard", "ipykernel", "nbclient",
-            "pandas",
+            "pandas", "peft",
         )  # fmt: skip
     session.run(
         "python", "-m", "pytest", "tests/harness/integrations", "tests/zoo/training/test_own_loop.py",
         "tests/harness/tracking/test_other_trackers.py", "tests/zoo/data/test_other_formats.py",
-        "tests/docs/test_notebook.py", *session.posargs,
+        "tests/docs/test_notebook.py", "tests/zoo/models/test_tuned.py", "tests/harness/runs/test_tuned_run.py",
+        *session.posargs,
     )  # fmt: skip
