@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-import annotated_types as bounds
 import torch
 
 from cortexzoo.harness.fuzzing.campaign import CaseResult, Command, Report, Rules, called
@@ -158,7 +157,7 @@ def edges(kind: Any, marks: tuple[Any, ...]) -> list[Any]:
     found: list[Any] = list(WHOLE if kind is int else REAL)
     for mark in marks:
         for name, inside in (("gt", 1), ("ge", 0), ("lt", -1), ("le", 0)):
-            edge = getattr(mark, name, None) if isinstance(mark, bounds.BaseMetadata) else None
+            edge = getattr(mark, name, None)
             if edge is not None and kind is int:
                 found += [edge + inside, edge + inside + (1 if name in ("gt", "ge") else -1)] * 4
             elif edge is not None:
