@@ -215,3 +215,10 @@ BackboneSpec = Annotated[
     TrainedBackbone | HubBackbone | FolderBackbone | GGUFBackbone | PackagedBackbone | ScratchBackbone,
     Field(discriminator="kind"),
 ]
+
+
+def require_chunk_fits(chunk_size: int, backbone: BackboneSpec) -> None:
+    """Raise `ValueError` for chunks that are longer than the base can read."""
+    most = backbone.architecture.max_positions
+    if chunk_size > most:
+        raise ValueError(f"chunk_size must be at most backbone.architecture.max_positions = {most}, got {chunk_size}")

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from cortexzoo.specs.backbone import BackboneSpec, TrainedBackbone
+from cortexzoo.specs.backbone import BackboneSpec, TrainedBackbone, require_chunk_fits
 from cortexzoo.specs.base import NamedSpec, PositiveInt
 from cortexzoo.specs.mixer import MixerSpec
 from cortexzoo.specs.provenance import OURS
@@ -67,11 +67,7 @@ class HybridSpec(NamedSpec):
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
         architecture = self.backbone.architecture
-        if self.chunk_size > architecture.max_positions:
-            raise ValueError(
-                f"chunk_size must be at most backbone.architecture.max_positions = {architecture.max_positions}, "
-                f"got {self.chunk_size}"
-            )
+        require_chunk_fits(self.chunk_size, self.backbone)
         layers = self.sidecar_layers
         if not layers or list(layers) != sorted(set(layers)):
             raise ValueError(f"layers must name at least one layer, each once and in order, got {list(layers)}")

@@ -4,7 +4,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from cortexzoo.specs.backbone import FolderBackbone, GGUFBackbone, HubBackbone, PackagedBackbone, TrainedBackbone
+from cortexzoo.specs.backbone import (
+    FolderBackbone,
+    GGUFBackbone,
+    HubBackbone,
+    PackagedBackbone,
+    TrainedBackbone,
+    require_chunk_fits,
+)
 from cortexzoo.specs.base import NamedSpec, PositiveFloat, PositiveInt, Spec
 from cortexzoo.specs.provenance import OURS, Source
 
@@ -56,9 +63,5 @@ class TunedSpec(NamedSpec):
 
     @model_validator(mode="after")
     def _chunk_fits(self) -> Self:
-        most = self.backbone.architecture.max_positions
-        if self.chunk_size > most:
-            raise ValueError(
-                f"chunk_size must be at most backbone.architecture.max_positions = {most}, got {self.chunk_size}"
-            )
+        require_chunk_fits(self.chunk_size, self.backbone)
         return self

@@ -29,8 +29,6 @@ class Rules:
     codes: frozenset[int] = frozenset({0, 2})
     seconds: float = 2.0
     """Of this process's own time, so that other programs do not count."""
-    seconds_done: float | None = None
-    """The same where the command ends with 0, as a model may be built then; None: not more than else."""
     megabytes: float = 300.0
     """By which the peak memory of this process may grow in one case."""
     lines: int = MOST_LINES
@@ -58,7 +56,7 @@ class CaseResult:
             found.append(f"an exception: {next((line for line in reversed(lines) if 'Error' in line), '')[:200]}")
         elif self.code not in rules.codes:
             found.append(f"exit code {self.code}")
-        if self.seconds > (rules.seconds_done if self.code == 0 and rules.seconds_done else rules.seconds):
+        if self.seconds > rules.seconds:
             found.append(f"took {self.seconds:.1f} s")
         if self.megabytes > rules.megabytes:
             found.append(f"took {self.megabytes:.0f} MB")

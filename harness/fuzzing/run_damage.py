@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from cortexzoo.harness.checking.verdict import VERDICT
 from cortexzoo.harness.fuzzing.campaign import Command, Report, Rules, called
 from cortexzoo.harness.runs.run_folder import MANIFEST as RUN_MANIFEST
 from cortexzoo.harness.runs.run_folder import SUMMARY, Run
@@ -24,7 +25,7 @@ VALUES: tuple[Any, ...] = (
 READERS: tuple[tuple[str, ...], ...] = (
     ("check", "{run}", "--budget", "1s"),
     ("generate", "{run}", "--tokens", "2", "--prompt", "a"),
-    ("compare", "{run}", "{other}", "--runs", "{runs}", "--allow-different", "--no-check"),
+    ("compare", "{run}", "{other}", "--runs", "{runs}", "--allow-different"),
     ("monitor", "{run}", "--once"),
     ("aim-sync", "{run}", "--runs", "{runs}"),
     ("replay", "{run}", "--property", "causality"),
@@ -69,10 +70,11 @@ def attacked(
 
 
 def _other(run: Path, runs: Path) -> Path:
-    """A sound run of another variant, with the records of `run`."""
+    """A sound run of another variant, with the records and the verdicts of `run`, if it has any."""
     made = Run.create(runs, load_experiment(OTHER))
-    for name in (METRICS, EVENTS, SUMMARY):
-        shutil.copyfile(run / name, made.path / name)
+    for name in (METRICS, EVENTS, SUMMARY, VERDICT):
+        if (run / name).exists():
+            shutil.copyfile(run / name, made.path / name)
     names = {"experiment": made.spec.name, "spec_hash": made.spec.hash(), "run": made.path.name}
     made.write_json(RUN_MANIFEST, {**Run.open(run).manifest, **names})
     return made.path

@@ -48,6 +48,11 @@ def run_cells(
     return {cell.label: Result(cell, [found[spec.hash()] for spec in wanted[cell.label]]) for cell in cells}
 
 
+def mean_and_worst(shares: Sequence[float]) -> str:
+    """`mean (least)` over seeds."""
+    return f"{np.mean(shares):.3f} ({min(shares):.3f})"
+
+
 def mean_and_spread(values: Sequence[float], digits: int = 3) -> str:
     """`mean ± standard deviation` over seeds; a single value stands alone."""
     if len(values) < 2:

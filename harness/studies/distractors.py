@@ -2,22 +2,18 @@
 
 from collections.abc import Mapping
 from functools import cache
-from math import ceil
 from statistics import fmean
 from typing import Any
 
-from torch import Tensor
-
 from cortexzoo.harness.runs.run_folder import Run
-from cortexzoo.harness.studies.cells import Result, StudyCell
+from cortexzoo.harness.studies.answering import answered_by
+from cortexzoo.harness.studies.cells import Result, StudyCell, mean_and_worst
 from cortexzoo.specs.filler import FillerSpec, NearKeys, NoiseFiller, PairsFiller, TextFiller, UnseenNoise
 from cortexzoo.specs.task import PairsOfTokens, TaskSpec
 from cortexzoo.zoo.build import build_model
 from cortexzoo.zoo.data.tasks.build import build_task
-from cortexzoo.zoo.data.tasks.recall_measure import recall_at
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.interface import MemoryLanguageModel
-from cortexzoo.zoo.training.evaluation import undisturbed
 
 HYBRID = "cortex-v2-hybrid"
 PAGE = "recall.md"
@@ -32,7 +28,6 @@ ANSWERS = 312
 """Of each figure and seed, at least."""
 FACTS = (6, 12, 24, 48, 64)
 CAPACITY_GAP = 16
-TOKENS_AT_ONCE = 1024
 TRAINED, ASKED = 1152, 4288
 """Windows of the control with full attention, in tokens: the longest document that it is trained on, and asked."""
 SHORT_STAGES = (
@@ -69,7 +64,7 @@ def findings(results: Mapping[str, Result]) -> list[str]:
     """The claims that the study was made for, in words with numbers."""
     worst = _worst_first(results[MIXED])[0]
     shares = [_shares(results[MIXED], worst, gap) for gap in GAPS]
-    kept = ", ".join(f"{facts} facts {_of(_kept(results[MIXED], facts))}" for facts in FACTS)
+    kept = ", ".join(f"{facts} facts {mean_and_worst(_kept(results[MIXED], facts))}" for facts in FACTS)
     return [
         f"The worst filler is {worst.kind.replace('_', ' ')}: "
         + ", ".join(
@@ -96,11 +91,7 @@ def _worst_first(result: Result) -> list[FillerSpec]:
 def _cell(result: Result, filler: FillerSpec, gap: int) -> str:
     if gap == FAR and not isinstance(filler, NoiseFiller):
         return ""
-    return _of(_shares(result, filler, gap))
-
-
-def _of(shares: list[float]) -> str:
-    return f"{fmean(shares):.3f} ({min(shares):.3f})"
+    return mean_and_worst(_shares(result, filler, gap))
 
 
 def _shares(result: Result, filler: FillerSpec, gap: int) -> list[float]:
@@ -121,18 +112,7 @@ def answered(run: Run, filler: FillerSpec, gap: int, facts: int | None) -> float
     assert isinstance(spec, TaskSpec) and isinstance(spec.task, PairsOfTokens)
     task = spec.task if facts is None else spec.task.model_copy(update={"num_pairs": facts, "num_queries": facts})
     asked = build_task(spec.model_copy(update={"task": task, "filler": filler}), run.spec.seed)
-    model = _seeing_all(run.load_model("best")[0])
-
-    def predict(tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
-        output = model(tokens, model.initial_state(len(tokens)) if state is None else state)
-        return output.logits, output.state
-
-    with undisturbed(model):
-        found = recall_at(
-            asked, predict, gap,
-            documents=ceil(ANSWERS / task.num_queries), batch_size=16, split="test", chunk_size=TOKENS_AT_ONCE,
-        )  # fmt: skip
-    return found.accuracy.exact
+    return answered_by(_seeing_all(run.load_model("best")[0]), asked, gap, ANSWERS).exact
 
 
 def _seeing_all(model: MemoryLanguageModel[Any]) -> MemoryLanguageModel[Any]:

@@ -5,7 +5,7 @@ from itertools import chain
 
 import numpy as np
 
-from cortexzoo.harness.studies.cells import Result, StudyCell, mean_and_spread
+from cortexzoo.harness.studies.cells import Result, StudyCell, mean_and_spread, mean_and_worst
 
 HYBRID = "cortex-v2-hybrid"
 PAGE = "recall.md"
@@ -70,7 +70,7 @@ def findings(results: Mapping[str, Result]) -> list[str]:
 
 def _row(label: str, result: Result, gaps: list[int]) -> tuple[str, ...]:
     found = _recall(result, "recall")
-    shares = (f"{np.mean(found[gap]):.3f} ({min(found[gap]):.3f})" if gap in found else "" for gap in gaps)
+    shares = (mean_and_worst(found[gap]) if gap in found else "" for gap in gaps)
     controls = (_recall(result, name) for name in ("recall_memory_off", "recall_base"))
     highest = (f"{max(chain(*by_gap.values())):.3f}" if by_gap else "–" for by_gap in controls)
     (chance,) = {share for run in result.runs for share in run.summary["chance"].values()}

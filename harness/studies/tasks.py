@@ -1,27 +1,21 @@
 """What one small hybrid, trained from scratch with one recipe, learns of each task that is not plain pairs."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from functools import cache
-from math import ceil
 from statistics import fmean
-from typing import Any
-
-from torch import Tensor
 
 from cortexzoo.harness.runs.run_folder import Run
-from cortexzoo.harness.studies.cells import Result, StudyCell
+from cortexzoo.harness.studies.answering import answered_by
+from cortexzoo.harness.studies.cells import Result, StudyCell, mean_and_worst
 from cortexzoo.specs.task import TaskSpec
 from cortexzoo.zoo.data.tasks.accuracy import Accuracy
 from cortexzoo.zoo.data.tasks.build import build_task
-from cortexzoo.zoo.data.tasks.recall_measure import recall_at
-from cortexzoo.zoo.training.evaluation import undisturbed
 from cortexzoo.zoo.training.objectives.recall_objective import MEMORY
 
 HYBRID = "cortex-v2-hybrid"
 PAGE = "tasks.md"
 ANSWERS = 300
 """Of each figure and seed, at least."""
-TOKENS_AT_ONCE = 1024
 LEARNED = 0.9
 """Share of whole answers, mean over the seeds, from which a task counts as learned."""
 
@@ -79,9 +73,9 @@ def _rows(label: str, result: Result) -> list[tuple[str, ...]]:
     chance = task.chance()
     return [
         (
-            label, str(len(result.runs)), str(gap), _of(_shares(result, gap)),
+            label, str(len(result.runs)), str(gap), mean_and_worst(_shares(result, gap)),
             f"{max(answered(run, gap, False).exact for run in result.runs):.3f}", f"{chance.exact:.2g}",
-            _of([answered(run, gap, True).token for run in result.runs]), f"{chance.token:.2g}",
+            mean_and_worst([answered(run, gap, True).token for run in result.runs]), f"{chance.token:.2g}",
         )
         for gap in task.spec.gaps
     ]  # fmt: skip
@@ -95,10 +89,6 @@ def _shares(result: Result, gap: int) -> list[float]:
     return [answered(run, gap, True).exact for run in result.runs]
 
 
-def _of(shares: list[float]) -> str:
-    return f"{fmean(shares):.3f} ({min(shares):.3f})"
-
-
 def _data(run: Run) -> TaskSpec:
     data = run.spec.data
     assert isinstance(data, TaskSpec)
@@ -109,15 +99,4 @@ def _data(run: Run) -> TaskSpec:
 def answered(run: Run, gap: int, memory: bool) -> Accuracy:
     """What a run's best model answers of test documents, with its fast weights on or off."""
     task, model = build_task(_data(run), run.spec.seed), run.load_model("best")[0]
-    disabled: Collection[str] = () if memory else {MEMORY}
-
-    def predict(tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
-        output = model(tokens, model.initial_state(len(tokens)) if state is None else state, disabled)
-        return output.logits, output.state
-
-    documents = ceil(ANSWERS / len(task.example("test", 0, gap).distances))
-    with undisturbed(model):
-        return recall_at(
-            task, predict, gap, documents=documents, batch_size=16, split="test", chunk_size=TOKENS_AT_ONCE,
-            receptive_field=model.receptive_field(disabled),
-        ).accuracy  # fmt: skip
+    return answered_by(model, task, gap, ANSWERS, () if memory else {MEMORY})

@@ -1,24 +1,18 @@
 """Specs of bases that are trained themselves, and what they are refused with."""
 
-from pathlib import Path
-
 import pytest
 
 from cortexzoo.specs import SpecError, load, load_experiment
 from cortexzoo.specs.tuned import AllWeights, LowRankAdapters, TunedSpec
 from cortexzoo.specs.variant import backbone_of
+from tests.specs.conftest import Mistakes, Write
 
 SPEC = "kind: variant\nfamily: tuned\nname: mine\n"
 
 
-def written(folder: Path, text: str) -> str:
-    (folder / "mine.yaml").write_text(text)
-    return str(folder / "mine.yaml")
-
-
-def test_the_method_is_a_part(tmp_path: Path) -> None:
-    lora = load(written(tmp_path, SPEC), "variant")
-    full = load(written(tmp_path, SPEC), "variant", ["method={kind: full}"])
+def test_the_method_is_a_part(write: Write) -> None:
+    lora = load(write("mine.yaml", SPEC), "variant")
+    full = load(write("mine.yaml", SPEC), "variant", ["method={kind: full}"])
     assert isinstance(lora, TunedSpec) and isinstance(full, TunedSpec)
     assert lora.method == LowRankAdapters() and full.method == AllWeights()
     assert backbone_of(lora) == backbone_of(load("cortex-v2-hybrid", "variant")), "the same base, trained once"
@@ -34,15 +28,13 @@ def test_the_method_is_a_part(tmp_path: Path) -> None:
         (SPEC + "backbone: {kind: scratch}", "backbone.kind must be trained, hub, folder, gguf or package"),
     ],
 )
-def test_a_mistake_is_one_line_with_its_place(text: str, message: str, tmp_path: Path) -> None:
-    with pytest.raises(SpecError) as caught:
-        load(written(tmp_path, text), "variant")
-    (line,) = caught.value.lines
+def test_a_mistake_is_one_line_with_its_place(text: str, message: str, write: Write, mistakes: Mistakes) -> None:
+    (line,) = mistakes(write("mine.yaml", text), "variant")
     assert message in line
 
 
-def test_a_base_that_changes_is_none_to_stay_near(tmp_path: Path) -> None:
-    variant = written(tmp_path, SPEC)
+def test_a_base_that_changes_is_none_to_stay_near(write: Write) -> None:
+    variant = write("mine.yaml", SPEC)
     with pytest.raises(SpecError, match=r"in_chunk.kind must be none or samples, got kl: mine has no frozen base"):
         load_experiment("cortex-v2-hybrid", [f"variant={variant}"])
     load_experiment("cortex-v2-hybrid", [f"variant={variant}", "recipe.objective.in_chunk={kind: none}"])

@@ -1,7 +1,7 @@
 """Several texts as one: their parts one after the other, each left where it is."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from cortexzoo.specs.data import MixtureSpec, PreparedPart, TextPart
 from cortexzoo.specs.text_vocabulary import TrainedBPE
-from cortexzoo.zoo.data.prepared import NAMES, require_read_by_base, vocabulary_of
+from cortexzoo.zoo.data.prepared import NAMES, require_read_by_base, text_of, vocabulary_of
 from cortexzoo.zoo.data.sources import read_source
 from cortexzoo.zoo.data.text import Part, PartTokens, TextData, cuts
 from cortexzoo.zoo.data.text_vocabulary import TextVocabulary, TokenArray, character_start
@@ -25,8 +25,7 @@ class ChainedTokens(StoredTokens):
         self.texts = tuple(texts)
         self.begins = np.cumsum([0, *(len(text) for text in self.texts)])
         self.largest = max((_largest(text) for text in self.texts if len(text)), default=0)
-        widest = np.result_type(*(np.min_scalar_type(_largest(text)) for text in self.texts if len(text)), np.uint8)
-        self.dtype = widest
+        self.dtype = np.min_scalar_type(self.largest)
 
     def __len__(self) -> int:
         return int(self.begins[-1])
@@ -63,20 +62,17 @@ def mixed_text(spec: MixtureSpec, of_base: OfBase = lambda: None, base_reads_byt
     texts = [
         _prepared(index, part, vocabulary, of_base, base_reads_bytes)
         if isinstance(part, PreparedPart)
-        else _in_memory(contents[index], vocabulary)
+        else TextData.from_parts(contents[index], vocabulary)
         for index, part in enumerate(spec.parts)
     ]
-    plain = vocabulary.sha256 is None
-    byte_counts = {name: sum(_of(text.byte_counts, text, name) for text in texts) for name in NAMES}
-    spelled = {name: sum(_of(text.spelled, text, name) for text in texts) for name in NAMES}
     return TextData(
         _joined([text.train for text in texts]),
         _joined([text.validation for text in texts]),
         _joined([text.test for text in texts]),
         hashlib.sha256("".join(text.sha256 for text in texts).encode()).hexdigest(),
         vocabulary,
-        None if plain else byte_counts,
-        None if plain else spelled,
+        _counted(texts, [text.byte_counts for text in texts]),
+        _counted(texts, [text.spelled for text in texts]),
         {name: np.cumsum([0, *(len(text.part(name)) for text in texts[:-1])]) for name in NAMES},
         tuple(part.weight for part in spec.parts),
     )
@@ -97,10 +93,6 @@ def _split(index: int, content: bytes, spec: MixtureSpec) -> tuple[bytes, bytes,
     return content[:first], content[first:second], content[second:]
 
 
-def _in_memory(parts: tuple[bytes, bytes, bytes], vocabulary: TextVocabulary) -> TextData:
-    return TextData.from_parts(parts, vocabulary)
-
-
 def _prepared(
     index: int, part: PreparedPart, vocabulary: TextVocabulary, of_base: OfBase, base_reads_bytes: bool
 ) -> TextData:
@@ -113,16 +105,7 @@ def _prepared(
             f"data.parts.{index}: {part.path} was prepared {_words(own)}, and the mixture is in {_unit(vocabulary)}: "
             f"prepare it {wanted}, or set data.vocabulary"
         )
-    about = opened.about["parts"]
-    return TextData(
-        opened.tokens("training"),
-        opened.tokens("validation"),
-        opened.tokens("test"),
-        opened.sha256,
-        own,
-        {name: about[name]["bytes"] for name in NAMES},
-        {name: about[name]["spelled"] for name in NAMES},
-    )
+    return text_of(opened, own)
 
 
 def _words(vocabulary: TextVocabulary) -> str:
@@ -133,12 +116,18 @@ def _unit(vocabulary: TextVocabulary) -> str:
     return "bytes" if vocabulary.sha256 is None else "tokens"
 
 
-def _of(counted: Any, text: TextData, name: Part) -> int:
-    """Bytes of a part: as counted, or those of its tokens."""
-    if counted is not None:
-        return int(counted[name])
-    tokens = text.part(name)[:]
-    return int(np.bincount(tokens, minlength=text.vocabulary.size) @ text.vocabulary.lengths)
+def _counted(texts: Sequence[TextData], counts: Sequence[Mapping[Part, int] | None]) -> dict[Part, int] | None:
+    """Bytes of each part, of all texts: as counted, or those of its tokens. None: a token is a byte."""
+    if texts[0].vocabulary.sha256 is None:
+        return None
+
+    def of_part(text: TextData, counted: Mapping[Part, int] | None, name: Part) -> int:
+        if counted is not None:
+            return counted[name]
+        return int(np.bincount(text.part(name)[:], minlength=text.vocabulary.size) @ text.vocabulary.lengths)
+
+    pairs = list(zip(texts, counts, strict=True))
+    return {name: sum(of_part(text, counted, name) for text, counted in pairs) for name in NAMES}
 
 
 def _joined(texts: Sequence[PartTokens]) -> PartTokens:

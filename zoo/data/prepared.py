@@ -1,9 +1,10 @@
 """Token files as training data, and which of them suit a variant."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cortexzoo.specs.data import PreparedSpec
+from cortexzoo.zoo.data.order import Starts
 from cortexzoo.zoo.data.text import Part, TextData
 from cortexzoo.zoo.data.text_vocabulary import ByteVocabulary, TextVocabulary, TokenizerVocabulary
 from cortexzoo.zoo.data.token_files import TOKENIZER, TokenFolder
@@ -24,6 +25,14 @@ def prepared_text(
     opened = TokenFolder.open(Path(spec.path))
     vocabulary = vocabulary_of(opened)
     require_read_by_base(spec.path, vocabulary, of_base(), base_reads_bytes)
+    documents = {name: opened.document_starts(name) for name in NAMES} if spec.documents == "reset" else None
+    return text_of(opened, vocabulary, documents)
+
+
+def text_of(
+    opened: TokenFolder, vocabulary: TextVocabulary, documents: Mapping[Part, Starts] | None = None
+) -> TextData:
+    """The text of an open folder, in its own parts."""
     plain = isinstance(vocabulary, ByteVocabulary)
     parts = opened.about["parts"]
     return TextData(
@@ -34,7 +43,7 @@ def prepared_text(
         vocabulary,
         None if plain else {name: parts[name]["bytes"] for name in NAMES},
         None if plain else {name: parts[name]["spelled"] for name in NAMES},
-        {name: opened.document_starts(name) for name in NAMES} if spec.documents == "reset" else None,
+        documents,
     )
 
 

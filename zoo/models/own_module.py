@@ -12,7 +12,7 @@ from cortexzoo.specs.own_variant import ModuleSpec
 from cortexzoo.zoo.errors import OwnModuleError
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput
 from cortexzoo.zoo.models.own_source import module_of, raised
-from cortexzoo.zoo.models.read_text import ReadState
+from cortexzoo.zoo.models.read_text import RereadingModel
 from cortexzoo.zoo.models.state_tree import named_tensors, tree_of
 
 
@@ -48,34 +48,20 @@ def own_model(spec: ModuleSpec) -> MemoryLanguageModel[Any]:
     return model
 
 
-class RereadModel(MemoryLanguageModel[ReadState]):
-    """A module without state, which reads a document from its beginning at every call.
-
-    With `max_length` it reads in pieces of so many tokens, counted from the document's beginning.
-    """
+class RereadModel(RereadingModel):
+    """A module without state; with `max_length` it reads pieces of so many tokens."""
 
     def __init__(self, module: nn.Module, vocab_size: int, max_length: int | None, name: str) -> None:
         super().__init__()
         self.module = module
         self.vocab_size = vocab_size
-        self.max_length = max_length
+        self.max_length = self.piece = max_length
         self.name = name
 
-    def initial_state(self, batch_size: int) -> ReadState:
-        """No text."""
-        return ReadState.empty(batch_size, next(self.parameters()).device)
-
-    def forward(
-        self, tokens: Int[Tensor, "batch time"], state: ReadState | None = None, disabled: Collection[str] = ()
-    ) -> ModelOutput[ReadState]:
-        """Logits [B, T, V] and the longer text. Raises `ValueError` for a text of another batch size."""
-        state = self.initial_state(len(tokens)) if state is None else state
-        whole = state.continued(tokens)
-        length = self.max_length or max(1, whole.shape[1])
+    def in_pieces(self, whole: Int[Tensor, "batch time"], length: int) -> Float[Tensor, "batch time vocab"]:
+        """One call for each piece."""
         pieces = whole.split(length, dim=1)
-        logits = torch.cat([_logits(self._call(piece), piece, self.vocab_size, self.name) for piece in pieces], dim=1)
-        kept = whole.shape[1] % length if self.max_length else whole.shape[1]
-        return ModelOutput(logits[:, state.tokens.shape[1] :], ReadState(whole[:, whole.shape[1] - kept :]))
+        return torch.cat([_logits(self._call(piece), piece, self.vocab_size, self.name) for piece in pieces], dim=1)
 
     def _call(self, tokens: Tensor) -> Any:
         return self.module(tokens)

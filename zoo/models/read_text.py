@@ -1,13 +1,14 @@
-"""The state of a model without memory: the text that it reads again at its next call."""
+"""Models without memory: they read their text again at each call, from where its last piece began."""
 
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from cortexzoo.zoo.models.interface import MemoryState
+from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput
 
 
 @dataclass(frozen=True)
@@ -45,3 +46,32 @@ class ReadState(MemoryState):
                 "start from initial_state(batch_size) or keep the batch size"
             )
         return torch.cat([self.tokens, tokens], dim=1)
+
+
+class RereadingModel(MemoryLanguageModel[ReadState]):
+    """Its text is read in pieces that do not see each other, counted from the beginning; in one piece without a length.
+
+    A piece that was begun is read again at the next call.
+    """
+
+    piece: int | None = None
+    """Tokens of a piece; None: all that there are."""
+
+    def initial_state(self, batch_size: int) -> ReadState:
+        """No text."""
+        return ReadState.empty(batch_size, next(self.parameters()).device)
+
+    def forward(
+        self, tokens: Int[Tensor, "batch time"], state: ReadState | None = None, disabled: Collection[str] = ()
+    ) -> ModelOutput[ReadState]:
+        """Logits [B, T, V] and the piece that was begun. Raises `ValueError` for a text of another batch size."""
+        state = self.initial_state(len(tokens)) if state is None else state
+        whole = state.continued(tokens)
+        time = whole.shape[1]
+        logits = self.in_pieces(whole, self.piece or max(1, time))
+        kept = time % self.piece if self.piece else time
+        return ModelOutput(logits[:, state.tokens.shape[1] :], ReadState(whole[:, time - kept :]))
+
+    @abstractmethod
+    def in_pieces(self, whole: Int[Tensor, "batch time"], length: int) -> Float[Tensor, "batch time vocab"]:
+        """The logits of a text, each piece of so many tokens, the last one perhaps shorter, read by itself."""

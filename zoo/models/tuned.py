@@ -1,16 +1,16 @@
 """A base that is trained itself, chunk by chunk, without a memory: the control for sidecars on the same base."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from cortexzoo.specs.tuned import LowRankAdapters, TunedSpec
 from cortexzoo.zoo.models.adapters import insert_adapters
 from cortexzoo.zoo.models.base import Base
-from cortexzoo.zoo.models.interface import TOKENS_AT_ONCE, MemoryLanguageModel, ModelOutput
-from cortexzoo.zoo.models.read_text import ReadState
+from cortexzoo.zoo.models.interface import TOKENS_AT_ONCE, ModelOutput
+from cortexzoo.zoo.models.read_text import ReadState, RereadingModel
 
 
 def tuned_base(spec: TunedSpec, base: Base) -> "TunedBase":
@@ -18,7 +18,7 @@ def tuned_base(spec: TunedSpec, base: Base) -> "TunedBase":
     return AdaptedBase(spec, base) if isinstance(spec.method, LowRankAdapters) else WhollyTunedBase(spec, base)
 
 
-class TunedBase(MemoryLanguageModel[ReadState]):
+class TunedBase(RereadingModel):
     """Each chunk is read without those before it; its beginning is read again at every call.
 
     Without dropout: the base stays in evaluation mode, as it is under sidecars.
@@ -29,31 +29,24 @@ class TunedBase(MemoryLanguageModel[ReadState]):
         self.spec = spec
         self.base = base
         self.vocab_size = spec.vocab_size
+        self.piece = spec.chunk_size
 
     @property
     def base_network(self) -> nn.Module:
         """The base, with adapters in it."""
         return self.base.network
 
-    def initial_state(self, batch_size: int) -> ReadState:
-        """No text."""
-        return ReadState.empty(batch_size, next(self.parameters()).device)
-
-    def forward(
-        self, tokens: Int[Tensor, "batch time"], state: ReadState | None = None, disabled: Collection[str] = ()
-    ) -> ModelOutput[ReadState]:
-        """Logits [B, T, V] and the chunk that was begun. Raises `ValueError` for a text of another batch size."""
-        state = self.initial_state(len(tokens)) if state is None else state
-        whole, size = state.continued(tokens), self.spec.chunk_size
-        full = whole.shape[1] // size * size
-        chunks = whole[:, :full].reshape(-1, size)
-        parts = [self._logits(rows) for rows in chunks.split(max(1, TOKENS_AT_ONCE // size)) if rows.numel()]
-        logits = [torch.cat(parts).reshape(len(tokens), full, -1)] if parts else []
+    def in_pieces(self, whole: Int[Tensor, "batch time"], length: int) -> Float[Tensor, "batch time vocab"]:
+        """Whole chunks are rows of one call."""
+        full = whole.shape[1] // length * length
+        chunks = whole[:, :full].reshape(-1, length)
+        parts = [self._logits(rows) for rows in chunks.split(max(1, TOKENS_AT_ONCE // length)) if rows.numel()]
+        logits = [torch.cat(parts).reshape(len(whole), full, -1)] if parts else []
         if whole.shape[1] > full:
             logits.append(self._logits(whole[:, full:]))
         if not logits:
-            logits = [next(self.parameters()).new_zeros(len(tokens), 0, self.vocab_size)]
-        return ModelOutput(torch.cat(logits, dim=1)[:, state.tokens.shape[1] :], ReadState(whole[:, full:]))
+            logits = [next(self.parameters()).new_zeros(len(whole), 0, self.vocab_size)]
+        return torch.cat(logits, dim=1)
 
     def read(self, tokens: Int[Tensor, "batch time"], state: ReadState | None = None) -> ModelOutput[ReadState]:
         """As `forward`, from the last chunk alone: the others change nothing."""

@@ -25,7 +25,7 @@ MOST_MEASURED = 40
 SHORT, LONG = 9, (33, 65, 130, 257, 300, 513, 1025)
 """Lengths at which each parameter is measured by itself, and all of them along one direction."""
 SLOW = 0.1
-"""CPU seconds of a pass, from which on no longer ones are measured, and all parameters of a short one at once alone."""
+"""CPU seconds of a pass, from which on no longer ones are measured."""
 NAMING = 10.0
 """CPU seconds in which the parameter is looked for whose gradient is wrong."""
 INPUT = "the input"
@@ -39,11 +39,8 @@ def wrong_gradients(subject: BareSubject) -> dict[str, str]:
     double = subject.in_double()
     if _passes_straight(double):
         return {}
-    short = min(SHORT, subject.longest)
-    if _is_slow(double, short):
-        return _together(double, short)
-    found = _each(double, short)
-    for length in LONG if found == {} else ():
+    found, whole = _each(double, min(SHORT, subject.longest))
+    for length in LONG if whole and not found else ():
         if length > subject.longest:
             break
         began = time.process_time()
@@ -51,19 +48,7 @@ def wrong_gradients(subject: BareSubject) -> dict[str, str]:
             break
         if time.process_time() - began > SLOW * 10:
             break
-    return found or {}
-
-
-def _is_slow(subject: BareSubject, length: int) -> bool:
-    """Whether a pass takes so long that each parameter by itself would take minutes."""
-    try:
-        model = subject.copy()
-        began = time.process_time()
-        with torch.no_grad():
-            _loss(subject, model, subject.draw(2, length, 0))
-    except Exception:
-        return False
-    return time.process_time() - began > SLOW
+    return found
 
 
 def _passes_straight(subject: BareSubject) -> bool:
@@ -78,20 +63,29 @@ def _passes_straight(subject: BareSubject) -> bool:
     return watch.found
 
 
-def _each(subject: BareSubject, length: int) -> dict[str, str] | None:
-    """Of each parameter alone in a short pass; None where nothing can be measured."""
+def _each(subject: BareSubject, length: int) -> tuple[dict[str, str], bool]:
+    """Of each parameter alone in a short pass, and whether longer passes are worth it: not where nothing is measured.
+
+    What is left after half of the time that a case has is measured together, for lack of time to measure more.
+    """
+    end = time.process_time() + subject.case_seconds / 2
     measured = _measured(subject, length)
     if measured is None:
-        return None
+        return {}, False
     model, inputs, values, gradients = measured
     largest = max((float(g.norm()) for g in gradients.values()), default=0.0)
-    wrong = {}
+    wrong: dict[str, str] = {}
+    longest = 0.0
     for name in list(gradients)[:MOST_MEASURED]:
+        began = time.process_time()
+        if began + longest > end:
+            return wrong or _together(subject, length), False
         slopes = list(_slopes(subject, model, inputs, {name: values[name]}, gradients))
+        longest = max(longest, time.process_time() - began)
         if all(_apart(*slope, largest) for slope in slopes):
             by_hand, by_grad, _ = slopes[0]
             wrong[name] = f"{name}: its gradient gives {by_grad:.3g} where finite differences give {by_hand:.3g}"
-    return wrong
+    return wrong, True
 
 
 def _together(subject: BareSubject, length: int) -> dict[str, str]:

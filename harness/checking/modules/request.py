@@ -49,4 +49,5 @@ class Request:
             "examples": self.examples,
             "properties": list(properties),
             "environment": list(self.environment),
+            "case_limit": self.case_limit,
         }

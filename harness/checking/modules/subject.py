@@ -34,6 +34,8 @@ class BareSubject:
     """Which of the returned tensors have one entry for each token, the output first."""
     dtype: torch.dtype | None = None
     """What copies are converted to; None: as they are."""
+    case_seconds: float = 60.0
+    """CPU seconds after which a case is ended."""
     scales_linearly = property(lambda self: bool(getattr(self.original, "scales_linearly", False)))
     modes = ("eval", "train")
     memory_has_one_layout = False

@@ -41,7 +41,8 @@ SENT = ("name", "verdict", "observed", "reason", "case", "cause", "cases_tried",
 def work(request: Mapping[str, Any], send: Send) -> None:
     """Judge the properties of the request in order, or its one case."""
     try:
-        subject = _subject(Path(request["path"]), request["name"], request)
+        found = _subject(Path(request["path"]), request["name"], request)
+        subject = replace(found, case_seconds=request["case_limit"])
     except ModuleError as refusal:
         send("refused", str(refusal))
         return

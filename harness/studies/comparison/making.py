@@ -9,6 +9,7 @@ from cortexzoo.harness.parallel.train_missing import train_missing
 from cortexzoo.harness.parallel.workers import in_processes
 from cortexzoo.harness.runs.run_folder import Run, finished_runs, stopped_runs
 from cortexzoo.harness.studies.comparison.contenders import Contender
+from cortexzoo.harness.studies.comparison.reading import read
 from cortexzoo.specs import ExperimentSpec
 
 Done = Callable[[str], None]
@@ -47,8 +48,11 @@ def unchecked(runs: Sequence[Run]) -> list[Run]:
 
 
 def check_missing(runs: Sequence[Run], jobs: int, done: Done) -> None:
-    """Check each unchecked run against its suite. Raises what `check_run` raises."""
-    for _, name in in_processes([(run, partial(_check, run.path)) for run in unchecked(runs)], jobs):
+    """Check each unchecked run against its suite, once all can be read. Raises `RunFolderError`, as `check_run`."""
+    waiting = unchecked(runs)
+    for run in runs if waiting else ():
+        read(run)
+    for _, name in in_processes([(run, partial(_check, run.path)) for run in waiting], jobs):
         done(f"checked {name}")
 
 

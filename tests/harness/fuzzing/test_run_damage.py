@@ -11,6 +11,8 @@ import pytest
 from cortexzoo.harness.cli import main
 from cortexzoo.harness.fuzzing import run_damage
 from cortexzoo.harness.fuzzing.run_damage import _contents, _sum_again
+from cortexzoo.harness.runs.run_folder import Run, RunFolderError
+from cortexzoo.harness.studies.comparison.making import check_missing
 from tests.harness.trained import train_small
 
 
@@ -102,6 +104,17 @@ def test_damage_is_named_and_left_alone(
     (line,) = capsys.readouterr().err.splitlines()[-1:]
     assert code in (2, 3) and said in line
     assert _contents(run) == before
+
+
+def test_a_comparison_writes_no_verdict_into_a_run_that_it_cannot_read(finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / finished.parent.name / finished.name
+    shutil.copytree(finished, run)
+    _twice(run)
+    before = _contents(run)
+    assert "verdict.json" not in before
+    with pytest.raises(RunFolderError, match=r"metrics\.jsonl:2: has step 1"):
+        check_missing([Run.open(finished), Run.open(run)], 1, lambda _: None)
+    assert _contents(run) == before and not (finished / "verdict.json").exists()
 
 
 def test_some_damaged_folders_keep_the_rules(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

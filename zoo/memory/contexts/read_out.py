@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
 from cortexzoo.specs.memory import Contexts
 from cortexzoo.zoo.memory.contexts.codes import CodeBook
@@ -64,7 +65,8 @@ class ContextReadOut(nn.Module):
         there = places >= 0
         matches = pages.matching(places.clamp_min(0), queries)
         run = matches.cumprod(dim=-1).sum(dim=-1)
-        scores = self.run[run] + matches.to(self.lag.dtype) @ self.lag
+        # An embedding, since the gradient of an index is summed in the order in which threads finish.
+        scores = F.embedding(run, self.run[:, None])[..., 0] + matches.to(self.lag.dtype) @ self.lag
         scores = scores.masked_fill(~there, -torch.inf)
         shares = torch.cat([torch.zeros_like(scores[:, :1]), scores], dim=1).softmax(dim=1)
         nothing, each = shares[:, 0], shares[:, 1:]

@@ -1,4 +1,4 @@
-"""Gradients against finite differences in modules whose passes are slow: all parameters at once, then one by one."""
+"""Gradients against finite differences where there is no time for each parameter: all at once, then one by one."""
 
 from typing import Any
 
@@ -43,23 +43,16 @@ def subject(halved: bool) -> BareSubject:
     def make() -> Stack:
         return Stack(halved)
 
-    return BareSubject(make, seeded(make, 0), Inputs("tokens", 16), longest=64)
+    return BareSubject(make, seeded(make, 0), Inputs("tokens", 16), longest=64, case_seconds=0.0)
 
 
-@pytest.fixture
-def slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(differences, "SLOW", 0.0)
-
-
-@pytest.mark.usefixtures("slow")
-def test_a_wrong_gradient_is_found_in_a_slow_module() -> None:
+def test_a_wrong_gradient_is_found_without_time_for_each_parameter() -> None:
     (name, reason), *others = differences.wrong_gradients(subject(halved=True)).items()
     assert (name, others) == ("embedding.weight", [])
     assert "where finite differences give" in reason
     assert differences.wrong_gradients(subject(halved=False)) == {}
 
 
-@pytest.mark.usefixtures("slow")
 def test_without_time_to_name_it_a_wrong_gradient_is_still_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(differences, "NAMING", -1.0)
     found = differences.wrong_gradients(subject(halved=True))
