@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 SHOWN = 10
 LONGEST_ROW = 160
+IN_PROCESSES = ("specs", "checkpoints")
 
 
 def fuzz(
@@ -45,29 +46,37 @@ def fuzz(
     seed: Annotated[int, typer.Option("--seed", metavar="S", min=0, help="Equal seeds give equal cases.")] = 0,
     runs: RunsOption = RUNS,
     run: Annotated[
-        Path | None, typer.Option("--run", metavar="RUN", help="With checkpoints: the finished run that is damaged.")
+        Path | None, typer.Option("--run", metavar="RUN", help="With checkpoints: the finished and checked run that is damaged.")
     ] = None,
     budget: Annotated[
         str | None, typer.Option("--budget", metavar="TIME", help="End after this time, as in 60s or 30m.")
     ] = None,
+    processes: Annotated[
+        bool,
+        typer.Option("--processes", help="With specs and checkpoints: each command in a process of its own."),
+    ] = False,
     json_file: JsonOption = None,
 ) -> None:
     """Attack the commands with hostile input and count what breaks.
 
-    The commands run in this process. Every case must end with a documented exit code, in bounded time, with a few plain
-    lines and no traceback. Exit code 0: all do; 1: at least one does not.
+    The commands run in this process, which saves the imports, or with `--processes` as users start them; the
+    other campaigns have processes of their own. Every case must end with a documented exit code, in bounded
+    time, with a few plain lines and no traceback. Exit code 0: all do; 1: at least one does not.
 
     Example: cortexzoo fuzz specs --cases 1000 --seed 0
     Example: cortexzoo fuzz checkpoints --run runs/cortexgpt-stable/20250101-120000-000-abcd --cases 100
     """
     from cortexzoo.harness.fuzzing import disk, edge_specs, kills, module_attacks, run_damage, spec_mutations
-    from cortexzoo.harness.fuzzing.campaign import Rules, attacked
+    from cortexzoo.harness.fuzzing.campaign import Rules, attacked, in_a_process_of_its_own
 
     without_foreign_warnings()
     require_folder_of(json_file)
+    if processes and campaign not in IN_PROCESSES:
+        raise BadInput(f"--processes: is for specs and checkpoints; {campaign} has processes of its own already")
     seconds = inf if budget is None else parse_time(budget)
     with tempfile.TemporaryDirectory() as name, _progress(cases) as show:
-        folder, entry, watch = Path(name), _entry(context), _Watch(seconds, show)
+        folder, watch = Path(name), _Watch(seconds, show)
+        entry = in_a_process_of_its_own if processes else _entry(context)
         with suppress(_TimeIsUp):
             if campaign == "specs":
                 lines = spec_mutations.cases(seed, cases, folder)
@@ -106,12 +115,15 @@ class _Watch:
 
 
 def _finished(run: Path | None, runs: Path) -> Path:
+    from cortexzoo.harness.checking.verdict import VERDICT
     from cortexzoo.harness.runs.find import run_path
     from cortexzoo.harness.runs.run_folder import Run
 
     path = run_path(run or Path("latest"), runs)
     if not Run.open(path).finished:
         raise BadInput(f"{path}: has not finished: name a finished run with --run")
+    if not (path / VERDICT).exists():
+        raise BadInput(f"{path}: has no verdict, which `compare` needs: run `cortexzoo check {path}` first")
     return path
 
 

@@ -26,7 +26,7 @@ READERS: tuple[tuple[str, ...], ...] = (
     ("check", "{run}", "--budget", "1s"),
     ("generate", "{run}", "--tokens", "2", "--prompt", "a"),
     ("compare", "{run}", "{other}", "--runs", "{runs}", "--allow-different"),
-    ("monitor", "{run}", "--once"),
+    ("monitor", "{run}", "--snapshot", "{runs}/seen.svg"),
     ("aim-sync", "{run}", "--runs", "{runs}"),
     ("replay", "{run}", "--property", "causality"),
     ("runs", "--runs", "{runs}"),
@@ -70,7 +70,7 @@ def attacked(
 
 
 def _other(run: Path, runs: Path) -> Path:
-    """A sound run of another variant, with the records and the verdicts of `run`, if it has any."""
+    """A sound run of another variant, with the records and the verdicts of `run`."""
     made = Run.create(runs, load_experiment(OTHER))
     for name in (METRICS, EVENTS, SUMMARY, VERDICT):
         if (run / name).exists():

@@ -10,6 +10,7 @@ import pytest
 
 from cortexzoo.harness.cli import main
 from cortexzoo.harness.fuzzing import run_damage
+from cortexzoo.harness.fuzzing.campaign import called
 from cortexzoo.harness.fuzzing.run_damage import _contents, _sum_again
 from cortexzoo.harness.runs.run_folder import Run, RunFolderError
 from cortexzoo.harness.studies.comparison.making import check_missing
@@ -115,6 +116,24 @@ def test_a_comparison_writes_no_verdict_into_a_run_that_it_cannot_read(finished:
     with pytest.raises(RunFolderError, match=r"metrics\.jsonl:2: has step 1"):
         check_missing([Run.open(finished), Run.open(run)], 1, lambda _: None)
     assert _contents(run) == before and not (finished / "verdict.json").exists()
+
+
+@pytest.mark.parametrize("reader", [reader for reader in run_damage.READERS if reader[0] in ("monitor", "runs", "show")])
+def test_a_reader_reads_a_sound_run(reader: tuple[str, ...], finished: Path, tmp_path: Path) -> None:
+    arguments = [part.format(run=finished, runs=tmp_path) for part in reader]
+    assert called(main, arguments).code == 0
+
+
+@pytest.mark.slow
+def test_every_reader_reads_a_sound_run(finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / finished.parent.name / finished.name
+    shutil.copytree(finished, run)
+    assert called(main, ["check", str(run), "--budget", "1s"]).code in (0, 1)
+    other = run_damage._other(run, tmp_path / "others")
+    for reader in run_damage.READERS:
+        outcome = called(main, [part.format(run=run, other=other, runs=tmp_path) for part in reader])
+        nothing_left = reader[0] == "train" and "nothing is left to do" in outcome.errors
+        assert outcome.code in (0, 1) or nothing_left, (reader, outcome.errors)
 
 
 def test_some_damaged_folders_keep_the_rules(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from cortexzoo.harness.cli import main
 from cortexzoo.harness.fuzzing import spec_mutations
-from cortexzoo.harness.fuzzing.campaign import HOSTILE, CaseResult, Rules, called
+from cortexzoo.harness.fuzzing.campaign import HOSTILE, CaseResult, Rules, called, in_a_process_of_its_own
 from cortexzoo.specs.plain_text import MOST_LINES, bounded, one_line, plain
 
 PARTS = 3000
@@ -25,6 +25,14 @@ def test_equal_seeds_make_equal_cases(tmp_path: Path) -> None:
         return [(line, (tmp_path / "itself.yaml").read_bytes()) for _, line in spec_mutations.cases(3, 20, tmp_path)]
 
     assert drawn() == drawn()
+
+
+def test_a_process_of_its_own_gives_what_this_one_gives(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("kind: recipe\nname: a\nstepz: 1\n")
+    arguments = ["validate", str(tmp_path / "a.yaml")]
+    inside, outside = called(main, arguments), called(in_a_process_of_its_own, arguments)
+    assert (outside.code, outside.out, outside.errors) == (inside.code, inside.out, inside.errors)
+    assert outside.seconds > 0.1, "a new interpreter alone takes more"
 
 
 @pytest.mark.parametrize(
