@@ -27,7 +27,7 @@ def measured(gigabytes: float, steps: int) -> dict[str, float]:
             ("train", [*trained, "--trackers", "jsonl", "--no-check", "--runs", str(runs)]),
         ):
             began = time.perf_counter()
-            found[f"{name}_resident_gigabytes"] = _most_resident(command)
+            found[f"{name}_resident_gigabytes"] = most_resident(command)
             found[f"{name}_seconds"] = time.perf_counter() - began
     return found
 
@@ -43,7 +43,7 @@ def _generate(file: Path, size: int) -> None:
             number += LINES
 
 
-def _most_resident(command: list[str]) -> float:
+def most_resident(command: list[str]) -> float:
     """Gigabytes, of a command of cortexzoo that ends well."""
     watched = "import resource, sys; from cortexzoo.harness.cli import main; code = main(sys.argv[1:]); "
     report = "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(code)"

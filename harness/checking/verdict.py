@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from cortexzoo.harness.checking.properties.base import Case
+from cortexzoo.harness.checking.case import Case
 from cortexzoo.harness.checking.schema import FORMAT
 from cortexzoo.specs.suite import PROPERTIES, Check, PropertyName, Verdict
 

@@ -25,6 +25,8 @@ BENCH_PROGRAMS = {
     "flakiness": Program("cli.bench_programs", "Check a run with many seeds of the search."),
     "gpu": Program("cli.bench_programs", "Run everything that needs a GPU, and write a page about it."),
     "kills": Program("cli.bench_programs", "Kill training at random moments, resume it, and compare."),
+    "long-life": Program("cli.long_programs", "Train, check, sleep and compare in one process for a long time."),
+    "long-record": Program("cli.long_programs", "Read a run of a million steps with monitor and compare."),
     "recall-curve": Program("cli.bench_programs", "Measure recall of trained hybrids over long gaps."),
 }
 STUDIES = {

@@ -48,7 +48,7 @@ class Source(Protocol):
 
 
 class FolderSource:
-    """A run folder, of which only what is new is read."""
+    """A run folder, of which only what is new is read; of a large record that was there before, a sample."""
 
     def __init__(self, run: Run) -> None:
         self.path = run.path
@@ -56,8 +56,14 @@ class FolderSource:
         self._run = run
         self._metrics = Tail(run.path / METRICS)
         self._events = Tail(run.path / EVENTS)
+        self._begun = False
 
     def news(self) -> Iterator[News]:
+        if not self._begun:
+            self._begun = True
+            if (self.path / METRICS).exists() and (sample := self._run.sampled_metrics()) is not None:
+                self._metrics = Tail(self._metrics.path, sample.end)
+                yield News(steps=[line for _, line in sample.lines])
         while True:
             steps = self._metrics.lines()
             restarted = self._metrics.restarted

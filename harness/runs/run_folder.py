@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
@@ -23,7 +23,10 @@ from cortexzoo.specs.base import NamedSpec
 from cortexzoo.specs.own_variant import ModuleSpec
 from cortexzoo.specs.regular_files import read_regular
 from cortexzoo.zoo import keyed
-from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState
+
+if TYPE_CHECKING:
+    from cortexzoo.harness.tracking.sampling import Sample
+    from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState
 
 SPEC = "spec.yaml"
 PARSED = ".spec.json"
@@ -147,6 +150,20 @@ class Run:
         """As `metrics`, one step at a time: a long run's lines do not fit into memory together."""
         return self._lines(METRICS, record_mistake)
 
+    def sampled_metrics(self) -> "Sample | None":
+        """What a reader in a hurry takes of a record that is `LARGE`; None: it is small, `each_metrics` gives all."""
+        from cortexzoo.harness.tracking.sampling import LARGE, sampled
+
+        path = self.path / METRICS
+        with self._readable(METRICS):
+            if path.stat().st_size < LARGE:
+                return None
+            sample = sampled(path)
+        for number, line in sample.lines:
+            if wrong := record_mistake(line, 0):
+                raise RunFolderError(f"{path}:{number}: {wrong}")
+        return sample
+
     def events(self) -> list[dict[str, Any]]:
         """What happened besides: consolidations, checkpoints, refused steps."""
         return list(self._lines(EVENTS, event_mistake))
@@ -177,7 +194,7 @@ class Run:
         except RunFolderError:
             return True
 
-    def load_model(self, checkpoint: str = "best") -> tuple[MemoryLanguageModel[Any], MemoryState]:
+    def load_model(self, checkpoint: str = "best") -> "tuple[MemoryLanguageModel[Any], MemoryState]":
         """The trained model in evaluation mode, and the memory that training had then. Raises `RunFolderError`."""
         import torch
 
@@ -250,12 +267,17 @@ class Run:
 
     def _lines(self, name: str, mistake: Callable[[dict[str, Any], int], str | None]) -> Iterator[dict[str, Any]]:
         step = 0
-        try:
+        with self._readable(name):
             for number, line in enumerate(read_lines(self.path / name), start=1):
                 if wrong := mistake(line, step):
                     raise RunFolderError(f"{self.path / name}:{number}: {wrong}")
                 step = line["step"]
                 yield line
+
+    @contextmanager
+    def _readable(self, name: str) -> Iterator[None]:
+        try:
+            yield
         except OSError as problem:
             raise RunFolderError(f"{self.path / name}: cannot be read: {problem.strerror or problem}") from problem
         except ValueError as problem:

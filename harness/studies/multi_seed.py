@@ -1,7 +1,8 @@
 """Training many experiments while somebody counts, and what the runs of one with several seeds came to."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -83,14 +84,17 @@ def trained(run: Run, seed: int) -> Trained:
     )
 
 
-def count_spikes(losses: Sequence[float]) -> int:
+def count_spikes(losses: Iterable[float]) -> int:
     """How often a loss is above `SPIKE_RATIO` times the mean of those before it, or is not finite."""
-    accepted: list[float] = []
+    accepted: deque[float] = deque(maxlen=SPIKE_WINDOW)
+    least = math.inf
     spikes = 0
     for loss in losses:
-        enough = len(accepted) >= SPIKE_HISTORY
-        if not math.isfinite(loss) or (enough and loss > SPIKE_RATIO * fmean(accepted[-SPIKE_WINDOW:])):
+        # No mean lies below the least of all accepted losses: so only few means are computed.
+        may_be = loss > SPIKE_RATIO * least and len(accepted) >= SPIKE_HISTORY
+        if not math.isfinite(loss) or (may_be and loss > SPIKE_RATIO * fmean(accepted)):
             spikes += 1
         else:
             accepted.append(loss)
+            least = min(least, loss)
     return spikes

@@ -18,10 +18,11 @@ class Tail:
     `restarted` is then true: everything given before is void.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, offset: int = 0) -> None:
+        """`offset`: bytes of whole lines that are read already."""
         self.path = path
         self.restarted = False
-        self._offset = 0
+        self._offset = offset
         self._rest = b""
 
     def lines(self) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """A property: a plain function from a subject and a case to a finding, and the cases it is tried on."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -9,9 +9,9 @@ import torch
 from hypothesis.strategies import SearchStrategy
 from torch import Tensor
 
+from cortexzoo.harness.checking.case import Case as Case
 from cortexzoo.specs.suite import PropertyName
 
-Case = Mapping[str, int | float | str]
 SubjectT = TypeVar("SubjectT", contravariant=True)
 """A trained model with its record (`cortexzoo.harness.checking.subject.Subject`), or a bare module."""
 

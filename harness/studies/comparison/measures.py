@@ -7,7 +7,6 @@ from statistics import fmean, stdev
 from typing import Literal
 
 from cortexzoo.harness.studies.comparison.reading import Record
-from cortexzoo.harness.studies.multi_seed import count_spikes
 
 MEBIBYTE = 1024 * 1024
 
@@ -74,11 +73,6 @@ def _test(record: Record) -> float | None:
     return math.inf if record.gave_up is not None else record.summary.get("test_loss")
 
 
-def _spikes(record: Record) -> float | None:
-    losses = record.series.get("train/loss")
-    return None if losses is None else float(count_spikes(losses.values.tolist()))
-
-
 def _summary(name: str, scale: float = 1.0) -> Callable[[Record], float | None]:
     def value(record: Record) -> float | None:
         found = record.summary.get(name)
@@ -113,7 +107,7 @@ FIXED = (
     Measure("held-out loss, best", "nats a token", _best, "lower"),
     Measure("test loss", "nats a token", _test, "lower"),
     LOSS_RATIO,
-    Measure("loss spikes", "a run", _spikes, "lower", 1),
+    Measure("loss spikes", "a run", lambda record: record.spikes, "lower", 1),
     Measure("refused steps", "a run", _summary("steps_refused"), "lower", 1),
     Measure("recoveries", "a run", _summary("rollbacks"), None, 1),
     SPEED,

@@ -1,4 +1,4 @@
-"""Reading finished runs: every curve as arrays, the summary, the verdicts, the circumstances."""
+"""Reading finished runs: curves as arrays, the summary, the verdicts, the circumstances."""
 
 from array import array
 from collections import defaultdict
@@ -14,6 +14,8 @@ from numpy import ndarray
 
 from cortexzoo.harness.checking.verdict import VERDICT, Certificate
 from cortexzoo.harness.runs.run_folder import Run
+from cortexzoo.harness.studies.multi_seed import count_spikes
+from cortexzoo.harness.tracking.sampling import LOSS
 
 NO_METRICS = frozenset({"step", "time"})
 
@@ -45,6 +47,12 @@ class Record:
         return self.summary.get("gave_up_at")
 
     @cached_property
+    def spikes(self) -> float | None:
+        """How many training losses stand out; None: none was recorded."""
+        losses = self.series.get(LOSS)
+        return None if losses is None else float(count_spikes(losses.values.tolist()))
+
+    @cached_property
     def gate_shares(self) -> dict[str, float]:
         """Mean share of each live source over the last validation; empty without a gate."""
         return dict(self.summary.get("gate_shares") or {})
@@ -60,8 +68,16 @@ def read(run: Run) -> Record:
         summary=run.summary,
         manifest=manifest,
         certificate=run.certificate if (run.path / VERDICT).is_file() else None,
-        series=_series(run.each_metrics()),
+        series=_of(run),
     )
+
+
+def _of(run: Run) -> dict[str, Series]:
+    """Of a run whose record is large the training loss, from which spikes are counted, and a sample of the others."""
+    sample = run.sampled_metrics()
+    if sample is None:
+        return _series(run.each_metrics())
+    return _series(line for _, line in sample.lines) | {LOSS: Series(sample.steps, sample.losses)}
 
 
 def _series(lines: Iterable[Mapping[str, Any]]) -> dict[str, Series]:

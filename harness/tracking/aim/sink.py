@@ -7,10 +7,11 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from filelock import FileLock, Timeout
+from filelock import FileLock, SoftFileLock, Timeout
 
 from cortexzoo.harness.errors import Failure
 from cortexzoo.harness.tracking.aim.exit import bound_exit
@@ -179,6 +180,9 @@ def import_aim() -> Any:
         warnings.simplefilter("ignore")
         import aim
         import aim.sdk.index_manager
+        import aim.sdk.lock_manager
+    # A run is opened and closed within deadlines, each in a thread of its own; a lock of one thread would stay forever.
+    aim.sdk.lock_manager.SoftFileLock = partial(SoftFileLock, thread_local=False)
     bound_exit(aim)
     logging.getLogger("aim").setLevel(logging.ERROR)
     return aim

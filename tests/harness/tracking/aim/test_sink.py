@@ -1,5 +1,6 @@
 """What was tracked can be read back from Aim, also when several processes create its repository at once."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -10,6 +11,7 @@ import pytest
 pytest.importorskip("aim", reason="Aim is not available for this Python or system")
 
 from cortexzoo.harness.tracking.aim.sink import REPOSITORY, AimSink
+from cortexzoo.harness.tracking.deadlines import call_within
 from tests.aim_reading import read_series
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
@@ -71,6 +73,15 @@ def test_metrics_after_close_are_refused(runs: Path) -> None:
     sink.close()
     with pytest.raises(RuntimeError, match="after close"):
         sink.metrics(1, {"train/loss": 1.0})
+
+
+def test_a_run_that_one_thread_opens_and_another_closes_is_unlocked(runs: Path) -> None:
+    sink = call_within(60, "opening", lambda: AimSink(runs, experiment="tiny"))
+    lock = runs / REPOSITORY / "locks" / f"{sink.identity}.softlock"
+    assert lock.exists()
+    call_within(60, "closing", sink.close)
+    assert not lock.exists()
+    assert not [file for file in map(os.path.realpath, Path("/proc/self/fd").glob("*")) if lock.name in file]
 
 
 def test_a_broken_repository_raises(tmp_path: Path) -> None:
