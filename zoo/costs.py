@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -12,9 +12,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from cortexzoo.specs.backbone import AnyArchitecture
 from cortexzoo.specs.errors import UserError
+from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.memory import Contexts
 from cortexzoo.specs.own_variant import HuggingFaceSpec, ModuleSpec
+from cortexzoo.specs.slow_store import NoSlowStore
 from cortexzoo.specs.variant import CortexGPTSpec, VariantSpec
 from cortexzoo.zoo.build import build_model
 from cortexzoo.zoo.errors import CostsUnknown
@@ -25,6 +28,8 @@ from cortexzoo.zoo.models.meta_device import autocast_off
 LATER = 4
 """After so many batches the memories are measured again: what still grows has no bound, or one that is further off."""
 BASE, REST = "base", "rest"
+FEW = 2
+"""Layers of a base of which each carries a sidecar, that are counted; each further one costs the same."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,17 @@ class BatchCosts:
     def trained_parameters(self) -> int:
         return sum(self.parameters.values())
 
+    def with_more(self, layers: int, one_more: "BatchCosts") -> "BatchCosts":
+        """With so many more layers, each of which costs what `one_more`, the same with one more, has more."""
+
+        def grown(name: str) -> Any:
+            few, more = getattr(self, name), getattr(one_more, name)
+            if isinstance(few, int):
+                return few + layers * (more - few)
+            return {part: few.get(part, 0) + layers * (more[part] - few.get(part, 0)) for part in more}
+
+        return BatchCosts(**{field.name: grown(field.name) for field in fields(self)})
+
 
 def batch_costs(variant: VariantSpec, batch_size: int, length: int) -> BatchCosts:
     """Costs of batches of `batch_size` rows of `length` tokens that begin a document.
@@ -69,7 +85,24 @@ def batch_costs(variant: VariantSpec, batch_size: int, length: int) -> BatchCost
                 f"{variant.name}: its costs are unknown, since it cannot run without values, on torch's meta device: "
                 f"{in_a_line(problem)}"
             ) from problem
+    if isinstance(variant, HybridSpec) and (more := _alike(variant)):
+        few, one_more = (_batch_costs(_with_layers(variant, count), batch_size, length) for count in (FEW, FEW + 1))
+        return few.with_more(more, one_more)
     return _batch_costs(variant, batch_size, length)
+
+
+def _alike(variant: HybridSpec) -> int:
+    """How many layers beyond `FEW` are like these; 0 where they may differ."""
+    store = variant.slow_store
+    same = variant.layers is None and not isinstance(variant.backbone.architecture, AnyArchitecture)
+    first = isinstance(store, NoSlowStore) or store.layer is None
+    return max(variant.backbone.architecture.num_layers - FEW, 0) if same and first else 0
+
+
+def _with_layers(variant: HybridSpec, count: int) -> HybridSpec:
+    backbone = variant.backbone
+    architecture = backbone.architecture.model_copy(update={"num_layers": count})
+    return variant.model_copy(update={"backbone": backbone.model_copy(update={"architecture": architecture})})
 
 
 def _batch_costs(variant: VariantSpec, batch_size: int, length: int) -> BatchCosts:

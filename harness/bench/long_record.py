@@ -16,9 +16,10 @@ def measured(steps: int) -> Iterator[tuple[str, float, float]]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         runs = ["--runs", name]
-        long, short = str(generated_run(folder, experiment(), steps=steps).path), generated_run(
-            folder, experiment(0, OTHER), steps=FEW
-        ).path
+        long, short = (
+            str(generated_run(folder, experiment(), steps=steps).path),
+            generated_run(folder, experiment(0, OTHER), steps=FEW).path,
+        )
         for what, command in {
             "monitor": ["monitor", long, "--snapshot", str(folder / "seen.svg")],
             f"compare, beside {FEW} steps": ["compare", long, str(short), "--no-check", "--allow-different", *runs],

@@ -46,7 +46,8 @@ def fuzz(
     seed: Annotated[int, typer.Option("--seed", metavar="S", min=0, help="Equal seeds give equal cases.")] = 0,
     runs: RunsOption = RUNS,
     run: Annotated[
-        Path | None, typer.Option("--run", metavar="RUN", help="With checkpoints: the finished and checked run that is damaged.")
+        Path | None,
+        typer.Option("--run", metavar="RUN", help="With checkpoints: the finished and checked run that is damaged."),
     ] = None,
     budget: Annotated[
         str | None, typer.Option("--budget", metavar="TIME", help="End after this time, as in 60s or 30m.")

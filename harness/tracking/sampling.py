@@ -56,7 +56,12 @@ def sampled(path: Path) -> Sample:
 def _scan(
     path: Path, file: BinaryIO
 ) -> tuple[
-    "array[int]", Int[ndarray, " lines"], Int[ndarray, " lines"], Int[ndarray, " losses"], Float[ndarray, " losses"], int
+    "array[int]",
+    Int[ndarray, " lines"],
+    Int[ndarray, " lines"],
+    Int[ndarray, " losses"],
+    Float[ndarray, " losses"],
+    int,
 ]:
     """Of each line its place, number of keys and step; the indices of those with a loss, and it; the end of the last."""
     places, keys, steps, with_loss, losses = array("q"), array("q"), array("q"), array("q"), array("d")
@@ -71,7 +76,9 @@ def _scan(
         except ValueError:
             raise ValueError(f"{path}:{number}: not a line of metrics that begins with its step") from None
         if step <= before:
-            raise ValueError(f"{path}:{number}: has step {step}, which must be above {before}, the step of the line before")
+            raise ValueError(
+                f"{path}:{number}: has step {step}, which must be above {before}, the step of the line before"
+            )
         places.append(place)
         keys.append(line.count(b","))
         steps.append(step)

@@ -8,6 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cortexzoo.specs import load
 from cortexzoo.specs.variant import TransformerSpec
+from cortexzoo.zoo import costs
 from cortexzoo.zoo.costs import LATER, BatchCosts, batch_costs, parameter_count
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState
@@ -123,6 +124,21 @@ def test_a_store_beside_the_weights_is_a_memory() -> None:
     variant = load("cortex-v2-hybrid", "variant", ["slow_store={kind: products, features: 1024}"])
     curvature, others, usual, pairs = 1024 * 1024, 1024 * (2 * 64 + 64), 4, 8
     assert batch_costs(variant, 1, 8).states["sidecars.slow_store"] == 4 * (curvature + others) + usual + pairs
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("cortex-v2-hybrid-qwen", ["backbone.architecture.num_layers=6"]),
+        ("cortex-v2-hybrid-scratch", ["backbone.architecture.num_layers=5", "slow_store={kind: products}"]),
+        ("cortex-v2-hybrid-scratch", ["backbone.architecture.num_layers=4", "layers=[1, 3]"]),
+    ],
+)
+def test_layers_that_are_alike_are_counted_once(name: str, changes: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    variant = load(name, "variant", changes)
+    found = batch_costs(variant, 2, 40)
+    monkeypatch.setattr(costs, "_alike", lambda _: 0)
+    assert batch_costs(variant, 2, 40) == found
 
 
 def test_a_frozen_base_has_the_bytes_of_its_dtype() -> None:

@@ -118,7 +118,9 @@ def test_a_comparison_writes_no_verdict_into_a_run_that_it_cannot_read(finished:
     assert _contents(run) == before and not (finished / "verdict.json").exists()
 
 
-@pytest.mark.parametrize("reader", [reader for reader in run_damage.READERS if reader[0] in ("monitor", "runs", "show")])
+@pytest.mark.parametrize(
+    "reader", [reader for reader in run_damage.READERS if reader[0] in ("monitor", "runs", "show")]
+)
 def test_a_reader_reads_a_sound_run(reader: tuple[str, ...], finished: Path, tmp_path: Path) -> None:
     arguments = [part.format(run=finished, runs=tmp_path) for part in reader]
     assert called(main, arguments).code == 0
