@@ -1,7 +1,7 @@
 """Trains, checks, sleeps and compares in one process for a long time: what it takes must not grow.
 
-A round trains a small CortexGPT with Aim and a small hybrid that sleeps, checks the first, compares the two and lists all
-runs. After each round memory, file descriptors, threads and temporary files are counted.
+A round trains a small CortexGPT with Aim and a small hybrid that sleeps, checks the first, compares the two and lists
+all runs. After each round memory, file descriptors, threads and temporary files are counted.
 """
 
 import gc
@@ -80,7 +80,7 @@ def thirds(found: Sequence[Taken]) -> tuple[list[float], list[float]]:
 
 
 def grown(found: Sequence[Taken]) -> list[str]:
-    """What grew, in words. Time does not count: a folder of many runs takes longer to list, and a machine has other work."""
+    """What grew, in words. Time does not count: a folder of many runs takes longer to list."""
     first, last = thirds(found)
     words = [f"{last[0]:.0f} MB after {first[0]:.0f} MB"] if last[0] > MORE_MEMORY * first[0] else []
     return words + [

@@ -1,4 +1,4 @@
-"""Reads a run of a million steps with `monitor` and `compare`: the record is generated, the commands are real processes."""
+"""Reads a generated run of a million steps with `monitor`, `compare` and `runs`, as processes of their own."""
 
 import tempfile
 import time

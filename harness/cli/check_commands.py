@@ -207,8 +207,8 @@ def parse_time(text: str) -> float:
 
 def _run_of(target: str, changes: list[str], runs: Path) -> Any:
     """The run of a folder, or the newest finished run of an experiment, trained first if there is none."""
-    from cortexzoo.harness.runs.find import is_latest, run_path
-    from cortexzoo.harness.runs.run_folder import Run, finished_runs
+    from cortexzoo.harness.runs.find import finished_runs, is_latest, run_path
+    from cortexzoo.harness.runs.run_folder import Run
     from cortexzoo.harness.studies.comparison.contenders import is_run
 
     if is_latest(target) or is_run(target):

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 SHOWN = 10
 LONGEST_ROW = 160
 IN_PROCESSES = ("specs", "checkpoints")
+EVERY = 60.0
+"""Seconds between two lines of progress where there is no terminal."""
 
 
 def fuzz(
@@ -140,14 +142,23 @@ def _entry(context: typer.Context) -> "Command":
 
 @contextmanager
 def _progress(cases: int) -> "Iterator[Callable[[Report], None]]":
+    """A bar in a terminal, elsewhere a line now and then."""
     from rich.progress import Progress
 
     console = standard_error()
+    shown = time.monotonic()
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("attacking", total=cases)
-        yield lambda report: progress.update(
-            task, completed=report.cases, description=f"attacking, {len(report.failures)} got through"
-        )
+
+        def show(report: "Report") -> None:
+            nonlocal shown
+            got_through = f"{len(report.failures)} got through"
+            progress.update(task, completed=report.cases, description=f"attacking, {got_through}")
+            if not console.is_terminal and time.monotonic() - shown > EVERY:
+                shown = time.monotonic()
+                console.print(f"{report.name}: {report.cases} of {cases} cases, {got_through}")
+
+        yield show
 
 
 def _reported(report: "Report", json_file: Path | None) -> int:

@@ -26,8 +26,8 @@ def of_long_life(
 ) -> None:
     """Train, check, sleep and compare in one process for a long time.
 
-    Printed is what the process took in the first and in the last third of the rounds, once its caches are full. Exit code 1
-    when memory grew by more than 5 %, or descriptors, threads or temporary files at all.
+    Printed is what the process took in the first and in the last third of the rounds, once its caches are full.
+    Exit code 1 when memory grew by more than 5 %, or descriptors, threads or temporary files at all.
     """
     require_folder_of(json)
     console = standard_error()

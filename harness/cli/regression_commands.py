@@ -63,7 +63,7 @@ def _known(names: Sequence[str] | None) -> list[str]:
 def _announced(experiments: Sequence[ExperimentSpec], folder: Path, jobs: int) -> Iterator[None]:
     """Print what must be trained and how long that takes, then show progress."""
     from cortexzoo.harness.runs.cache import find_trained, training_of, work_ahead
-    from cortexzoo.harness.runs.run_folder import unfinished_runs
+    from cortexzoo.harness.runs.find import unfinished_runs
     from cortexzoo.harness.studies.comparison.progress import StepsTaken
 
     missing = []

@@ -6,7 +6,6 @@ import re
 import resource
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -30,7 +29,7 @@ class Rules:
 
     codes: frozenset[int] = frozenset({0, 2})
     seconds: float = 2.0
-    """Of processor time of this process and of those that it started and awaited, so that other programs do not count."""
+    """Processor time of this process and of those that it started: other programs do not count."""
     megabytes: float = 300.0
     """By which the peak memory of any of these processes may grow in one case."""
     lines: int = MOST_LINES
@@ -140,7 +139,7 @@ def attacked(
 ) -> Report:
     """Every case of a campaign, judged by its rules, after the command lines `warm`, which import what is heavy.
 
-    Where each case is a process of its own, it imports as they do: the slowest of them is added to the time that a case has.
+    A process of its own imports as they do: then the time of the slowest of them is added to that of a case.
     """
     report = Report(name, seed)
     imports = max((called(command, arguments).seconds for arguments in warm), default=0.0)

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cortexzoo.harness.errors import Failure, UserError
-from cortexzoo.harness.runs.run_folder import Run, finished_runs, stopped_runs
+from cortexzoo.harness.runs.find import finished_runs, stopped_runs
+from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.specs import ExperimentSpec
 
 Cluster = Literal["local", "slurm"]

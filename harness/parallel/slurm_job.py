@@ -12,7 +12,7 @@ from pathlib import Path
 from cortexzoo.harness.errors import OK, lines_and_code, print_errors
 from cortexzoo.harness.parallel.slurm import ERROR
 from cortexzoo.harness.parallel.train_missing import train_or_go_on
-from cortexzoo.harness.runs.run_folder import finished_runs, stopped_runs, unfinished_runs
+from cortexzoo.harness.runs.find import finished_runs, stopped_runs, unfinished_runs
 from cortexzoo.specs import ExperimentSpec
 
 LOOK_EVERY = 5.0

@@ -8,7 +8,8 @@ from pathlib import Path
 from cortexzoo.harness.errors import Failure
 from cortexzoo.harness.parallel.slurm import Scheduler, train_scheduled
 from cortexzoo.harness.parallel.workers import in_processes
-from cortexzoo.harness.runs.run_folder import Run, RunFolderError, finished_runs, stopped_runs, unfinished_runs
+from cortexzoo.harness.runs.find import finished_runs, stopped_runs, unfinished_runs
+from cortexzoo.harness.runs.run_folder import Run, RunFolderError
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.zoo.models.own_source import require_allowed
 

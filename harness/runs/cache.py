@@ -8,9 +8,10 @@ from filelock import FileLock
 
 from cortexzoo import zoo
 from cortexzoo.harness.runs.calibration import calibrate
+from cortexzoo.harness.runs.find import finished_runs, unfinished_runs
 from cortexzoo.harness.runs.options import UNTRACKED, RunOptions
 from cortexzoo.harness.runs.resume import resume_run
-from cortexzoo.harness.runs.run_folder import Run, RunFolderError, finished_runs, unfinished_runs
+from cortexzoo.harness.runs.run_folder import Run, RunFolderError
 from cortexzoo.harness.runs.train import train_run
 from cortexzoo.specs import ExperimentSpec, SuiteSpec
 from cortexzoo.specs.sleep import NoSleep

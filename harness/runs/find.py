@@ -1,10 +1,11 @@
-"""Runs by name: a folder, or `latest`, and the list of all runs in a folder."""
+"""Runs by name: a folder, or `latest`; the list of all runs in a folder; those of an experiment."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from cortexzoo.harness.runs.run_folder import SPEC, Run, RunFolderError
+from cortexzoo.harness.runs.run_folder import MANIFEST, SPEC, SUMMARY, Run, RunFolderError
 from cortexzoo.harness.runs.run_names import is_empty
+from cortexzoo.specs import ExperimentSpec
 
 LATEST = "latest"
 
@@ -39,3 +40,28 @@ def all_runs(folder: Path) -> Iterator[Run]:
     for spec in sorted({*folder.glob(f"*/{SPEC}"), *folder.glob(f"*/*/{SPEC}")}):
         if not spec.parent.name.startswith("."):
             yield Run(spec.parent)
+
+
+def finished_runs(runs: Path, experiment: ExperimentSpec) -> Iterator[Run]:
+    """Finished runs of exactly this experiment (equal spec hash), newest first; none with injected faults."""
+    return (run for run in _runs_of(runs, experiment) if run.finished)
+
+
+def stopped_runs(runs: Path, experiment: ExperimentSpec) -> Iterator[Run]:
+    """As `finished_runs`, those that training gave up for numeric reasons."""
+    return (run for run in _runs_of(runs, experiment) if "gave_up_at" in run.summary)
+
+
+def unfinished_runs(runs: Path, experiment: ExperimentSpec) -> Iterator[Run]:
+    """As `finished_runs`, those that were killed, interrupted or stopped by the machine: they can be resumed."""
+    found = (run for run in _runs_of(runs, experiment, MANIFEST) if not run.finished)
+    return (run for run in found if not ((run.path / SUMMARY).is_file() and "gave_up_at" in run.summary))
+
+
+def _runs_of(runs: Path, experiment: ExperimentSpec, with_file: str = SUMMARY) -> Iterator[Run]:
+    for file in sorted((runs / experiment.name).glob(f"*/{with_file}"), reverse=True):
+        run = Run(file.parent)
+        if not (run.path / MANIFEST).is_file() or run.manifest.get("tampered_with"):
+            continue
+        if run.manifest.get("spec_hash") == experiment.hash():
+            yield run

@@ -284,31 +284,6 @@ class Run:
             raise RunFolderError(str(problem)) from problem
 
 
-def finished_runs(runs: Path, experiment: ExperimentSpec) -> Iterator[Run]:
-    """Finished runs of exactly this experiment (equal spec hash), newest first; none with injected faults."""
-    return (run for run in _runs_of(runs, experiment) if run.finished)
-
-
-def stopped_runs(runs: Path, experiment: ExperimentSpec) -> Iterator[Run]:
-    """As `finished_runs`, those that training gave up for numeric reasons."""
-    return (run for run in _runs_of(runs, experiment) if "gave_up_at" in run.summary)
-
-
-def unfinished_runs(runs: Path, experiment: ExperimentSpec) -> Iterator[Run]:
-    """As `finished_runs`, those that were killed, interrupted or stopped by the machine: they can be resumed."""
-    found = (run for run in _runs_of(runs, experiment, MANIFEST) if not run.finished)
-    return (run for run in found if not ((run.path / SUMMARY).is_file() and "gave_up_at" in run.summary))
-
-
-def _runs_of(runs: Path, experiment: ExperimentSpec, with_file: str = SUMMARY) -> Iterator[Run]:
-    for file in sorted((runs / experiment.name).glob(f"*/{with_file}"), reverse=True):
-        run = Run(file.parent)
-        if not (run.path / MANIFEST).is_file() or run.manifest.get("tampered_with"):
-            continue
-        if run.manifest.get("spec_hash") == experiment.hash():
-            yield run
-
-
 def _parsed(text: str, spec: NamedSpec) -> str:
     """What `spec.yaml` states, with the sum of its text: after an edit of the one, the other is ignored."""
     content = {"sha256": hashlib.sha256(text.encode()).hexdigest(), "spec": spec.canonical_json()}

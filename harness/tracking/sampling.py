@@ -1,7 +1,7 @@
-"""Records of very long runs: every loss, and of everything else a sample, since all of it fits into no reader's patience."""
+"""Records of very long runs, of which reading everything takes too long: every loss, and a sample of the rest."""
 
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -38,34 +38,39 @@ class Sample:
 def sampled(path: Path) -> Sample:
     """Sample a file of `metrics.jsonl`, of which each line is looked at and few are parsed.
 
-    Raises `ValueError` naming file and line for one that is no record, or whose step does not ascend; `OSError` for what
-    is no regular file.
+    Raises `ValueError` naming file and line for one that is no record, or whose step does not ascend; `OSError` for
+    what is no regular file.
     """
     with open_regular(path, MOST_BYTES) as file:
-        places, keys, steps, with_loss, losses, end = _scan(path, file)
+        found = _scanned(path, file)
         lines = []
-        for index in _chosen(keys, with_loss, losses).tolist():
-            file.seek(places[index])
+        for index in _chosen(found).tolist():
+            file.seek(found.places[index])
             line = parse_line(file.readline(LONGEST_LINE))
             if not isinstance(line, dict):
                 raise ValueError(f"{path}:{index + 1}: not a JSON object")
             lines.append((index + 1, line))
-    return Sample(lines, steps[with_loss], losses, end)
+    steps = np.array(found.steps)[np.array(found.with_loss, np.int64)]
+    return Sample(lines, steps, np.array(found.losses), found.end)
 
 
-def _scan(
-    path: Path, file: BinaryIO
-) -> tuple[
-    "array[int]",
-    Int[ndarray, " lines"],
-    Int[ndarray, " lines"],
-    Int[ndarray, " losses"],
-    Float[ndarray, " losses"],
-    int,
-]:
-    """Of each line its place, number of keys and step; the indices of those with a loss, and it; the end of the last."""
-    places, keys, steps, with_loss, losses = array("q"), array("q"), array("q"), array("q"), array("d")
-    place = before = 0
+@dataclass
+class _Lines:
+    """What is known of each line without parsing it."""
+
+    places: "array[int]" = field(default_factory=lambda: array("q"))
+    keys: "array[int]" = field(default_factory=lambda: array("q"))
+    """How many it has: lines with as many are alike."""
+    steps: "array[int]" = field(default_factory=lambda: array("q"))
+    with_loss: "array[int]" = field(default_factory=lambda: array("q"))
+    """Indices of the lines that have a loss."""
+    losses: "array[float]" = field(default_factory=lambda: array("d"))
+    end: int = 0
+
+
+def _scanned(path: Path, file: BinaryIO) -> _Lines:
+    found = _Lines()
+    before = 0
     for number, line in enumerate(iter(lambda: file.readline(LONGEST_LINE), b""), start=1):
         if not line.endswith(b"\n"):
             if len(line) == LONGEST_LINE:
@@ -76,17 +81,16 @@ def _scan(
         except ValueError:
             raise ValueError(f"{path}:{number}: not a line of metrics that begins with its step") from None
         if step <= before:
-            raise ValueError(
-                f"{path}:{number}: has step {step}, which must be above {before}, the step of the line before"
-            )
-        places.append(place)
-        keys.append(line.count(b","))
-        steps.append(step)
+            raise ValueError(f"{path}:{number}: has step {step}, which must be above {before}, that of the line before")
+        found.places.append(found.end)
+        found.keys.append(line.count(b","))
+        found.steps.append(step)
         if loss is not None:
-            with_loss.append(number - 1)
-            losses.append(loss)
-        place, before = place + len(line), step
-    return places, np.array(keys), np.array(steps), np.array(with_loss, np.int64), np.array(losses), place
+            found.with_loss.append(number - 1)
+            found.losses.append(loss)
+        found.end += len(line)
+        before = step
+    return found
 
 
 def _step_and_loss(line: bytes) -> tuple[int, float | None]:
@@ -98,14 +102,14 @@ def _step_and_loss(line: bytes) -> tuple[int, float | None]:
     return step, None if at < 0 else float(line[at + len(_LOSS) : line.index(b",", at)].strip(b'"'))
 
 
-def _chosen(
-    keys: Int[ndarray, " lines"], with_loss: Int[ndarray, " losses"], losses: Float[ndarray, " losses"]
-) -> Int[ndarray, " chosen"]:
+def _chosen(found: _Lines) -> Int[ndarray, " chosen"]:
     """The indices of the lines that are parsed."""
-    found = [np.arange(max(0, len(keys) - LAST), len(keys))]
+    keys, with_loss = np.array(found.keys), np.array(found.with_loss, np.int64)
+    losses = np.nan_to_num(np.array(found.losses), nan=np.inf)
+    chosen = [np.arange(max(0, len(keys) - LAST), len(keys))]
     for count in np.unique(keys):
         alike = np.flatnonzero(keys == count)
-        found.append(alike[np.linspace(0, len(alike) - 1, min(len(alike), EACH)).astype(int)])
-    parts = zip(np.array_split(with_loss, EACH), np.array_split(np.nan_to_num(losses, nan=np.inf), EACH), strict=True)
-    found += [indices[[np.argmax(some)]] for indices, some in parts if len(some)]
-    return np.unique(np.concatenate(found))
+        chosen.append(alike[np.linspace(0, len(alike) - 1, min(len(alike), EACH)).astype(int)])
+    parts = zip(np.array_split(with_loss, EACH), np.array_split(losses, EACH), strict=True)
+    chosen += [indices[[np.argmax(some)]] for indices, some in parts if len(some)]
+    return np.unique(np.concatenate(chosen))

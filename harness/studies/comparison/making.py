@@ -7,7 +7,8 @@ from pathlib import Path
 from cortexzoo.harness.checking.verdict import VERDICT
 from cortexzoo.harness.parallel.train_missing import train_missing
 from cortexzoo.harness.parallel.workers import in_processes
-from cortexzoo.harness.runs.run_folder import Run, finished_runs, stopped_runs
+from cortexzoo.harness.runs.find import finished_runs, stopped_runs
+from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.harness.studies.comparison.contenders import Contender
 from cortexzoo.harness.studies.comparison.reading import read
 from cortexzoo.specs import ExperimentSpec

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from cortexzoo.harness.runs.run_folder import MANIFEST, Run, RunFolderError, unfinished_runs
+from cortexzoo.harness.runs.find import unfinished_runs
+from cortexzoo.harness.runs.run_folder import MANIFEST, Run, RunFolderError
 from cortexzoo.harness.tracking.jsonl import METRICS
 from cortexzoo.harness.tracking.tail import Tail
 from cortexzoo.specs import ExperimentSpec

@@ -182,7 +182,7 @@ def import_aim() -> Any:
         import aim.sdk.index_manager
         import aim.sdk.lock_manager
     # A run is opened and closed within deadlines, each in a thread of its own; a lock of one thread would stay forever.
-    aim.sdk.lock_manager.SoftFileLock = partial(SoftFileLock, thread_local=False)
+    aim.sdk.lock_manager.SoftFileLock = partial(SoftFileLock, thread_local=False)  # type: ignore[attr-defined, assignment]
     bound_exit(aim)
     logging.getLogger("aim").setLevel(logging.ERROR)
     return aim

@@ -4,10 +4,12 @@ import inspect
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from cortexzoo import __version__
+from cortexzoo.harness.bench.generated_runs import experiment, generated_run
 from cortexzoo.harness.cli import main
 from cortexzoo.harness.cli.commands import COMMANDS, loaded
 
@@ -61,6 +63,16 @@ def test_a_shell_completes_commands_and_options(words: str, completed: list[str]
 )
 def test_a_command_imports_only_what_it_uses(arguments: list[str], unneeded: set[str]) -> None:
     """What keeps the start-up short: docs/performance.md."""
+    _assert_not_imported(unneeded, arguments)
+
+
+def test_runs_are_listed_and_watched_without_torch(tmp_path: Path) -> None:
+    run = generated_run(tmp_path, experiment(), steps=3).path
+    for arguments in (["runs", "--runs", str(tmp_path)], ["monitor", str(run), "--snapshot", str(tmp_path / "a.svg")]):
+        _assert_not_imported({"torch", "cortexzoo.zoo.build", "cortexzoo.harness.checking.properties"}, arguments)
+
+
+def _assert_not_imported(unneeded: set[str], arguments: list[str]) -> None:
     program = (
         "import sys; from cortexzoo.harness.cli import main; code = main(sys.argv[1:]); "
         f"print(sorted(set(sys.modules) & {unneeded!r}), file=sys.stderr); sys.exit(code)"

@@ -11,7 +11,8 @@ import pytest
 from cortexzoo.harness.cli import main
 from cortexzoo.harness.cli.study_commands import parse_rates
 from cortexzoo.harness.errors import BadInput
-from cortexzoo.harness.runs.run_folder import FAULTS, Run, finished_runs
+from cortexzoo.harness.runs.find import finished_runs
+from cortexzoo.harness.runs.run_folder import FAULTS, Run
 from cortexzoo.harness.studies import ablation, drill, frontier
 from cortexzoo.harness.studies.ablation import Worth
 from cortexzoo.harness.studies.drill_run import DrillResult

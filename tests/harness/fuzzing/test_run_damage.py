@@ -16,6 +16,8 @@ from cortexzoo.harness.runs.run_folder import Run, RunFolderError
 from cortexzoo.harness.studies.comparison.making import check_missing
 from tests.harness.trained import train_small
 
+QUICK = tuple(reader for reader in run_damage.READERS if reader[0] in ("monitor", "runs", "show"))
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -118,9 +120,7 @@ def test_a_comparison_writes_no_verdict_into_a_run_that_it_cannot_read(finished:
     assert _contents(run) == before and not (finished / "verdict.json").exists()
 
 
-@pytest.mark.parametrize(
-    "reader", [reader for reader in run_damage.READERS if reader[0] in ("monitor", "runs", "show")]
-)
+@pytest.mark.parametrize("reader", QUICK)
 def test_a_reader_reads_a_sound_run(reader: tuple[str, ...], finished: Path, tmp_path: Path) -> None:
     arguments = [part.format(run=finished, runs=tmp_path) for part in reader]
     assert called(main, arguments).code == 0
@@ -139,7 +139,6 @@ def test_every_reader_reads_a_sound_run(finished: Path, tmp_path: Path) -> None:
 
 
 def test_some_damaged_folders_keep_the_rules(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    quick = tuple(reader for reader in run_damage.READERS if reader[0] in ("monitor", "runs", "show"))
-    monkeypatch.setattr(run_damage, "READERS", quick)
+    monkeypatch.setattr(run_damage, "READERS", QUICK)
     report = run_damage.attacked(5, 60, finished, tmp_path, main, lambda _: None)
     assert (report.cases, report.failures) == (60, [])

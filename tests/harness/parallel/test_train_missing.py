@@ -7,7 +7,8 @@ import pytest
 
 from cortexzoo.harness.bench.generated_runs import experiment, generated_run
 from cortexzoo.harness.parallel.train_missing import StoppedEarly, train_missing, train_or_go_on
-from cortexzoo.harness.runs.run_folder import CHECKPOINTS, MANIFEST, SUMMARY, Run, unfinished_runs
+from cortexzoo.harness.runs.find import unfinished_runs
+from cortexzoo.harness.runs.run_folder import CHECKPOINTS, MANIFEST, SUMMARY, Run
 from cortexzoo.specs.allowed_code import VARIABLE
 from cortexzoo.specs.own_variant import ModuleSpec
 from cortexzoo.zoo.errors import OwnModuleError

@@ -10,15 +10,8 @@ import pytest
 from cortexzoo.harness.checking.schema import FORMAT
 from cortexzoo.harness.checking.verdict import VERDICT
 from cortexzoo.harness.errors import RunStopped
-from cortexzoo.harness.runs.run_folder import (
-    MANIFEST,
-    PARSED,
-    SPEC,
-    SUMMARY,
-    Run,
-    RunFolderError,
-    finished_runs,
-)
+from cortexzoo.harness.runs.find import finished_runs
+from cortexzoo.harness.runs.run_folder import MANIFEST, PARSED, SPEC, SUMMARY, Run, RunFolderError
 from cortexzoo.specs import load_experiment
 from tests.harness import tiny
 
