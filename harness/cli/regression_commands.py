@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,27 +23,36 @@ def regression(
     ] = None,
     jobs: Annotated[int, typer.Option("--jobs", metavar="N", min=1, help="Number of processes, one thread each.")] = 2,
     write: Annotated[bool, typer.Option("--write", help="Write the new verdicts, after an intended change.")] = False,
+    seeds: Annotated[
+        int, typer.Option("--seeds", metavar="N", min=1, help="With --write: measure the bands of the numbers anew.")
+    ] = 1,
 ) -> None:
     """Compare the shipped verdicts with the committed ones.
 
     Trains and checks the shipped experiments. A training is kept in the cache folder and reused as long as its spec and
-    the code of the zoo are unchanged. Only specs and verdicts are compared, not numbers or times. Exit code 0: nothing
-    changed; 1: something did.
+    the code of the zoo are unchanged. Exit code 0: no spec and no verdict changed; 1: something did. A number that left
+    its band, which `--write --seeds 5` measures, is a warning: it is printed, and changes no exit code.
 
     Example: cortexzoo regression cortexgpt-stable
     """
-    from cortexzoo.harness.regression.regression import COMMITTED, Committed, check_all
+    from cortexzoo.harness.regression.regression import COMMITTED, Checked, Committed, check_all
     from cortexzoo.harness.runs.cache import cache
 
     without_foreign_warnings()
-    experiments = [load_experiment(name) for name in _known(names)]
-    committed = {e.name: Committed.read(e.name, COMMITTED) for e in experiments if not write}
+    if seeds > 1 and not write:
+        raise BadInput("--seeds: is for --write; without it the verdicts of one seed are compared")
+    known = _known(names)
+    experiments = [load_experiment(name, [f"seed={seed}"] if seed else []) for name in known for seed in range(seeds)]
+    committed = {name: Committed.read(name, COMMITTED) for name in known if not write}
     folder = cache()
+    results: dict[str, list[Checked]] = {name: [] for name in known}
     with _announced(experiments, folder, jobs):
-        results = {checked.experiment.name: checked for checked in check_all(experiments, folder, jobs)}
+        for checked in check_all(experiments, folder, jobs):
+            results[checked.experiment.name].append(checked)
     changed = 0
-    for name in (experiment.name for experiment in experiments):
-        changed += _written(results[name]) if write else _compared(results[name], committed[name])
+    for name, of_seeds in results.items():
+        ordered = sorted(of_seeds, key=lambda checked: checked.experiment.seed)
+        changed += _written(ordered) if write else _compared(ordered[0], committed[name])
     if not write:
         print_text(f"{changed} of {len(experiments)} experiments changed" if changed else "nothing changed")
     raise typer.Exit(UNEXPECTED_VERDICT if changed else OK)
@@ -86,7 +95,7 @@ def _announced(experiments: Sequence[ExperimentSpec], folder: Path, jobs: int) -
 
 def _compared(result: "Checked", then: "Committed") -> bool:
     """Print the changes of one experiment; return whether there are any."""
-    from cortexzoo.harness.regression.regression import changes
+    from cortexzoo.harness.regression.regression import changes, drifts
 
     name = result.experiment.name
     if result.certificate is None:
@@ -106,21 +115,30 @@ def _compared(result: "Checked", then: "Committed") -> bool:
         )
     else:
         print_text(f"{name}: {len(then.words)} verdicts as committed")
+    if drifted := drifts(then, result.certificate):
+        print_text(f"{name}: warning: {len(drifted)} numbers left their bands")
+        rows = [(drift.name, f"{drift.observed:.4g}", str(drift.band)) for drift in drifted]
+        print_table(("property", "now", "band"), rows)
     if changed := is_another or bool(found):
         print_text(f"if this is intended: cortexzoo regression {name} --write")
     return changed
 
 
-def _written(result: "Checked") -> bool:
-    """Write the verdicts of one experiment; return whether any is unexpected."""
-    name = result.experiment.name
-    from cortexzoo.harness.regression.regression import COMMITTED
+def _written(results: "Sequence[Checked]") -> bool:
+    """Write the verdicts of one experiment and bands over its seeds; return whether one of the first is unexpected."""
+    from cortexzoo.harness.regression.regression import COMMITTED, Committed, CommittedError
 
-    if result.certificate is None:
-        print_text(f"{name}: training stopped, nothing is written: {result.gave_up}")
+    name = results[0].experiment.name
+    if gave_up := next((result.gave_up for result in results if result.certificate is None), None):
+        print_text(f"{name}: training stopped, nothing is written: {gave_up}")
         return True
-    print_text(f"{name}: written to {result.committed.write(name, COMMITTED)}")
-    if unexpected := result.certificate.unexpected:
+    first, *others = [result.certificate for result in results if result.certificate is not None]
+    made = Committed.of(results[0].experiment.hash(), first, others)
+    if not others:
+        with suppress(CommittedError):
+            made = made.with_bands_of(Committed.read(name, COMMITTED))
+    print_text(f"{name}: written to {made.write(name, COMMITTED)}, {len(made.bands)} numbers with a band")
+    if unexpected := first.unexpected:
         listed = ", ".join(f"{j.name} is {j.verdict} instead of {j.expected}" for j in unexpected)
         print_text(f"{name}: unexpected: {listed}")
     return bool(unexpected)

@@ -1,10 +1,13 @@
 """Regression: the verdicts on the shipped experiments against those that were committed."""
 
 import json
+import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from statistics import stdev
 from typing import Any
 
 from cortexzoo.harness.checking.effort import PROFILES
@@ -34,16 +37,46 @@ class Word:
 
 
 @dataclass(frozen=True)
+class Band:
+    """Where a property's observed value lies: between the extremes of some seeds, and a standard deviation beyond."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Band":
+        """Of the values of two seeds or more."""
+        spread = stdev(values)
+        return cls(min(values) - spread, max(values) + spread)
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        return f"{self.low:.4g} to {self.high:.4g}"
+
+
+@dataclass(frozen=True)
 class Committed:
-    """The verdicts on one experiment, without numbers and times: the content of `harness/certificates/NAME.json`."""
+    """The verdicts on one experiment and the bands of its numbers: the content of `harness/certificates/NAME.json`."""
 
     spec_hash: str
     words: Mapping[str, Word]
+    bands: Mapping[str, Band] = field(default_factory=dict)
+    """Of the properties that gave a number with every seed; none before several seeds were measured."""
 
     @classmethod
-    def of(cls, spec_hash: str, certificate: Certificate) -> "Committed":
-        """What is committed of a certificate."""
-        return cls(spec_hash, {j.name: Word(j.verdict, j.version) for j in certificate.judgements})
+    def of(cls, spec_hash: str, certificate: Certificate, others: Sequence[Certificate] = ()) -> "Committed":
+        """What is committed of a certificate, with bands where `others`, of further seeds, are given."""
+        words = {j.name: Word(j.verdict, j.version) for j in certificate.judgements}
+        return cls(spec_hash, words, _bands([certificate, *others]) if others else {})
+
+    def with_bands_of(self, earlier: "Committed") -> "Committed":
+        """With the earlier bands of what means the same: those of another spec or version are void."""
+        if earlier.spec_hash != self.spec_hash:
+            return self
+        same = {name for name, word in earlier.words.items() if self.words.get(name) == word}
+        return replace(self, bands={name: band for name, band in earlier.bands.items() if name in same})
 
     @classmethod
     def read(cls, name: str, folder: Path) -> "Committed":
@@ -52,8 +85,10 @@ class Committed:
         again = f"`cortexzoo regression {name} --write` writes one"
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            words = {key: Word(entry["verdict"], entry["version"]) for key, entry in content["properties"].items()}
-            return cls(content["spec_hash"], words)
+            entries = content["properties"]
+            words = {key: Word(entry["verdict"], entry["version"]) for key, entry in entries.items()}
+            bands = {key: Band(*map(float, entry["band"])) for key, entry in entries.items() if "band" in entry}
+            return cls(content["spec_hash"], words, bands)
         except FileNotFoundError:
             raise CommittedError(f"{name}: has no committed certificate ({path}): {again}") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
@@ -62,14 +97,25 @@ class Committed:
     def write(self, name: str, folder: Path) -> Path:
         """One line a property, by name. Raises `OSError`."""
         path = folder / f"{name}.json"
-        lines = [
-            f'    "{key}": {json.dumps({"verdict": word.verdict, "version": word.version})}'
-            for key, word in sorted(self.words.items())
-        ]
+        lines = [f'    "{key}": {json.dumps(self._entry(key))}' for key in sorted(self.words)]
         head = f'{{\n  "experiment": "{name}",\n  "spec_hash": "{self.spec_hash}",\n  "properties": {{\n'
         folder.mkdir(exist_ok=True)
         path.write_text(head + ",\n".join(lines) + "\n  }\n}\n", encoding="utf-8", newline="\n")
         return path
+
+    def _entry(self, name: str) -> dict[str, Any]:
+        word, band = self.words[name], self.bands.get(name)
+        limits = {} if band is None else {"band": [band.low, band.high]}
+        return {"verdict": word.verdict, "version": word.version, **limits}
+
+
+def _bands(certificates: Sequence[Certificate]) -> dict[str, Band]:
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    for certificate in certificates:
+        for judgement in certificate.judgements:
+            if judgement.observed is not None and math.isfinite(judgement.observed):
+                found[judgement.name].append(judgement.observed)
+    return {name: Band.of(values) for name, values in found.items() if len(values) == len(certificates)}
 
 
 @dataclass(frozen=True)
@@ -90,12 +136,6 @@ class Checked:
     certificate: Certificate | None
     gave_up: str = ""
 
-    @property
-    def committed(self) -> Committed:
-        """What would be committed of it."""
-        assert self.certificate is not None
-        return Committed.of(self.experiment.hash(), self.certificate)
-
 
 def changes(then: Committed, now: Certificate) -> list[Change]:
     """Every property whose verdict or version differs, that is new, or that is gone."""
@@ -106,6 +146,27 @@ def changes(then: Committed, now: Certificate) -> list[Change]:
             found.append(Change(name, then.words.get(name), word, by_name[name].reason))  # type: ignore[index]
     gone = [name for name in then.words if name not in by_name]
     return found + [Change(name, then.words[name], None, "the suite has it no more") for name in gone]
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A number outside its band, with the verdict that was committed."""
+
+    name: str
+    observed: float
+    band: Band
+
+
+def drifts(then: Committed, now: Certificate) -> list[Drift]:
+    """The numbers that left their band while the verdict stayed."""
+    return [
+        Drift(judgement.name, judgement.observed, band)
+        for judgement in now.judgements
+        if (band := then.bands.get(judgement.name)) is not None
+        and judgement.observed is not None
+        and judgement.observed not in band
+        and then.words[judgement.name] == Word(judgement.verdict, judgement.version)
+    ]
 
 
 def check_all(experiments: Sequence[ExperimentSpec], folder: Path, jobs: int) -> Iterator[Checked]:

@@ -12,7 +12,16 @@ from cortexzoo.harness.checking.judge import judge_all
 from cortexzoo.harness.checking.verdict import Certificate, Judgement
 from cortexzoo.harness.cli import main, regression_commands
 from cortexzoo.harness.regression import regression
-from cortexzoo.harness.regression.regression import COMMITTED, Checked, Committed, CommittedError, Word, changes
+from cortexzoo.harness.regression.regression import (
+    COMMITTED,
+    Band,
+    Checked,
+    Committed,
+    CommittedError,
+    Word,
+    changes,
+    drifts,
+)
 from cortexzoo.harness.runs.cache import cache, find_trained
 from cortexzoo.harness.runs.train import subject_of
 from cortexzoo.specs import SuiteSpec, load_experiment, shipped_names
@@ -45,7 +54,7 @@ def judgement(name: str, verdict: str, version: int = 1, observed: float = 0.0) 
 THEN = Committed("abc", {"causality": Word("pass", 1), "determinism": Word("fail", 1)})
 
 
-def test_numbers_and_times_are_not_compared() -> None:
+def test_numbers_and_times_change_no_verdict() -> None:
     now = [judgement("causality", "pass", observed=0.5), replace(judgement("determinism", "fail"), seconds=9.0)]
     assert changes(THEN, Certificate(tuple(now), {})) == []
 
@@ -76,6 +85,67 @@ def test_a_certificate_is_written_as_it_is_read(tmp_path: Path) -> None:
     assert json.loads(path.read_text())["experiment"] == "some"
 
 
+def of_seeds(*values: float | None) -> Committed:
+    """Bands of `gate_balance` over seeds, and of a property that one of them skips."""
+    judgements = [
+        [judgement(name, "pass", observed=0.2 if value is None else value) for name in ("gate_balance", "causality")]
+        for value in values
+    ]
+    certificates = [
+        Certificate(tuple(both if value is not None else both[:1]), {})
+        for both, value in zip(judgements, values, strict=True)
+    ]
+    return Committed.of("abc", certificates[0], certificates[1:])
+
+
+def test_a_band_is_that_of_the_seeds_and_a_standard_deviation_more(tmp_path: Path) -> None:
+    then = of_seeds(0.1, 0.2, None, 0.3)
+    assert then.bands == {"gate_balance": Band(pytest.approx(0.1 - 0.0816, abs=1e-3), pytest.approx(0.3816, abs=1e-3))}
+    then.write("some", tmp_path)
+    assert Committed.read("some", tmp_path) == then
+
+
+@pytest.mark.parametrize(("observed", "verdict", "found"), [(0.2, "pass", 0), (0.5, "pass", 1), (0.5, "fail", 0)])
+def test_a_number_outside_its_band_drifts_while_the_verdict_stays(observed: float, verdict: str, found: int) -> None:
+    now = Certificate((judgement("gate_balance", verdict, observed=observed),), {})
+    assert [drift.observed for drift in drifts(of_seeds(0.1, 0.2, 0.3), now)] == [observed] * found
+
+
+def test_bands_are_kept_while_spec_and_property_are_the_same() -> None:
+    earlier = of_seeds(0.1, 0.2, 0.3)
+    one = Certificate((judgement("gate_balance", "pass"), judgement("causality", "pass", 2)), {})
+    assert set(Committed.of("abc", one).with_bands_of(earlier).bands) == {"gate_balance"}
+    assert not Committed.of("abd", one).with_bands_of(earlier).bands
+
+
+def test_the_command_measures_bands_and_warns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def checked(seed: int, observed: float) -> Checked:
+        return Checked(
+            small().model_copy(update={"seed": seed}),
+            Certificate((judgement("gate_balance", "pass", observed=observed),), {}),
+        )
+
+    found = [checked(2, 0.3), checked(0, 0.1), checked(1, 0.2)]
+    monkeypatch.setattr(regression_commands, "_announced", lambda *_: nullcontext())
+    monkeypatch.setattr(regression_commands, "load_experiment", lambda *_: small())
+    monkeypatch.setattr(regression, "COMMITTED", tmp_path)
+    monkeypatch.setattr(regression, "check_all", lambda *_: iter(found))
+    name = small().name
+    monkeypatch.setattr(regression_commands, "shipped_names", lambda _: [name])
+    assert main(["regression", name, "--seeds", "3"]) == 2
+    assert "--seeds: is for --write" in capsys.readouterr().err
+    assert main(["regression", name, "--write", "--seeds", "3"]) == 0
+    assert "1 numbers with a band" in capsys.readouterr().out
+    found[:] = [checked(0, 0.9)]
+    assert main(["regression", name]) == 0
+    said = capsys.readouterr().out
+    assert "warning: 1 numbers left their bands" in said and "gate_balance" in said and "nothing changed" in said
+    assert main(["regression", name, "--write"]) == 0
+    assert "1 numbers with a band" in capsys.readouterr().out, "of the same spec and property: kept"
+
+
 @pytest.mark.parametrize("content", ["", "[]", '{"properties": {"causality": "pass"}, "spec_hash": "a"}'])
 def test_what_is_no_committed_certificate_is_told(tmp_path: Path, content: str) -> None:
     (tmp_path / "some.json").write_text(content)
@@ -104,7 +174,7 @@ def test_another_spec_is_a_change_also_with_the_same_verdicts(
 ) -> None:
     experiment = small()
     now = Certificate((judgement("causality", "pass"),), {})
-    monkeypatch.setattr(regression_commands, "load_experiment", lambda _: experiment)
+    monkeypatch.setattr(regression_commands, "load_experiment", lambda *_: experiment)
     monkeypatch.setattr(regression_commands, "_announced", lambda *_: nullcontext())
     monkeypatch.setattr(regression, "COMMITTED", tmp_path)
     monkeypatch.setattr(regression, "check_all", lambda *_: iter([Checked(experiment, now)]))
@@ -128,7 +198,7 @@ def test_the_command_commits_and_compares(
 ) -> None:
     suite = SuiteSpec(name="few", properties={"causality": Check(), "better_than_counting": Check(expect="fail")})
     experiment = small().model_copy(update={"suite": suite})
-    monkeypatch.setattr(regression_commands, "load_experiment", lambda _: experiment)
+    monkeypatch.setattr(regression_commands, "load_experiment", lambda *_: experiment)
     monkeypatch.setattr(regression, "COMMITTED", tmp_path)
     monkeypatch.setenv("CORTEXZOO_CACHE", str(tmp_path / "cache"))
 
