@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cortexzoo.harness.cli.check_commands import parse_time
-from cortexzoo.harness.cli.errors import OK, UNEXPECTED_VERDICT, BadInput
+from cortexzoo.harness.cli.errors import INTERRUPTED, OK, UNEXPECTED_VERDICT, BadInput
 from cortexzoo.harness.cli.options import RUNS, JsonOption, RunsOption
 from cortexzoo.harness.cli.output import (
     print_table,
@@ -64,7 +64,8 @@ def fuzz(
 
     The commands run in this process, which saves the imports, or with `--processes` as users start them; the
     other campaigns have processes of their own. Every case must end with a documented exit code, in bounded
-    time, with a few plain lines and no traceback. Exit code 0: all do; 1: at least one does not.
+    time, with a few plain lines and no traceback. Exit code 0: all do; 1: at least one does not. An interrupted
+    campaign prints what it has found.
 
     Example: cortexzoo fuzz specs --cases 1000 --seed 0
     Example: cortexzoo fuzz checkpoints --run runs/cortexgpt-stable/20250101-120000-000-abcd --cases 100
@@ -80,7 +81,7 @@ def fuzz(
     with tempfile.TemporaryDirectory() as name, _progress(cases) as show:
         folder, watch = Path(name), _Watch(seconds, show)
         entry = in_a_process_of_its_own if processes else _entry(context)
-        with suppress(_TimeIsUp):
+        try:
             if campaign == "specs":
                 lines = spec_mutations.cases(seed, cases, folder)
                 attacked(campaign, seed, lines, entry, Rules(), warm=spec_mutations.WARM, watch=watch)
@@ -94,6 +95,12 @@ def fuzz(
                 disk.attacked(seed, cases, folder, entry, watch)
             else:
                 run_damage.attacked(seed, cases, _finished(run, runs), folder, entry, watch)
+        except _TimeIsUp:
+            pass
+        except KeyboardInterrupt:
+            if watch.report is not None:
+                _reported(watch.report, json_file)
+            raise
     if watch.report is None:
         raise BadInput("--budget: too short for the first case")
     raise typer.Exit(_reported(watch.report, json_file))
@@ -135,7 +142,10 @@ def _entry(context: typer.Context) -> "Command":
     command = context.find_root().command
 
     def call(arguments: Sequence[str]) -> int:
-        return exit_code(command, arguments, lambda: False)
+        code = exit_code(command, arguments, lambda: False)
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
+        return code
 
     return call
 
