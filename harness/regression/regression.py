@@ -68,7 +68,7 @@ class Committed:
     @classmethod
     def of(cls, spec_hash: str, certificate: Certificate, others: Sequence[Certificate] = ()) -> "Committed":
         """What is committed of a certificate, with bands where `others`, of further seeds, are given."""
-        words = {j.name: Word(j.verdict, j.version) for j in certificate.judgements}
+        words: dict[str, Word] = {j.name: Word(j.verdict, j.version) for j in certificate.judgements}
         return cls(spec_hash, words, _bands([certificate, *others]) if others else {})
 
     def with_bands_of(self, earlier: "Committed") -> "Committed":

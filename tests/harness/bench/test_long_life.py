@@ -42,5 +42,5 @@ def test_rounds_begin_until_there_are_enough_runs(tmp_path: Path) -> None:
 
 
 def test_a_command_that_fails_ends_it(tmp_path: Path) -> None:
-    with pytest.raises(CommandFailed, match="cortexzoo train cortexgpt-stable .*: exit code 2"):
+    with pytest.raises(CommandFailed, match=r"cortexzoo train cortexgpt-stable .*: exit code 2"):
         lived(lambda _: 2, 0.0, 4, tmp_path, lambda _: None)
