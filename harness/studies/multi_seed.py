@@ -1,18 +1,15 @@
 """Training many experiments while somebody counts, and what the runs of one with several seeds came to."""
 
 import math
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
 from cortexzoo.harness.parallel.train_missing import train_missing
 from cortexzoo.harness.runs.run_folder import Run
+from cortexzoo.harness.studies.spikes import count_spikes
 from cortexzoo.specs import ExperimentSpec
-
-SPIKE_RATIO, SPIKE_WINDOW, SPIKE_HISTORY = 5.0, 100, 10
-"""A spike, the same for every recipe: a training loss above 5 times the mean of the last 100 (Phase 1 document)."""
 
 
 @dataclass(frozen=True)
@@ -82,19 +79,3 @@ def trained(run: Run, seed: int) -> Trained:
         spikes=count_spikes(losses),
         ended="finished" if gave_up is None else f"gave up at step {gave_up}",
     )
-
-
-def count_spikes(losses: Iterable[float]) -> int:
-    """How often a loss is above `SPIKE_RATIO` times the mean of those before it, or is not finite."""
-    accepted: deque[float] = deque(maxlen=SPIKE_WINDOW)
-    least = math.inf
-    spikes = 0
-    for loss in losses:
-        # No mean lies below the least of all accepted losses: so only few means are computed.
-        may_be = loss > SPIKE_RATIO * least and len(accepted) >= SPIKE_HISTORY
-        if not math.isfinite(loss) or (may_be and loss > SPIKE_RATIO * fmean(accepted)):
-            spikes += 1
-        else:
-            accepted.append(loss)
-            least = min(least, loss)
-    return spikes

@@ -10,15 +10,16 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from cortexzoo.specs.allowed_code import executed, is_allowed
 from cortexzoo.specs.own_variant import ModuleSpec
 from cortexzoo.specs.regular_files import read_regular
 from cortexzoo.specs.variant import VariantSpec
 from cortexzoo.zoo.errors import OwnModuleError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
@@ -47,8 +48,10 @@ def require_allowed(variant: VariantSpec) -> None:
         )
 
 
-def module_of(spec: ModuleSpec) -> nn.Module:
+def module_of(spec: ModuleSpec) -> "nn.Module":
     """What the factory returns for the arguments of the spec. Raises `OwnModuleError`."""
+    from torch import nn  # not at the top: permission is asked for where torch is not needed
+
     require_allowed(spec)
     named = f"{spec.file}:{spec.factory}"
     factory = _factory(_path(spec), spec.factory)

@@ -14,7 +14,7 @@ from numpy import ndarray
 
 from cortexzoo.harness.checking.verdict import VERDICT, Certificate
 from cortexzoo.harness.runs.run_folder import Run
-from cortexzoo.harness.studies.multi_seed import count_spikes
+from cortexzoo.harness.studies.spikes import count_spikes
 from cortexzoo.harness.tracking.sampling import LOSS
 
 NO_METRICS = frozenset({"step", "time"})

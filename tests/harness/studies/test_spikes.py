@@ -2,7 +2,7 @@
 
 import math
 
-from cortexzoo.harness.studies.multi_seed import count_spikes
+from cortexzoo.harness.studies.spikes import count_spikes
 
 
 def test_spikes_are_told_from_the_accepted_losses_before() -> None:
