@@ -17,7 +17,7 @@ class ShortConvSpec(Spec):
     token nearer: so a token is stored under what came before it, and as soon as that has come again it is found.
     """
 
-    kernel_size: Annotated[PositiveInt, OURS] = 4
+    kernel_size: Annotated[int, Field(gt=0, le=1024), OURS] = 4
     key_lags: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), RECALL] = Field(
         (1,), description="How many tokens back keys look at the start; heads, or channels, take turns."
     )
@@ -66,7 +66,7 @@ class MixerSpec(Spec):
     head_dim: Annotated[PositiveInt, OURS] = Field(32, description="Of keys and values; the user's `--fast_rank`.")
     window_size: Annotated[PositiveInt, USER_RUN] = Field(128, description="Tokens, the own one included.")
     conv: Annotated[ShortConvSpec, RECALL] = ShortConvSpec.defaults()
-    key_products: Annotated[int, Field(ge=0), OURS] = Field(
+    key_products: Annotated[int, Field(ge=0, le=1024), OURS] = Field(
         0,
         description="The number of neighbours by which each channel of the memory's queries and keys is multiplied, so "
         "that a match must agree in several channels; 0: none.",

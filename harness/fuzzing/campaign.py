@@ -4,11 +4,12 @@ import io
 import os
 import re
 import resource
+import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,6 +22,8 @@ HOSTILE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u20
 """What no terminal may get: control characters and marks that turn the direction of writing."""
 DEFECT = "This is a bug in cortexzoo"
 KILOBYTE = 1024
+LONGEST = 120.0
+"""Seconds of processor time that a command in this process has."""
 
 
 @dataclass(frozen=True)
@@ -102,12 +105,16 @@ class Report:
         }
 
 
+class TooSlowError(BaseException):
+    """A command took `LONGEST` seconds: no error that it may handle."""
+
+
 def called(command: Command, arguments: Sequence[str]) -> CaseResult:
-    """Call the command in this process and note what it did."""
+    """Call the command in this process and note what it did; one that does not end is stopped."""
     out, errors = io.StringIO(), io.StringIO()
     before, began = _peak(), _processor_time()
     code: int | None
-    with redirect_stdout(out), redirect_stderr(errors):
+    with redirect_stdout(out), redirect_stderr(errors), _ends_after(LONGEST):
         try:
             code = command(arguments)
         except BaseException as problem:
@@ -150,6 +157,20 @@ def attacked(
         report.add(number, outcome, outcome.breaches(rules))
         watch(report)
     return report
+
+
+@contextmanager
+def _ends_after(seconds: float) -> Iterator[None]:
+    def stop(*_: object) -> None:
+        raise TooSlowError(f"ended after {seconds:g} s of processor time")
+
+    handler = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, handler)
 
 
 def _processor_time() -> float:

@@ -2,7 +2,6 @@
 
 import json
 import random
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -11,15 +10,14 @@ from typing import Any, Literal, get_args, get_origin
 
 import torch
 
+from cortexzoo.harness.errors import lines_and_code, print_errors
 from cortexzoo.harness.fuzzing.campaign import CaseResult, Command, Report, Rules, called
 from cortexzoo.harness.fuzzing.disk import limited
 from cortexzoo.harness.fuzzing.killing import in_a_process
 from cortexzoo.specs import ExperimentSpec, SpecError, load_experiment
-from cortexzoo.specs.errors import UserError
 from cortexzoo.specs.loading.dumping import dump_yaml
 from cortexzoo.specs.loading.shipped import shipped_names
 from cortexzoo.specs.loading.slots import Slot, field_slots, scalar_types
-from cortexzoo.specs.plain_text import one_line
 
 BUILT = Rules(codes=frozenset({0, 2, 3}), seconds=20.0, megabytes=3000.0)
 TRAINED = Rules(codes=frozenset({0, 2, 3}), seconds=1e6, megabytes=1e6)
@@ -97,15 +95,17 @@ def drawn(dice: random.Random, small: bool) -> tuple[ExperimentSpec, list[str]]:
 
 
 def _build(arguments: Sequence[str]) -> int:
-    """The model of a spec file, without values."""
+    """The model of a spec file, without values; an error ends as in a command."""
     from cortexzoo.zoo.build import build_model
 
     try:
         with torch.device("meta"):
             build_model(load_experiment(arguments[0]).variant)
-    except UserError as problem:
-        sys.stderr.write(f"{one_line(str(problem))}\n")
-        return problem.exit_code
+    except Exception as problem:
+        if (described := lines_and_code(problem)) is None:
+            raise
+        print_errors(described[0])
+        return described[1]
     return 0
 
 

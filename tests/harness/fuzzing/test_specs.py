@@ -1,11 +1,13 @@
 """Hostile spec files and overrides end in plain, bounded lines; the whole campaign is `cortexzoo fuzz specs`."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from cortexzoo.harness.cli import main
-from cortexzoo.harness.fuzzing import spec_mutations
+from cortexzoo.harness.fuzzing import campaign, spec_mutations
 from cortexzoo.harness.fuzzing.campaign import HOSTILE, CaseResult, Rules, called, in_a_process_of_its_own
 from cortexzoo.specs.plain_text import MOST_LINES, bounded, one_line, plain
 
@@ -25,6 +27,17 @@ def test_equal_seeds_make_equal_cases(tmp_path: Path) -> None:
         return [(line, (tmp_path / "itself.yaml").read_bytes()) for _, line in spec_mutations.cases(3, 20, tmp_path)]
 
     assert drawn() == drawn()
+
+
+def test_a_command_that_does_not_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    def endless(_: Sequence[str]) -> int:
+        while True:
+            with suppress(Exception):
+                pass
+
+    monkeypatch.setattr(campaign, "LONGEST", 0.2)
+    (breach,) = called(endless, []).breaches(Rules())
+    assert breach == "an exception: TooSlowError: ended after 0.2 s of processor time"
 
 
 def test_a_process_of_its_own_gives_what_this_one_gives(tmp_path: Path) -> None:
