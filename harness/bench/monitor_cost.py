@@ -28,7 +28,9 @@ from cortexzoo.harness.monitor.dashboard import Dashboard
 from cortexzoo.harness.monitor.run_view import RunView
 from cortexzoo.harness.monitor.sources import FolderSource
 from cortexzoo.harness.runs.run_folder import Run
-Dashboard([RunView(FolderSource(Run.open(sys.argv[1])))]).run(headless=True, size=(120, 50))
+view = RunView(FolderSource(Run.open(sys.argv[1])))
+view.look()
+Dashboard([view]).run(headless=True, size=(120, 50))
 """
 
 

@@ -1,14 +1,19 @@
 """The command that follows runs while they train. Everything heavy is imported inside it."""
 
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cortexzoo.harness.cli.errors import BadInput
+from cortexzoo.harness.cli.errors import BadInput, print_errors
 from cortexzoo.harness.cli.options import RUNS
 from cortexzoo.harness.cli.output import print_text, without_foreign_warnings
+from cortexzoo.specs.errors import UserError
+
+if TYPE_CHECKING:
+    from cortexzoo.harness.monitor.run_view import RunView
 
 
 def monitor(
@@ -45,10 +50,11 @@ def monitor(
         found, left_out = aim_sources(named) if source == "aim" else folder_sources(named)
     if left_out:
         print_text(f"showing the last {len(found)} runs, not {left_out} earlier ones: give run folders to choose")
-    board = Dashboard([RunView(each) for each in found], snapshot=snapshot is not None)
+    if snapshot is None and not sys.stdout.isatty():
+        raise BadInput("monitor needs a terminal: --snapshot FILE.svg draws a picture without one")
+    views = list(_readable([RunView(each) for each in found]))
+    board = Dashboard(views, snapshot=snapshot is not None)
     if snapshot is None:
-        if not sys.stdout.isatty():
-            raise BadInput("monitor needs a terminal: --snapshot FILE.svg draws a picture without one")
         board.run()
         return
     picture = board.run(headless=True, size=_size(size or f"{max(NARROW, WIDE * len(found))}x50"))
@@ -57,6 +63,21 @@ def monitor(
     except OSError as problem:
         raise BadInput(f"--snapshot {snapshot}: cannot be written: {problem.strerror or problem}") from problem
     print_text(f"picture: {snapshot}")
+
+
+def _readable(views: Sequence["RunView"]) -> Iterator["RunView"]:
+    """Those that can be read; a damaged one is left out with a line. Raises its error where none is left."""
+    left = len(views)
+    for view in views:
+        try:
+            view.look()
+        except UserError as problem:
+            left -= 1
+            if not left:
+                raise
+            print_errors([f"not shown: {problem}"])
+            continue
+        yield view
 
 
 NARROW, WIDE = 110, 50

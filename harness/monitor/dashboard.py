@@ -22,7 +22,7 @@ FONTS = re.compile(r"@font-face\s*\{[^}]*\}\s*")
 
 
 class Dashboard(App[str]):
-    """Follows runs until `q`. With `snapshot` it draws once, and its result is the picture as SVG."""
+    """Follows runs, which were looked at once, until `q`. With `snapshot` it draws once, and its result is an SVG."""
 
     TITLE = "cortexzoo monitor"
     BINDINGS: ClassVar[list[BindingType]] = [("q", "quit", "Quit")]
@@ -53,8 +53,6 @@ class Dashboard(App[str]):
         self.call_after_refresh(self._redraw)
 
     def _draw_all(self) -> None:
-        for view in self.views:
-            view.look()
         self._redraw()
         if self._snapshot:
             self.call_after_refresh(lambda: self.exit(without_fonts(self.export_screenshot())))

@@ -121,7 +121,8 @@ class RunView:
         shares = {name.removeprefix(GATE_SHARE): line[name] for name in line if name.startswith(GATE_SHARE)}
         if shares:
             self.gates.append(shares)
-        self._times.append((self.step, line["time"]))
+        if "time" in line:
+            self._times.append((self.step, line["time"]))
 
     def _take_event(self, step: int, kind: str, words: str) -> None:
         if kind in LEFT_OUT:

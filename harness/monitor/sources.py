@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from cortexzoo.harness.runs.file_models import event_mistake, record_mistake
 from cortexzoo.harness.runs.run_folder import SUMMARY, Run, RunFolderError
 from cortexzoo.harness.tracking.aim.reading import AimRun, read_run
 from cortexzoo.harness.tracking.aim.sink import REPOSITORY, AimError
@@ -65,15 +66,16 @@ class FolderSource:
                 self._metrics = Tail(self._metrics.path, sample.end)
                 yield News(steps=[line for _, line in sample.lines])
         while True:
-            steps = self._metrics.lines()
+            steps = _sound(self._metrics, lambda line: record_mistake(line, -1))
             restarted = self._metrics.restarted
             if restarted:
                 self._events = Tail(self._events.path)
             yield News(restarted, steps)
             if self._metrics.at_the_end:
                 break
-        if events := [(line["step"], line["kind"], _in_words(line.get("detail", {}))) for line in self._events.lines()]:
-            yield News(events=events)
+        events = _sound(self._events, lambda line: event_mistake(line, 0))
+        if events:
+            yield News(events=[(line["step"], line["kind"], _in_words(line["detail"])) for line in events])
 
     def outcome(self) -> str | None:
         if not (self.path / SUMMARY).is_file():
@@ -82,6 +84,15 @@ class FolderSource:
             return str(self._run.summary.get("status", "ended"))
         except RunFolderError:
             return "its summary cannot be read"
+
+
+def _sound(tail: Tail, mistake: Callable[[dict[str, Any]], str | None]) -> list[dict[str, Any]]:
+    """What came since the last look. Raises `RunFolderError` for a line that no run writes."""
+    lines = tail.lines()
+    for line in lines:
+        if wrong := mistake(line):
+            raise RunFolderError(f"{tail.path}: is damaged: {wrong}")
+    return lines
 
 
 class AimSource:

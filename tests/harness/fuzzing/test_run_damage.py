@@ -56,10 +56,16 @@ def _appended(line: str) -> Callable[[Path], None]:
     return damage
 
 
+def _event(run: Path) -> None:
+    with (run / "events.jsonl").open("a") as file:
+        file.write('{"step": 1}\n')
+
+
 def _deep(run: Path) -> None:
     (run / "summary.json").write_text("[" * 100_000)
 
 
+MONITOR = ("monitor", "{}", "--snapshot", os.devnull)
 TRAINER = "checkpoints/last/trainer.json"
 RESUME = (
     "train",
@@ -76,6 +82,9 @@ RESUME = (
 @pytest.mark.parametrize(
     ("damage", "command", "said"),
     [
+        (_event, MONITOR, "events.jsonl: is damaged: must have a kind and a detail"),
+        (_appended('{"step": "1"}'), MONITOR, "metrics.jsonl: is damaged: has no step"),
+        (_endless, MONITOR, "is a link, a regular file is required"),
         (_endless, RESUME, "is a link, a regular file is required"),
         (_pipe, RESUME, "is not a regular file"),
         (_twice, RESUME, "metrics.jsonl:2: has step 1, which must be above 1"),

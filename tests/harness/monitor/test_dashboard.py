@@ -17,7 +17,9 @@ from cortexzoo.harness.tracking.jsonl import JsonlSink
 
 def test_it_follows_a_run_until_it_is_left(tmp_path: Path) -> None:
     run = generated_run(tmp_path, experiment(), steps=2, finished=False)
-    board = Dashboard([RunView(FolderSource(run))])
+    view = RunView(FolderSource(run))
+    view.look()
+    board = Dashboard([view])
 
     async def use() -> tuple[str, str]:
         async with board.run_test(size=(100, 50)) as pilot:
