@@ -1,5 +1,6 @@
 """The command `cortexzoo`. A command's module is imported when it runs; torch and the like only where it needs them."""
 
+import os
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
 
@@ -48,4 +49,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def program() -> NoReturn:
     """Run the command line, and end the process with its exit code."""
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # torch reads it once; its warnings are for developers
     leave(main())

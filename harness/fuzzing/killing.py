@@ -168,7 +168,7 @@ def counting(tally: Path, names: tuple[str, ...], target: Any, *arguments: Any) 
 
 def _begin(rank: int, count: int, port: int, target: Any, *arguments: Any) -> None:
     if count > 1:
-        os.environ |= {"TORCH_CPP_LOG_LEVEL": "ERROR"} | {
+        os.environ |= {
             "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count),
             "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
         }  # fmt: skip

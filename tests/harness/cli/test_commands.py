@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cortexzoo import __version__
+from cortexzoo.harness import cli
 from cortexzoo.harness.bench.generated_runs import experiment, generated_run
 from cortexzoo.harness.cli import main
 from cortexzoo.harness.cli.commands import COMMANDS, loaded
@@ -79,3 +80,14 @@ def _assert_not_imported(unneeded: set[str], arguments: list[str]) -> None:
     )
     ended = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "[]\n")
+
+
+def test_torch_is_quiet_unless_the_user_wants_its_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "main", lambda: 0)
+    monkeypatch.setattr(cli, "leave", lambda _: None)
+    for before, after in ((None, "ERROR"), ("INFO", "INFO")):
+        monkeypatch.delenv("TORCH_CPP_LOG_LEVEL", raising=False)
+        if before:
+            monkeypatch.setenv("TORCH_CPP_LOG_LEVEL", before)
+        cli.program()
+        assert os.environ["TORCH_CPP_LOG_LEVEL"] == after
