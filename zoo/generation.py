@@ -41,11 +41,12 @@ def generate(
     try:
         tokens = prompt
         generated = []
-        for _ in range(max_new_tokens):
-            output = model.read(tokens, state)
-            state = output.state
-            tokens = _sample(output.logits[:, -1, :vocab_size].float(), temperature, top_k, generator)
-            generated.append(tokens)
+        with model.fixed_weights():
+            for _ in range(max_new_tokens):
+                output = model.read(tokens, state)
+                state = output.state
+                tokens = _sample(output.logits[:, -1, :vocab_size].float(), temperature, top_k, generator)
+                generated.append(tokens)
         return torch.cat(generated, dim=1) if generated else prompt[:, :0]
     finally:
         model.train(was_training)

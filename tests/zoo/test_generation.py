@@ -1,5 +1,7 @@
 """Generation carries memory: it equals re-reading everything, for any batch."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from cortexzoo.specs.variant import CortexGPTSpec, TransformerSpec
 from cortexzoo.zoo.build import build_model
 from cortexzoo.zoo.errors import NonFiniteLogits
 from cortexzoo.zoo.generation import generate, read_all_but_the_last
-from cortexzoo.zoo.models.interface import ModelOutput
+from cortexzoo.zoo.models.interface import MemoryLanguageModel, ModelOutput
 from tests.tolerances import SIDECAR_SPLIT
 from tests.zoo.models.hybrid.tiny import CHUNK, relative_error, some_tokens, tiny_hybrid
 
@@ -30,6 +32,29 @@ def test_greedy_generation_equals_reading_everything_again(family: str, batch: i
         for _ in range(8):
             text = torch.cat([text, model.eval()(text).logits[:, -1:].argmax(dim=-1)], dim=1)
     assert torch.equal(generated, text[:, 5:])
+
+
+def test_weights_that_are_fixed_are_folded_once_and_give_the_same_bits() -> None:
+    torch.manual_seed(0)
+    model = build_model(SPECS["cortexgpt"])
+    tokens = torch.randint(11, (2, 9), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = model.eval()(tokens).logits
+        with model.fixed_weights():
+            for _ in range(2):
+                assert torch.equal(model(tokens).logits, expected)
+        for parameter in model.columns.parameters():
+            parameter.mul_(1.5)
+        after = model(tokens).logits
+    assert not torch.equal(after, expected), "outside, weights count as they are"
+    assert torch.equal(after, build_like(model)(tokens).logits)
+
+
+def build_like(model: MemoryLanguageModel[Any]) -> MemoryLanguageModel[Any]:
+    """A fresh model with the same weights."""
+    fresh = build_model(SPECS["cortexgpt"]).eval()
+    fresh.load_state_dict(model.state_dict())
+    return fresh
 
 
 def test_sampling_follows_its_seed_and_top_k() -> None:

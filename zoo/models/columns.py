@@ -6,6 +6,9 @@ The mixer is linear, so both fast forms below never build the concatenation of a
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -13,6 +16,14 @@ from torch import Tensor, nn
 
 from cortexzoo.specs.variant import ColumnsSpec, HardTopK, SoftThreshold
 from cortexzoo.zoo.ops.masked_columns import masked_columns
+
+
+class Folds(NamedTuple):
+    """The weights of all columns as two matrices and a bias."""
+
+    hidden: Float[Tensor, "hidden units"]
+    output: Float[Tensor, "units hidden"]
+    output_bias: Float[Tensor, "columns hidden"]
 
 
 class Columns(nn.Module):
@@ -30,6 +41,8 @@ class Columns(nn.Module):
         self.mix_weight = nn.Parameter(torch.empty(n, d, d))
         self.mix_bias = nn.Parameter(torch.empty(d))
         self.reset_parameters()
+        self._are_fixed = False
+        self._kept: Folds | None = None
 
     def reset_parameters(self) -> None:
         """torch's default for linear maps: uniform within ±1/√fan_in; the mixer's fan-in spans all columns."""
@@ -55,16 +68,33 @@ class Columns(nn.Module):
                 mixed = self._weighted(rows, (soft.sharpness * (opened - soft.threshold)).sigmoid())
         return mixed.view_as(x)
 
+    @contextmanager
+    def fixed(self) -> Iterator[None]:
+        """No weight changes inside: what is computed from weights alone is computed once."""
+        self._are_fixed = True
+        try:
+            yield
+        finally:
+            self._are_fixed, self._kept = False, None
+
     def _weighted(
         self, rows: Float[Tensor, "rows hidden"], mask: Float[Tensor, "rows columns"]
     ) -> Float[Tensor, "rows hidden"]:
         """Soft mask: W₂ and M fold into one matrix a step, so the mask moves onto the hidden units."""
+        weight, output, output_bias = self._folded()
+        mixed = masked_columns(rows, mask, weight, self.hidden_bias.flatten(), output)
+        return mixed + mask @ output_bias + self.mix_bias
+
+    def _folded(self) -> Folds:
+        if self._kept is not None:
+            return self._kept
         n, d, _ = self.hidden_weight.shape
         folded = torch.bmm(self.output_weight, self.mix_weight).reshape(n * d, d)
         folded_bias = torch.bmm(self.output_bias[:, None], self.mix_weight)[:, 0]
-        weight = self.hidden_weight.permute(1, 0, 2).reshape(d, n * d)
-        mixed = masked_columns(rows, mask, weight, self.hidden_bias.flatten(), folded)
-        return mixed + mask @ folded_bias + self.mix_bias
+        folds = Folds(self.hidden_weight.permute(1, 0, 2).reshape(d, n * d), folded, folded_bias)
+        if self._are_fixed:
+            self._kept = folds
+        return folds
 
     def _selected(self, rows: Float[Tensor, "rows hidden"], k: int) -> Float[Tensor, "rows hidden"]:
         """Hard mask: gather the k rows of each column, three batched products, add them back."""

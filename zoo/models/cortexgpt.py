@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import torch
@@ -99,6 +100,10 @@ class CortexGPT(MemoryLanguageModel[CortexGPTState]):
         if self.contexts is not None:
             long_term = self.contexts.empty(batch_size, like)
         return CortexGPTState(ShortTermState.empty(groups, self.spec.hidden_size, like), long_term)
+
+    def fixed_weights(self) -> AbstractContextManager[object]:
+        """The columns fold their weights once."""
+        return self.columns.fixed()
 
     def between_batches(self, state: CortexGPTState, batch_size: int) -> CortexGPTState:
         """Long-term memory stays; short-term memory starts empty unless the spec carries it over.

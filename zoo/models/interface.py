@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Generic, Self, TypeVar
 
@@ -98,6 +99,10 @@ class MemoryLanguageModel(nn.Module, Generic[StateT]):
         """As `forward`, with logits [B, 1, V] of the last token alone: for reading what need not be scored."""
         output = self(tokens, state)
         return replace(output, logits=output.logits[:, -1:], alone=None)
+
+    def fixed_weights(self) -> AbstractContextManager[object]:
+        """No weight changes inside, and nothing is differentiated: what follows from weights alone may be kept."""
+        return nullcontext()
 
     def receptive_field(self, disabled: Collection[str] = ()) -> int | None:
         """How many tokens before its chunk a logit can depend on at most, without these memories; None: on all."""

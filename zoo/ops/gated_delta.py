@@ -22,7 +22,7 @@ from cortexzoo.zoo.ops.gated_delta_chunks import (
     store_chunks,
 )
 from cortexzoo.zoo.ops.precision import compute_dtype, full_precision
-from cortexzoo.zoo.ops.recurrent_gated_delta import check_gated_delta_inputs
+from cortexzoo.zoo.ops.recurrent_gated_delta import check_gated_delta_inputs, recurrent_gated_delta_rule
 from cortexzoo.zoo.ops.spans import blocks_in_span
 
 
@@ -65,6 +65,11 @@ def chunk_gated_delta_rule(
         state = None if initial_state is None else initial_state.float()
         out, final_state = kernel(
             q, k, v, g.float().clamp_min(MIN_LOG_DECAY), beta, scale=scale, initial_state=state, output_final_state=True
+        )
+    elif k.shape[1] == 1 and not torch.is_grad_enabled():
+        # A text that is generated comes one token at a time: there is nothing to do in parallel, and no gradient.
+        return recurrent_gated_delta_rule(
+            q, k, v, g.clamp_min(MIN_LOG_DECAY), beta, scale, initial_state, output_final_state
         )
     else:
         # Inside forward the grad mode is off, so whether anything will be differentiated is an argument.

@@ -54,6 +54,9 @@ def sliding_window_attention(
 
     dtype = compute_dtype(q, keys, values)
     scale = key_dim**-0.5 if scale is None else scale
+    if time == 1 and not torch.is_grad_enabled():
+        with full_precision(q.device):
+            return _of_one_token(q.to(dtype) * scale, keys.to(dtype), values.to(dtype)).to(v.dtype), final_state
     block = min(block_size, time)
     reach = -(-(window_size - 1) // block)  # blocks before its own that a query can see
     missing = reach * block - (keys.shape[1] - time)  # tokens before the first that were not carried
@@ -103,6 +106,13 @@ def masked_window_attention(
         weights = scores.masked_fill(hidden, -torch.inf).softmax(-1)
         out = torch.einsum("bhij,bjhd->bihd", weights, values.to(dtype))
     return out.to(v.dtype), _last_tokens(keys, values, window_size) if output_final_state else None
+
+
+def _of_one_token(q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """A text that is generated comes one token at a time: no more is carried than it sees, and nothing is hidden."""
+    weights = (q.transpose(1, 2) @ keys.permute(0, 2, 3, 1)).softmax(-1)  # [batch, heads, 1, tokens]
+    out: Tensor = (weights @ values.transpose(1, 2)).transpose(1, 2)
+    return out
 
 
 def _blocks(tensor: Tensor, block: int, missing: int = 0) -> Tensor:

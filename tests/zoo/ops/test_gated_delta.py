@@ -181,6 +181,23 @@ def test_any_split_equals_the_whole(pieces: list[slice], seed: int, decay: str) 
     assert misses(in_pieces(inputs, upstream, pieces), expected, GATED_DELTA[torch.float32]) == []
 
 
+@pytest.mark.parametrize("decay", [*DECAYS_WITHIN_CLAMP, "cut"])
+def test_one_token_at_a_time_without_gradients_equals_the_whole_in_chunks(decay: str) -> None:
+    case = GatedDeltaCase(2, 70, 3, 16, 8, 32, decay, 1)
+    *tensors, state = case.inputs(torch.float32)
+    whole, last = chunk_gated_delta_rule(*tensors, initial_state=state, output_final_state=True)
+    outs = []
+    with torch.no_grad():
+        for t in range(70):
+            here = (tensor[:, t : t + 1] for tensor in tensors)
+            out, state = chunk_gated_delta_rule(*here, initial_state=state, output_final_state=True)
+            outs.append(out)
+    assert state is not None and last is not None
+    got, expected = {"out": torch.cat(outs, dim=1), "final_state": state}, {"out": whole, "final_state": last}
+    tolerance = GATED_DELTA[torch.float32]
+    assert misses(got, {name: value.double() for name, value in expected.items()}, tolerance) == []
+
+
 def test_the_last_piece_alone_carries_gradients_to_the_first() -> None:
     case = GatedDeltaCase(1, 64, 2, 8, 8, 32, "slow", 0)
     q, k, v, g, beta, _ = case.inputs()

@@ -189,3 +189,24 @@ def test_bad_input_is_refused_in_one_line(attention: Attention, bad: str) -> Non
     with pytest.raises(ValueError, match=message) as caught:
         inspect.unwrap(attention)(**inputs | change)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("window_size", [1, 2, 5, 64])
+def test_one_token_at_a_time_without_gradients_equals_the_whole(window_size: int, dtype: torch.dtype) -> None:
+    case = WindowCase(2, 70, 3, 8, 4, window_size, 64, 0, 3)
+    q, k, v = case.inputs(dtype)[:3]
+    whole, last = masked_window_attention(q, k, v, window_size, output_final_state=True)
+    state, outs = None, []
+    with torch.no_grad():
+        for t in range(q.shape[1]):
+            here = slice(t, t + 1)
+            out, state = sliding_window_attention(
+                q[:, here], k[:, here], v[:, here], window_size, initial_state=state, output_final_state=True
+            )
+            outs.append(out)
+    assert state is not None and last is not None
+    got = {"out": torch.cat(outs, dim=1), "keys": state.keys, "values": state.values}
+    expected = {"out": whole.double(), "keys": last.keys.double(), "values": last.values.double()}
+    assert misses(got, expected, WINDOW[dtype], 1e-12) == []
+    assert outs[0].dtype == dtype

@@ -261,10 +261,12 @@ class _Readings:
             if name.startswith("memory/state_norm"):
                 self.sums[name] = value
             else:
-                self.sums[name] = self.sums.get(name, torch.zeros_like(value)) + value * tokens
+                weighed = value if tokens == 1 else value * tokens
+                self.sums[name] = self.sums[name] + weighed if name in self.sums else weighed
 
     def means(self) -> dict[str, Tensor]:
-        means = {n: s if n.startswith("memory/state_norm") else s / self.tokens for n, s in self.sums.items()}
+        as_it_is = "" if self.tokens == 1 else "memory/state_norm"
+        means = {n: s if n.startswith(as_it_is) else s / self.tokens for n, s in self.sums.items()}
         gates = [value for name, value in means.items() if name.startswith("memory/gate_mean")]
         if gates:
             window = torch.stack(gates).mean()
