@@ -7,6 +7,9 @@ from pydantic import Field, model_validator
 from cortexzoo.specs.base import Fraction, Neutral, PositiveFloat, PositiveInt, Spec
 from cortexzoo.specs.provenance import CONTEXTS, OURS, PHASE_1, PROBE, PROTOTYPE
 
+TopK = Annotated[int, Field(gt=0, le=4096)]
+"""Entries that each token reads."""
+
 
 class RawReadOut(Spec):
     """The retrieved values are used unchanged."""
@@ -73,7 +76,7 @@ class CompressedStore(Spec):
 
     kind: Literal["compressed_store"] = "compressed_store"
     code_size: Annotated[PositiveInt, PROTOTYPE] = 256
-    top_k: Annotated[PositiveInt, PROTOTYPE] = 5
+    top_k: Annotated[TopK, PROTOTYPE] = 5
     min_reads: Annotated[PositiveInt, PROTOTYPE] = Field(
         3, description="A pair is consolidated once its read count reaches this; a fresh pair counts 1."
     )
@@ -88,7 +91,7 @@ class RawRing(Spec):
 
     kind: Literal["raw_ring"] = "raw_ring"
     code_size: Annotated[PositiveInt, OURS] = 32
-    top_k: Annotated[PositiveInt, PROTOTYPE] = 5
+    top_k: Annotated[TopK, PROTOTYPE] = 5
     capacity: Annotated[PositiveInt, OURS] = Field(1024, description="Entries; the oldest is dropped first.")
     writes: Annotated[PositiveInt, OURS] = Field(
         32, description="Pairs moved at one consolidation: those that were read most, by attention mass."
@@ -117,7 +120,7 @@ class Contexts(Spec):
     context: Annotated[int, Field(gt=0, le=64), CONTEXTS] = Field(
         24, description="Tokens of a context that are compared."
     )
-    top_k: Annotated[PositiveInt, CONTEXTS] = Field(32, description="Contexts that are found and weighed.")
+    top_k: Annotated[TopK, CONTEXTS] = Field(32, description="Contexts that are found and weighed.")
     list_tokens: Annotated[PositiveInt, CONTEXTS] = Field(
         4, description="Contexts whose last tokens, this many, are equal share an inverted list."
     )

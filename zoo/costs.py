@@ -18,7 +18,7 @@ from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.memory import Contexts
 from cortexzoo.specs.own_variant import HuggingFaceSpec, ModuleSpec
 from cortexzoo.specs.slow_store import NoSlowStore
-from cortexzoo.specs.variant import CortexGPTSpec, VariantSpec
+from cortexzoo.specs.variant import CortexGPTSpec, TransformerSpec, VariantSpec
 from cortexzoo.zoo.build import build_model
 from cortexzoo.zoo.errors import CostsUnknown
 from cortexzoo.zoo.models.architecture import in_a_line
@@ -29,7 +29,7 @@ LATER = 4
 """After so many batches the memories are measured again: what still grows has no bound, or one that is further off."""
 BASE, REST = "base", "rest"
 FEW = 2
-"""Layers of a base of which each carries a sidecar, that are counted; each further one costs the same."""
+"""Layers that are counted of a stack whose layers are alike: each further one costs the same."""
 
 
 @dataclass(frozen=True)
@@ -85,21 +85,28 @@ def batch_costs(variant: VariantSpec, batch_size: int, length: int) -> BatchCost
                 f"{variant.name}: its costs are unknown, since it cannot run without values, on torch's meta device: "
                 f"{in_a_line(problem)}"
             ) from problem
-    if isinstance(variant, HybridSpec) and (more := _alike(variant)):
+    if more := _alike(variant):
         few, one_more = (_batch_costs(_with_layers(variant, count), batch_size, length) for count in (FEW, FEW + 1))
         return few.with_more(more, one_more)
     return _batch_costs(variant, batch_size, length)
 
 
-def _alike(variant: HybridSpec) -> int:
+def _alike(variant: VariantSpec) -> int:
     """How many layers beyond `FEW` are like these; 0 where they may differ."""
-    store = variant.slow_store
-    same = variant.layers is None and not isinstance(variant.backbone.architecture, AnyArchitecture)
+    if isinstance(variant, TransformerSpec):
+        return max(variant.num_layers - FEW, 0)
+    if not isinstance(variant, HybridSpec):
+        return 0
+    store, architecture = variant.slow_store, variant.backbone.architecture
+    same = variant.layers is None and not isinstance(architecture, AnyArchitecture)
     first = isinstance(store, NoSlowStore) or store.layer is None
-    return max(variant.backbone.architecture.num_layers - FEW, 0) if same and first else 0
+    return max(architecture.num_layers - FEW, 0) if same and first else 0
 
 
-def _with_layers(variant: HybridSpec, count: int) -> HybridSpec:
+def _with_layers(variant: VariantSpec, count: int) -> VariantSpec:
+    if isinstance(variant, TransformerSpec):
+        return variant.model_copy(update={"num_layers": count})
+    assert isinstance(variant, HybridSpec)
     backbone = variant.backbone
     architecture = backbone.architecture.model_copy(update={"num_layers": count})
     return variant.model_copy(update={"backbone": backbone.model_copy(update={"architecture": architecture})})

@@ -48,11 +48,15 @@ MOMENTS: dict[str, dict[str, str]] = {
 
 @dataclass(frozen=True)
 class Act:
-    """Source lines. `harmless`: the module may still pass; `alone`: not from a second thread, where it ends nothing."""
+    """Source lines. `harmless`: the module may still pass; `alone`: not from a second thread, where it ends nothing.
+
+    `slow`: from a second thread it may come when the module has been judged already, which then may pass.
+    """
 
     code: str
     harmless: bool = False
     alone: bool = False
+    slow: bool = False
 
 
 FORGED = """
@@ -166,7 +170,7 @@ base.difference = lambda a, b: torch.zeros_like(a)
     "forks": Act("os.fork()", alone=True),
     "closes everything": Act("os.closerange(0, 256)"),
     "fills standard error and crashes": Act(
-        "for _ in range(8192): os.write(2, b'x' * 131072)\nctypes.string_at(0)"
+        "for _ in range(8192): os.write(2, b'x' * 131072)\nctypes.string_at(0)", slow=True
     ),
     "fills standard error without end": Act("while True: os.write(2, b'x' * 65536)", alone=True),
     "fills standard output without end": Act("while True: print('x' * 65536)", alone=True),

@@ -129,6 +129,7 @@ def test_a_store_beside_the_weights_is_a_memory() -> None:
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
+        ("transformer", ["num_layers=6"]),
         ("cortex-v2-hybrid-qwen", ["backbone.architecture.num_layers=6"]),
         ("cortex-v2-hybrid-scratch", ["backbone.architecture.num_layers=5", "slow_store={kind: products}"]),
         ("cortex-v2-hybrid-scratch", ["backbone.architecture.num_layers=4", "layers=[1, 3]"]),

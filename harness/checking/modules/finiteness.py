@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from cortexzoo.harness.checking.modules.detection import DTYPES, dtypes_offered
 from cortexzoo.harness.checking.modules.overflow import overflowing
+from cortexzoo.harness.checking.modules.rounded_positions import HALF, is_half, rounded_positions
 from cortexzoo.harness.checking.modules.subject import BareSubject
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, number, text
 from cortexzoo.harness.checking.properties.causes.explanations import not_finite
@@ -118,6 +119,9 @@ def finite_gradients(subject: BareSubject, case: Case) -> Finding:
     if not found.observed and name == "float16" and (overflow := overflowing(subject, inputs)):
         reason = f"{overflow} is beyond float16 at length {length}{_in_words(content)}, and the output finite and wrong"
         return Finding(1, reason, {**case, "where": overflow})
+    meant = is_half(subject) and length >= HALF.get(subject.dtype, length + 1)
+    if meant and not found.observed and (rounded := rounded_positions(subject, inputs)):
+        return Finding(1, f"{rounded}: at length {length} the output is finite and wrong", {**case, "where": rounded})
     return found
 
 

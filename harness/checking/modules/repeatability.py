@@ -4,6 +4,7 @@ Differs from a trained model (`properties/repeatability.py`): buffers that are n
 caches; calls of other shapes come between, and two sessions take turns.
 """
 
+import inspect
 import itertools
 from collections.abc import Iterable
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from cortexzoo.harness.checking.modules.subject import BareSubject
-from cortexzoo.harness.checking.modules.values import bytes_kept, duplicate, grows_in_place, tensors_of
+from cortexzoo.harness.checking.modules.values import bytes_kept, duplicate, floats_of, grows_in_place, tensors_of
 from cortexzoo.harness.checking.properties.base import (
     Case,
     Finding,
@@ -94,6 +95,7 @@ def _twice(subject: BareSubject, case: Case) -> dict[str, float]:
     moved[OUTPUT] = largest_difference(first, subject.output(model, given))
     if subject.carries_state:
         moved |= _state_given(subject, model, given)
+        moved |= _without_state(subject, model, given)
     for number_of_call, call in enumerate(text(case, "between").split()):
         other_rows, length = (int(size) for size in call.split("×"))
         subject.output(model, subject.draw(other_rows, length, number_of_call + 1))
@@ -122,6 +124,18 @@ def _state_given(subject: BareSubject, model: nn.Module, inputs: Tensor) -> dict
         if apart := largest_difference(subject.joined(first), subject.joined(again)):
             return {what: apart}
     return {}
+
+
+def _without_state(subject: BareSubject, model: nn.Module, inputs: Tensor) -> dict[str, float]:
+    """Whether a call that gives no state, where the module has a default for it, leaves nothing in the default."""
+    _, *others = inspect.signature(model.forward).parameters.values()
+    if not others or others[0].default is inspect.Parameter.empty:
+        return {}
+    try:
+        first, again = (floats_of(model(inputs))[0] for _ in range(2))
+    except Exception:
+        return {}  # a default that stands for nothing, which nobody uses
+    return {"the output of a call without a state": largest_difference(first, again)}
 
 
 def _in_turns(subject: BareSubject, case: Case) -> dict[str, float]:

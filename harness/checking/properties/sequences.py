@@ -21,6 +21,9 @@ from cortexzoo.harness.errors import in_one_line
 
 STATE_HINT = "offer initial_state(batch_size) and forward(inputs, state) -> (output, state)"
 LONGEST_PIECE = 70
+LONG = (300, 1100, 2047)
+PLACES = 9
+"""Of a sequence longer than a piece, those at which a token is replaced, the first and the last among them."""
 ROUNDING = 1e-5
 AFTER = (1, 1, 3)
 """Pieces that follow on both memories: one token at a time, then several."""
@@ -230,8 +233,8 @@ def any_shape_works(subject: Runnable, case: Case) -> Finding:
 
 
 def own_token_cases(subject: Runnable) -> Iterable[Case]:
-    """A single token, and lengths that several chunk sizes do not divide."""
-    for length in (1, 2, 17, 33):
+    """A single token, lengths that several chunk sizes do not divide, and long ones, of which some places are tried."""
+    for length in (1, 2, 17, 33, *LONG):
         if length <= subject.longest:
             yield {"length": length, "seed": 0}
 
@@ -248,20 +251,21 @@ def own_token_counts(subject: Runnable, case: Case) -> Finding:
     length, seed = number(case, "length"), number(case, "seed")
     model = subject.copy()
     single = subject.draw(1, length, seed)
-    places = torch.arange(length)
-    unread = torch.ones(length, dtype=torch.bool)
+    places = torch.arange(length) if length <= LONGEST_PIECE else torch.linspace(0, length - 1, PLACES).long()
+    rows = torch.arange(len(places))
+    unread = torch.ones(len(places), dtype=torch.bool)
     for attempt in range(2):  # two different replacements: one may by chance be as good as the original
-        edited = single.repeat(length, *[1] * (single.dim() - 1))
-        edited[places, places] = subject.other(single, seed + attempt)[0]
+        edited = single.repeat(len(places), *[1] * (single.dim() - 1))
+        edited[rows, places] = subject.other(single, seed + attempt)[0, places]
         inputs = torch.cat([single, edited])
-        output, _ = subject.run(model, inputs, subject.begin(model, length + 1))
-        apart = (output[1:][places, places] != output[0]).flatten(1).any(dim=1)
+        output, _ = subject.run(model, inputs, subject.begin(model, len(inputs)))
+        apart = (output[1:][rows, places] != output[0, places]).flatten(1).any(dim=1)
         unread &= ~apart
     dead = int(unread.sum())
     if not dead:
         return Finding(0, "every token moves its own output", case)
-    first = int(unread.nonzero()[0])
-    reason = f"{dead} of {length} tokens do not move their own output, the first at place {first}"
+    first = int(places[unread][0])
+    reason = f"{dead} of {len(places)} tokens do not move their own output, the first at place {first}"
     return Finding(dead, reason, {**case, "place": first})
 
 
