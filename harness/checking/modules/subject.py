@@ -5,7 +5,7 @@ import inspect
 import random
 import types
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from cortexzoo.harness.checking.modules.values import duplicate, floats_of, outp
 SPARSE = (1, 2, 3, 64, 128, 129, 257, 300, 513, 1025)
 """Lengths on both sides of the usual chunk and window sizes, few enough to be tried first."""
 FURTHER = (105, 2048, 17, 33, 65, 127, 255, 256, 511, 512, 640, 769, 1000, 1024, 1537, 2047)
+STATE_NAMES = ("state", "states", "hidden", "hx", "h0", "carry", "cache", "past", "past_key_values", "mems")
 MASK_NAMES = ("mask", "attention_mask", "padding_mask", "pad_mask", "key_padding_mask")
 
 
@@ -48,7 +49,8 @@ class BareSubject:
 
     @property
     def carries_state(self) -> bool:
-        return callable(getattr(self.original, "initial_state", None))
+        """Whether it offers a beginning, or takes back what it gave."""
+        return callable(getattr(self.original, "initial_state", None)) or takes_back(self.original, self.inputs)
 
     @property
     def eps(self) -> float:
@@ -136,7 +138,8 @@ class BareSubject:
         """The module's initial state, where it offers one; a module with `reset` is reset."""
         if callable(reset := getattr(model, "reset", None)):
             reset(*[rows] * _required(reset))
-        return model.initial_state(rows) if self.carries_state else None  # type: ignore[operator]
+        start = getattr(model, "initial_state", None)
+        return start(rows) if callable(start) else None
 
     def follow(self, model: nn.Module, state: Any, rows: int) -> Any:
         """A new beginning: a module defines nothing that stays between unrelated batches."""
@@ -192,6 +195,25 @@ class BareSubject:
         fresh.load_state_dict({name: value.clone() for name, value in model.state_dict().items()})
         fresh.eval()
         return fresh, duplicate(state)
+
+
+@cache
+def takes_back(module: nn.Module, inputs: Inputs) -> bool:
+    """Whether it takes the second thing that it gives, under a usual name and with None as the beginning."""
+    _, *others = inspect.signature(module.forward).parameters.values()
+    if not others or others[0].name not in STATE_NAMES or others[0].default is not None:
+        return False
+    try:
+        model = copy.deepcopy(module).eval()
+        parameter = next(model.parameters(), torch.zeros(()))
+        given = inputs.draw(2, 3)
+        given = given.to(parameter.dtype) if given.is_floating_point() else given
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            _, state, *_ = model(given, None)
+            model(given, duplicate(state))
+    except Exception:
+        return False
+    return bool(tensors_of(state))
 
 
 def seeded(factory: Factory, seed: int) -> nn.Module:

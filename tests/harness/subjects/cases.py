@@ -1,6 +1,12 @@
 """All defective and healthy modules of this folder, as `cortexzoo study detection` reads them."""
 
-from tests.harness.subjects import defective, healthy, long_and_padded, second_sample, unseen
+from tests.harness.subjects import defective, healthy, long_and_padded, second_sample, third_sample, unseen
 
-DEFECTS = {**defective.DEFECTIVE, **long_and_padded.UNSOUND, **unseen.UNSEEN, **second_sample.SECOND}
-HEALTHY = {**healthy.HEALTHY, **long_and_padded.SOUND, **second_sample.NEAR}
+DEFECTS = {
+    **defective.DEFECTIVE,
+    **long_and_padded.UNSOUND,
+    **unseen.UNSEEN,
+    **second_sample.SECOND,
+    **third_sample.THIRD,
+}
+HEALTHY = {**healthy.HEALTHY, **long_and_padded.SOUND, **second_sample.NEAR, **third_sample.TWINS}
