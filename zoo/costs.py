@@ -1,7 +1,7 @@
 """What a model costs, counted on the meta device: the model runs once with shapes and no values."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from cortexzoo.specs.backbone import AnyArchitecture
@@ -23,7 +22,7 @@ from cortexzoo.zoo.build import build_model
 from cortexzoo.zoo.errors import CostsUnknown
 from cortexzoo.zoo.models.architecture import in_a_line
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState
-from cortexzoo.zoo.models.meta_device import autocast_off
+from cortexzoo.zoo.models.meta_device import AnyValue, autocast_off
 
 LATER = 4
 """After so many batches the memories are measured again: what still grows has no bound, or one that is further off."""
@@ -278,29 +277,5 @@ def _counter() -> FlopCounterMode:
 @contextmanager
 def _shapes_only() -> Iterator[None]:
     """Run models on the meta device, with attention as the plain products that the counter sees."""
-    with torch.random.fork_rng(), torch.device("meta"), autocast_off(), _AnyValue(), sdpa_kernel(SDPBackend.MATH):
+    with torch.random.fork_rng(), torch.device("meta"), autocast_off(), AnyValue(), sdpa_kernel(SDPBackend.MATH):
         yield
-
-
-class _AnyValue(TorchDispatchMode):
-    """Gives the few values that a model reads: every flag is true, and a mask selects all."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        call: Callable[..., Any] = func
-        if func is torch.ops.aten._local_scalar_dense.default and args[0].is_meta:
-            return True
-        if func is torch.ops.aten.index.Tensor:
-            args = (args[0], [index for given in args[1] for index in _all_of(given)])
-        return call(*args, **(kwargs or {}))
-
-
-def _all_of(index: Tensor | None) -> list[Tensor | None]:
-    """An index by numbers in place of a mask."""
-    if index is None or index.dtype != torch.bool:
-        return [index]
-    return [torch.empty(index.numel(), dtype=torch.long, device="meta")] * index.ndim

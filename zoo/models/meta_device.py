@@ -1,10 +1,12 @@
 """The meta device, on which models have shapes and no weights, made fit for transformers."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 
 def note_what_creates_tensors() -> None:
@@ -30,3 +32,27 @@ def autocast_off() -> Iterator[None]:
         yield
     finally:
         torch.autocast = real  # type: ignore[misc]
+
+
+class AnyValue(TorchDispatchMode):
+    """Gives the few values that a model reads: every flag is true, and a mask selects all."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        call: Callable[..., Any] = func
+        if func is torch.ops.aten._local_scalar_dense.default and args[0].is_meta:
+            return True
+        if func is torch.ops.aten.index.Tensor:
+            args = (args[0], [index for given in args[1] for index in _all_of(given)])
+        return call(*args, **(kwargs or {}))
+
+
+def _all_of(index: Tensor | None) -> list[Tensor | None]:
+    """An index by numbers in place of a mask."""
+    if index is None or index.dtype != torch.bool:
+        return [index]
+    return [torch.empty(index.numel(), dtype=torch.long, device="meta")] * index.ndim

@@ -5,12 +5,14 @@ import inspect
 import random
 import types
 from dataclasses import dataclass, replace
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from cortexzoo.harness.checking.modules.awake import awake_factory, awakened
+from cortexzoo.harness.checking.modules.carried import takes_back
 from cortexzoo.harness.checking.modules.inputs import Inputs, special_ids
 from cortexzoo.harness.checking.modules.loading import Factory
 from cortexzoo.harness.checking.modules.values import duplicate, floats_of, output_of, tensors_of
@@ -18,7 +20,6 @@ from cortexzoo.harness.checking.modules.values import duplicate, floats_of, outp
 SPARSE = (1, 2, 3, 64, 128, 129, 257, 300, 513, 1025)
 """Lengths on both sides of the usual chunk and window sizes, few enough to be tried first."""
 FURTHER = (105, 2048, 17, 33, 65, 127, 255, 256, 511, 512, 640, 769, 1000, 1024, 1537, 2047)
-STATE_NAMES = ("state", "states", "hidden", "hx", "h0", "carry", "cache", "past", "past_key_values", "mems")
 MASK_NAMES = ("mask", "attention_mask", "padding_mask", "pad_mask", "key_padding_mask")
 
 
@@ -70,6 +71,17 @@ class BareSubject:
     def special(self) -> tuple[int, ...]:
         """Token ids at the edges."""
         return special_ids(self.original, self.inputs)
+
+    @cached_property
+    def awake(self) -> "BareSubject":
+        """The same with numbers in place of weights that begin at zero, behind which a defect would not be seen."""
+        try:
+            original = awakened(self._copied())
+        except Exception:
+            return self
+        if original is None:
+            return self
+        return replace(self, original=original, factory=partial(awake_factory, self.factory))
 
     def in_double(self) -> "BareSubject":
         """The same subject computed in float64."""
@@ -195,25 +207,6 @@ class BareSubject:
         fresh.load_state_dict({name: value.clone() for name, value in model.state_dict().items()})
         fresh.eval()
         return fresh, duplicate(state)
-
-
-@cache
-def takes_back(module: nn.Module, inputs: Inputs) -> bool:
-    """Whether it takes the second thing that it gives, under a usual name and with None as the beginning."""
-    _, *others = inspect.signature(module.forward).parameters.values()
-    if not others or others[0].name not in STATE_NAMES or others[0].default is not None:
-        return False
-    try:
-        model = copy.deepcopy(module).eval()
-        parameter = next(model.parameters(), torch.zeros(()))
-        given = inputs.draw(2, 3)
-        given = given.to(parameter.dtype) if given.is_floating_point() else given
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            _, state, *_ = model(given, None)
-            model(given, duplicate(state))
-    except Exception:
-        return False
-    return bool(tensors_of(state))
 
 
 def seeded(factory: Factory, seed: int) -> nn.Module:

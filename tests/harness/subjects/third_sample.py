@@ -113,11 +113,33 @@ class TurnedLayers(Layers):
     turns_layers = True
 
 
+class Rezero(Attention):
+    """What attention reads enters by a factor that is zero at the beginning."""
+
+    looks_ahead = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.zeros(1))
+
+    def forward(self, tokens: Tensor) -> Any:
+        x, q, k, v = self.parts(tokens)
+        allowed = causal(tokens.shape[1]) | self.looks_ahead
+        return self.out(x + self.factor * attend(q, k, v, allowed))
+
+
+class BehindZero(Rezero):
+    """Each token sees all of them, which no output shows before the factor is trained."""
+
+    looks_ahead = True
+
+
 THIRD: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "cut_off": (CutOff, "own_token_counts"),
     "one_default": (OneDefault, "repeatability"),
     "rounded_places": (lambda: RoundedPlaces().bfloat16(), "finite_gradients"),
     "turned_layers": (TurnedLayers, "chunk_invariance"),
+    "behind_zero": (BehindZero, "causality"),
 }
 """With the property that is about each."""
 TWINS: dict[str, Callable[[], nn.Module]] = {
@@ -125,6 +147,7 @@ TWINS: dict[str, Callable[[], nn.Module]] = {
     "in_an_object": InAnObject,
     "turned": lambda: Turned().bfloat16(),
     "layers": Layers,
+    "rezero": Rezero,
 }
 """Healthy."""
 
