@@ -33,7 +33,7 @@ CLOSED_PIPE = 141
 
 OUT_OF_MEMORY = re.compile(
     r"not enough memory|out of memory|can(?:'t|not) allocate memory|Storage size calculation overflowed"
-    r"|integer multiplication overflow"
+    r"|integer multiplication overflow|std::bad_alloc"
     r"|failed to map segment"
 )
 """How torch words it, on any device, and how the system's loader does."""

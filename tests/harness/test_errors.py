@@ -55,3 +55,11 @@ def test_an_error_of_the_system_is_a_failure() -> None:
 
 def test_anything_else_is_a_bug() -> None:
     assert lines_and_code(RuntimeError("no idea")) is None
+
+
+@pytest.mark.parametrize(
+    "words", ["std::bad_alloc", "numel: integer multiplication overflow", "Storage size calculation overflowed"]
+)
+def test_sizes_that_no_memory_has_are_out_of_memory(words: str) -> None:
+    assert lines_and_code(RuntimeError(words)) == ([f"error: out of memory: {words}"], 3)
+    assert lines_and_code(RuntimeError("another")) is None

@@ -11,6 +11,9 @@ from cortexzoo.zoo.ops.precision import compute_dtype, full_precision
 from cortexzoo.zoo.ops.shapes import check_shapes
 from cortexzoo.zoo.ops.spans import blocks_in_span
 
+FEW_BLOCKS = 8
+"""So many blocks may be filled with nothing; a window that reaches further is cut to the tokens that there are."""
+
 
 class WindowState(NamedTuple):
     """The last keys and values before the next token: at most window_size - 1 of each, [batch, tokens, heads, dim]."""
@@ -58,7 +61,8 @@ def sliding_window_attention(
         with full_precision(q.device):
             return _of_one_token(q.to(dtype) * scale, keys.to(dtype), values.to(dtype)).to(v.dtype), final_state
     block = min(block_size, time)
-    reach = -(-(window_size - 1) // block)  # blocks before its own that a query can see
+    there = -(-keys.shape[1] // block)  # blocks that there are, with those of carried tokens
+    reach = min(-(-(window_size - 1) // block), max(there, FEW_BLOCKS))  # blocks before its own that a query can see
     missing = reach * block - (keys.shape[1] - time)  # tokens before the first that were not carried
     with full_precision(q.device):
         queries = _blocks(q.to(dtype) * scale, block)

@@ -210,3 +210,10 @@ def test_one_token_at_a_time_without_gradients_equals_the_whole(window_size: int
     expected = {"out": whole.double(), "keys": last.keys.double(), "values": last.values.double()}
     assert misses(got, expected, WINDOW[dtype], 1e-12) == []
     assert outs[0].dtype == dtype
+
+
+def test_a_window_far_beyond_the_text_costs_what_the_text_costs() -> None:
+    case = WindowCase(1, 150, 2, 8, 8, 10**9, 16, 40, 2)
+    inputs, upstream = case.inputs(), case.upstream()
+    got = results(sliding_window_attention, case, inputs, upstream)
+    assert misses(got, results(masked_window_attention, case, inputs, upstream), WINDOW[torch.float64], 1e-14) == []
