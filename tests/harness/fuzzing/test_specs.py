@@ -76,11 +76,16 @@ def test_every_rule_can_be_broken(outcome: CaseResult, breach: str) -> None:
             "parts",
         ),
         ("kind: variant\nfamily: transformer\nname: x\nnum_layers: 100000000\n", "num_layers must be <= 1024"),
+        ("kind: variant\nfamily: hybrid\nname: x\nmixer: {conv: {kernel_size: 2000}}\n", "kernel_size must be <= 1024"),
+        (
+            "kind: variant\nfamily: cortexgpt\nname: x\nmemory: {long_term: {kind: contexts, top_k: 5000}}\n",
+            "top_k must be <= 4096",
+        ),
         ("kind: variant\nfamily: transformer\nname: x\nhidden_size: 1000000000000000000\n", "must be <= 1e+12"),
         (f"kind: recipe\nname: a\nsteps: [{'1, ' * 6000}1]\n", "more than 5000 values"),
         (f"kind: matrix\nname: a\nexperiment: cortexgpt-stable\nseeds: {list(range(1001))}\n", "at most 1000"),
     ],
-    ids=["nul", "long path", "long name", "deep path", "layers", "size", "values", "runs"],
+    ids=["nul", "long path", "long name", "deep path", "layers", "kernel", "top k", "size", "values", "runs"],
 )
 def test_what_is_beyond_reason_is_refused(
     text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
