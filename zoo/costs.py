@@ -1,7 +1,7 @@
 """What a model costs, counted on the meta device: the model runs once with shapes and no values."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
@@ -28,7 +28,7 @@ LATER = 4
 """After so many batches the memories are measured again: what still grows has no bound, or one that is further off."""
 BASE, REST = "base", "rest"
 FEW = 2
-"""Layers that are counted of a stack whose layers are alike: each further one costs the same."""
+"""Layers that are counted of a stack; each further one costs what others of its kind do."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,18 @@ class BatchCosts:
     def trained_parameters(self) -> int:
         return sum(self.parameters.values())
 
-    def with_more(self, layers: int, one_more: "BatchCosts") -> "BatchCosts":
-        """With so many more layers, each of which costs what `one_more`, the same with one more, has more."""
+    def with_more(self, kinds: "Sequence[tuple[int, BatchCosts]]") -> "BatchCosts":
+        """With so many more layers of each kind, given as the costs of this model with one more of it."""
 
         def grown(name: str) -> Any:
-            few, more = getattr(self, name), getattr(one_more, name)
+            few, more = getattr(self, name), [(count, getattr(costs, name)) for count, costs in kinds]
             if isinstance(few, int):
-                return few + layers * (more - few)
-            return {part: few.get(part, 0) + layers * (more[part] - few.get(part, 0)) for part in more}
+                return few + sum(count * (other - few) for count, other in more)
+            parts = dict.fromkeys([*few, *(part for _, other in more for part in other)])
+            return {
+                part: few.get(part, 0) + sum(count * (other.get(part, 0) - few.get(part, 0)) for count, other in more)
+                for part in parts
+            }
 
         return BatchCosts(**{field.name: grown(field.name) for field in fields(self)})
 
@@ -84,31 +88,39 @@ def batch_costs(variant: VariantSpec, batch_size: int, length: int) -> BatchCost
                 f"{variant.name}: its costs are unknown, since it cannot run without values, on torch's meta device: "
                 f"{in_a_line(problem)}"
             ) from problem
-    if more := _alike(variant):
-        few, one_more = (_batch_costs(_with_layers(variant, count), batch_size, length) for count in (FEW, FEW + 1))
-        return few.with_more(more, one_more)
-    return _batch_costs(variant, batch_size, length)
+    few, *kinds = _stacks(variant)
+    counted = _batch_costs(few, batch_size, length)
+    return counted.with_more([(count, _batch_costs(other, batch_size, length)) for count, other in kinds])
 
 
-def _alike(variant: VariantSpec) -> int:
-    """How many layers beyond `FEW` are like these; 0 where they may differ."""
-    if isinstance(variant, TransformerSpec):
-        return max(variant.num_layers - FEW, 0)
-    if not isinstance(variant, HybridSpec):
-        return 0
-    store, architecture = variant.slow_store, variant.backbone.architecture
-    same = variant.layers is None and not isinstance(architecture, AnyArchitecture)
-    first = isinstance(store, NoSlowStore) or store.layer is None
-    return max(architecture.num_layers - FEW, 0) if same and first else 0
+def _stacks(variant: VariantSpec) -> tuple[Any, ...]:
+    """A variant of few layers; then, for each kind of further layers, their number and the few with one more of it.
+
+    Layers differ by whether they carry a sidecar, and without one by whether anything before them learns. A variant
+    whose layers may differ otherwise is its own only stack.
+    """
+    if isinstance(variant, TransformerSpec) and variant.num_layers > FEW:
+        few, more = (variant.model_copy(update={"num_layers": count}) for count in (FEW, FEW + 1))
+        return few, (variant.num_layers - FEW, more)
+    if not isinstance(variant, HybridSpec) or isinstance(variant.backbone.architecture, AnyArchitecture):
+        return (variant,)
+    store, carrying = variant.slow_store, variant.sidecar_layers
+    if len(carrying) < FEW or not (isinstance(store, NoSlowStore) or store.layer is None):
+        return (variant,)
+    before, others = carrying[0], variant.backbone.architecture.num_layers - len(carrying)
+    kinds = (
+        (len(carrying) - FEW, _with_layers(variant, FEW + 1, (0, 1, 2))),
+        (before, _with_layers(variant, FEW + 1, (1, 2))),
+        (others - before, _with_layers(variant, FEW + 1, (0, 2))),
+    )
+    return _with_layers(variant, FEW, (0, 1)), *((count, stack) for count, stack in kinds if count)
 
 
-def _with_layers(variant: VariantSpec, count: int) -> VariantSpec:
-    if isinstance(variant, TransformerSpec):
-        return variant.model_copy(update={"num_layers": count})
-    assert isinstance(variant, HybridSpec)
+def _with_layers(variant: HybridSpec, count: int, carrying: tuple[int, ...]) -> HybridSpec:
     backbone = variant.backbone
     architecture = backbone.architecture.model_copy(update={"num_layers": count})
-    return variant.model_copy(update={"backbone": backbone.model_copy(update={"architecture": architecture})})
+    changed = {"backbone": backbone.model_copy(update={"architecture": architecture}), "layers": carrying}
+    return variant.model_copy(update=changed)
 
 
 def _batch_costs(variant: VariantSpec, batch_size: int, length: int) -> BatchCosts:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cortexzoo.harness.bench.corpus_memory import most_resident
 from cortexzoo.harness.bench.generated_runs import experiment, generated_run
+from cortexzoo.specs import load_experiment
 
 OTHER, FEW = "transformer", 500
 
@@ -16,13 +17,12 @@ def measured(steps: int) -> Iterator[tuple[str, float, float]]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         runs = ["--runs", name]
-        long, short = (
-            str(generated_run(folder, experiment(), steps=steps).path),
-            generated_run(folder, experiment(0, OTHER), steps=FEW).path,
-        )
+        spec = load_experiment("cortexgpt-stable", [f"recipe.steps={steps}"])
+        long = str(generated_run(folder, spec, steps=steps).path)
+        short = str(generated_run(folder, experiment(0, OTHER), steps=FEW).path)
         for what, command in {
             "monitor": ["monitor", long, "--snapshot", str(folder / "seen.svg")],
-            f"compare, beside {FEW} steps": ["compare", long, str(short), "--no-check", "--allow-different", *runs],
+            f"compare, beside {FEW} steps": ["compare", long, short, "--no-check", "--allow-different", *runs],
             "runs": ["runs", *runs],
         }.items():
             began = time.perf_counter()
