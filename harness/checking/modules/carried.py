@@ -16,7 +16,7 @@ STATE_NAMES = ("state", "states", "hidden", "hx", "h0", "carry", "cache", "past"
 @cache
 def takes_back(module: nn.Module, inputs: Inputs) -> bool:
     """Whether it takes the second thing that it gives, under a usual name and with None as the beginning."""
-    _, *others = inspect.signature(module.forward).parameters.values()
+    others = list(inspect.signature(module.forward).parameters.values())[1:]
     if not others or others[0].name not in STATE_NAMES or others[0].default is not None:
         return False
     try:

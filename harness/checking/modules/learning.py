@@ -4,7 +4,7 @@ Differs from a trained model (`properties/gradients.py`): experts that no token 
 gradients are compared with finite differences, since a module may compute its own.
 """
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -87,25 +87,29 @@ def _pass(subject: BareSubject, model: nn.Module, rows: int, length: int, seed: 
         inputs = subject.draw(rows, length, 2 * seed + piece)
         found, state = subject.call(model, inputs, state)
         losses += [weighted(output) for output in found if output.requires_grad]
-    named = {id(p): name for name, p in model.named_parameters(remove_duplicate=False)}
+    named = {_place(p): name for name, p in model.named_parameters(remove_duplicate=False)}
     leaves = _leaves(losses)
-    given = {id(p) for p in model.parameters()}
-    strangers = sum(1 for leaf in leaves if id(leaf) not in given)
+    strangers = sum(1 for leaf in leaves if _place(leaf) not in named)
     if losses:
         torch.autograd.backward(losses)
     moved = {n for n, p in model.named_parameters() if p.grad is not None and _is_real(p.grad)}
-    return Reached({named[id(leaf)] for leaf in leaves if id(leaf) in named}, moved, strangers)
+    return Reached({named[_place(leaf)] for leaf in leaves if _place(leaf) in named}, moved, strangers)
+
+
+def _place(tensor: Tensor) -> Hashable:
+    """What tells one tensor from another: a scripted module gives a new object for each look at a parameter."""
+    return (tensor.data_ptr(), tensor.shape) if tensor.numel() else id(tensor)
 
 
 def _leaves(losses: list[Tensor]) -> list[Tensor]:
     """The tensors that the graphs of the losses end in."""
     waiting = [loss.grad_fn for loss in losses if loss.grad_fn is not None]
     seen: set[object] = set(waiting)
-    found: dict[int, Tensor] = {}
+    found: dict[Hashable, Tensor] = {}
     while waiting:
         node = waiting.pop()
         if (variable := getattr(node, "variable", None)) is not None:
-            found[id(variable)] = variable
+            found[_place(variable)] = variable
         for following, _ in node.next_functions:
             if following is not None and following not in seen:
                 seen.add(following)

@@ -128,7 +128,7 @@ def _state_given(subject: BareSubject, model: nn.Module, inputs: Tensor) -> dict
 
 def _without_state(subject: BareSubject, model: nn.Module, inputs: Tensor) -> dict[str, float]:
     """Whether a call that gives no state, where the module has a default for it, leaves nothing in the default."""
-    _, *others = inspect.signature(model.forward).parameters.values()
+    others = list(inspect.signature(model.forward).parameters.values())[1:]
     if not others or others[0].default is inspect.Parameter.empty:
         return {}
     try:

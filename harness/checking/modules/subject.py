@@ -107,7 +107,9 @@ class BareSubject:
 
     @cached_property
     def _shares(self) -> bool:
-        """Whether a deep copy would keep functions that are bound to the original."""
+        """Whether a deep copy would compute with the original: functions bound to it, or torch.jit's module."""
+        if any(isinstance(module, torch.jit.ScriptModule) for module in self.original.modules()):
+            return True
         return any(_is_bound(value) for module in self.original.modules() for value in _attributes(module))
 
     def rebuilt(self, seed: int) -> nn.Module:

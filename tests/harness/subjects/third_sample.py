@@ -1,5 +1,6 @@
 """A third sample of defects, written without trying the properties: what a first shot missed, with healthy twins."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -134,6 +135,27 @@ class BehindZero(Rezero):
     looks_ahead = True
 
 
+class Scriptable(nn.Module):
+    """Small enough for torch.jit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(VOCAB, WIDTH)
+        self.out = nn.Linear(WIDTH, VOCAB)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        read: Tensor = self.out(self.embedding(tokens).cumsum(1).tanh())
+        return read
+
+
+def scripted() -> nn.Module:
+    """By torch.jit, whose modules give a new object for each look at a parameter."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit is deprecated, and still in use
+        module: nn.Module = torch.jit.script(Scriptable())
+    return module
+
+
 THIRD: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "cut_off": (CutOff, "own_token_counts"),
     "one_default": (OneDefault, "repeatability"),
@@ -148,6 +170,7 @@ TWINS: dict[str, Callable[[], nn.Module]] = {
     "turned": lambda: Turned().bfloat16(),
     "layers": Layers,
     "rezero": Rezero,
+    "scripted": scripted,
 }
 """Healthy."""
 
