@@ -3,8 +3,9 @@
 Names are imported when they are first used, so that a command that reads one kind of spec builds no other.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from cortexzoo.specs.late_names import late_names
 
 if TYPE_CHECKING:
     from cortexzoo.specs.base import Spec
@@ -53,12 +54,4 @@ _HOMES = {
 }
 """The module in which each name is defined."""
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = late_names(__name__, _HOMES)

@@ -9,6 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from cortexzoo.harness.fuzzing.campaign import set_options
+
 LINES = 20_000
 DATA = "{kind: data, family: prepared, name: generated, path: %s}"
 
@@ -21,7 +23,7 @@ def measured(gigabytes: float, steps: int) -> dict[str, float]:
         found = {"gigabytes": text.stat().st_size / 1e9}
         prepared = ["prepare", str(tokens), str(text)]
         changes = [f"data={DATA % tokens}", f"recipe.steps={steps}", "recipe.monitor.validation_sequences=64"]
-        trained = ["train", "transformer", *(part for change in changes for part in ("--set", change))]
+        trained = ["train", "transformer", *set_options(changes)]
         for name, command in (
             ("prepare", prepared),
             ("train", [*trained, "--trackers", "jsonl", "--no-check", "--runs", str(runs)]),

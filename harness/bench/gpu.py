@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, normalize
 
+from cortexzoo.harness.fuzzing.campaign import set_options
 from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.zoo.checkpoints import CheckpointReader
 from cortexzoo.zoo.ops import gated_delta
@@ -180,20 +181,15 @@ class Job:
         return code, time.perf_counter() - self.began, " ".join(" ".join(lines[-4:]).split())[-400:]
 
 
-def options(changes: Sequence[str]) -> list[str]:
-    return [part for change in changes for part in ("--set", change)]
-
-
 def start(folder: Path, what: str, name: str, changes: Sequence[str], *, launch: Sequence[str] = ()) -> Job:
     runs, log = folder / what, folder / f"{what}.log"
-    options = [part for change in changes for part in ("--set", change)]
     command = [
         sys.executable,
         *(launch or ("-m",)),
         "cortexzoo",
         "train",
         name,
-        *options,
+        *set_options(changes),
         "--trackers=jsonl",
         "--runs",
         str(runs),
@@ -222,7 +218,7 @@ def killed_and_resumed(folder: Path, limit: float) -> Job:
             break
     job.process.send_signal(signal.SIGKILL)
     job.process.wait()
-    command = [sys.executable, "-m", "cortexzoo", "train", "cortexgpt-stable", *options(SHORT), "--trackers=jsonl"]
+    command = [sys.executable, "-m", "cortexzoo", "train", "cortexgpt-stable", *set_options(SHORT), "--trackers=jsonl"]
     command += ["--resume", str(the_run(job).path)]
     with job.log.open("wb") as out:
         job.process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)

@@ -15,8 +15,7 @@ from statistics import median
 
 import psutil
 
-Command = Callable[[Sequence[str]], int]
-"""A command line without the program's name -> its exit code."""
+from cortexzoo.harness.fuzzing.campaign import Command, set_options
 
 CORTEXGPT = (
     "variant.hidden_size=16", "variant.columns.num_columns=2", "recipe.steps=6", "recipe.batch_size=2",
@@ -92,16 +91,13 @@ def grown(found: Sequence[Taken]) -> list[str]:
 
 def _round(command: Command, number: int, runs: Path) -> None:
     folder, seed = ["--runs", str(runs)], f"seed={number}"
-    _call(command, ["train", "cortexgpt-stable", "--no-check", *_set(*CORTEXGPT, seed), *folder])
+    cortexgpt, hybrid = set_options([*CORTEXGPT, seed]), set_options([*HYBRID, seed])
+    _call(command, ["train", "cortexgpt-stable", "--no-check", *cortexgpt, *folder])
     _call(command, ["check", "latest", "--budget", "1s", *folder])
-    _call(command, ["train", "cortex-v2-hybrid", "--no-check", "--trackers=jsonl", *_set(*HYBRID, seed), *folder])
+    _call(command, ["train", "cortex-v2-hybrid", "--no-check", "--trackers=jsonl", *hybrid, *folder])
     both = [str(max(of.glob("[0-9]*"))) for of in (runs / "cortexgpt-stable", runs / "cortex-v2-hybrid")]
     _call(command, ["compare", *both, "--no-check", "--allow-different", *folder])
     _call(command, ["runs", *folder])
-
-
-def _set(*changes: str) -> list[str]:
-    return [part for change in changes for part in ("--set", change)]
 
 
 def _call(command: Command, arguments: Sequence[str]) -> None:

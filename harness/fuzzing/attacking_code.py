@@ -42,7 +42,7 @@ MOMENTS: dict[str, dict[str, str]] = {
     "made": {"make": "act()"},
     "called": {"forward": "act()"},
     "called with six rows": {"forward": "act() if x.shape[0] == 6 else None"},
-    "beside": {"loaded": "threading.Thread(target=act, daemon=True).start()"},
+    "beside": {"loaded": "BESIDE = threading.Thread(target=act, daemon=True); BESIDE.start()"},
 }
 
 
@@ -50,7 +50,7 @@ MOMENTS: dict[str, dict[str, str]] = {
 class Act:
     """Source lines. `harmless`: the module may still pass; `alone`: not from a second thread, where it ends nothing.
 
-    `slow`: from a second thread it may come when the module has been judged already, which then may pass.
+    `slow`: in a second thread it takes so long that the module must wait for it, or is judged before.
     """
 
     code: str

@@ -105,6 +105,11 @@ class Report:
         }
 
 
+def set_options(changes: Iterable[str]) -> list[str]:
+    """Changes of a spec as a command line gives them: `--set` before each."""
+    return [part for change in changes for part in ("--set", change)]
+
+
 class TooSlowError(BaseException):
     """A command took `LONGEST` seconds: no error that it may handle."""
 

@@ -10,7 +10,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from cortexzoo.harness.fuzzing.campaign import CaseResult, Command, Report, Rules
+from cortexzoo.harness.fuzzing.campaign import CaseResult, Command, Report, Rules, set_options
 from cortexzoo.harness.fuzzing.killing import (
     EXPERIMENT,
     differing,
@@ -55,7 +55,7 @@ def _case(
     dice: random.Random, experiment: ExperimentSpec, runs: Path, command: Command, calls: int, expected: dict[str, Any]
 ) -> tuple[CaseResult, list[str]]:
     runs.mkdir()
-    sets = [part for change in (*EXPERIMENT, STEPS) for part in ("--set", change)]
+    sets = set_options([*EXPERIMENT, STEPS])
     arguments = ["train", "cortexgpt-stable", *sets, "--trackers=jsonl", "--no-check", "--runs", str(runs)]
     words = runs / "words"
     began = time.perf_counter()

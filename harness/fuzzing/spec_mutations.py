@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from cortexzoo.harness.fuzzing.campaign import set_options
 from cortexzoo.specs.kinds import FOLDERS
 from cortexzoo.specs.loading.shipped import LIBRARY, shipped_names
 
@@ -53,7 +54,7 @@ def _command(dice: random.Random, file: str) -> list[str]:
         case 0 | 1:
             sets = [f"{dice.choice(PATHS)}={dice.choice(VALUES)}" for _ in range(dice.randint(1, 3))]
             named = dice.choice((file, "cortexgpt-stable", "cortex-v2-hybrid", "robust", "transformer"))
-            return ["show", named, *(part for text in sets for part in ("--set", text))]
+            return ["show", named, *set_options(sets)]
         case 2:
             return ["show", file]
         case 3:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from cortexzoo.harness.checking.modules.detection import DTYPES, dtypes_offered
 from cortexzoo.harness.checking.modules.overflow import overflowing
-from cortexzoo.harness.checking.modules.rounded_positions import HALF, is_half, rounded_positions
+from cortexzoo.harness.checking.modules.rounded_positions import HALF, RoundedPositions, is_half
 from cortexzoo.harness.checking.modules.subject import BareSubject
+from cortexzoo.harness.checking.modules.watching import first_fault
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, number, text
 from cortexzoo.harness.checking.properties.causes.explanations import not_finite
 from cortexzoo.harness.checking.properties.causes.tracing import traced
@@ -114,9 +115,6 @@ def finite_gradients(subject: BareSubject, case: Case) -> Finding:
     if inputs.grad is not None:
         values["the gradient of the input"] = inputs.grad
     values |= {f"the gradient of {n}": p.grad for n, p in model.named_parameters() if p.grad is not None}
-    if name == "float16" and not is_half(subject):
-        # Weights of float32 are not trained in float16 throughout: 1e-6 to the power of -1.5 is beyond it.
-        values = {n: value for n, value in values.items() if "gradient" not in n}
     place = f"at length {length}{_in_words(content)}" + ("" if name == "float32" else f" in {name}")
     found = all_finite(values, place, f" and dtype ({', '.join(_dtypes(subject))})", case)
     if not found.observed and name == "float16" and (overflow := overflowing(subject, inputs)):
@@ -124,7 +122,7 @@ def finite_gradients(subject: BareSubject, case: Case) -> Finding:
         return Finding(1, reason, {**case, "where": overflow})
     first_missing = HALF.get(subject.dtype) if subject.dtype is not None and is_half(subject) else None
     meant = first_missing is not None and length >= first_missing
-    if meant and not found.observed and (rounded := rounded_positions(subject, inputs)):
+    if meant and not found.observed and (rounded := first_fault(RoundedPositions(), subject, inputs)):
         return Finding(1, f"{rounded}: at length {length} the output is finite and wrong", {**case, "where": rounded})
     return found
 

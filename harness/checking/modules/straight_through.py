@@ -1,11 +1,11 @@
 """Whether a module rounds or chooses and passes the gradient straight through, so that it differs from the slope."""
 
-from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from cortexzoo.harness.checking.modules.watching import Watch
 
 STEPS = {"round", "sign", "sgn", "floor", "ceil", "trunc", "heaviside", "bernoulli"}
 """Their slope is zero: a gradient that is not is meant so."""
@@ -13,11 +13,11 @@ CHOICES = {"argmax", "argmin", "max", "min", "topk", "sort", "gt", "ge", "lt", "
 """They choose; straight through if besides `hard − soft` is detached, or `soft.detach()` subtracted."""
 
 
-class StraightThrough(TorchDispatchMode):
+class StraightThrough(Watch):
     """Watches the operations of a pass."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._steps = self._chooses = self._detaches = False
         self._differences: list[Tensor] = []
         self._constants: list[Tensor] = []
@@ -27,11 +27,7 @@ class StraightThrough(TorchDispatchMode):
         """Whether the pass had such an estimator."""
         return self._steps or (self._chooses and self._detaches)
 
-    def __torch_dispatch__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        name = getattr(func, "__name__", "").partition(".")[0].strip("_")
+    def see(self, name: str, result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         given = [leaf for leaf in tree_leaves(args) if isinstance(leaf, Tensor)]
         if name in STEPS | CHOICES and given and given[0].is_floating_point():
             self._steps |= name in STEPS
@@ -42,7 +38,6 @@ class StraightThrough(TorchDispatchMode):
         elif name == "detach" and isinstance(result, Tensor):
             self._detaches |= _among(given, self._differences)
             self._constants.append(result)
-        return result
 
 
 def _among(given: list[Tensor], known: list[Tensor]) -> bool:

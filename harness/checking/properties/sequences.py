@@ -22,8 +22,8 @@ from cortexzoo.harness.errors import in_one_line
 STATE_HINT = "offer initial_state(batch_size) and forward(inputs, state) -> (output, state)"
 LONGEST_PIECE = 70
 LONG = (300, 1100, 2047)
-REPLACEMENTS = 8
-"""Different ones, since one may be as good as the original: two vectors may have the same nearest code."""
+REPLACEMENTS, OF_VECTORS = 2, 8
+"""Different ones, since one may by chance be as good as the original; two vectors may have the same nearest code."""
 PLACES = 9
 """Of a sequence longer than a piece, those at which a token is replaced, the first and the last among them."""
 ROUNDING = 1e-5
@@ -255,7 +255,7 @@ def own_token_counts(subject: Runnable, case: Case) -> Finding:
     single = subject.draw(1, length, seed)
     places = torch.arange(length) if length <= LONGEST_PIECE else torch.linspace(0, length - 1, PLACES).long()
     tried = len(places)
-    for attempt in range(REPLACEMENTS):
+    for attempt in range(OF_VECTORS if single.is_floating_point() else REPLACEMENTS):
         rows = torch.arange(len(places))
         edited = single.repeat(len(places), *[1] * (single.dim() - 1))
         edited[rows, places] = subject.other(single, seed + attempt)[0, places]
