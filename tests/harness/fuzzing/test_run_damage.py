@@ -151,3 +151,23 @@ def test_some_damaged_folders_keep_the_rules(finished: Path, tmp_path: Path, mon
     monkeypatch.setattr(run_damage, "READERS", QUICK)
     report = run_damage.attacked(5, 60, finished, tmp_path, main, lambda _: None)
     assert (report.cases, report.failures) == (60, [])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "has no verdict, which `compare` needs: run `cortexzoo check"),
+        (["--processes", "--seed", "1"], "has no verdict"),
+    ],
+)
+def test_a_campaign_needs_a_checked_run(
+    options: list[str], said: str, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert not (finished / "verdict.json").exists()
+    assert main(["fuzz", "checkpoints", "--run", str(finished), "--cases", "1", *options]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_processes_are_for_campaigns_of_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fuzz", "edges", "--processes", "--cases", "1"]) == 2
+    assert "--processes: is for specs and checkpoints; edges has processes" in capsys.readouterr().err
