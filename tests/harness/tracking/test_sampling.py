@@ -70,6 +70,7 @@ def test_a_comparison_counts_spikes_in_all_losses(run: Run, monkeypatch: pytest.
 
 
 def test_a_monitor_goes_on_from_the_end_of_the_sample(run: Run) -> None:
+    assert sum(len(news.steps) for news in FolderSource(run).news()) < STEPS / 5
     view = RunView(FolderSource(run))
     assert view.look() and view.step == STEPS
     assert any(value == 99.0 for _, value in view.curves["train/loss"].points)
