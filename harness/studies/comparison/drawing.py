@@ -22,6 +22,8 @@ from cortexzoo.specs.suite import RATIO_BOUND
 
 SMOOTHED_OVER = 20
 """A training loss is drawn as its running mean over this many steps: batch noise hides everything else."""
+MOST_DRAWN = 4000
+"""Points of a curve, evenly spread where there are more: a picture has fewer across."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Curve:
 
 
 def mean_curve(records: Sequence[Record], metric: str, window: int = 1) -> Curve | None:
-    """Mean and spread at each step, over the seeds that have it; None: the metric was not measured.
+    """Mean and spread at each step, over the seeds that have it, at most `MOST_DRAWN`; None: not measured.
 
     With `window` each seed is smoothed first, by a trailing mean over that many points.
     """
@@ -52,7 +54,8 @@ def mean_curve(records: Sequence[Record], metric: str, window: int = 1) -> Curve
     table, steps, counts = table[:, kept], steps[kept], counts[kept]
     mean = np.nansum(table, 0) / counts
     spread = np.sqrt(np.nansum((table - mean) ** 2, 0) / np.maximum(counts - 1, 1))
-    return Curve(steps, mean, np.where(counts > 1, spread, 0.0))
+    drawn = np.linspace(0, len(steps) - 1, min(len(steps), MOST_DRAWN)).astype(int)
+    return Curve(steps[drawn], mean[drawn], np.where(counts > 1, spread, 0.0)[drawn])
 
 
 def figures(comparison: Comparison) -> dict[str, Figure]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cortexzoo.harness.studies.comparison.drawing import mean_curve
+from cortexzoo.harness.studies.comparison.drawing import MOST_DRAWN, mean_curve
 from cortexzoo.harness.studies.comparison.reading import Record, Series
 
 
@@ -35,3 +35,12 @@ def test_smoothing_is_a_trailing_mean() -> None:
 
 def test_a_metric_that_nobody_has() -> None:
     assert mean_curve([record([1], [1.0])], "other") is None
+
+
+def test_a_long_curve_is_drawn_at_some_of_its_steps() -> None:
+    steps = list(range(1, 3 * MOST_DRAWN))
+    curve = mean_curve([record(steps, [float(step) for step in steps])], "m")
+    assert curve is not None
+    assert len(curve.steps) == len(curve.mean) == len(curve.sd) == MOST_DRAWN
+    assert curve.steps.tolist() == curve.mean.tolist()
+    assert (curve.steps[0], curve.steps[-1]) == (1, steps[-1])
