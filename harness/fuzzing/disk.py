@@ -82,21 +82,21 @@ def _case(
 
 def limited(name: str, most: int, words: Path, command: Command, arguments: Sequence[str]) -> None:
     """Call the command under a limit, its standard error in `words`; of memory, `most` bytes more than are in use."""
-    with words.open("w") as errors:  # opened before, as a terminal is
+    with words.open("w") as errors, open(os.devnull, "w") as nothing:  # opened before, as a terminal is
         kind = getattr(resource, name)
         if name == "RLIMIT_DATA":
             most += _data_bytes()
         resource.setrlimit(kind, (most, resource.getrlimit(kind)[1]))
-        _exit_with(command, arguments, errors)
+        _exit_with(command, arguments, nothing, errors)
 
 
 def _called(words: Path, command: Command, arguments: Sequence[str]) -> None:
-    with words.open("w") as errors:
-        _exit_with(command, arguments, errors)
+    with words.open("w") as errors, open(os.devnull, "w") as nothing:
+        _exit_with(command, arguments, nothing, errors)
 
 
-def _exit_with(command: Command, arguments: Sequence[str], errors: Any) -> None:
-    with open(os.devnull, "w") as nothing, redirect_stdout(nothing), redirect_stderr(errors):
+def _exit_with(command: Command, arguments: Sequence[str], nothing: Any, errors: Any) -> None:
+    with redirect_stdout(nothing), redirect_stderr(errors):
         code = command(arguments)
     errors.flush()
     os._exit(code)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,16 @@ def test_calls_fail_from_one_of_them_on(tmp_path: Path) -> None:
     folder.mkdir()
     assert in_a_process(failing_from, 2, errno.ENOSPC, ("mkdir",), target, folder) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x", f"x-b-{errno.ENOSPC}", f"x-c-{errno.ENOSPC}"]
+
+
+def test_without_descriptors_a_command_ends_in_one_line(tmp_path: Path) -> None:
+    def command(arguments: Sequence[str]) -> int:
+        return main(list(arguments))
+
+    words = tmp_path / "words"
+    assert in_a_process(disk.limited, "RLIMIT_NOFILE", 5, words, command, ["show", "robust"]) == 3
+    (line,) = words.read_text().splitlines()
+    assert "Too many open files" in line
 
 
 @pytest.mark.slow
