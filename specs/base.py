@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
@@ -75,7 +76,7 @@ class Spec(BaseModel):
     def hash(self) -> str:
         """Sixteen hex digits of the sha256 of what changes behaviour: not `alerts`, `trackers`, `parallel`, prose.
 
-        A part that is off counts as one that does not exist, for the parts that were added later.
+        A field that was added later counts as one that does not exist where it has the value that changes nothing.
         """
         content = without_documentation(self.model_dump(mode="json"))
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -121,19 +122,20 @@ class NamedSpec(Spec):
 
 
 _NO_BEHAVIOUR = frozenset({"description", "provenance", "trackers", "parallel", "alerts"})
-_LATER_PARTS = frozenset({"homeostasis", "protection"})
-"""Fields that came when runs had hashes already: where they are off, the hash is the one from before they came."""
+_OFF = {"kind": "none"}
+_LATER_FIELDS: Mapping[str, Any] = {"homeostasis": _OFF, "protection": _OFF, "update_factor": 10.0}
+"""Fields that came when runs had hashes already, with the value at which a run has the hash from before they came."""
 
 
 def without_documentation(node: Any) -> Any:
     """What `Spec.hash` is computed from: the values that change behaviour."""
     if isinstance(node, dict):
-        counts = {key: value for key, value in node.items() if key not in _NO_BEHAVIOUR and not _is_off(key, value)}
+        counts = {k: value for k, value in node.items() if k not in _NO_BEHAVIOUR and not _is_as_before(k, value)}
         return {key: without_documentation(value) for key, value in counts.items()}
     if isinstance(node, list):
         return [without_documentation(value) for value in node]
     return node
 
 
-def _is_off(key: str, value: Any) -> bool:
-    return key in _LATER_PARTS and value == {"kind": "none"}
+def _is_as_before(key: str, value: Any) -> bool:
+    return key in _LATER_FIELDS and value == _LATER_FIELDS[key]

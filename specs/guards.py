@@ -118,6 +118,11 @@ class RobustDeviation(Spec):
         8, description="Finite refusals in a row after which the new level is accepted and the history is cleared."
     )
     action: Annotated[SpikeAction, OURS] = "skip"
+    update_factor: Annotated[float, Field(gt=1), MEASURED_GUARDS] = Field(
+        10.0,
+        description="An update of the weights above so many times the usual one for its learning rate is undone, where "
+        "there is a recovery checkpoint to return to.",
+    )
 
 
 SpikeSpec = Annotated[NoSpikeDetection | AverageRatio | RobustDeviation, Field(discriminator="kind")]

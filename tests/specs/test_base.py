@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from cortexzoo.specs import RecipeSpec, SpecError, load, load_experiment
-from cortexzoo.specs.base import HASH_LENGTH, Origin, Spec
+from cortexzoo.specs.base import HASH_LENGTH, Origin, Spec, without_documentation
 from cortexzoo.specs.kinds import KINDS, Kind, adapter
 from cortexzoo.specs.suite import Check, SuiteSpec
 from tests.property.strategies import specs_of
@@ -18,6 +18,12 @@ def test_canonical_json_comes_back(kind: Kind, data: st.DataObject) -> None:
     spec = data.draw(specs_of(kind))
     again = type(spec).from_json(spec.canonical_json())
     assert (again, again.hash(), again.canonical_json()) == (spec, spec.hash(), spec.canonical_json())
+
+
+def test_a_later_field_at_its_old_value_leaves_the_hash_as_it_was() -> None:
+    robust = load("robust", "recipe")
+    assert "update_factor" not in without_documentation(robust.model_dump(mode="json"))["spikes"]
+    assert load("robust", "recipe", ["spikes.update_factor=11.0"]).hash() != robust.hash()
 
 
 def test_the_hash_ignores_documentation_and_nothing_else() -> None:

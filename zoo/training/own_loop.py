@@ -14,7 +14,7 @@ from cortexzoo.specs import RecipeSpec, load
 from cortexzoo.specs.guards import RecoveryCheckpoints
 from cortexzoo.zoo.errors import TrainingError, TrainingStopped
 from cortexzoo.zoo.training.policies.base import Policy, Step
-from cortexzoo.zoo.training.policies.build import clipping, spike_guard
+from cortexzoo.zoo.training.policies.build import clipping, spike_guard, update_guard
 from cortexzoo.zoo.training.policies.guards.gates import FiniteGate
 from cortexzoo.zoo.training.recorder import Recorder, SilentRecorder
 from cortexzoo.zoo.training.state.recovery_point import recover, recoverable_values
@@ -60,9 +60,9 @@ class LoopGuard:
         if guard.step(loss):
             scheduler.step()
 
-    In order: the finite gate, the spike rule, clipping. A refused step moves neither weights nor moments; its gradients
-    are dropped. With `recovery: {kind: checkpoints}` model, optimiser and `others` are copied every `every` taken steps
-    and return when a guard requests it. One process, gradients unscaled.
+    In order: the finite gate, the spike rule, clipping, and after the step the size of its update. A refused step moves
+    neither weights nor moments; its gradients are dropped. With `recovery: {kind: checkpoints}` model, optimiser and
+    `others` are copied every `every` taken steps and return when a guard requests it. One process, gradients unscaled.
     """
 
     def __init__(
@@ -86,6 +86,7 @@ class LoopGuard:
             FiniteGate(may_roll_back=self.recovery is not None),
             spike_guard(spec.spikes, may_roll_back=self.recovery is not None),
             clipping(spec.clipping),
+            update_guard(spec.spikes) if self.recovery is not None else None,
         ]
         self.policies: list[Policy] = [policy for policy in found if policy is not None]
         self.number = self.taken = self.refused = self.rollbacks = 0
@@ -127,7 +128,7 @@ class LoopGuard:
         to return to, or after a storm of rollbacks.
         """
         self.number += 1
-        step = Step(self.number)
+        step = Step(self.number, learning_rate=float(self.optimizer.param_groups[0]["lr"]))
         self._notify("batch_ready", step)
         if loss is not None:
             step.loss = float(loss.detach() if isinstance(loss, Tensor) else loss)
@@ -146,8 +147,9 @@ class LoopGuard:
             self.event("step_refused", {"reason": step.refused})
         self.optimizer.zero_grad(set_to_none=True)
         self._notify("step_refused" if step.refused else "step_taken", step)
-        rolled_back = step.refused is not None and step.rollback and self._roll_back(step.refused)
-        if self._due() and step.refused is None:
+        cause = step.undone or (step.refused if step.rollback else None)
+        rolled_back = cause is not None and self._roll_back(cause)
+        if self._due() and step.refused is None and not rolled_back:
             rolled_back = self._renew()
         step.metrics["stability/spike_recoveries"] = self.rollbacks
         self.recorder.metrics(self.number, step.metrics)
@@ -162,10 +164,11 @@ class LoopGuard:
         return {"number": self.number, "taken": self.taken, "refused": self.refused, "policies": states}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave, after model and optimiser were loaded."""
+        """Take over what `state_dict` gave, after model and optimiser were loaded; guards that it lacks begin anew."""
         self.number, self.taken, self.refused = state["number"], state["taken"], state["refused"]
         for policy in self.policies:
-            policy.load_state(cast(Any, self), state["policies"][policy.name], {})
+            if policy.name in state["policies"]:
+                policy.load_state(cast(Any, self), state["policies"][policy.name], {})
         if self._snapshot is not None:
             self._snapshot = self._now()
 

@@ -6,6 +6,7 @@ from cortexzoo.zoo.training.policies.guards.gates import FiniteGate
 from cortexzoo.zoo.training.policies.guards.recovery import Recovery
 from cortexzoo.zoo.training.policies.guards.spike_rules import AverageRatio, RobustDeviation
 from cortexzoo.zoo.training.policies.guards.spikes import SpikeGuard
+from cortexzoo.zoo.training.policies.guards.updates import UpdateGuard
 from cortexzoo.zoo.training.state.recovery_point import RecoveryPoint
 
 BACK = (RecoveryPoint, "bring_back")
@@ -89,4 +90,20 @@ GUARD_MUTANTS: tuple[Mutant, ...] = (
     in_source("undone-steps-miscounted", "transformer", "refused steps count as undone", TrainingLoop, "_result",
               "self.position - self.taken - self.refused", "self.position - self.taken",
               by="guards_follow_their_rules"),
+    in_source("updates-are-only-seen", "transformer", "an update out of proportion stays", UpdateGuard, "step_taken",
+              "step.undo(reason)", "pass", by="guards_follow_their_rules"),
+    in_source("updates-without-their-rate", "transformer", "a small rate hides a large update", UpdateGuard, "_size",
+              " / self._rate", "", by="guards_follow_their_rules"),
+    in_source("updates-by-the-rate-in-force", "transformer", "a wrong rate explains its update", UpdateGuard,
+              "step_taken", "size = self._size()", "self._rate = step.learning_rate\n    size = self._size()",
+              by="guards_follow_their_rules"),
+    in_source("updates-judged-too-soon", "transformer", "updates are judged by too short a history", UpdateGuard,
+              "limit", ">= self.min_history", ">= self.min_history - 1", by="guards_follow_their_rules"),
+    in_source("updates-undone-for-ever", "transformer", "large updates never become a new level", UpdateGuard,
+              "step_taken", "step.number - self.undone_at < self.window", "False", by="guards_follow_their_rules"),
+    in_source("updates-of-the-old-level", "transformer", "after a new level the old sizes count", UpdateGuard,
+              "step_taken", "self.sizes, self.undone_at = [size], 0", "self.undone_at = 0",
+              by="guards_follow_their_rules"),
+    in_source("updates-one-short", "transformer", "a size too many is forgotten", UpdateGuard, "step_taken",
+              "[-self.window :]", "[1 - self.window :]", by="guards_follow_their_rules"),
 )  # fmt: skip

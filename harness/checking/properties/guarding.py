@@ -13,8 +13,9 @@ from torch.nn.utils import get_total_norm
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, number, text
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.training.reference_guards import Course, ReferenceGuards, Seen
+from cortexzoo.harness.checking.training.reference_updates import ScaledRates, Undone
 from cortexzoo.harness.checking.training.witness import Record, brief, on_a_tiny_model, trainer_of
-from cortexzoo.specs import guards
+from cortexzoo.specs import guards, recipe
 from cortexzoo.zoo.errors import TrainingStopped
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
@@ -47,6 +48,11 @@ RULES: dict[str, tuple[guards.SpikeSpec, guards.RecoverySpec]] = {
     "alone": (guards.NoSpikeDetection(), guards.NoRecovery()),
 }  # fmt: skip
 """Short windows, so that a few steps fill them. No two alike."""
+UPDATES = "updates"
+UPDATE_RULE: dict[str, Any] = {
+    "deviations": 1e6, "gradient_deviations": 1e6, "window": 7, "min_history": 4, "update_factor": 4.0,
+}  # fmt: skip
+"""For the sizes of updates alone."""
 SCRIPTS = ("mixed", "row", "broken", "edge", "edge of norms", "dead", "storm")
 HIGHEST = 1e6
 EDGE = 0.004
@@ -94,17 +100,23 @@ def guard_cases(_: Subject) -> Iterable[Case]:
         for script in SCRIPTS:
             if script not in left_out:
                 yield {"rule": rule, "script": script, "seed": 0}
+    for seed in range(3):
+        yield {"rule": UPDATES, "script": "rates", "seed": seed}
 
 
 def guard_strategy(_: Subject) -> st.SearchStrategy[Case]:
     """Other losses."""
-    return st.fixed_dictionaries(
-        {"rule": st.sampled_from(list(RULES)), "script": st.sampled_from(SCRIPTS), "seed": st.integers(1, 999)}
+    seeds, rules = st.integers(1, 999), st.sampled_from(list(RULES))
+    return st.one_of(
+        st.fixed_dictionaries({"rule": rules, "script": st.sampled_from(SCRIPTS), "seed": seeds}),
+        st.fixed_dictionaries({"rule": st.just(UPDATES), "script": st.just("rates"), "seed": seeds}),
     )
 
 
 def guards_follow_their_rules(subject: Subject, case: Case) -> Finding:
     """Every decision and every count of the guards against those that the documentation gives for such a script."""
+    if text(case, "rule") == UPDATES:
+        return _updates(subject, case)
     spikes, recovery = RULES[text(case, "rule")]
     script = _script(text(case, "script"), number(case, "seed"), ReferenceGuards(spikes, recovery))
     record = Record()
@@ -139,6 +151,28 @@ def guards_follow_their_rules(subject: Subject, case: Case) -> Finding:
         reason = f"{len(course.refused)} of {trainer.position} scripted steps refused, as the rules require"
         return Finding(0, reason, case)
     return Finding(len(wrong), "; ".join(wrong[:3]), {**case, "first": wrong[0].partition(":")[0]})
+
+
+def _updates(subject: Subject, case: Case) -> Finding:
+    """Steps with rates of a script, some far from the schedule's: which must be undone, and which accepted."""
+    drawn, record = random.Random(f"rates {number(case, 'seed')}"), Record()
+    rule, every, steps = guards.RobustDeviation(**UPDATE_RULE), drawn.randrange(2, 5), 2 * STEPS
+    wild = drawn.sample(range(rule.min_history, steps), 9)
+    rates = ScaledRates({step: drawn.choice((0.1, 3.0, 6.0, 40.0)) for step in wild} | {steps: 7.0})
+    recovery = guards.RecoveryCheckpoints(every=every, storm_limit=steps)
+    changes = {"spikes": rule, "recovery": recovery, "schedule": recipe.CosineRestarts(period=steps // 2, multiplier=1)}
+    trainer = trainer_of(brief(on_a_tiny_model(subject.experiment), steps, **changes), record, rates)
+    try:
+        trainer.run()
+    except Exception as problem:
+        return Finding(math.inf, f"training gave up ({problem})", case)
+    wanted, levels = Undone.of(rates.sizes, rule, every), record.at("new_level")
+    rollbacks = [(step, d["to_step"], d["undone"]) for step, kind, d in record.events if kind == "rollback"]
+    differing = set(rollbacks) ^ set(wanted.rollbacks) | set(levels) ^ set(wanted.new_levels)
+    if not differing:
+        return Finding(0, f"{len(rollbacks)} of {steps} updates undone, as the rule requires", case)
+    reason = f"undone: {rollbacks}, should be {wanted.rollbacks}; new levels: {levels}, {wanted.new_levels}"
+    return Finding(len(differing), reason, case)
 
 
 def _reports(course: Course) -> dict[str, int]:

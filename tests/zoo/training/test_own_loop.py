@@ -163,3 +163,28 @@ def test_an_installed_guard_stands_in_for_the_optimisers_step() -> None:
     loop.loss().backward()
     loop.optimizer.step()
     assert loop.guard.taken == 2, "without a loss gradients alone are looked at"
+
+
+def test_an_update_out_of_proportion_is_undone() -> None:
+    loop = Loop(recipe("recovery={kind: checkpoints, every: 10}", "spikes={kind: robust}"))
+    for _ in range(30):
+        loop.attempt()
+    before = loop.weights()
+    for _ in range(4):
+        assert not loop.attempt().rolled_back
+    for state in loop.optimizer.state.values():
+        state["exp_avg_sq"] /= 1e6
+    outcome = loop.attempt()
+    assert outcome.rolled_back
+    assert all(torch.equal(a, b) for a, b in zip(before, loop.weights(), strict=True))
+    assert (loop.guard.taken, loop.guard.rollbacks) == (30, 1)
+
+
+def test_a_state_from_before_a_guard_existed_is_taken_over() -> None:
+    one, two = Loop(recipe()), Loop(recipe())
+    for _ in range(5):
+        one.attempt()
+    state = one.guard.state_dict()
+    del state["policies"]["updates"]
+    two.guard.load_state_dict(state)
+    assert (two.guard.number, two.guard.state_dict()["policies"]["updates"]["sizes"]) == (5, [])

@@ -53,6 +53,8 @@ class Step:
     """Why this step must not be taken; None: it may."""
     rollback: bool = False
     """Whether refusing is not enough: everything must return to the last recovery checkpoint."""
+    undone: str | None = None
+    """Why this step, though taken, must be taken back, with all since the last recovery checkpoint."""
     held_out: "HeldOutScore | None" = None
     """Of the model as the step leaves it, where a policy has measured it already."""
 
@@ -64,6 +66,10 @@ class Step:
         """Refuse, and return to the last recovery checkpoint if the recipe keeps any."""
         self.refuse(reason)
         self.rollback = True
+
+    def undo(self, reason: str) -> None:
+        """For `step_taken`: return to the last recovery checkpoint if the recipe keeps any."""
+        self.undone = self.undone or reason
 
 
 @dataclass(frozen=True)

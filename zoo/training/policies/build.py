@@ -21,6 +21,7 @@ from cortexzoo.zoo.training.policies.guards.post_mortem import PostMortem
 from cortexzoo.zoo.training.policies.guards.recovery import Recovery
 from cortexzoo.zoo.training.policies.guards.spike_rules import AverageRatio, RobustDeviation, SpikeCount
 from cortexzoo.zoo.training.policies.guards.spikes import SpikeGuard
+from cortexzoo.zoo.training.policies.guards.updates import UpdateGuard
 from cortexzoo.zoo.training.policies.guards.zclip import ZClip
 from cortexzoo.zoo.training.policies.homeostasis import Homeostasis
 from cortexzoo.zoo.training.policies.measuring.probe import Probe
@@ -68,6 +69,7 @@ def build_policies(
         spike_guard(recipe.spikes, may_roll_back=recovery is not None),
         *further,
         clipping(recipe.clipping),
+        update_guard(recipe.spikes) if recovery is not None else None,
         UpdateSize(monitor.probe_every),
         Homeostasis(recipe.homeostasis) if isinstance(recipe.homeostasis, UsageTargets) else None,
         Consolidation(recipe.consolidation, seed),
@@ -115,6 +117,13 @@ def spike_guard(spec: kinds.SpikeSpec, may_roll_back: bool) -> SpikeGuard:
             return AverageRatio(spec, may_roll_back)
         case kinds.RobustDeviation():
             return RobustDeviation(spec, may_roll_back)
+
+
+def update_guard(spec: kinds.SpikeSpec) -> UpdateGuard | None:
+    """The policy that undoes updates out of proportion; None: the kind of spike detection has none."""
+    if not isinstance(spec, kinds.RobustDeviation):
+        return None
+    return UpdateGuard(spec.update_factor, spec.window, spec.min_history)
 
 
 def sleep(recipe: RecipeSpec, seed: int, objective: Objective, report: ProgressReport | None) -> Sleep | None:

@@ -34,7 +34,9 @@ class Recovery(Policy):
 
     def step_taken(self, trainer: Trainer, step: Step) -> None:
         assert self.point is not None
-        if trainer.taken - self.point.taken >= self.spec.every and self._is_whole(trainer, step):
+        if trainer.ranks.any_rank([step.undone is not None])[0]:
+            self._roll_back(trainer, step.number, step.undone or "requested by another process")
+        elif trainer.taken - self.point.taken >= self.spec.every and self._is_whole(trainer, step):
             self.point = RecoveryPoint.of(trainer)
         self._report(step)
 
