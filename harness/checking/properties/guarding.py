@@ -157,8 +157,11 @@ def _updates(subject: Subject, case: Case) -> Finding:
     """Steps with rates of a script, some far from the schedule's: which must be undone, and which accepted."""
     drawn, record = random.Random(f"rates {number(case, 'seed')}"), Record()
     rule, every, steps = guards.RobustDeviation(**UPDATE_RULE), drawn.randrange(2, 5), 2 * STEPS
-    wild = drawn.sample(range(rule.min_history, steps), 9)
-    rates = ScaledRates({step: drawn.choice((0.1, 3.0, 6.0, 40.0)) for step in wild} | {steps: 7.0})
+    factors = {step: drawn.choice((0.2, 1.0, 1.0, 3.0)) for step in range(1, steps)}
+    factors |= {step: drawn.choice((2.0, 5.0, 13.0, 40.0)) for step in drawn.sample(range(6, steps), 12)}
+    row = drawn.randrange(steps // 2, steps - 6)
+    factors |= {rule.min_history: 40.0, row: 90.0, row + 2: 90.0, row + 4: 90.0, row + 5: 90.0, steps: 7.0}
+    rates = ScaledRates(factors)
     recovery = guards.RecoveryCheckpoints(every=every, storm_limit=steps)
     changes = {"spikes": rule, "recovery": recovery, "schedule": recipe.CosineRestarts(period=steps // 2, multiplier=1)}
     trainer = trainer_of(brief(on_a_tiny_model(subject.experiment), steps, **changes), record, rates)
