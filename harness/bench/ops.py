@@ -8,23 +8,27 @@ from torch.nn.functional import logsigmoid, normalize, scaled_dot_product_attent
 
 from cortexzoo.harness.bench.benchmark import Case, timed
 from cortexzoo.harness.bench.held_bytes import counted_flops, peak_bytes
+from cortexzoo.zoo.ops import compiled
 from cortexzoo.zoo.ops.gated_delta import chunk_gated_delta_rule
 from cortexzoo.zoo.ops.sliding_window import sliding_window_attention
 
-NUM_HEADS, HEAD_DIM, WINDOW_SIZE = 4, 64, 128
+NUM_HEADS, HEAD_DIM, WINDOW_SIZE, CHUNK_SIZE = 4, 64, 128, 32
 
 Op = Callable[..., Tensor]
 
 
 class GatedDelta:
-    """`chunk_gated_delta_rule`, 4 heads of 64, batch 1, float32."""
+    """`chunk_gated_delta_rule`, 4 heads of 64, batch 1, float32; and its compiled kernel, where that can be built."""
 
     headline = "forward-T2048"
 
     def cases(self, quick: bool) -> Sequence[Case]:
         lengths = (512, 2048) if quick else (512, 2048, 8192)
         peer = transformers_gated_delta()
-        return [case for time in lengths for case in both_ways(gated_delta, peer, gated_delta_inputs(time), time)]
+        cases = [case for time in lengths for case in both_ways(gated_delta, peer, gated_delta_inputs(time), time)]
+        if compiled.is_there():
+            cases += [compiled_case(peer, gated_delta_inputs(time), time) for time in lengths]
+        return cases
 
 
 class SlidingWindow:
@@ -68,7 +72,7 @@ def both_ways(ours: Op, peer: Op, inputs: list[Tensor], time: int) -> list[Case]
             timed(run(peer)),
             series=way,
             size=time,
-            flops=counted_flops(run(ours)),
+            flops=counted_flops(run(ours)) or None,  # nothing is counted inside a compiled kernel
             peak_bytes=lambda run=run: peak_bytes(run(ours)),  # type: ignore[misc]
             figures=difference,
         )
@@ -92,7 +96,39 @@ def window_inputs(time: int) -> list[Tensor]:
 
 def gated_delta(*inputs: Tensor) -> Tensor:
     q, k, v, g, beta = inputs
-    return chunk_gated_delta_rule(q, k, v, g, beta)[0]
+    return chunk_gated_delta_rule(q, k, v, g, beta, chunk_size=CHUNK_SIZE)[0]
+
+
+def compiled_case(peer: Op, inputs: list[Tensor], time: int) -> Case:
+    """The kernel alone. Its operations are counted as those of the form in PyTorch."""
+
+    def forward(op: Op) -> Callable[[], Tensor]:
+        def call() -> Tensor:
+            with torch.no_grad():
+                return op(*inputs)
+
+        return call
+
+    def difference() -> dict[str, float]:
+        expected = forward(gated_delta)()
+        return {"relative_difference": float((forward(compiled_gated_delta)() - expected).norm() / expected.norm())}
+
+    return Case(
+        f"compiled-forward-T{time}",
+        timed(forward(compiled_gated_delta)),
+        timed(forward(peer)),
+        series="compiled-forward",
+        size=time,
+        flops=counted_flops(lambda: gated_delta(inputs[0].detach().requires_grad_(), *inputs[1:])),
+        peak_bytes=lambda: peak_bytes(forward(compiled_gated_delta)),
+        figures=difference,
+    )
+
+
+def compiled_gated_delta(*inputs: Tensor) -> Tensor:
+    q, k, v, g, beta = inputs
+    state = k.new_zeros(k.shape[0], *k.shape[2:], v.shape[-1])
+    return compiled.gated_delta_forward(q, k, v, g, beta, state, k.shape[-1] ** -0.5, CHUNK_SIZE)[0]
 
 
 def window_attention(*inputs: Tensor) -> Tensor:

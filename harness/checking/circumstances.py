@@ -20,8 +20,10 @@ def versions() -> dict[str, str]:
 
 
 def circumstances() -> dict[str, Any]:
-    """Versions, platform, device and thread count: results are bitwise equal only where these are."""
+    """Versions, platform, device, threads, compiled kernels: results are bitwise equal only where these are."""
     import torch
+
+    from cortexzoo.zoo.ops import compiled
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     return {
@@ -30,4 +32,5 @@ def circumstances() -> dict[str, Any]:
         "platform": {"system": platform.platform(), "machine": platform.machine(), "processors": os.cpu_count()},
         "device": device,
         "threads": torch.get_num_threads(),
+        **({"kernels": "compiled"} if compiled.asked_for() else {}),
     }

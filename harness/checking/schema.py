@@ -57,6 +57,7 @@ def certificate_schema() -> dict[str, Any]:
             "module_sha256": _TEXT,
             "profile": {"enum": list(PROFILE_NAMES), "description": "How thoroughly cases were searched for."},
             **circumstances,
+            "kernels": {**_TEXT, "description": "`compiled` where CORTEXZOO_KERNELS was 1."},
             "properties": {
                 "type": "object",
                 "propertyNames": {"enum": list(PROPERTY_NAMES)},

@@ -26,13 +26,13 @@ def cache(
         bool, typer.Option("--prune", help="Remove trainings of other code, then the oldest above --max-size.")
     ] = False,
     most: Annotated[str, typer.Option("--max-size", metavar="SIZE", help="As in 500MB or 20GB.")] = "20GB",
-    verify: Annotated[bool, typer.Option("--verify", help="Compute the sums of all checkpoints.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Compute the sums of all checkpoints and kernels.")] = False,
     json_file: JsonOption = None,
 ) -> None:
     """List, verify or bound what is kept in the cache folder.
 
     It has bases, tokenizers and trainings, which can be made again; CORTEXZOO_CACHE names another folder. Nothing
-    in it is executed. Exit code 3: a checkpoint is damaged.
+    in it is executed, but a kernel that CORTEXZOO_KERNELS=1 built. Exit code 3: a checkpoint or kernel is damaged.
 
     Example: cortexzoo cache --prune --max-size 5GB
     """

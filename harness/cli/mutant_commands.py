@@ -1,6 +1,7 @@
 """The command that plants defects and counts which are caught."""
 
 import difflib
+import os
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -44,6 +45,7 @@ def mutants(
 
     Example: cortexzoo mutants --only mask-after-exp
     """
+    os.environ["CORTEXZOO_KERNELS"] = "0"  # the defects are in the source, which a compiled kernel would stand in for
     if generated:
         if only or list_only:
             raise BadInput("--generated takes its own changes: leave out --only and --list, or choose with --seed")

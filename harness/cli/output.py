@@ -64,6 +64,8 @@ def require_folder_of(file: Path | None, option: str = "--json") -> None:
 def without_foreign_warnings() -> None:
     """Hide the warnings of libraries, which are for developers; those for users are printed as lines."""
     warnings.simplefilter("ignore")
+    warnings.filterwarnings("default", message="CORTEXZOO_KERNELS: ")
+    warnings.formatwarning = lambda message, *_, **__: f"{message}\n"
 
 
 def standard_error() -> "Console":

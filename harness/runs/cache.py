@@ -17,6 +17,7 @@ from cortexzoo.specs import ExperimentSpec, SuiteSpec
 from cortexzoo.specs.sleep import NoSleep
 from cortexzoo.specs.suite import Check
 from cortexzoo.zoo.cache import cache_folder
+from cortexzoo.zoo.ops import compiled
 
 SHORT_SUM = 12
 NO_SUITE = SuiteSpec(name="none", properties={"causality": Check()})
@@ -33,10 +34,11 @@ def cache() -> Path:
 
 
 def code_sum() -> str:
-    """Of torch's version and every source file of `zoo`."""
+    """Of torch's version, every source file of `zoo`, and whether compiled kernels are asked for."""
     folder = Path(zoo.__file__).parent
     total = hashlib.sha256(torch.__version__.encode())
-    for file in sorted(folder.rglob("*.py")):
+    total.update(b"kernels" if compiled.asked_for() else b"")
+    for file in sorted([*folder.rglob("*.py"), *folder.rglob("*.cpp")]):
         total.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes())
     return total.hexdigest()[:SHORT_SUM]
 

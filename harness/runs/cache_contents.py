@@ -14,8 +14,9 @@ from cortexzoo.harness.runs.cache import cache
 from cortexzoo.zoo.cache import cache_folder
 from cortexzoo.zoo.checkpoints import MANIFEST, CheckpointReader
 from cortexzoo.zoo.errors import CheckpointError
+from cortexzoo.zoo.ops import compiled
 
-KINDS = {"trained": "trainings", "bases": "base", "tokenizers": "tokenizer"}
+KINDS = {"trained": "trainings", "bases": "base", "tokenizers": "tokenizer", "kernels": "kernel"}
 State = Literal["whole", "damaged", "of other code"]
 
 
@@ -47,6 +48,8 @@ def kept(folder: Path | None = None) -> list[Kept]:
 
 def state_of(entry: Kept) -> State:
     """Whether every checkpoint in it has the sums that its manifest names. No content is executed or unpickled."""
+    if entry.kind == "kernel":
+        return "whole" if compiled.is_whole(entry.path) else "damaged"
     try:
         for manifest in entry.path.rglob(MANIFEST):
             if _is_checkpoint(manifest):

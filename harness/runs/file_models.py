@@ -35,6 +35,7 @@ class Manifest(FileModel):
     platform: dict[str, str | int | None] = {}
     device: str = ""
     threads: int = Field(1, ge=1)
+    kernels: str | None = None
     trackers: dict[str, str] = {}
     resumed: list[Resumed] = []
     tampered_with: dict[str, Any] | None = None

@@ -35,6 +35,7 @@ def changed_circumstances(content: Mapping[str, Any]) -> Changed:
     """What results depend on and is another than in a manifest: then and now, by name."""
     now = circumstances()
     pairs = {name: (content.get(name), now[name]) for name in ("threads", "device")}
+    pairs["kernels"] = (content.get("kernels", "none"), now.get("kernels", "none"))
     pairs["machine"] = (content.get("platform", {}).get("machine"), now["platform"]["machine"])
     before = content.get("versions", {})
     pairs |= {name: (before.get(name), version) for name, version in now["versions"].items() if name not in UNRELATED}

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from cortexzoo.zoo.ops import compiled
 from cortexzoo.zoo.ops.gated_delta_chunks import (
     MIN_LOG_DECAY,
     Gates,
@@ -53,8 +54,9 @@ def chunk_gated_delta_rule(
     g is the log decay, in [-inf, 0]. With unit keys and beta in [0, 1] the state's squared norm grows by at most
     beta |v|^2 a token, in [0, 2] its norm by at most beta |v|; beyond, it may explode. Neither is checked, since
     reading values would wait for the device. q and k are not normalised here. Inside, everything is float32 or wider,
-    autocast or not; the output has v's dtype, the state the wider one. On CUDA, half precision goes to the kernels of
-    fla-core where that is installed and works on the card; its chunk size is its own.
+    autocast or not; the output has v's dtype, the state the wider one. With CORTEXZOO_KERNELS=1 a compiled kernel
+    computes float32 on the CPU where nothing is differentiated, with other rounding. On CUDA, half precision goes to
+    the kernels of fla-core where that is installed and works on the card; its chunk size is its own.
 
     Raises ValueError if shapes or dtypes do not fit together, or if chunk_size < 1.
     """
@@ -75,8 +77,13 @@ def chunk_gated_delta_rule(
         # Inside forward the grad mode is off, so whether anything will be differentiated is an argument.
         tensors = (q, k, v, g, beta, initial_state)
         keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
-        inputs = (q, k, v, g, beta, initial_state, scale, chunk_size, keep)
-        out, final_state = _ChunkGatedDeltaRule.apply(*inputs)  # type: ignore[no-untyped-call]
+        if not keep and compiled.takes(*tensors):
+            shape = (k.shape[0], *k.shape[2:], v.shape[-1])
+            state = k.new_zeros(shape) if initial_state is None else initial_state
+            out, final_state = compiled.gated_delta_forward(q, k, v, g, beta, state, scale, chunk_size)
+        else:
+            inputs = (q, k, v, g, beta, initial_state, scale, chunk_size, keep)
+            out, final_state = _ChunkGatedDeltaRule.apply(*inputs)  # type: ignore[no-untyped-call]
     return out, final_state if output_final_state else None
 
 

@@ -1,5 +1,6 @@
 """The cache folder is listed, verified by its sums, and bounded: what other code made goes first, then the oldest."""
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -12,6 +13,7 @@ from cortexzoo.harness.cli import main
 from cortexzoo.harness.runs.cache import cache
 from cortexzoo.zoo import checkpoints
 from cortexzoo.zoo.cache import CACHE_VARIABLE
+from cortexzoo.zoo.ops import compiled
 
 
 @pytest.fixture
@@ -70,3 +72,22 @@ def test_what_is_being_made_stays(folder: Path, tmp_path: Path, capsys: pytest.C
 def test_bad_input_is_one_line(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cache", *arguments]) == 2
     assert capsys.readouterr().err.strip() == said
+
+
+def test_kernels_are_listed_and_verified_as_well(folder: Path, tmp_path: Path) -> None:
+    kernel = folder / "kernels" / "gated_delta-0123456789abcdef"
+    kernel.mkdir(parents=True)
+    (kernel / compiled.LIBRARY).write_bytes(b"code")
+    digest = hashlib.sha256(b"code").hexdigest()
+    (kernel / compiled.NOTE).write_text(json.dumps({"sha256": digest}))
+    file = tmp_path / "listed.json"
+    assert listed(file, "--verify")[kernel.name] == "whole"
+    assert {entry["kind"] for entry in json.loads(file.read_text()) if entry["path"] == str(kernel)} == {"kernel"}
+    (kernel / compiled.LIBRARY).write_bytes(b"other code")
+    assert listed(file, "--verify", code=3)[kernel.name] == "damaged"
+
+
+def test_trainings_with_compiled_kernels_are_kept_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    without = cache()
+    monkeypatch.setenv(compiled.VARIABLE, "1")
+    assert cache() != without

@@ -404,3 +404,12 @@ def test_other_circumstances_are_one_line_and_noted(half: Run, tmp_path: Path) -
         "numbers may differ in their last bits from a run in one piece"
     )
     assert run.manifest["resumed"][-1]["changed"] == {"threads": [threads + 1, threads], "torch": ["1.0", torch_now]}
+
+
+def test_a_resume_without_the_kernels_of_before_says_so(half: Run, tmp_path: Path) -> None:
+    run = copy(half, tmp_path)
+    run.write_json(MANIFEST, {**run.manifest, "kernels": "compiled"})
+    warnings: list[str] = []
+    resume(run, options=replace(QUIET, warn=warnings.append))
+    (line,) = warnings
+    assert line.startswith("resumed with kernels none instead of compiled: ")
