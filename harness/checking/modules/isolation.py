@@ -4,7 +4,7 @@ Differs from a trained model (`properties/isolation.py`): other lengths and both
 has read something, a row alone; and gradients of its parameters, since it need not have embeddings.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from hypothesis import strategies as st
@@ -17,6 +17,7 @@ from cortexzoo.harness.checking.properties.isolation import (
     EDIT,
     EXCHANGED,
     GRADIENT,
+    NOTHING,
     beyond_place,
     causality,
     edit_of_row,
@@ -40,6 +41,7 @@ def causality_cases(subject: BareSubject) -> Iterable[Case]:
     short, long = subject.lengths(2, 300), [n for n in subject.lengths(2) if n > 300]
     sparse, rest = short[:7], short[7:]
     yield from _edits(sparse, "eval", 0)
+    yield from _cuts(short)
     yield from _edits([n for n in sparse if n in (3, 64, 129, 300)] or sparse[-2:], "train", 0)
     for length in [n for n in (2, 17, 65) if n <= subject.longest]:
         for token in subject.special:
@@ -56,6 +58,14 @@ def _edits(lengths: Iterable[int], mode: str, before: int) -> Iterator[Case]:
         for edited in sorted({length - 1, length // 2, 1}, reverse=True):
             if 0 < edited < length:
                 yield {"length": length, "edited": edited, "to": "others", "mode": mode, "before": before, "seed": 0}
+
+
+def _cuts(lengths: Sequence[int]) -> Iterator[Case]:
+    """Texts that end sooner: the longest against its half and a token less, and others against half of them."""
+    for longer in sorted({lengths[-1], *(n for n in lengths if n in (3, 17, 65, 130))}, reverse=True):
+        shorter = [n for n in lengths if n < longer]
+        for edited in {shorter[-1], min(shorter, key=lambda n: abs(n - longer / 2))} if shorter else ():
+            yield {"length": longer, "edited": edited, "to": NOTHING, "mode": "eval", "before": 0, "seed": 0}
 
 
 def causality_strategy(subject: BareSubject) -> st.SearchStrategy[Case]:

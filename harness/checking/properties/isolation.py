@@ -34,6 +34,9 @@ CAUSALITY_BOUND, ISOLATION_BOUND = 1e-6, 1e-5
 PERMUTATION_ROUNDING = 1e-5
 """Another place in a matrix product, or another number of rows, may round differently: only more than this counts."""
 
+NOTHING = "nothing"
+"""As what later inputs are replaced by: the text ends before them."""
+
 EDIT = "editing row {} moved the output of another row"
 GRADIENT = "another row's loss has a gradient at row {}"
 EXCHANGED = "exchanging the rows changed more than their order"
@@ -55,7 +58,7 @@ def causality_strategy(_: object) -> st.SearchStrategy[Case]:
 
 @torch.no_grad()
 def causality(subject: Runnable, case: Case) -> Finding:
-    """Replace every input from `edited` on: outputs before it must stay.
+    """Replace every input from `edited` on, or leave them out: outputs before it must stay.
 
     `mode` (default `eval`), `before` (tokens that the memory has seen, default 0), `to` and `seed` may stand in a case.
     """
@@ -63,16 +66,18 @@ def causality(subject: Runnable, case: Case) -> Finding:
     inputs, changed = _later_edited(subject, case)
     calls = zip(_copies(subject), (inputs, changed), strict=True)
     before, after = (_outputs(subject, model, given, mode, before=number(case, "before", 0)) for model, given in calls)
-    moved = difference(before, after)[:, :edited].transpose(0, 1).flatten(1).amax(dim=1) / _scale(subject, before)
+    apart = difference(before[:, :edited], after[:, :edited])
+    moved = apart.transpose(0, 1).flatten(1).amax(dim=1) / _scale(subject, before)
     counted = [_counted(subject, delta, length, CAUSALITY_BOUND) for delta in moved.tolist()]
     delta, bound = max(counted), 0.0 if subject.exact else CAUSALITY_BOUND
     if delta > bound and draws(subject, inputs, mode):
         return Finding(0.0, "it draws at random in training: measured in evaluation only", case)
+    what = "leaving out the inputs" if inputs.shape != changed.shape else "editing"
     if delta == 0:
-        return Finding(0.0, "editing later inputs moved no earlier output", case)
+        return Finding(0.0, f"{what} from some place on moved no earlier output", case)
     position = next((place for place, far in enumerate(counted) if far > bound), counted.index(delta))
     by = f"{float(moved[position]):.2g}" + (" in training" if mode == "train" else "")
-    reason = f"editing from place {edited} of {length} moved the output at place {position} by {by}"
+    reason = f"{what} from place {edited} of {length} moved the output at place {position} by {by}"
     return Finding(delta, reason, {**case, "position": position})
 
 
@@ -89,6 +94,8 @@ def mode_of(case: Case) -> str:
 def _later_edited(subject: Runnable, case: Case) -> tuple[Tensor, Tensor]:
     edited = number(case, "edited")
     inputs = subject.examples(2, number(case, "length"), number(case, "seed", 0))
+    if case.get("to") == NOTHING:
+        return inputs, inputs[:, :edited]
     return inputs, torch.cat([inputs[:, :edited], _edited(subject, inputs[:, edited:], case)], dim=1)
 
 
@@ -101,6 +108,8 @@ def _edited(subject: Runnable, inputs: Tensor, case: Case) -> Tensor:
 def why_later_tokens(subject: Runnable, case: Case) -> Case | None:
     """Where in the model an output begins to see later tokens."""
     inputs, changed = _later_edited(subject, case)
+    if inputs.shape != changed.shape:
+        return None  # no operation can be compared between texts of two lengths
     before = number(case, "before", 0)
     prefix = [subject.draw(len(inputs), before, 7)] if before else []
     return seen_later_tokens(subject, inputs, changed, number(case, "position"), mode_of(case), prefix)
