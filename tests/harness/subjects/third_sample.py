@@ -135,6 +135,36 @@ class BehindZero(Rezero):
     looks_ahead = True
 
 
+class Filtered(nn.Module):
+    """A causal filter whose weights are a function of the distance, over a length that is fixed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(VOCAB, WIDTH)
+        self.shape = nn.Sequential(nn.Linear(1, 16), nn.Tanh(), nn.Linear(16, WIDTH))
+        self.out = nn.Linear(WIDTH, VOCAB)
+
+    def over(self, length: int) -> int:
+        """What distances are divided by."""
+        return 256
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        length = tokens.shape[1]
+        places = torch.arange(length, device=tokens.device)
+        far = (places[:, None] - places).clamp_min(0)
+        weights = self.shape((far / self.over(length)).to(self.out.weight.dtype)[..., None])
+        weights = weights * (places[:, None] >= places)[..., None] / (places + 1)[:, None, None]
+        read: Tensor = self.out(torch.einsum("tsd,bsd->btd", weights, self.embedding(tokens)))
+        return read
+
+
+class FilteredOverText(Filtered):
+    """Distances are shares of the text's length: a text gives other outputs than its beginning alone."""
+
+    def over(self, length: int) -> int:
+        return length
+
+
 class Scriptable(nn.Module):
     """Small enough for torch.jit."""
 
@@ -162,6 +192,7 @@ THIRD: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "rounded_places": (lambda: RoundedPlaces().bfloat16(), "finite_gradients"),
     "turned_layers": (TurnedLayers, "chunk_invariance"),
     "behind_zero": (BehindZero, "causality"),
+    "filtered_over_text": (FilteredOverText, "causality"),
 }
 """With the property that is about each."""
 TWINS: dict[str, Callable[[], nn.Module]] = {
@@ -170,6 +201,7 @@ TWINS: dict[str, Callable[[], nn.Module]] = {
     "turned": lambda: Turned().bfloat16(),
     "layers": Layers,
     "rezero": Rezero,
+    "filtered": Filtered,
     "scripted": scripted,
 }
 """Healthy."""
