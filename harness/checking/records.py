@@ -52,7 +52,8 @@ class WorthRecord:
         except FileNotFoundError:
             raise RecordError(f"{name} has no committed record of what its memories are worth") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
-            raise RecordError(f"{path}: is no such record ({type(problem).__name__})") from problem
+            again = f"`cortexzoo study worth {name}` measures it anew"
+            raise RecordError(f"{path}: is no such record ({type(problem).__name__}): {again}") from problem
 
     def write(self, name: str, folder: Path) -> None:
         """Raises `OSError`."""

@@ -38,7 +38,7 @@ def aim_sync(
     without_foreign_warnings()
     wanted = [Run.open(run_path(target, runs)) for target in targets] if targets else list(all_runs(runs))
     if not wanted:
-        raise BadInput(f"--runs {runs}: contains no run")
+        raise BadInput(f"--runs {runs}: contains no run: `cortexzoo train NAME --runs {runs}` makes one")
     counts = {"written": 0, "up to date": 0}
     left_out: list[str] = []
     with Status("copying runs into Aim", console=standard_error()) as status:

@@ -134,6 +134,7 @@ def sweep(
     from cortexzoo.harness.cli.progress import steps_progress
     from cortexzoo.harness.parallel.slurm import Scheduler, option
     from cortexzoo.harness.studies.comparison.making import not_ended
+    from cortexzoo.harness.studies.comparison.measures import with_unit_of
     from cortexzoo.harness.studies.comparison.progress import StepsTaken
     from cortexzoo.harness.studies.sweep import SHOWN, load_matrix
     from cortexzoo.harness.studies.sweep import sweep as train_all
@@ -157,7 +158,9 @@ def sweep(
         return
     with steps_progress("sweep", taken) as done:
         rows = train_all(cells, runs, jobs, done, scheduler)
-    columns = (*axes, *(f"{measure.name} ({measure.unit})" if measure.unit else measure.name for measure in SHOWN))
+    records = [record for row in rows for record in row.records]
+    shown = [with_unit_of(records, measure) for measure in SHOWN]
+    columns = (*axes, *(f"{measure.name} ({measure.unit})" if measure.unit else measure.name for measure in shown))
     print_table(columns, [(*(value for _, value in row.cell.coordinates), *row.texts()) for row in rows])
     write_json(json_file, to_json_value({"matrix": spec.name, "rows": [row.as_json() for row in rows]}))
 

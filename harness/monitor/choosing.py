@@ -56,7 +56,7 @@ def chosen_runs(targets: Sequence[Path]) -> tuple[list[Run], int]:
             continue
         found = sorted({*target.glob(f"*/{SPEC}"), *target.glob(f"*/*/{SPEC}")}, key=_written, reverse=True)
         if not found:
-            raise RunFolderError(f"{target}: contains no run")
+            raise RunFolderError(f"{target}: contains no run: `cortexzoo train NAME --runs {target}` makes one")
         chosen.extend(Run(spec.parent) for spec in found[:MOST])
         left_out += len(found[MOST:])
     return chosen, left_out

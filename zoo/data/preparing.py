@@ -73,7 +73,7 @@ def prepare(
                 watch(writer.length)
             writer.add(corpus.separator)
         if writer.count < 3:
-            raise DataError(f"{', '.join(names)}: has no text in it")
+            raise DataError(f"{', '.join(names)}: has no text in it: at least three tokens are needed")
         fractions = (corpus.validation_fraction, corpus.test_fraction)
         return {**writer.finish(fractions, [Path(name).name for name in names]), "skipped": skipped[0]}
 

@@ -15,6 +15,7 @@ from numpy import ndarray
 
 from cortexzoo.harness.runs.colours import DARK_GREY, PALETTE
 from cortexzoo.harness.runs.curves import STYLE, save
+from cortexzoo.harness.studies.comparison.measures import FINAL_LOSS, with_unit_of
 from cortexzoo.harness.studies.comparison.reading import Record
 from cortexzoo.harness.studies.comparison.result import Comparison, ContenderResult
 from cortexzoo.specs.metrics import GATE_SHARE
@@ -90,8 +91,8 @@ def _losses(comparison: Comparison) -> Figure:
     _references(held_out, comparison)
     _lines(training, comparison.contenders, "train/loss", window=SMOOTHED_OVER)
     training.set_title(f"Training loss, mean over {SMOOTHED_OVER} steps")
-    for axes in (held_out, training):
-        axes.set_ylabel("nats a token")
+    held_out.set_ylabel(with_unit_of(comparison.records, FINAL_LOSS).unit)
+    training.set_ylabel("nats a token")
     held_out.legend(loc="best")
     return figure
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Literal
 
@@ -27,6 +27,10 @@ class Spread:
         if not all(math.isfinite(value) for value in values):
             return cls(math.inf, None, len(values))
         return cls(fmean(values), stdev(values) if len(values) > 1 else None, len(values))
+
+
+PER_BYTE, PER_ANSWER = "nats a byte", "nats a token"
+"""Held-out losses: of a text for each of its bytes, of a task for each token of an answer."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,15 @@ def measures(records: Sequence[Record]) -> list[Measure]:
     """The rows for these runs: the fixed ones, recall where a task was trained, the gate share of each source."""
     sources = dict.fromkeys(source for record in records for source in record.gate_shares)
     recalled = [RECALL] if any(record.summary.get("recall") for record in records) else []
-    return [*FIXED, *recalled, *(_gate_share(source) for source in sources)]
+    fixed = [with_unit_of(records, measure) for measure in FIXED]
+    return [*fixed, *recalled, *(_gate_share(source) for source in sources)]
+
+
+def with_unit_of(records: Sequence[Record], measure: Measure) -> Measure:
+    """The measure with the unit that held-out losses have in these runs."""
+    if measure.unit != PER_BYTE or not any(record.summary.get("recall") for record in records):
+        return measure
+    return replace(measure, unit=PER_ANSWER)
 
 
 def _held_out(record: Record) -> float | None:
@@ -97,15 +109,15 @@ def _recall(record: Record) -> float | None:
     return None if by_gap is None else 100 * float(by_gap[max(by_gap, key=int)])
 
 
-FINAL_LOSS = Measure("held-out loss, last", "nats a token", _held_out, "lower")
+FINAL_LOSS = Measure("held-out loss, last", PER_BYTE, _held_out, "lower")
 LOSS_RATIO = Measure("loss ratio", "", _loss_ratio, "lower")
 SPEED = Measure("speed", "tokens a second", _summary("tokens_per_second"), "higher", 0)
 RECALL = Measure("answers right, longest gap", "%", _recall, "higher", 1)
 
 FIXED = (
     FINAL_LOSS,
-    Measure("held-out loss, best", "nats a token", _best, "lower"),
-    Measure("test loss", "nats a token", _test, "lower"),
+    Measure("held-out loss, best", PER_BYTE, _best, "lower"),
+    Measure("test loss", PER_BYTE, _test, "lower"),
     LOSS_RATIO,
     Measure("loss spikes", "a run", lambda record: record.spikes, "lower", 1),
     Measure("refused steps", "a run", _summary("steps_refused"), "lower", 1),

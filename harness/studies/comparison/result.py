@@ -10,7 +10,15 @@ from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.harness.runs.other_load import OTHER_CORES
 from cortexzoo.harness.studies.comparison.contenders import Contender
 from cortexzoo.harness.studies.comparison.differences import ABSENT, Difference, spec_differences
-from cortexzoo.harness.studies.comparison.measures import FINAL_LOSS, LOSS_RATIO, SPEED, Measure, Spread, measures
+from cortexzoo.harness.studies.comparison.measures import (
+    FINAL_LOSS,
+    LOSS_RATIO,
+    SPEED,
+    Measure,
+    Spread,
+    measures,
+    with_unit_of,
+)
 from cortexzoo.harness.studies.comparison.reading import Record
 from cortexzoo.specs.suite import PROPERTY_NAMES, RATIO_BOUND, Verdict
 
@@ -195,7 +203,8 @@ def _best_by(contenders: Sequence[ContenderResult], measure: Measure, claim: str
     if not math.isfinite(lowest.mean):
         return ""
     others = ", ".join(f"{result.label} {measure.text(spread)}" for result, spread in ranked[1:])
-    unit = f" {measure.unit}" if measure.unit else ""
+    records = [record for result in contenders for record in result.records]
+    unit = f" {with_unit_of(records, measure).unit}" if measure.unit else ""
     bounded = f"; all stay below {RATIO_BOUND:g}" if measure is LOSS_RATIO and _all_are_bounded(contenders) else ""
     return f"{claim}: {first.label}, {measure.text(lowest)}{unit} ({others}){_caution(lowest, second)}{bounded}."
 

@@ -39,7 +39,7 @@ def read_run(runs: Path, run_hash: str) -> AimRun:
     """Everything about one run. Raises `AimError` when it is not there."""
     repository = _existing(runs)
     if run_hash not in _hashes(repository):
-        raise AimError(f"{runs / REPOSITORY}: contains no run {run_hash}")
+        raise AimError(f"{runs / REPOSITORY}: contains no run {run_hash}: `cortexzoo aim-sync` copies runs there")
     run = import_aim().Run(run_hash, repo=repository, read_only=True)
     run.meta_run_tree = _meta_tree(repository, run_hash)
     lines: defaultdict[int, dict[str, Any]] = defaultdict(dict)

@@ -122,7 +122,8 @@ class TokenizerVocabulary(Vocabulary):
             if text and UNDECODABLE not in text and self._encode(ANCHOR + text) == (*self._anchor, token):
                 found.append(token)
         if len(found) < count:
-            raise DataError(f"the task needs {count} different tokens, the base's tokenizer has {len(found)} of use")
+            has = f"the base's tokenizer has {len(found)} of use"
+            raise DataError(f"the task needs {count} different tokens, {has}: ask for fewer, or use another base")
         return np.array(found, dtype=np.int64)
 
     def show(self, tokens: Sequence[int]) -> str:
@@ -134,7 +135,7 @@ class TokenizerVocabulary(Vocabulary):
 
 def _first(count: int, size: int, owner: str) -> Ints:
     if count > size:
-        raise DataError(f"the task needs {count} different tokens, {owner} {size}")
+        raise DataError(f"the task needs {count} different tokens, {owner} {size}: ask for fewer")
     return np.arange(count, dtype=np.int64)
 
 

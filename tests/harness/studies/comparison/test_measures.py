@@ -53,6 +53,12 @@ def test_each_source_of_the_gate_has_a_row(source: str) -> None:
     assert row(f"gate share, {source.replace('_', ' ')}", record(gate_shares={source: 0.25})) == "0.250"
 
 
+def test_held_out_losses_have_the_unit_of_their_data() -> None:
+    text, task = [record()], [record(recall={"pairs": {"4": 1.0}})]
+    units = [{measure.unit for measure in measures(runs) if "loss, " in measure.name} for runs in (text, task)]
+    assert units == [{"nats a byte"}, {"nats a token"}]
+
+
 def test_what_a_task_recalls_over_its_longest_gap_has_a_row() -> None:
     recalled = record(recall={"pairs": {"4": 1.0, "16": 0.5}}), record(1, recall={"pairs": {"4": 1.0, "16": 0.75}})
     assert row("answers right, longest gap", *recalled, record(2)) == "62.5 ± 17.7"

@@ -158,7 +158,7 @@ def test_a_text_that_changed_between_runs_is_noticed(tmp_path: Path) -> None:
 
 def test_the_answer_in_words(comparison: Comparison) -> None:
     loss, ratio, speed, properties = comparison.in_words()
-    assert loss.startswith("Lowest held-out loss: cortexgpt-original, 2.000 nats a token (cortexgpt-stable 2.000)")
+    assert loss.startswith("Lowest held-out loss: cortexgpt-original, 2.000 nats a byte (cortexgpt-stable 2.000)")
     assert loss.endswith("the difference lies within the spread of the seeds.")
     assert ratio.startswith("Smallest loss ratio: ") and ratio.endswith("; all stay below 1.5.")
     assert speed.startswith("Fastest: ")
