@@ -17,7 +17,7 @@ from cortexzoo.zoo.training.policies.base import Policy, Step
 from cortexzoo.zoo.training.policies.build import clipping, spike_guard, update_guard
 from cortexzoo.zoo.training.policies.guards.gates import FiniteGate
 from cortexzoo.zoo.training.recorder import Recorder, SilentRecorder
-from cortexzoo.zoo.training.state.recovery_point import recover, recoverable_values
+from cortexzoo.zoo.training.state.recovery_point import first_outgrown, recover, recoverable_values
 
 
 class Stateful(Protocol):
@@ -208,11 +208,15 @@ class LoopGuard:
         return self.taken - self._snapshot.taken >= self.recovery.every
 
     def _renew(self) -> bool:
-        """A copy of damaged weights would be no help: where something is not finite, return instead."""
-        if all(bool(tensor.isfinite().all()) for tensor in self._tensors().values() if tensor.is_floating_point()):
-            self._snapshot = self._now()
-            return False
-        return self._roll_back("the weights are not finite")
+        """A copy of damaged weights would be no help: where one is not finite or far too large, return instead."""
+        tensors = self._tensors()
+        if not all(bool(tensor.isfinite().all()) for tensor in tensors.values() if tensor.is_floating_point()):
+            return self._roll_back("the weights are not finite")
+        weights = dict(self.model.named_parameters())
+        if self._snapshot is not None and (name := first_outgrown(weights, self._snapshot.tensors)) is not None:
+            return self._roll_back(f"weight {name} has a number far larger than any before")
+        self._snapshot = self._now()
+        return False
 
     def _tensors(self) -> dict[str, Tensor]:
         return {name: tensor for name, tensor in self.model.state_dict().items() if isinstance(tensor, Tensor)}

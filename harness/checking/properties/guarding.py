@@ -13,7 +13,7 @@ from torch.nn.utils import get_total_norm
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, number, text
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.training.reference_guards import Course, ReferenceGuards, Seen
-from cortexzoo.harness.checking.training.reference_updates import ScaledRates, Undone
+from cortexzoo.harness.checking.training.reference_updates import LargeNumber, ScaledRates, Undone
 from cortexzoo.harness.checking.training.witness import Record, brief, on_a_tiny_model, trainer_of
 from cortexzoo.specs import guards, recipe
 from cortexzoo.zoo.errors import TrainingStopped
@@ -102,6 +102,8 @@ def guard_cases(_: Subject) -> Iterable[Case]:
                 yield {"rule": rule, "script": script, "seed": 0}
     for seed in range(3):
         yield {"rule": UPDATES, "script": "rates", "seed": seed}
+    for seed in range(2):
+        yield {"rule": UPDATES, "script": "outgrown", "seed": seed}
 
 
 def guard_strategy(_: Subject) -> st.SearchStrategy[Case]:
@@ -109,14 +111,16 @@ def guard_strategy(_: Subject) -> st.SearchStrategy[Case]:
     seeds, rules = st.integers(1, 999), st.sampled_from(list(RULES))
     return st.one_of(
         st.fixed_dictionaries({"rule": rules, "script": st.sampled_from(SCRIPTS), "seed": seeds}),
-        st.fixed_dictionaries({"rule": st.just(UPDATES), "script": st.just("rates"), "seed": seeds}),
+        st.fixed_dictionaries(
+            {"rule": st.just(UPDATES), "script": st.sampled_from(("rates", "outgrown")), "seed": seeds}
+        ),
     )
 
 
 def guards_follow_their_rules(subject: Subject, case: Case) -> Finding:
     """Every decision and every count of the guards against those that the documentation gives for such a script."""
     if text(case, "rule") == UPDATES:
-        return _updates(subject, case)
+        return _outgrown(subject, case) if text(case, "script") == "outgrown" else _updates(subject, case)
     spikes, recovery = RULES[text(case, "rule")]
     script = _script(text(case, "script"), number(case, "seed"), ReferenceGuards(spikes, recovery))
     record = Record()
@@ -176,6 +180,26 @@ def _updates(subject: Subject, case: Case) -> Finding:
         return Finding(0, f"{len(rollbacks)} of {steps} updates undone, as the rule requires", case)
     reason = f"undone: {rollbacks}, should be {wanted.rollbacks}; new levels: {levels}, {wanted.new_levels}"
     return Finding(len(differing), reason, case)
+
+
+def _outgrown(subject: Subject, case: Case) -> Finding:
+    """One number of a weight becomes large, but finite: nothing later than the next recovery point has it."""
+    drawn, record = random.Random(f"outgrown {number(case, 'seed')}"), Record()
+    every, at = drawn.randrange(3, 6), drawn.randrange(6, STEPS - 6)
+    damage = LargeNumber(at, drawn.choice((2e3, 1e6)))
+    recovery = guards.RecoveryCheckpoints(every=every)
+    changes = {"spikes": guards.NoSpikeDetection(), "recovery": recovery}
+    trainer = trainer_of(brief(on_a_tiny_model(subject.experiment), STEPS, **changes), record, damage)
+    try:
+        trainer.run()
+    except Exception as problem:
+        return Finding(math.inf, f"training gave up ({problem})", case)
+    point = (at - 1) // every * every
+    wanted = [(point + every, point, every)]
+    found = [(step, d["to_step"], d["undone"]) for step, kind, d in record.events if kind == "rollback"]
+    if found == wanted:
+        return Finding(0, f"a number of {damage.number:g} was undone when the next recovery point was due", case)
+    return Finding(1, f"a number of {damage.number:g} at step {at}: rollbacks {found}, should be {wanted}", case)
 
 
 def _reports(course: Course) -> dict[str, int]:

@@ -40,6 +40,21 @@ class ScaledRates(Policy):
         return [weight for weight in trainer.model.parameters() if weight.requires_grad]
 
 
+class LargeNumber(Policy):
+    """Puts a number into the first row of the first embedding before a step, where the text has no such token."""
+
+    name = "harness_large_number"
+
+    def __init__(self, step: int, number: float) -> None:
+        self.step, self.number = step, number
+
+    def batch_ready(self, trainer: Trainer, step: Step) -> None:
+        if step.number == self.step:
+            table = next(module for module in trainer.model.modules() if isinstance(module, nn.Embedding))
+            with torch.no_grad():
+                table.weight[0, 0] = self.number
+
+
 @dataclass
 class Undone:
     """What should become of updates of given sizes."""

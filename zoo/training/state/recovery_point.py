@@ -12,6 +12,8 @@ from cortexzoo.zoo.models.interface import MemoryState
 from cortexzoo.zoo.training.policies.base import Policy, Trainer
 from cortexzoo.zoo.training.state import moments, snapshot
 
+OUTGROWN = 1000.0
+
 
 @dataclass(frozen=True)
 class RecoveryPoint:
@@ -122,6 +124,20 @@ def recover(policy: Policy, trainer: Trainer, values: Mapping[str, Any], tensors
 
 def _is_recoverable(policy: Policy, tensor: str) -> bool:
     return tensor.partition("/")[0] in policy.recoverable
+
+
+def first_outgrown(now: Mapping[str, Tensor], then: Mapping[str, Tensor]) -> str | None:
+    """Name of a tensor with a number that no training leads to from what it was; None: there is none.
+
+    More than `OUTGROWN` times the largest magnitude that it had, or 1 where that is more: steps of Adam move a weight
+    by a few learning rates each. What damaged memory leaves in one number may be finite and change few outputs.
+    """
+    names = [name for name, tensor in now.items() if name in then and tensor.is_floating_point() and tensor.numel()]
+    if not names:
+        return None
+    largest = [torch.stack([side[name].detach().abs().max().float().cpu() for name in names]) for side in (now, then)]
+    grown = largest[0] > OUTGROWN * largest[1].clamp_min(1.0)
+    return next((name for name, far in zip(names, grown.tolist(), strict=True) if far), None)
 
 
 def first_non_finite(trainer: Trainer) -> str | None:

@@ -8,15 +8,16 @@ from torch import Tensor
 from cortexzoo.specs.guards import RecoveryCheckpoints
 from cortexzoo.zoo.errors import TrainingStopped
 from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
-from cortexzoo.zoo.training.state.recovery_point import RecoveryPoint, first_non_finite
+from cortexzoo.zoo.training.state.recovery_point import RecoveryPoint, first_non_finite, first_outgrown
 
 
 class Recovery(Policy):
     """Keeps one recovery point, renewed every `every` taken steps, and returns to it when a policy requests it.
 
     Before a point is kept, after a refused step, and when the run ends, weights, moments and memory are looked through:
-    if one is not finite, that too is a reason to return. A rollback brings back everything but the place in the data,
-    so training continues with the batch after the harmful one. So many rollbacks within a window of steps end training.
+    if one is not finite, or a weight is far larger than any in the point, that too is a reason to return. A rollback
+    brings back everything but the place in the data, so training continues with the batch after the harmful one. So
+    many rollbacks within a window of steps end training.
     """
 
     name = "recovery"
@@ -71,12 +72,21 @@ class Recovery(Policy):
         return {} if self.point is None else self.point.tensors()
 
     def _is_whole(self, trainer: Trainer, step: Step) -> bool:
-        """Whether everything is finite, on every process; if not, it is no more afterwards."""
-        found = first_non_finite(trainer)
-        if not trainer.ranks.any_rank([found is not None])[0]:
+        """Whether everything is finite and of possible size, on every process; if not, it is no more afterwards."""
+        flaw = self._flaw(trainer)
+        if not trainer.ranks.any_rank([flaw is not None])[0]:
             return True
-        self._roll_back(trainer, step.number, f"{found or 'something on another process'} is not finite")
+        self._roll_back(trainer, step.number, flaw or "something on another process is damaged")
         return False
+
+    def _flaw(self, trainer: Trainer) -> str | None:
+        if (found := first_non_finite(trainer)) is not None:
+            return f"{found} is not finite"
+        assert self.point is not None
+        weights = dict(trainer.model.named_parameters())
+        if (found := first_outgrown(weights, self.point.weights)) is not None:
+            return f"weight {found} has a number far larger than any before"
+        return None
 
     def _roll_back(self, trainer: Trainer, step: int, cause: str) -> None:
         assert self.point is not None

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from cortexzoo.specs.guards import AdaptiveClipping, AverageRatio, NoRecovery, RecoveryCheckpoints, RobustDeviation
+from cortexzoo.specs.guards import (
+    AdaptiveClipping,
+    AverageRatio,
+    NoRecovery,
+    NoSpikeDetection,
+    RecoveryCheckpoints,
+    RobustDeviation,
+)
 from cortexzoo.specs.recipe import AdamWSpec, EveryInterval
 from cortexzoo.zoo.errors import TrainingStopped
 from cortexzoo.zoo.training.loop import TrainingLoop
@@ -96,6 +103,19 @@ def test_a_rollback_brings_back_every_bit_and_goes_on_past_the_batch() -> None:
     assert notes(trainer).column("stability/spike_recoveries")[24] == 1
     rate = notes(trainer).column("train/learning_rate")
     assert rate[14] == rate[11], "the schedule went back too"
+
+
+@pytest.mark.parametrize(("number", "undone"), [(1e30, True), (1001.0, True), (-1001.0, True), (999.0, False)])
+def test_a_finite_number_that_no_training_leads_to_is_undone(number: float, undone: bool) -> None:
+    def spoil(trainer: TrainingLoop, step: Step) -> None:
+        trainer.model.head.bias.data[200] = number  # of a byte that the text does not have
+
+    trainer = make(spikes=NoSpikeDetection())
+    trainer.policies[:0] = [At("step_taken", {12}, spoil)]
+    trainer.run()
+    happened = [(step, detail) for step, kind, detail in notes(trainer).events if kind == "rollback"]
+    wanted = {"cause": "weight head.bias has a number far larger than any before", "to_step": 10, "undone": 5}
+    assert happened == ([(15, wanted)] if undone else [])
 
 
 def test_what_follows_equals_a_run_that_went_on_from_there(tmp_path: Path) -> None:
