@@ -1,4 +1,4 @@
-"""Shares of weights on two processes train as one process does, and a checkpoint fits another number of them."""
+"""Shares of weights on several processes train as one does, and a checkpoint fits another number of them."""
 
 import json
 import os
@@ -23,50 +23,58 @@ Losses = dict[str, dict[str, float]]
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Losses, Losses, Path]:
-    """Losses of one process and of two, and the folder of the two. Each takes some twenty seconds."""
-    folder = tmp_path_factory.mktemp("fifty")
-    one, two = folder / "one", folder / "two"
-    one.mkdir()
-    two.mkdir()
-    train(one, ["ddp"], None)
+def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Losses, Path]:
+    """Losses of one process, and its folder."""
+    folder = tmp_path_factory.mktemp("one")
+    train(folder, ["ddp"], None)
+    return json.loads((folder / "losses.json").read_text()), folder
+
+
+@pytest.fixture(scope="module", params=[2, 4], ids=["two", "four"])
+def together(
+    request: pytest.FixtureRequest, alone: tuple[Losses, Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Losses, Path]:
+    """Losses of several processes, which also resume the run of one, and their folder. Two take some twenty seconds."""
+    folder = tmp_path_factory.mktemp("several")
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
         "ACCELERATE_USE_CPU": "true",
     }
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [sys.executable, *launcher, "-m", "tests.zoo.training.fifty_steps", str(two), str(one)]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(request.param)]
+    command = [sys.executable, *launcher, "-m", "tests.zoo.training.fifty_steps", str(folder), str(alone[1])]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
-    alone, together = (json.loads((each / "losses.json").read_text()) for each in (one, two))
-    return alone, together, two
+    return json.loads((folder / "losses.json").read_text()), folder
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("kind", ["ddp", "fsdp2"])
-def test_two_processes_give_the_losses_of_one(trained: tuple[Losses, Losses, Path], name: str, kind: str) -> None:
-    alone, together, _ = trained
-    assert len(alone[f"{name} ddp"]) == STEPS
-    assert together[f"{name} {kind}"] == pytest.approx(alone[f"{name} ddp"], rel=FIFTY_STEPS)
+def test_several_processes_give_the_losses_of_one(
+    alone: tuple[Losses, Path], together: tuple[Losses, Path], name: str, kind: str
+) -> None:
+    assert len(alone[0][f"{name} ddp"]) == STEPS
+    assert together[0][f"{name} {kind}"] == pytest.approx(alone[0][f"{name} ddp"], rel=FIFTY_STEPS)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_two_processes_resume_a_run_of_one(trained: tuple[Losses, Losses, Path], name: str) -> None:
-    alone, together, _ = trained
-    expected = {step: loss for step, loss in alone[f"{name} ddp"].items() if int(step) > HALF}
-    assert together[f"{name} resumed"] == pytest.approx(expected, rel=FIFTY_STEPS)
+def test_several_processes_resume_a_run_of_one(
+    alone: tuple[Losses, Path], together: tuple[Losses, Path], name: str
+) -> None:
+    expected = {step: loss for step, loss in alone[0][f"{name} ddp"].items() if int(step) > HALF}
+    assert together[0][f"{name} resumed"] == pytest.approx(expected, rel=FIFTY_STEPS)
 
 
 @pytest.mark.slow
-def test_one_process_resumes_a_sharded_run_of_two(trained: tuple[Losses, Losses, Path], tmp_path: Path) -> None:
-    alone, _, folder = trained
+def test_one_process_resumes_a_sharded_run_of_several(
+    alone: tuple[Losses, Path], together: tuple[Losses, Path], tmp_path: Path
+) -> None:
     name = "cortexgpt-stable"
-    found = losses(name, "ddp", tmp_path, folder / f"{name}-fsdp2" / "checkpoints" / f"step-{HALF:08d}")
-    expected = {int(step): loss for step, loss in alone[f"{name} ddp"].items() if int(step) > HALF}
+    found = losses(name, "ddp", tmp_path, together[1] / f"{name}-fsdp2" / "checkpoints" / f"step-{HALF:08d}")
+    expected = {int(step): loss for step, loss in alone[0][f"{name} ddp"].items() if int(step) > HALF}
     assert found == pytest.approx(expected, rel=FIFTY_STEPS)
 
 
