@@ -17,7 +17,7 @@ from cortexzoo.zoo.training.policies.base import Policy, Step
 from cortexzoo.zoo.training.policies.build import clipping, spike_guard, update_guard
 from cortexzoo.zoo.training.policies.guards.gates import FiniteGate
 from cortexzoo.zoo.training.recorder import Recorder, SilentRecorder
-from cortexzoo.zoo.training.state.recovery_point import first_outgrown, recover, recoverable_values
+from cortexzoo.zoo.training.state.recovery_point import Bounds, recover, recoverable_values
 
 
 class Stateful(Protocol):
@@ -95,7 +95,10 @@ class LoopGuard:
         self._observed: list[float] = []
         self._rollback_steps: list[int] = []
         self._failure: TrainingError | None = None
-        self._snapshot = self._now() if self.recovery is not None else None
+        self._snapshot: Snapshot | None = None
+        self._bounds: Bounds | None = None
+        if self.recovery is not None:
+            self._keep()
 
     @property
     def trainable(self) -> list[nn.Parameter]:
@@ -147,7 +150,7 @@ class LoopGuard:
             self.event("step_refused", {"reason": step.refused})
         self.optimizer.zero_grad(set_to_none=True)
         self._notify("step_refused" if step.refused else "step_taken", step)
-        cause = step.undone or (step.refused if step.rollback else None)
+        cause = step.undone or (step.refused if step.rollback else None) or self._outgrown()
         rolled_back = cause is not None and self._roll_back(cause)
         if self._due() and step.refused is None and not rolled_back:
             rolled_back = self._renew()
@@ -169,8 +172,8 @@ class LoopGuard:
         for policy in self.policies:
             if policy.name in state["policies"]:
                 policy.load_state(cast(Any, self), state["policies"][policy.name], {})
-        if self._snapshot is not None:
-            self._snapshot = self._now()
+        if self.recovery is not None:
+            self._keep()
 
     def event(self, kind: str, detail: Mapping[str, object]) -> None:
         """Something besides: a refusal, a rollback, a new level of the loss."""
@@ -202,21 +205,25 @@ class LoopGuard:
         for policy in self.policies:
             getattr(policy, moment)(cast(Any, self), step)
 
+    def _outgrown(self) -> str | None:
+        name = None if self._bounds is None else self._bounds.first_outgrown(dict(self.model.named_parameters()))
+        return None if name is None else f"weight {name} has a number far larger than any before"
+
     def _due(self) -> bool:
         if self.recovery is None or self._snapshot is None:
             return False
         return self.taken - self._snapshot.taken >= self.recovery.every
 
     def _renew(self) -> bool:
-        """A copy of damaged weights would be no help: where one is not finite or far too large, return instead."""
+        """A copy of damaged weights would be no help: where something is not finite, return instead."""
         tensors = self._tensors()
         if not all(bool(tensor.isfinite().all()) for tensor in tensors.values() if tensor.is_floating_point()):
             return self._roll_back("the weights are not finite")
-        weights = dict(self.model.named_parameters())
-        if self._snapshot is not None and (name := first_outgrown(weights, self._snapshot.tensors)) is not None:
-            return self._roll_back(f"weight {name} has a number far larger than any before")
-        self._snapshot = self._now()
+        self._keep()
         return False
+
+    def _keep(self) -> None:
+        self._snapshot, self._bounds = self._now(), Bounds(dict(self.model.named_parameters()))
 
     def _tensors(self) -> dict[str, Tensor]:
         return {name: tensor for name, tensor in self.model.state_dict().items() if isinstance(tensor, Tensor)}

@@ -183,7 +183,7 @@ def _updates(subject: Subject, case: Case) -> Finding:
 
 
 def _outgrown(subject: Subject, case: Case) -> Finding:
-    """One number of a weight becomes large, but finite: nothing later than the next recovery point has it."""
+    """One number of a weight becomes large, but finite: the step after which it is there is undone."""
     drawn, record = random.Random(f"outgrown {number(case, 'seed')}"), Record()
     every, at = drawn.randrange(3, 6), drawn.randrange(6, STEPS - 6)
     damage = LargeNumber(at, drawn.choice((2e3, 1e6)))
@@ -195,10 +195,10 @@ def _outgrown(subject: Subject, case: Case) -> Finding:
     except Exception as problem:
         return Finding(math.inf, f"training gave up ({problem})", case)
     point = (at - 1) // every * every
-    wanted = [(point + every, point, every)]
+    wanted = [(at, point, at - point)]
     found = [(step, d["to_step"], d["undone"]) for step, kind, d in record.events if kind == "rollback"]
     if found == wanted:
-        return Finding(0, f"a number of {damage.number:g} was undone when the next recovery point was due", case)
+        return Finding(0, f"a number of {damage.number:g} was undone after the step that had it", case)
     return Finding(1, f"a number of {damage.number:g} at step {at}: rollbacks {found}, should be {wanted}", case)
 
 

@@ -1,6 +1,7 @@
 """The state of a training run at one moment, kept in memory, to return to."""
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -126,18 +127,28 @@ def _is_recoverable(policy: Policy, tensor: str) -> bool:
     return tensor.partition("/")[0] in policy.recoverable
 
 
-def first_outgrown(now: Mapping[str, Tensor], then: Mapping[str, Tensor]) -> str | None:
-    """Name of a tensor with a number that no training leads to from what it was; None: there is none.
+class Bounds:
+    """How large the numbers of a model's weights can be, from what they were.
 
-    More than `OUTGROWN` times the largest magnitude that it had, or 1 where that is more: steps of Adam move a weight
-    by a few learning rates each. What damaged memory leaves in one number may be finite and change few outputs.
+    `OUTGROWN` times the largest magnitude of each tensor, or of 1 where that is more: steps of Adam move a weight by a
+    few learning rates each. What damaged memory leaves in one number may be finite and change few outputs.
     """
-    names = [name for name, tensor in now.items() if name in then and tensor.is_floating_point() and tensor.numel()]
-    if not names:
-        return None
-    largest = [torch.stack([side[name].detach().abs().max().float().cpu() for name in names]) for side in (now, then)]
-    grown = largest[0] > OUTGROWN * largest[1].clamp_min(1.0)
-    return next((name for name, far in zip(names, grown.tolist(), strict=True) if far), None)
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        self._of = {name: OUTGROWN * max(1.0, largest) for name, largest in _magnitudes(weights).items()}
+
+    def first_outgrown(self, weights: Mapping[str, Tensor]) -> str | None:
+        """Name of a tensor with a number above its bound; None: there is none. What is not finite is not compared."""
+        return next((name for name, far in _magnitudes(weights).items() if math.inf > far > self._of[name]), None)
+
+
+def _magnitudes(weights: Mapping[str, Tensor]) -> dict[str, float]:
+    """The largest magnitude in each tensor of floats."""
+    floats = {name: w.detach() for name, w in weights.items() if w.is_floating_point() and w.numel()}
+    if not floats:
+        return {}
+    norms = torch._foreach_norm(list(floats.values()), ord=math.inf)
+    return dict(zip(floats, torch.stack([norm.float() for norm in norms]).tolist(), strict=True))
 
 
 def first_non_finite(trainer: Trainer) -> str | None:

@@ -8,16 +8,16 @@ from torch import Tensor
 from cortexzoo.specs.guards import RecoveryCheckpoints
 from cortexzoo.zoo.errors import TrainingStopped
 from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
-from cortexzoo.zoo.training.state.recovery_point import RecoveryPoint, first_non_finite, first_outgrown
+from cortexzoo.zoo.training.state.recovery_point import Bounds, RecoveryPoint, first_non_finite
 
 
 class Recovery(Policy):
     """Keeps one recovery point, renewed every `every` taken steps, and returns to it when a policy requests it.
 
-    Before a point is kept, after a refused step, and when the run ends, weights, moments and memory are looked through:
-    if one is not finite, or a weight is far larger than any in the point, that too is a reason to return. A rollback
-    brings back everything but the place in the data, so training continues with the batch after the harmful one. So
-    many rollbacks within a window of steps end training.
+    Reasons to return too are, after each step, a weight far larger than any in the point, and before a point is kept,
+    after a refused step, and when the run ends, a weight, moment or memory that is not finite. A rollback brings back
+    everything but the place in the data, so training continues with the batch after the harmful one. So many rollbacks
+    within a window of steps end training.
     """
 
     name = "recovery"
@@ -26,6 +26,8 @@ class Recovery(Policy):
         self.spec = spec
         self.rollbacks = 0
         self.point: RecoveryPoint | None = None
+        self._bounds: Bounds | None = None
+        """Of the point's weights, once they are needed."""
         self._recent: list[int] = []
         """Steps of the last rollbacks."""
 
@@ -35,10 +37,11 @@ class Recovery(Policy):
 
     def step_taken(self, trainer: Trainer, step: Step) -> None:
         assert self.point is not None
-        if trainer.ranks.any_rank([step.undone is not None])[0]:
-            self._roll_back(trainer, step.number, step.undone or "requested by another process")
+        cause = step.undone or self._outgrown(trainer)
+        if trainer.ranks.any_rank([cause is not None])[0]:
+            self._roll_back(trainer, step.number, cause or "requested by another process")
         elif trainer.taken - self.point.taken >= self.spec.every and self._is_whole(trainer, step):
-            self.point = RecoveryPoint.of(trainer)
+            self.point, self._bounds = RecoveryPoint.of(trainer), None
         self._report(step)
 
     def step_refused(self, trainer: Trainer, step: Step) -> None:
@@ -66,7 +69,7 @@ class Recovery(Policy):
     def load_state(self, trainer: Trainer, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         self.rollbacks, self._recent = values["rollbacks"], list(values["recent"])
         if values["point"] is not None:
-            self.point = RecoveryPoint.from_parts(trainer, values["point"], tensors)
+            self.point, self._bounds = RecoveryPoint.from_parts(trainer, values["point"], tensors), None
 
     def tensors(self) -> dict[str, Tensor]:
         return {} if self.point is None else self.point.tensors()
@@ -82,11 +85,15 @@ class Recovery(Policy):
     def _flaw(self, trainer: Trainer) -> str | None:
         if (found := first_non_finite(trainer)) is not None:
             return f"{found} is not finite"
+        return self._outgrown(trainer)
+
+    def _outgrown(self, trainer: Trainer) -> str | None:
         assert self.point is not None
         weights = dict(trainer.model.named_parameters())
-        if (found := first_outgrown(weights, self.point.weights)) is not None:
-            return f"weight {found} has a number far larger than any before"
-        return None
+        if self._bounds is None:
+            self._bounds = Bounds({name: self.point.weights[name] for name in weights})
+        name = self._bounds.first_outgrown(weights)
+        return None if name is None else f"weight {name} has a number far larger than any before"
 
     def _roll_back(self, trainer: Trainer, step: int, cause: str) -> None:
         assert self.point is not None
