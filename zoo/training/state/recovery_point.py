@@ -135,20 +135,25 @@ class Bounds:
     """
 
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
-        self._of = {name: OUTGROWN * max(1.0, largest) for name, largest in _magnitudes(weights).items()}
+        self._of = {name: OUTGROWN * max(1.0, _largest(weight)) for name, weight in _floats(weights).items()}
 
     def first_outgrown(self, weights: Mapping[str, Tensor]) -> str | None:
         """Name of a tensor with a number above its bound; None: there is none. What is not finite is not compared."""
-        return next((name for name, far in _magnitudes(weights).items() if math.inf > far > self._of[name]), None)
+        floats = _floats(weights)
+        if not floats:
+            return None
+        # No number is larger than its tensor's norm, which is quicker to have.
+        norms = torch.stack([norm.float() for norm in torch._foreach_norm(list(floats.values()))]).tolist()
+        suspects = [name for name, norm in zip(floats, norms, strict=True) if norm > self._of[name]]
+        return next((name for name in suspects if math.inf > _largest(floats[name]) > self._of[name]), None)
 
 
-def _magnitudes(weights: Mapping[str, Tensor]) -> dict[str, float]:
-    """The largest magnitude in each tensor of floats."""
-    floats = {name: w.detach() for name, w in weights.items() if w.is_floating_point() and w.numel()}
-    if not floats:
-        return {}
-    norms = torch._foreach_norm(list(floats.values()), ord=math.inf)
-    return dict(zip(floats, torch.stack([norm.float() for norm in norms]).tolist(), strict=True))
+def _floats(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: w.detach() for name, w in weights.items() if w.is_floating_point() and w.numel()}
+
+
+def _largest(weight: Tensor) -> float:
+    return float(weight.abs().max())
 
 
 def first_non_finite(trainer: Trainer) -> str | None:
