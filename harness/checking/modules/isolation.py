@@ -41,7 +41,9 @@ def causality_cases(subject: BareSubject) -> Iterable[Case]:
     short, long = subject.lengths(2, 300), [n for n in subject.lengths(2) if n > 300]
     sparse, rest = short[:7], short[7:]
     yield from _edits(sparse, "eval", 0)
-    yield from _cuts(short)
+    yield from _edits(rest[:1], "eval", 0)  # far from every power of two
+    cuts = list(_cuts(short))
+    yield from cuts[:2]
     yield from _edits([n for n in sparse if n in (3, 64, 129, 300)] or sparse[-2:], "train", 0)
     for length in [n for n in (2, 17, 65) if n <= subject.longest]:
         for token in subject.special:
@@ -50,7 +52,9 @@ def causality_cases(subject: BareSubject) -> Iterable[Case]:
         yield from _edits([n for n in (2, 17, 130) if n + CARRIED <= subject.longest], "eval", CARRIED)
     yield from _edits(long[:3], "eval", 0)
     yield from _edits(long[:1], "train", 0)
-    yield from _edits([*rest, *long[3:]], "eval", 0)
+    yield from _edits(rest[1:], "eval", 0)
+    yield from cuts[2:]
+    yield from _edits(long[3:], "eval", 0)
 
 
 def _edits(lengths: Iterable[int], mode: str, before: int) -> Iterator[Case]:
@@ -61,10 +65,10 @@ def _edits(lengths: Iterable[int], mode: str, before: int) -> Iterator[Case]:
 
 
 def _cuts(lengths: Sequence[int]) -> Iterator[Case]:
-    """Texts that end sooner: the longest against its half and a token less, and others against half of them."""
-    for longer in sorted({lengths[-1], *(n for n in lengths if n in (3, 17, 65, 130))}, reverse=True):
+    """Texts that end sooner, at half or a token before their end: two of middle length first."""
+    for longer in [n for n in (65, 17, 130, 3, lengths[-1]) if n in lengths]:
         shorter = [n for n in lengths if n < longer]
-        for edited in {shorter[-1], min(shorter, key=lambda n: abs(n - longer / 2))} if shorter else ():
+        for edited in {min(shorter, key=lambda n: abs(n - longer / 2)): 0, max(shorter): 0} if shorter else ():
             yield {"length": longer, "edited": edited, "to": NOTHING, "mode": "eval", "before": 0, "seed": 0}
 
 

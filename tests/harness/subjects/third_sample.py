@@ -174,7 +174,8 @@ class Scriptable(nn.Module):
         self.out = nn.Linear(WIDTH, VOCAB)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        read: Tensor = self.out(self.embedding(tokens).cumsum(1).tanh())
+        so_far = torch.arange(1, tokens.size(1) + 1).unsqueeze(1)
+        read: Tensor = self.out((self.embedding(tokens).cumsum(1) / so_far).tanh())
         return read
 
 
