@@ -42,7 +42,7 @@ def prepare(
             help="What ends each document; may be a special token.",
             show_default="a line break",
         ),
-    ] = "\n",  # fmt: skip
+    ] = "\n",
     validation: Annotated[float, typer.Option("--validation", min=0.0001, max=0.9, help="Share of the tokens.")] = 0.1,
     test: Annotated[float, typer.Option("--test", min=0.0001, max=0.9, help="Share of the tokens, at the end.")] = 0.1,
     skip_bad: Annotated[
