@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch._dynamo  # every process needs it and takes half a second for it: it is imported before the forks
 
 from cortexzoo.harness.runs.options import UNTRACKED
 from cortexzoo.harness.runs.resume import help_to_resume, resume_run
