@@ -48,22 +48,13 @@ class SlidingWindow:
 def both_ways(ours: Op, peer: Op, inputs: list[Tensor], time: int) -> list[Case]:
     """Forward alone, and forward with backward."""
 
-    def forward(op: Op) -> Callable[[], object]:
-        def call() -> object:
-            with torch.no_grad():
-                return op(*inputs)
-
-        return call
-
     def forward_backward(op: Op) -> Callable[[], object]:
         leaves = [tensor.detach().requires_grad_() for tensor in inputs]
         upstream = torch.ones_like(inputs[2])
         return lambda: torch.autograd.grad(op(*leaves), leaves, upstream)
 
-    def difference() -> dict[str, float]:
-        with torch.no_grad():
-            expected = peer(*inputs)
-            return {"relative_difference": float((ours(*inputs) - expected).norm() / expected.norm())}
+    def alone(op: Op) -> Callable[[], object]:
+        return forward(op, inputs)
 
     return [
         Case(
@@ -74,10 +65,26 @@ def both_ways(ours: Op, peer: Op, inputs: list[Tensor], time: int) -> list[Case]
             size=time,
             flops=counted_flops(run(ours)) or None,  # nothing is counted inside a compiled kernel
             peak_bytes=lambda run=run: peak_bytes(run(ours)),  # type: ignore[misc]
-            figures=difference,
+            figures=lambda: difference(ours, peer, inputs),
         )
-        for way, run in (("forward", forward), ("forward-backward", forward_backward))
+        for way, run in (("forward", alone), ("forward-backward", forward_backward))
     ]
+
+
+def forward(op: Op, inputs: list[Tensor]) -> Callable[[], Tensor]:
+    """A call of the op without gradients."""
+
+    def call() -> Tensor:
+        with torch.no_grad():
+            return op(*inputs)
+
+    return call
+
+
+def difference(ours: Op, other: Op, inputs: list[Tensor]) -> dict[str, float]:
+    """Between the outputs, relative to those of the other."""
+    expected = forward(other, inputs)()
+    return {"relative_difference": float((forward(ours, inputs)() - expected).norm() / expected.norm())}
 
 
 def gated_delta_inputs(time: int) -> list[Tensor]:
@@ -100,28 +107,16 @@ def gated_delta(*inputs: Tensor) -> Tensor:
 
 
 def compiled_case(peer: Op, inputs: list[Tensor], time: int) -> Case:
-    """The kernel alone. Its operations are counted as those of the form in PyTorch."""
-
-    def forward(op: Op) -> Callable[[], Tensor]:
-        def call() -> Tensor:
-            with torch.no_grad():
-                return op(*inputs)
-
-        return call
-
-    def difference() -> dict[str, float]:
-        expected = forward(gated_delta)()
-        return {"relative_difference": float((forward(compiled_gated_delta)() - expected).norm() / expected.norm())}
-
+    """The kernel alone. Its operations are counted, and its outputs compared, as those of the form in PyTorch."""
     return Case(
         f"compiled-forward-T{time}",
-        timed(forward(compiled_gated_delta)),
-        timed(forward(peer)),
+        timed(forward(compiled_gated_delta, inputs)),
+        timed(forward(peer, inputs)),
         series="compiled-forward",
         size=time,
         flops=counted_flops(lambda: gated_delta(inputs[0].detach().requires_grad_(), *inputs[1:])),
-        peak_bytes=lambda: peak_bytes(forward(compiled_gated_delta)),
-        figures=difference,
+        peak_bytes=lambda: peak_bytes(forward(compiled_gated_delta, inputs)),
+        figures=lambda: difference(compiled_gated_delta, gated_delta, inputs),
     )
 
 

@@ -206,8 +206,7 @@ class LoopGuard:
             getattr(policy, moment)(cast(Any, self), step)
 
     def _outgrown(self) -> str | None:
-        name = None if self._bounds is None else self._bounds.first_outgrown(dict(self.model.named_parameters()))
-        return None if name is None else f"weight {name} has a number far larger than any before"
+        return None if self._bounds is None else self._bounds.flaw_in(dict(self.model.named_parameters()))
 
     def _due(self) -> bool:
         if self.recovery is None or self._snapshot is None:

@@ -146,7 +146,9 @@ def test_it_is_left_alone_where_it_does_not_fit(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_it_is_an_operator_that_torch_can_watch() -> None:
-    torch.library.opcheck(compiled._operator(), (*SHAPES[1].inputs(torch.float32), 0.25, 20))
+    found = torch.library.opcheck(compiled._operator(), (*SHAPES[1].inputs(torch.float32), 0.25, 20))
+    assert found
+    assert set(found.values()) == {"SUCCESS"}
 
 
 def build_anew(monkeypatch: pytest.MonkeyPatch, folder: Path) -> str:

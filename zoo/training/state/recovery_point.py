@@ -12,6 +12,7 @@ from torch import Tensor
 from cortexzoo.zoo.models.interface import MemoryState
 from cortexzoo.zoo.training.policies.base import Policy, Trainer
 from cortexzoo.zoo.training.state import moments, snapshot
+from cortexzoo.zoo.training.state.movement import norms
 
 OUTGROWN = 1000.0
 
@@ -137,15 +138,16 @@ class Bounds:
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
         self._of = {name: OUTGROWN * max(1.0, _largest(weight)) for name, weight in _floats(weights).items()}
 
-    def first_outgrown(self, weights: Mapping[str, Tensor]) -> str | None:
-        """Name of a tensor with a number above its bound; None: there is none. What is not finite is not compared."""
+    def flaw_in(self, weights: Mapping[str, Tensor]) -> str | None:
+        """In words the first tensor with a finite number above its bound; None: there is none."""
         floats = _floats(weights)
         if not floats:
             return None
         # No number is larger than its tensor's norm, which is quicker to have.
-        norms = torch.stack([norm.float() for norm in torch._foreach_norm(list(floats.values()))]).tolist()
-        suspects = [name for name, norm in zip(floats, norms, strict=True) if norm > self._of[name]]
-        return next((name for name in suspects if math.inf > _largest(floats[name]) > self._of[name]), None)
+        for name, norm in zip(floats, norms(list(floats.values())).tolist(), strict=True):
+            if norm > self._of[name] and math.inf > _largest(floats[name]) > self._of[name]:
+                return f"weight {name} has a number far larger than any before"
+        return None
 
 
 def _floats(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -92,8 +92,7 @@ class Recovery(Policy):
         weights = dict(trainer.model.named_parameters())
         if self._bounds is None:
             self._bounds = Bounds({name: self.point.weights[name] for name in weights})
-        name = self._bounds.first_outgrown(weights)
-        return None if name is None else f"weight {name} has a number far larger than any before"
+        return self._bounds.flaw_in(weights)
 
     def _roll_back(self, trainer: Trainer, step: int, cause: str) -> None:
         assert self.point is not None

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
+from cortexzoo.zoo.training.state.movement import Movement
 
 SAMPLE = 4096
 """Weights of each parameter that are compared before and after a step."""
@@ -34,8 +34,7 @@ class UpdateGuard(Policy):
         self.undone_at = 0
         """Number of the step that was undone last; 0: none."""
         self._rate = math.nan
-        self._before: list[Tensor] = []
-        self._watched: list[nn.Parameter] = []
+        self._movement: Movement | None = None
 
     def limit(self) -> float:
         """The largest size that is no outlier; infinity while too little is known."""
@@ -45,8 +44,7 @@ class UpdateGuard(Policy):
         self._rate = step.learning_rate
 
     def gradients_known(self, trainer: Trainer, step: Step) -> None:
-        self._watched = [parameter for parameter in trainer.trainable if parameter.numel()]
-        self._before = [sample.clone() for sample in self._samples()]
+        self._movement = Movement(trainer.trainable, SAMPLE)
 
     def step_taken(self, trainer: Trainer, step: Step) -> None:
         size = self._size()
@@ -64,7 +62,7 @@ class UpdateGuard(Policy):
             step.undo(reason)
 
     def step_refused(self, trainer: Trainer, step: Step) -> None:
-        self._before = []
+        self._movement = None
 
     def state_dict(self) -> dict[str, Any]:
         return {"sizes": self.sizes, "undone_at": self.undone_at}
@@ -72,15 +70,6 @@ class UpdateGuard(Policy):
     def load_state(self, trainer: Trainer, values: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         self.sizes, self.undone_at = list(values["sizes"]), values["undone_at"]
 
-    def _samples(self) -> list[Tensor]:
-        flat = (parameter.detach().flatten() for parameter in self._watched)
-        return [values[:: -(-len(values) // SAMPLE)] for values in flat]
-
     def _size(self) -> float:
-        if not self._before:
-            return math.nan
-        changes = torch._foreach_sub(self._samples(), self._before)
-        norms = torch.stack(torch._foreach_norm(changes)).double()
-        elements = sum(len(sample) for sample in self._before)
-        self._before = []
-        return float(norms.norm()) / math.sqrt(elements) / self._rate if self._rate > 0 else math.nan
+        movement, self._movement = self._movement, None
+        return movement.rms() / self._rate if movement is not None and self._rate > 0 else math.nan

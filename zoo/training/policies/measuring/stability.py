@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
+from cortexzoo.zoo.training.state.movement import Movement
 
 WINDOW = 100
 """Taken steps over which variance and percentile are computed."""
@@ -86,22 +86,15 @@ class UpdateSize(Policy):
 
     def __init__(self, every: int) -> None:
         self.every = every
-        self._before: list[Tensor] = []
-        self._changing: list[nn.Parameter] = []
+        self._movement: Movement | None = None
 
     def gradients_known(self, trainer: Trainer, step: Step) -> None:
-        if step.number % self.every == 0:
-            self._changing = list(trainer.trainable)
-            self._before = [parameter.detach().clone() for parameter in self._changing]
+        self._movement = Movement(trainer.trainable) if step.number % self.every == 0 else None
 
     def step_taken(self, trainer: Trainer, step: Step) -> None:
-        if self._before:
-            with torch.no_grad():
-                changes = torch._foreach_sub(self._before, list[Tensor](self._changing))
-                norms = torch.stack(torch._foreach_norm(changes))
-            elements = sum(parameter.numel() for parameter in self._before)
-            step.metrics["stability/update_rms"] = float(norms.norm()) / math.sqrt(elements)
-        self._before, self._changing = [], []
+        if self._movement is not None:
+            step.metrics["stability/update_rms"] = self._movement.rms()
+        self._movement = None
 
     def step_refused(self, trainer: Trainer, step: Step) -> None:
-        self._before = []
+        self._movement = None
