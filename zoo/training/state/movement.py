@@ -24,7 +24,7 @@ class Movement:
             return math.nan
         changes = torch._foreach_sub(self._parts(), self._before)
         elements = sum(part.numel() for part in self._before)
-        return float(norms(changes).norm()) / math.sqrt(elements)
+        return float(norms(list(changes)).norm()) / math.sqrt(elements)
 
     def _parts(self) -> list[Tensor]:
         whole = [parameter.detach() for parameter in self._parameters]
