@@ -1,52 +1,26 @@
 """The score of mutants made by machine: which properties reach a change, and whether one of them catches it."""
 
+import hashlib
 import json
 import multiprocessing
-import sys
-import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache, partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal
 
-from cortexzoo import zoo
-from cortexzoo.harness.checking.judge import judge
-from cortexzoo.harness.checking.mutants.base import Host
-from cortexzoo.harness.checking.mutants.generated import Site, file_of
-from cortexzoo.harness.checking.properties import REGISTRY
-from cortexzoo.harness.checking.subject import Subject
-from cortexzoo.harness.parallel.train_missing import train_missing
-from cortexzoo.harness.regression.mutation_score import EXPERIMENTS, experiment_of
+from cortexzoo.harness import checking
+from cortexzoo.harness.checking.mutants.generated import Site
+from cortexzoo.harness.parallel.workers import in_processes
+from cortexzoo.harness.regression.reach import Hosts, Reach, in_turn, measured_reaches
 from cortexzoo.harness.runs.cache import code_sum
-from cortexzoo.harness.runs.run_folder import Run
-from cortexzoo.harness.runs.train import subject_of
-from cortexzoo.specs.suite import Check, PropertyName
 
 LIMIT = 60.0
 """Seconds for one change, over all properties that reach it."""
-ON_A_CLOCK = {"linear_time", "linear_memory"}
-"""Properties that are not asked: they are slow, and a busy machine makes them fail."""
 Fate = Literal["caught", "hangs", "survives", "not reached"]
-
-
-@dataclass(frozen=True)
-class Reach:
-    """One property on one healthy host: how long it takes, and the lines of `zoo` that it comes to."""
-
-    host: Host
-    property: PropertyName
-    seconds: float
-    lines: Mapping[str, Sequence[int]]
-    """By file, relative to `zoo`."""
-
-    def reaches(self, site: Site) -> bool:
-        """Whether it comes to a change."""
-        return site.line in self.lines.get(file_of(site), ())
 
 
 @dataclass(frozen=True)
@@ -61,7 +35,9 @@ class GeneratedResult:
     """The property that caught it."""
     reason: str = ""
     asked: int = 0
-    """How many properties were tried."""
+    """How many properties were tried,"""
+    reached: int = 0
+    """of how many that come to it."""
     seconds: float = 0.0
 
 
@@ -72,32 +48,51 @@ def campaign(
 
     Results belong to one state of the code: another state begins anew in a folder of its own.
     """
-    place = folder / code_sum()
+    place = place_of(folder)
     place.mkdir(parents=True, exist_ok=True)
     known = _known(place / "results.jsonl")
-    hosts = _hosts(runs, jobs)
-    reaches = _reaches(place / "reach.json", hosts)
-    for number, site in enumerate(sites, start=1):
-        if site.name not in known:
-            result = judge_site(site, hosts, reaches)
-            known[site.name] = result
-            with (place / "results.jsonl").open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps(asdict(result)) + "\n")
-        done(number)
+    hosts = Hosts.trained(runs, jobs)
+    reaches = place / "reach.json"
+    measured_reaches(reaches, hosts, jobs)
+    tasks = [(site.name, partial(_judged, site, hosts, reaches)) for site in sites if site.name not in known]
+    done(len(sites) - len(tasks))
+    for number, (name, result) in enumerate(in_processes(tasks, jobs), start=1):
+        known[name] = result
+        with (place / "results.jsonl").open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(asdict(result)) + "\n")
+        done(len(sites) - len(tasks) + number)
     return [known[site.name] for site in sites]
 
 
-def judge_site(site: Site, hosts: Mapping[Host, Subject], reaches: Sequence[Reach]) -> GeneratedResult:
+def place_of(folder: Path) -> Path:
+    """Where results of this state of the code lie: of what is changed, and of what judges it."""
+    total = hashlib.sha256(code_sum().encode())
+    for file in sorted(Path(checking.__file__).parent.rglob("*.py")):
+        total.update(file.read_bytes())
+    return folder / total.hexdigest()[:12]
+
+
+def _judged(site: Site, hosts: Hosts, reaches: Path) -> GeneratedResult:
+    return judge_site(site, hosts, _kept_reaches(reaches))
+
+
+@cache
+def _kept_reaches(path: Path) -> tuple[Reach, ...]:
+    return tuple(Reach(**entry) for entry in json.loads(path.read_text(encoding="utf-8")))
+
+
+def judge_site(site: Site, hosts: Hosts, reaches: Sequence[Reach]) -> GeneratedResult:
     """Try the properties that come to a change, the quickest first, until one fails or the time is over."""
-    asked = sorted((reach for reach in reaches if reach.reaches(site)), key=lambda reach: reach.seconds)
+    asked = in_turn(reaches, site)
     if not asked:
         return GeneratedResult(site.name, site.operator, "not reached")
+    hosts.prepare()
     began = time.perf_counter()
 
     def trials() -> Iterator[dict[str, Any]]:
         with site.seeded():
             for number, reach in enumerate(asked, start=1):
-                judgement = judge(REGISTRY[reach.property], Check(), hosts[reach.host])
+                judgement = hosts.judge(reach.host, reach.property)
                 caught = judgement.verdict in ("fail", "error")
                 yield {
                     "by": reach.property,
@@ -122,7 +117,7 @@ def judge_site(site: Site, hosts: Mapping[Host, Subject], reaches: Sequence[Reac
     return GeneratedResult(
         site.name, site.operator, fate, last.get("host", "") if fate == "caught" else "",
         last.get("by", "") if fate == "caught" else "", str(last.get("reason", ""))[:200] if fate == "caught" else "",
-        last["asked"], round(time.perf_counter() - began, 1),
+        last["asked"], len(asked), round(time.perf_counter() - began, 1),
     )  # fmt: skip
 
 
@@ -158,67 +153,6 @@ def _try(trials: Callable[[], Iterator[dict[str, Any]]], writer: Connection) -> 
     except Exception as problem:  # such as a class that can no longer be made
         writer.send({"by": "", "host": "", "reason": repr(problem)[:200], "asked": 1, "is": True})
     writer.send(None)
-
-
-def _hosts(runs: Path, jobs: int) -> dict[Host, Subject]:
-    """The trained hosts of the written mutants."""
-    experiments = {experiment_of(host).hash(): host for host in EXPERIMENTS}
-    trained = train_missing([experiment_of(host) for host in EXPERIMENTS], runs, jobs=jobs)
-    found = {experiments[experiment.hash()]: subject_of(Run.open(run.path)) for experiment, run in trained}
-    return {host: found[host] for host in EXPERIMENTS}
-
-
-def _reaches(path: Path, hosts: Mapping[Host, Subject]) -> list[Reach]:
-    """Every property that passes on a healthy host, with its lines: from `path`, or measured now and kept there."""
-    if path.exists():
-        return [Reach(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
-    found = []
-    for host, subject in hosts.items():
-        for name, entry in REGISTRY.items():
-            if name in ON_A_CLOCK:
-                continue
-            began = time.perf_counter()
-            with _traced() as lines:
-                judgement = judge(entry, Check(), subject)
-            if judgement.verdict == "pass":
-                own = {file: sorted(numbers) for file, numbers in lines.items()}
-                found.append(Reach(host, name, round(time.perf_counter() - began, 2), own))
-    path.write_text(json.dumps([asdict(reach) for reach in found]), encoding="utf-8")
-    return found
-
-
-@contextmanager
-def _traced() -> Iterator[dict[str, set[int]]]:
-    """Collects the lines of `zoo` that run meanwhile."""
-    root = str(Path(zoo.__file__).parent.resolve())
-    lines: dict[str, set[int]] = {}
-    files: dict[str, set[int] | None] = {}
-
-    def enter(frame: FrameType, event: str, _: Any) -> Any:
-        name = frame.f_code.co_filename
-        if name not in files:
-            path = str(Path(name).resolve())
-            inside = path.startswith(root)
-            files[name] = lines.setdefault(path.removeprefix(root)[1:], set()) if inside else None
-        own = files[name]
-        if own is None:
-            return None
-        own.add(frame.f_lineno)
-
-        def step(frame: FrameType, event: str, _: Any) -> Any:
-            own.add(frame.f_lineno)
-            return step
-
-        return step
-
-    before = sys.gettrace()
-    sys.settrace(enter)
-    threading.settrace(enter)
-    try:
-        yield lines
-    finally:
-        sys.settrace(before)
-        threading.settrace(before)
 
 
 def _known(path: Path) -> dict[str, GeneratedResult]:

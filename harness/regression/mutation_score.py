@@ -47,6 +47,14 @@ EXPERIMENTS: dict[Host, tuple[str, tuple[str, ...]]] = {
         "cortexgpt-stable",
         (*SMALL, "variant.hidden_size=32", "variant.columns.num_columns=4", "variant.memory.short_term.capacity=32"),
     ),
+    "original": (
+        "cortexgpt-original",
+        (
+            "recipe.steps=60", "recipe.batch_size=4", "recipe.sequence_length=32", "variant.hidden_size=32",
+            "variant.columns.num_columns=4", "variant.memory.short_term.capacity=32", "recipe.consolidation.probability=0.5",
+            "recipe.monitor.validation_sequences=32",
+        ),
+    ),
     "transformer": (
         "transformer",
         (*SMALL, "variant.hidden_size=32", "variant.num_layers=2", "variant.intermediate_size=64"),

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from cortexzoo.specs.suite import PropertyName
 
-Host = Literal["cortexgpt", "contexts", "transformer", "hybrid", "gated-delta"]
+Host = Literal["cortexgpt", "contexts", "original", "transformer", "hybrid", "gated-delta"]
 """The healthy subject that a defect is seeded in."""
 
 Patch = Callable[[], AbstractContextManager[None]]
