@@ -35,6 +35,7 @@ SMALL = (
     "recipe.steps=200", "recipe.batch_size=8", "recipe.sequence_length=64", "recipe.optimizer.learning_rate=0.01",
     "recipe.consolidation.every=50", "recipe.monitor.validation_sequences=32",
 )  # fmt: skip
+TINY_TRANSFORMER = ("variant.hidden_size=32", "variant.num_layers=2", "variant.intermediate_size=64")
 EXPERIMENTS: dict[Host, tuple[str, tuple[str, ...]]] = {
     "cortexgpt": (
         "cortexgpt-stable",
@@ -55,9 +56,37 @@ EXPERIMENTS: dict[Host, tuple[str, tuple[str, ...]]] = {
             "recipe.monitor.validation_sequences=32",
         ),
     ),
+    "continual": (
+        "cortexgpt-stable",
+        (
+            "recipe={extends: continual}", *SMALL, "recipe.steps=60", "recipe.objective.earlier_steps=30",
+            "recipe.schedule.period=30", "recipe.objective.replay.windows=16", "recipe.homeostasis={kind: usage}",
+            "recipe.objective.protection={kind: metaplasticity}", "data=python-library", "variant.hidden_size=32",
+            "variant.columns.num_columns=4", "variant.memory.short_term.capacity=32",
+            "variant.memory.long_term={kind: raw_ring, capacity: 64}",
+        ),
+    ),
+    "follower": (
+        "transformer",
+        (
+            "recipe={extends: continual}", *SMALL, *TINY_TRANSFORMER, "recipe.steps=60",
+            "recipe.objective.earlier_steps=30", "recipe.schedule.period=30",
+            "recipe.objective.replay={kind: generated, windows: 4, discarded: 2}",
+            "recipe.objective.protection={kind: slow_follower}", "data=python-library",
+        ),
+    ),
+    "mixture": (
+        "transformer",
+        (
+            *SMALL, *TINY_TRANSFORMER, "variant.vocab_size=300",
+            "data={kind: data, family: mixture, name: both, vocabulary: {kind: bpe, size: 300}, parts: ["
+            "{kind: text, weight: 3, source: {kind: pydoc_topics}}, "
+            "{kind: text, weight: 1, source: {kind: python_library}}]}",
+        ),
+    ),
     "transformer": (
         "transformer",
-        (*SMALL, "variant.hidden_size=32", "variant.num_layers=2", "variant.intermediate_size=64"),
+        (*SMALL, *TINY_TRANSFORMER),
     ),
     "hybrid": (
         "cortex-v2-hybrid",

@@ -10,8 +10,10 @@ from typing import Any, Literal
 
 from cortexzoo.specs.suite import PropertyName
 
-Host = Literal["cortexgpt", "contexts", "original", "transformer", "hybrid", "gated-delta"]
-"""The healthy subject that a defect is seeded in."""
+Host = Literal[
+    "cortexgpt", "contexts", "original", "continual", "follower", "mixture", "transformer", "hybrid", "gated-delta"
+]
+"""The healthy subject that a defect is seeded in; written ones know five of them, those made by machine all."""
 
 Patch = Callable[[], AbstractContextManager[None]]
 Make = Callable[[Any], Any]

@@ -17,6 +17,7 @@ from cortexzoo.harness.checking.properties.base import (
 )
 from cortexzoo.harness.checking.properties.trainer import Log, everything, of_short_gaps
 from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.checking.training.witness import of_one_text
 from cortexzoo.specs.guards import NoRecovery, NoSpikeDetection
 from cortexzoo.specs.sleep import (
     DREAMS,
@@ -201,7 +202,7 @@ def sleeper(subject: Subject, spec: Dreaming, acceptance: AcceptanceSpec, steps:
             update={"probe_every": steps + 1, "validate_every": steps + 1, "validation_sequences": HELD_OUT}
         ),
     }  # fmt: skip
-    experiment = subject.experiment.model_copy(update={"recipe": recipe.model_copy(update=small)})
+    experiment = subject.experiment.model_copy(update={"recipe": of_one_text(recipe).model_copy(update=small)})
     if subject.task is None:
         trainer = TrainingLoop(subject.copy(), experiment, _halves(subject), recorder=Log())
     else:

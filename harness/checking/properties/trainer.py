@@ -11,7 +11,7 @@ from torch import Tensor
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, largest_difference, number
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.specs import ExperimentSpec
-from cortexzoo.specs.objective import Recall
+from cortexzoo.specs.objective import Continual, NoReplay, ObjectiveSpec, Recall
 from cortexzoo.specs.recipe import EveryInterval
 from cortexzoo.specs.sleep import ConsolidateSleep, NoSleep
 from cortexzoo.specs.task import TaskSpec
@@ -200,8 +200,18 @@ def short(experiment: ExperimentSpec) -> ExperimentSpec:
         update={"probe_every": 2, "validate_every": 2, "validation_sequences": 2, "checkpoint_every": 100}
     )
     small = {"steps": STEPS, "batch_size": 2, "sequence_length": 16, "accumulation": 1, "monitor": monitor}
-    update = {**small, "consolidation": consolidation, "sleep": sleep}
+    update = {**small, "consolidation": consolidation, "sleep": sleep, "objective": _of_few_steps(recipe.objective)}
     return of_short_gaps(experiment.model_copy(update={"recipe": recipe.model_copy(update=update)}), documents=2)
+
+
+def _of_few_steps(objective: ObjectiveSpec) -> ObjectiveSpec:
+    """One text after another: the later one from the third step on, and no more replayed than there is."""
+    if not isinstance(objective, Continual):
+        return objective
+    replay = objective.replay
+    if not isinstance(replay, NoReplay):
+        replay = replay.model_copy(update={"rows": 1, "windows": min(replay.windows, 2)})
+    return objective.model_copy(update={"earlier_steps": 2, "replay": replay})
 
 
 def of_short_gaps(experiment: ExperimentSpec, documents: int) -> ExperimentSpec:

@@ -12,8 +12,9 @@ from cortexzoo.harness.checking.training.roles import LENGTH, text_of_roles
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.data import TextSpec
 from cortexzoo.specs.guards import NoRecovery, NoSpikeDetection
-from cortexzoo.specs.objective import NextToken, NoInChunkGuard, Recall
-from cortexzoo.specs.recipe import Never
+from cortexzoo.specs.objective import Continual, NextToken, NoInChunkGuard, Recall
+from cortexzoo.specs.plasticity import NoHomeostasis
+from cortexzoo.specs.recipe import Never, RecipeSpec
 from cortexzoo.specs.sleep import NoSleep
 from cortexzoo.specs.task import TaskSpec
 from cortexzoo.specs.variant import TransformerSpec
@@ -128,7 +129,7 @@ def brief(experiment: ExperimentSpec, steps: int, **changes: Any) -> ExperimentS
     """The experiment for a few small steps that nothing interrupts, with further changes to its recipe.
 
     Variant, optimiser, schedule, clipping and precision are its own. Nothing is measured, consolidated or saved, no
-    step is a spike and there is no sleep, unless `changes` bring them back.
+    step is a spike and there is no sleep, unless `changes` bring them back. Of several texts the last is trained on.
     """
     recipe = experiment.recipe
     quiet = {"probe_every": NEVER, "validate_every": NEVER, "validation_sequences": None, "checkpoint_every": NEVER}
@@ -137,13 +138,19 @@ def brief(experiment: ExperimentSpec, steps: int, **changes: Any) -> ExperimentS
         "recovery": NoRecovery(), "sleep": NoSleep(), "consolidation": Never(),
         "monitor": recipe.monitor.model_copy(update=quiet),
     }  # fmt: skip
-    experiment = experiment.model_copy(update={"recipe": recipe.model_copy(update={**small, **changes})})
-    return _of_short_documents(experiment)
+    recipe = of_one_text(recipe).model_copy(update={**small, **changes})
+    return _of_short_documents(experiment.model_copy(update={"recipe": recipe}))
+
+
+def of_one_text(recipe: RecipeSpec) -> RecipeSpec:
+    """The recipe without a text that comes before the experiment's own."""
+    is_continual = isinstance(recipe.objective, Continual)
+    return recipe.model_copy(update={"objective": NextToken()}) if is_continual else recipe
 
 
 def on_a_tiny_model(experiment: ExperimentSpec) -> ExperimentSpec:
     """The experiment with the least transformer on a text, for what does not depend on the model."""
-    recipe = experiment.recipe.model_copy(update={"objective": NextToken()})
+    recipe = experiment.recipe.model_copy(update={"objective": NextToken(), "homeostasis": NoHomeostasis()})
     return experiment.model_copy(update={"variant": TINY, "data": TextSpec(name="tiny"), "recipe": recipe})
 
 
