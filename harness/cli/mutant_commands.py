@@ -34,6 +34,12 @@ def mutants(
         int, typer.Option("--sample", metavar="N", min=1, help="With --generated: how many changes.")
     ] = 20,
     seed: Annotated[int, typer.Option("--seed", metavar="S", min=0, help="With --generated: which changes.")] = 0,
+    tests: Annotated[
+        Path | None,
+        typer.Option(
+            "--tests", metavar="DIR", help="With --generated: also try the tests in DIR on what no property catches."
+        ),
+    ] = None,
 ) -> None:
     """Plant known defects and show which property catches each.
 
@@ -49,7 +55,9 @@ def mutants(
     if generated:
         if only or list_only:
             raise BadInput("--generated takes its own changes: leave out --only and --list, or choose with --seed")
-        _generated(count, seed, jobs, runs, json_file)
+        _generated(count, seed, jobs, runs, tests, json_file)
+    if tests is not None:
+        raise BadInput("--tests goes with --generated: properties alone are asked of the written mutants")
     from rich.progress import Progress
 
     from cortexzoo.harness.checking.mutants.library import MUTANTS
@@ -89,27 +97,47 @@ def mutants(
     raise typer.Exit(UNEXPECTED_VERDICT if survivors else OK)
 
 
-def _generated(count: int, seed: int, jobs: int, runs: Path, json_file: Path | None) -> NoReturn:
-    from dataclasses import asdict
-
+def _generated(count: int, seed: int, jobs: int, runs: Path, tests: Path | None, json_file: Path | None) -> NoReturn:
     from rich.progress import Progress
 
+    from cortexzoo.harness.regression.equivalent import reason_of
     from cortexzoo.harness.checking.mutants.generated import sample
-    from cortexzoo.harness.regression.generated_score import campaign
+    from cortexzoo.harness.regression.generated_score import as_json, campaign, place_of
+    from cortexzoo.harness.regression.generated_tests import campaign_of_tests
 
     without_foreign_warnings()
     require_folder_of(json_file)
-    sites = sample(count, seed)
+    if tests is not None and not tests.is_dir():
+        raise BadInput(f"--tests {tests}: no such folder; in a checkout of cortexzoo it is tests")
+    drawn = sample(count, seed)
+    sites = [site for site in drawn if reason_of(site) is None]
+    equivalent = {site.name: reason for site in drawn if (reason := reason_of(site))}
+    folder = runs / "generated-mutants"
     with Progress(console=standard_error()) as progress:
-        task = progress.add_task("mutants", total=len(sites))
-        results = campaign(
-            sites, runs / "generated-mutants", runs, jobs, lambda done: progress.update(task, completed=done)
-        )
-    alive = [result for result in results if result.fate in ("survives", "not reached")]
-    print_table(("change", "fate", "caught by"), [(r.site, r.fate, r.by) for r in results])
+        task = progress.add_task("properties", total=len(sites))
+        results = campaign(sites, folder, runs, jobs, lambda done: progress.update(task, completed=done))
+        missed = [site for site, result in zip(sites, results, strict=True) if not result.is_caught]
+        tested = {}
+        if tests is not None and missed:
+            task = progress.add_task("tests", total=len(missed))
+            found = campaign_of_tests(
+                missed, place_of(folder), tests, jobs, lambda done: progress.update(task, completed=done)
+            )
+            tested = {result.site: result for result in found}
+    rows = [(r.site, r.fate, r.by or (f"{t.fate}: {t.by}" if (t := tested.get(r.site)) else "")) for r in results]
+    rows += [(name, "equivalent", reason) for name, reason in equivalent.items()]
+    print_table(("change", "fate", "caught by"), rows)
+    by_property = len(results) - len(missed)
     reached = [result for result in results if result.fate != "not reached"]
-    caught = len(results) - len(alive)
-    print_text(f"mutation score: {caught} of {len(results)} caught ({caught / len(results):.0%})")
-    print_text(f"of the {len(reached)} that a property reaches: {caught / max(1, len(reached)):.0%}")
-    write_json(json_file, {"sample": count, "seed": seed, "results": [asdict(result) for result in results]})
-    raise typer.Exit(UNEXPECTED_VERDICT if alive else OK)
+    print_text(f"{len(equivalent)} of {len(drawn)} changes are equivalent and not counted")
+    print_text(f"by properties alone: {by_property} of {len(results)} caught ({_share(by_property, len(results))})")
+    print_text(f"of the {len(reached)} that a property reaches: {_share(by_property, len(reached))}")
+    caught = by_property + sum(result.is_caught for result in tested.values())
+    if tests is not None:
+        print_text(f"with the tests in {tests}: {caught} of {len(results)} caught ({_share(caught, len(results))})")
+    write_json(json_file, as_json(count, seed, results, tested, equivalent))
+    raise typer.Exit(OK if caught == len(results) else UNEXPECTED_VERDICT)
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / max(1, whole):.1%}"

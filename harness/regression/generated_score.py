@@ -5,7 +5,7 @@ import json
 import multiprocessing
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from multiprocessing.connection import Connection
@@ -15,6 +15,7 @@ from typing import Any, Literal
 from cortexzoo.harness import checking
 from cortexzoo.harness.checking.mutants.generated import Site
 from cortexzoo.harness.parallel.workers import in_processes
+from cortexzoo.harness.regression.generated_tests import TestedResult
 from cortexzoo.harness.regression.reach import Hosts, Reach, in_turn, measured_reaches
 from cortexzoo.harness.runs.cache import code_sum
 
@@ -39,6 +40,11 @@ class GeneratedResult:
     reached: int = 0
     """of how many that come to it."""
     seconds: float = 0.0
+
+    @property
+    def is_caught(self) -> bool:
+        """By a verdict, or because nothing ends any more."""
+        return self.fate in ("caught", "hangs")
 
 
 def campaign(
@@ -153,6 +159,21 @@ def _try(trials: Callable[[], Iterator[dict[str, Any]]], writer: Connection) -> 
     except Exception as problem:  # such as a class that can no longer be made
         writer.send({"by": "", "host": "", "reason": repr(problem)[:200], "asked": 1, "is": True})
     writer.send(None)
+
+
+def as_json(
+    count: int,
+    seed: int,
+    results: Sequence[GeneratedResult],
+    tested: Mapping[str, TestedResult],
+    equivalent: Mapping[str, str],
+) -> dict[str, Any]:
+    """The results for programs."""
+    rows = [
+        {**asdict(result), "tests": asdict(tested[result.site]) if result.site in tested else None}
+        for result in results
+    ]
+    return {"sample": count, "seed": seed, "results": rows, "equivalent": dict(equivalent)}
 
 
 def _known(path: Path) -> dict[str, GeneratedResult]:

@@ -64,8 +64,9 @@ class Site:
 
     @property
     def name(self) -> str:
-        """The same in every process, for a file of results."""
-        return f"{self.module.removeprefix('cortexzoo.')}:{self.line} {self.function}: {self.operator}, {self.change}"
+        """The same in every process, for a file of results; no other site has it."""
+        place = f"{self.module.removeprefix('cortexzoo.')}:{self.line} {self.function}"
+        return f"{place} #{self.number}: {self.operator}, {self.change}"
 
     @property
     def seeded(self) -> Patch:
@@ -82,6 +83,12 @@ def sample(count: int, seed: int) -> list[Site]:
     sites = [site for module in _modules() for site in sites_of(module)]
     random.Random(seed).shuffle(sites)
     return sites[:count]
+
+
+def site_named(name: str) -> Site:
+    """The site of that name. Raises `KeyError`."""
+    module = importlib.import_module(f"cortexzoo.{name.partition(':')[0]}")
+    return {site.name: site for site in sites_of(module)}[name]
 
 
 def sites_of(module: ModuleType) -> Iterator[Site]:

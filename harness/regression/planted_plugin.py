@@ -1,0 +1,41 @@
+"""A plugin for pytest: plants one generated change before tests are collected, and notes what became of each test.
+
+It reads two environment variables, since it is loaded in processes of its own. Nothing of cortexzoo is imported before
+the session starts, so that a `conftest.py` may still prepare its import.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+PLANTED, NOTES = "CORTEXZOO_PLANTED", "CORTEXZOO_TEST_NOTES"
+"""The name of the change, if there is one; and the file for what became of the tests."""
+
+_notes: dict[str, dict[str, float | bool]] = {}
+"""By node id: `seconds`, and whether it `passed`."""
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Put the change in place until the session ends."""
+    if name := os.environ.get(PLANTED):
+        from cortexzoo.harness.checking.mutants.generated import site_named
+
+        patch = site_named(name).seeded()
+        patch.__enter__()
+        session.config.add_cleanup(lambda: patch.__exit__(None, None, None))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Add a phase of a test."""
+    note = _notes.setdefault(report.nodeid, {"seconds": 0.0, "passed": True})
+    note["seconds"] += report.duration
+    # A skipped test asserts nothing, and a failure that is expected says nothing of a change.
+    note["passed"] = note["passed"] and report.passed and not hasattr(report, "wasxfail")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the notes, in the process that has them all."""
+    if not hasattr(session.config, "workerinput") and (path := os.environ.get(NOTES)):
+        Path(path).write_text(json.dumps(_notes), encoding="utf-8")
