@@ -100,8 +100,8 @@ def mutants(
 def _generated(count: int, seed: int, jobs: int, runs: Path, tests: Path | None, json_file: Path | None) -> NoReturn:
     from rich.progress import Progress
 
-    from cortexzoo.harness.regression.equivalent import reason_of
     from cortexzoo.harness.checking.mutants.generated import sample
+    from cortexzoo.harness.regression.equivalent import reason_of
     from cortexzoo.harness.regression.generated_score import as_json, campaign, place_of
     from cortexzoo.harness.regression.generated_tests import campaign_of_tests
 

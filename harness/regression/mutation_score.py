@@ -52,8 +52,8 @@ EXPERIMENTS: dict[Host, tuple[str, tuple[str, ...]]] = {
         "cortexgpt-original",
         (
             "recipe.steps=60", "recipe.batch_size=4", "recipe.sequence_length=32", "variant.hidden_size=32",
-            "variant.columns.num_columns=4", "variant.memory.short_term.capacity=32", "recipe.consolidation.probability=0.5",
-            "recipe.monitor.validation_sequences=32",
+            "variant.columns.num_columns=4", "variant.memory.short_term.capacity=32",
+            "recipe.consolidation.probability=0.5", "recipe.monitor.validation_sequences=32",
         ),
     ),
     "continual": (

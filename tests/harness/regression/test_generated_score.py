@@ -7,12 +7,39 @@ from typing import Any
 
 import pytest
 
-from cortexzoo.harness.checking.mutants.generated import Site, sites_of
+from cortexzoo.harness.checking.judge import judge
+from cortexzoo.harness.checking.mutants.base import Host
+from cortexzoo.harness.checking.mutants.generated import Site, sample, sites_of
+from cortexzoo.harness.checking.properties import REGISTRY
+from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.harness.cli import main
-from cortexzoo.harness.regression import generated_score
-from cortexzoo.harness.regression.generated_score import GeneratedResult, Reach, campaign, judge_site
+from cortexzoo.harness.regression import generated_score, generated_tests, reach
+from cortexzoo.harness.regression.equivalent import EQUIVALENT, lasting_name
+from cortexzoo.harness.regression.generated_score import GeneratedResult, campaign, judge_site, place_of
+from cortexzoo.harness.regression.generated_tests import TestedResult
+from cortexzoo.harness.regression.mutation_score import EXPERIMENTS, HOSTS
+from cortexzoo.harness.regression.reach import Hosts, Reach, in_turn
+from cortexzoo.specs.suite import Check, PropertyName
 from cortexzoo.zoo.training import schedule
 from tests.harness import tiny
+
+
+class Tiny(Hosts):
+    """A tiny transformer instead of the trained hosts."""
+
+    def judge(self, host: Host, name: PropertyName) -> Judgement:
+        return judge(REGISTRY[name], Check(), tiny.subject())
+
+
+class Asleep(Hosts):
+    """A host that nothing can be asked of."""
+
+    def judge(self, host: Host, name: PropertyName) -> Judgement:
+        time.sleep(60)
+        raise AssertionError("it was not ended")
+
+
+TINY = Tiny({})
 
 
 def site(change: str) -> Site:
@@ -23,35 +50,60 @@ WARMUP = site("taken < warmup → taken <= warmup")
 PERIODS = site("period *= multiplier → pass")
 
 
-def reach(*lines: int, name: Any = "steps_match_a_reference") -> Reach:
-    return Reach("transformer", name, 1.0, {"training/schedule.py": lines})
+def reaching(
+    *lines: int, name: Any = "steps_match_a_reference", host: Any = "transformer", seconds: float = 1
+) -> Reach:
+    return Reach(host, name, seconds, {"training/schedule.py": lines})
 
 
 def test_a_property_that_reaches_a_change_catches_it() -> None:
-    result = judge_site(WARMUP, {"transformer": tiny.subject()}, [reach(WARMUP.line)])
-    assert (result.fate, result.by, result.asked) == ("caught", "steps_match_a_reference", 1)
+    result = judge_site(WARMUP, TINY, [reaching(WARMUP.line)])
+    assert (result.fate, result.by, result.asked, result.reached) == ("caught", "steps_match_a_reference", 1, 1)
     assert "train/learning_rate" in result.reason
 
 
 def test_what_no_property_reaches_is_named() -> None:
-    assert judge_site(WARMUP, {"transformer": tiny.subject()}, [reach(WARMUP.line + 1)]).fate == "not reached"
+    assert judge_site(WARMUP, TINY, [reaching(WARMUP.line + 1)]).fate == "not reached"
 
 
 def test_a_property_that_passes_lets_a_change_survive() -> None:
-    result = judge_site(WARMUP, {"transformer": tiny.subject()}, [reach(WARMUP.line, name="best_is_the_best")])
-    assert (result.fate, result.by) == ("survives", "")
+    result = judge_site(WARMUP, TINY, [reaching(WARMUP.line, name="best_is_the_best")])
+    assert (result.fate, result.by, result.is_caught) == ("survives", "", False)
 
 
 def test_a_change_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generated_score, "LIMIT", 0.5)
-    monkeypatch.setattr(generated_score, "judge", lambda *_: time.sleep(60))
-    assert judge_site(WARMUP, {"transformer": tiny.subject()}, [reach(WARMUP.line)]).fate == "hangs"
+    result = judge_site(WARMUP, Asleep({}), [reaching(WARMUP.line)])
+    assert result.fate == "hangs" and result.is_caught
+
+
+def test_each_property_is_asked_of_its_quickest_host_before_any_is_asked_again() -> None:
+    line = WARMUP.line
+    reaches = [
+        reaching(line, name="causality", host="hybrid", seconds=2),
+        reaching(line, name="causality", host="transformer", seconds=1),
+        reaching(line, name="determinism", host="hybrid", seconds=9),
+        reaching(line + 1, name="repeatability"),
+    ]
+    asked = [(each.property, each.host) for each in in_turn(reaches, WARMUP)]
+    assert asked == [("causality", "transformer"), ("determinism", "hybrid"), ("causality", "hybrid")]
 
 
 def test_the_lines_of_zoo_that_run_are_traced() -> None:
-    with generated_score._traced() as lines:
+    with reach.traced() as lines:
         schedule.rate_factor(tiny.experiment().recipe.schedule, 0, 20)
     assert WARMUP.line in lines["training/schedule.py"] and PERIODS.line not in lines["training/schedule.py"]
+
+
+def test_the_layer_that_needs_no_training_is_a_host() -> None:
+    hosts = Hosts({})
+    assert ("gated-delta", "causality") in hosts.pairs()
+    judged = hosts.judge("gated-delta", "finite_gradients")
+    assert (judged.name, judged.verdict) == ("finite_gradients", "pass")
+
+
+def test_every_host_is_an_experiment_but_the_layer() -> None:
+    assert {*HOSTS} - {*EXPERIMENTS} == {"gated-delta"}
 
 
 def test_a_campaign_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,12 +113,14 @@ def test_a_campaign_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: py
         asked.append(site.name)
         return GeneratedResult(site.name, site.operator, "caught", by="causality")
 
-    monkeypatch.setattr(generated_score, "judge_site", judged)
-    monkeypatch.setattr(generated_score, "_hosts", lambda *_: {})
-    monkeypatch.setattr(generated_score, "_reaches", lambda *_: [])
+    monkeypatch.setattr(generated_score, "_judged", judged)
+    monkeypatch.setattr(generated_score, "in_processes", lambda tasks, _: ((key, task()) for key, task in tasks))
+    monkeypatch.setattr(Hosts, "trained", lambda *_: TINY)
+    monkeypatch.setattr(generated_score, "measured_reaches", lambda *_: [])
     first = campaign([WARMUP], tmp_path, tmp_path, 1)
     (results,) = tmp_path.rglob("results.jsonl")
-    results.write_text(results.read_text() + '{"site": "broken')
+    assert results.parent == place_of(tmp_path)
+    results.write_text(results.read_text() + '{"site": "broken\n')
     both = campaign([WARMUP, PERIODS], tmp_path, tmp_path, 1)
     assert asked == [WARMUP.name, PERIODS.name]
     assert both[0] == first[0]
@@ -84,10 +138,44 @@ def test_the_command_prints_the_score(
     command = ["mutants", "--generated", "--sample", "4", "--seed", "7", "--runs", str(tmp_path), "--json", str(report)]
     assert main(command) == 1
     told = capsys.readouterr().out
-    assert "mutation score: 2 of 4 caught (50%)" in told and "of the 3 that a property reaches: 67%" in told
+    assert "by properties alone: 2 of 4 caught (50.0%)" in told and "of the 3 that a property reaches: 66.7%" in told
     assert len(json.loads(report.read_text())["results"]) == 4
+
+
+def test_with_tests_the_command_prints_both_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def results(sites: list[Site], *_: object) -> list[GeneratedResult]:
+        fates: list[Any] = ["caught", "survives", "not reached"]
+        return [GeneratedResult(s.name, s.operator, fate) for s, fate in zip(sites, fates, strict=True)]
+
+    def tested(sites: list[Site], *_: object) -> list[TestedResult]:
+        return [TestedResult(s.name, "caught", f"test_of {s.number}") for s in sites]
+
+    equivalent = sample(4, 7)[3]
+    monkeypatch.setattr(generated_score, "campaign", results)
+    monkeypatch.setattr(generated_tests, "campaign_of_tests", tested)
+    monkeypatch.setitem(EQUIVALENT, lasting_name(equivalent), "it is clamped again below")
+    report = tmp_path / "report.json"
+    command = ["mutants", "--generated", "--sample", "4", "--seed", "7", "--tests", str(tmp_path), "--wide"]
+    assert main([*command, "--runs", str(tmp_path), "--json", str(report)]) == 0
+    told = capsys.readouterr().out
+    assert "1 of 4 changes are equivalent and not counted" in told and "it is clamped again below" in told
+    assert "by properties alone: 1 of 3 caught (33.3%)" in told
+    assert f"with the tests in {tmp_path}: 3 of 3 caught (100.0%)" in told
+    found = json.loads(report.read_text())
+    assert found["equivalent"] == {equivalent.name: "it is clamped again below"}
+    assert [row["tests"] and row["tests"]["fate"] for row in found["results"]] == [None, "caught", "caught"]
+
+
+def test_every_change_that_is_listed_as_equivalent_is_there() -> None:
+    assert {*EQUIVALENT} <= {lasting_name(site) for site in sample(10**6, 0)}
 
 
 def test_options_that_do_not_go_together_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["mutants", "--generated", "--only", "hybrid"]) == 2
     assert "--generated takes its own changes: leave out --only and --list" in capsys.readouterr().err
+    assert main(["mutants", "--tests", "."]) == 2
+    assert "--tests goes with --generated" in capsys.readouterr().err
+    assert main(["mutants", "--generated", "--tests", "nowhere"]) == 2
+    assert "--tests nowhere: no such folder" in capsys.readouterr().err

@@ -1,0 +1,83 @@
+"""Unit tests as judges of changes made by machine: those that reach a change are run with it in place."""
+
+from pathlib import Path
+
+import pytest
+
+from cortexzoo.harness.checking.mutants.generated import Site, sites_of
+from cortexzoo.harness.regression import generated_tests
+from cortexzoo.harness.regression.generated_tests import Reached, TestsFailed, campaign_of_tests, measured_reach
+from cortexzoo.zoo.training import schedule
+
+SOURCES = Path(__file__).parents[3] / "src"
+PROJECT = f'[tool.pytest.ini_options]\npythonpath = ["{SOURCES}"]\nmarkers = ["slow: it is left out"]\n'
+TESTS = """
+import pytest
+from cortexzoo.specs.recipe import Constant, CosineRestarts
+from cortexzoo.zoo.training.schedule import rate_factor
+
+def test_warmup():
+    assert rate_factor(Constant(warmup_ratio=0.5), 5, 10) == 1
+
+def test_restarts():
+    assert rate_factor(CosineRestarts(period=2, multiplier=2), 0, 10) == 1
+
+@pytest.mark.skip("a skipped test says nothing")
+def test_skipped():
+    raise AssertionError
+
+@pytest.mark.slow
+def test_slow():
+    raise AssertionError
+"""
+
+
+def site(operator: str, change: str) -> Site:
+    return next(s for s in sites_of(schedule) if s.operator == operator and s.change == change)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "pyproject.toml").write_text(PROJECT)
+    (folder / "tests").mkdir()
+    (folder / "tests" / "test_schedule.py").write_text(TESTS)
+    return folder
+
+
+def test_a_change_is_caught_by_the_test_that_reaches_it(project: Path) -> None:
+    warmup = site("flip comparison", "taken < warmup → taken <= warmup")
+    restarts = site("flip comparison", "taken >= period → taken > period")
+    kept = project / "kept"
+    results = campaign_of_tests([warmup, restarts], kept, project / "tests", 1)
+    caught, survives = results
+    assert (caught.fate, caught.by.partition("::")[2], caught.is_caught) == ("caught", "test_warmup", True)
+    assert (survives.fate, survives.by, survives.asked, survives.reached) == ("survives", "", 1, 1)
+    (own,) = kept.iterdir()
+    reached = measured_reach(own, project / "tests", 1)
+    assert [test.partition("::")[2] for test in reached.of(restarts)] == ["test_restarts"]
+    assert {test.partition("::")[2] for test in reached.seconds} == {"test_warmup", "test_restarts"}
+    assert campaign_of_tests([warmup, restarts], kept, project / "tests", 1) == results
+
+
+def test_tests_that_fail_with_nothing_changed_are_no_judges(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(PROJECT)
+    (tmp_path / "test_wrong.py").write_text("def test_wrong():\n    assert 1 == 2\n")
+    with pytest.raises(TestsFailed, match=r"fail with nothing changed: .*1 failed"):
+        measured_reach(tmp_path, tmp_path, 1)
+
+
+def test_the_quickest_tests_come_first_and_no_more_than_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    warmup = site("flip comparison", "taken < warmup → taken <= warmup")
+    tests = {"training/schedule.py": {str(warmup.line): ["slow", "quick", "middling"], "1": ["other"]}}
+    reached = Reached(tests, {"slow": 50.0, "quick": 1.0, "middling": 20.0, "other": 0.1})
+    assert reached.of(warmup) == ["quick", "middling", "slow"]
+    assert generated_tests._chosen(reached, warmup) == ["quick", "middling"]
+    monkeypatch.setattr(generated_tests, "LIMIT", 0.5)
+    assert generated_tests._chosen(reached, warmup) == ["quick"]
+
+
+def test_what_no_test_reaches_is_named(tmp_path: Path) -> None:
+    warmup = site("flip comparison", "taken < warmup → taken <= warmup")
+    result = generated_tests.judge_by_tests(warmup, [], [], tmp_path)
+    assert (result.fate, result.is_caught) == ("not reached", False)
