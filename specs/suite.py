@@ -13,6 +13,7 @@ PropertyName = Literal[
     "causality",
     "batch_isolation",
     "repeatability",
+    "forward_matches_a_reference",
     "finite_gradients",
     "every_parameter_learns",
     "gate_balance",
@@ -85,6 +86,10 @@ PROPERTIES: dict[PropertyName, PropertyInfo] = {
     "repeatability": PropertyInfo(
         "evaluating twice gives the same logits and leaves weights and memory as they were",
         0.0, "at_most", "max |Δ logit|", OURS, version=2,
+    ),
+    "forward_matches_a_reference": PropertyInfo(
+        "logits, memory and gradients are those of a form written out token by token",
+        1e-5, "at_most", "difference / largest", Source("rounding of float32: angles and counts of reads", "ours"),
     ),
     "finite_gradients": PropertyInfo(
         "loss and gradients are finite at every tried length", 0.0, "at_most", "non-finite values", OURS, version=2,

@@ -15,6 +15,7 @@ from cortexzoo.harness.checking.mutants.base import (
     Mutant,
     after,
     before,
+    in_source,
     instead,
     rebound,
     replaced,
@@ -219,4 +220,9 @@ HYBRID_MUTANTS = (
            rebound(divergence, instead(lambda *_: torch.zeros(()))), caught_by="drift_is_measured"),
     Mutant("baseline-after-training", HYBRID, "the base's perplexity is measured with the sidecars on",
            replaced(Drift, "_report", _late_baseline), caught_by="drift_is_measured"),
+    in_source("shares-swapped", HYBRID, "the gate's share goes to the other part", Sidecar, "mix",
+              "share * attention + (1 - share) * memory", "share * memory + (1 - share) * attention",
+              by="forward_matches_a_reference"),
+    in_source("keys-of-any-length", HYBRID, "keys are not made unit vectors", Sidecar, "queries_keys_values",
+              "unit(q), unit(k), v", "unit(q), k, v", by="forward_matches_a_reference"),
 )  # fmt: skip

@@ -9,8 +9,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from cortexzoo.harness.checking.mutants.base import Host, Make, Mutant, after, before, instead, rebound, replaced
+from cortexzoo.harness.checking.mutants.base import (
+    Host,
+    Make,
+    Mutant,
+    after,
+    before,
+    in_source,
+    instead,
+    rebound,
+    replaced,
+)
 from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.zoo.memory.short_term import ShortTermMemory
 from cortexzoo.zoo.models import transformer
 from cortexzoo.zoo.models.columns import Columns
 from cortexzoo.zoo.models.cortexgpt import CortexGPT
@@ -190,4 +201,9 @@ MODEL_MUTANTS = (
            replaced(MemoryLanguageModel, "between_batches", lambda original: lambda self, state, rows: (
                state if isinstance(state, TransformerState) and state.keys.shape[1] == rows
                else original(self, state, rows))), caught_by="repeatability"),
+    in_source("angles-fall-too-fast", CONTROL, "no pair of a rotary position is turned at the full rate", transformer,
+              "_rotation", "torch.arange(0, head_dim, 2,", "torch.arange(1, head_dim, 2,",
+              by="forward_matches_a_reference"),
+    in_source("ages-may-attract", CORTEX, "the weight of an age in short-term memory may be negative", ShortTermMemory,
+              "plan", "F.softplus(self.recency)", "self.recency", by="forward_matches_a_reference"),
 )  # fmt: skip

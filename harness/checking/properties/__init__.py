@@ -8,6 +8,7 @@ from cortexzoo.harness.checking.properties.consolidation import CONSOLIDATION
 from cortexzoo.harness.checking.properties.distractors import DISTRACTORS
 from cortexzoo.harness.checking.properties.dreaming import DREAMING
 from cortexzoo.harness.checking.properties.fields import FIELDS
+from cortexzoo.harness.checking.properties.forward import FORWARD
 from cortexzoo.harness.checking.properties.gate import GATE
 from cortexzoo.harness.checking.properties.gradients import GRADIENTS
 from cortexzoo.harness.checking.properties.growth import GROWTH
@@ -39,6 +40,7 @@ OF_ANY_MODEL: tuple[Property[Runnable], ...] = (*SEQUENCES, *REPRODUCTION, *GROW
 OF_TRAINED_MODELS: tuple[Property[Subject], ...] = (
     *ISOLATION,
     *REPEATABILITY,
+    *FORWARD,
     *GRADIENTS,
     *GATE,
     *TRAINING,

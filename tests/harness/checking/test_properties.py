@@ -40,8 +40,8 @@ OF_REAL_MODELS = {
     "padding_changes_nothing", "every_switch_counts", "memory_is_bounded", "oldest_is_evicted", "stored_is_found",
     "memory_matters", "no_dead_column", "base_is_frozen", "state_norm_is_bounded", "gradients_reach_the_facts",
     "recall_beats_controls", "recall_survives_distractors", "sleep_consolidates", "old_facts_are_kept",
-    "drift_is_measured", "each_memory_is_worth_it", "memory_is_not_a_crutch",
-    "no_own_occurrence",
+    "drift_is_measured", "each_memory_is_worth_it", "memory_is_not_a_crutch", "no_own_occurrence",
+    "forward_matches_a_reference",
 }  # fmt: skip
 """What does not apply to the tiny model; the mutants show these at work."""
 
