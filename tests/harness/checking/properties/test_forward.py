@@ -1,0 +1,110 @@
+"""The forward pass of each family against its written-out form: equal, and one small change in it shows."""
+
+from dataclasses import replace
+
+import pytest
+
+from cortexzoo.harness.checking.judge import judge, judge_case
+from cortexzoo.harness.checking.mutants.base import rewritten
+from cortexzoo.harness.checking.properties import REGISTRY
+from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.specs import ExperimentSpec, load_experiment
+from cortexzoo.specs.suite import Check
+from cortexzoo.zoo.build import build_model
+from cortexzoo.zoo.models.columns import Columns
+from cortexzoo.zoo.models.cortexgpt import CortexGPT
+from cortexzoo.zoo.models.hybrid.block import Sidecar
+from cortexzoo.zoo.models.hybrid.model import Hybrid
+from cortexzoo.zoo.models.transformer import Layer
+from cortexzoo.zoo.ops import gated_delta_chunks
+from tests.harness import tiny
+
+NAME = "forward_matches_a_reference"
+HYBRID = ("variant.backbone.training.steps=2", "variant.mixer.key_products=1")
+SUBJECTS = {
+    "two raw rings": ("cortexgpt-stable", ("variant.memory.long_term={kind: raw_ring}",)),
+    "contexts": ("cortexgpt-stable", ()),
+    "no long-term memory": ("cortexgpt-stable", ("variant.memory.long_term={kind: none}",)),
+    "original": ("cortexgpt-original", ()),
+    "transformer": ("transformer", ("variant.intermediate_size=16", "variant.num_layers=2")),
+    "hybrid": ("cortex-v2-hybrid", HYBRID),
+}
+SMALL = ("variant.hidden_size=16", "variant.columns.num_columns=2", "variant.memory.short_term.capacity=16")
+
+
+def experiment_of(name: str) -> ExperimentSpec:
+    base, changes = SUBJECTS[name]
+    small = SMALL if base.startswith("cortexgpt") else SMALL[:1] if base == "transformer" else ()
+    return load_experiment(base, [*small, *changes])
+
+
+def untrained(experiment: ExperimentSpec) -> Subject:
+    """A fresh model: what is compared is what it computes, however well."""
+    model = build_model(experiment.variant, 0).eval()
+    return replace(tiny.subject(), experiment=experiment, model=model, state=model.initial_state(1))
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_every_family_gives_what_its_written_out_form_gives(name: str) -> None:
+    judgement = judge(REGISTRY[NAME], Check(), untrained(experiment_of(name)))
+    assert judgement.verdict == "pass", judgement.reason
+    assert judgement.cases_tried >= 5
+
+
+def test_long_term_memory_is_not_empty_where_it_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    forward = CortexGPT.forward
+
+    def seen(self: CortexGPT, tokens: object, state: object = None, **rest: object) -> object:
+        sizes.append(0 if state is None else state.sizes()["ltm"])  # type: ignore[attr-defined]
+        return forward(self, tokens, state, **rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(CortexGPT, "forward", seen)
+    judge(REGISTRY[NAME], Check(), untrained(experiment_of("two raw rings")))
+    assert max(sizes) > 0
+
+
+def test_a_slow_store_is_left_to_its_own_properties() -> None:
+    experiment = load_experiment(
+        "cortex-v2-hybrid",
+        ["variant=cortex-v2-hybrid-words", "variant.slow_store={kind: products, layer: 0}", HYBRID[0]],
+    )
+    subject = untrained(experiment)
+    assert isinstance(subject.model, Hybrid) and subject.model.slow_store is not None
+    judgement = judge_case(REGISTRY[NAME], Check(), subject, {"length": 9, "rows": 2, "before": 0, "seed": 0})
+    assert judgement.verdict == "pass", judgement.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "owner", "function", "old", "new", "words"),
+    [
+        ("two raw rings", Columns, "forward", "return", "return 1.001 *", "an output"),
+        ("hybrid", gated_delta_chunks, "gates_of", "to_chunks(beta", "to_chunks(beta * beta", "fast_weights of layer"),
+        (
+            "hybrid",
+            Sidecar,
+            "_forward",
+            "gate.detach().mean()",
+            "gate.detach().mean()\n    conv_state = conv_state + 1",
+            "conv_state of layer 0",
+        ),
+        ("two raw rings", Columns, "forward", "return", "return x.detach() - x +", "gradient of"),
+        ("transformer", Layer, "forward", "is_causal=not seen", "is_causal=not seen, scale=1.0", "an output"),
+    ],
+)
+def test_a_small_change_is_found(name: str, owner: object, function: str, old: str, new: str, words: str) -> None:
+    subject = untrained(experiment_of(name))
+    with rewritten(owner, function, old, new)():
+        judgement = judge(REGISTRY[NAME], Check(), subject)
+    assert judgement.verdict == "fail" and words in judgement.reason
+
+
+def test_a_model_of_ones_own_has_no_written_out_form() -> None:
+    judgement = judge(REGISTRY[NAME], Check(), tiny.subject())
+    assert judgement.verdict == "skipped" and "no written-out form of Tiny" in judgement.reason
+
+
+def test_nor_has_one_without_short_term_memory() -> None:
+    experiment = load_experiment("cortexgpt-stable", [*SMALL[:2], "variant.memory.short_term={kind: none}"])
+    judgement = judge(REGISTRY[NAME], Check(), untrained(experiment))
+    assert judgement.verdict == "skipped" and "needs a short-term memory" in judgement.reason
