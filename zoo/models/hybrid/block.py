@@ -1,6 +1,7 @@
 """A sidecar: what one decoder layer of a frozen base is given beside itself."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float
@@ -9,18 +10,18 @@ from torch import Tensor, nn
 from cortexzoo.specs.mixer import MixerSpec
 from cortexzoo.specs.slow_store import ProductStore
 from cortexzoo.zoo.models.hybrid.delta_memory import DeltaMemory
+from cortexzoo.zoo.models.hybrid.one_token import UNIT_EPS, FoldedWeights
 from cortexzoo.zoo.models.hybrid.precision import wide_dtype, wide_linear, widened
 from cortexzoo.zoo.models.hybrid.short_conv import ShortConv
 from cortexzoo.zoo.models.hybrid.slow_store import SlowStore
 from cortexzoo.zoo.models.hybrid.state import SidecarState
-from cortexzoo.zoo.ops.precision import full_precision
+from cortexzoo.zoo.ops.precision import autocast_is_on, full_precision
 from cortexzoo.zoo.ops.sliding_window import sliding_window_attention
 
 FAST_WEIGHTS = "fast_weights"
 WINDOW = "window"
 SLOW_STORE = "slow_store"
 
-UNIT_EPS = 1e-6
 SHARPNESS_INIT = 2.0
 """At the start scores are exp(this) = 7.4 times a cosine: an exact match outweighs 128 strangers about 10 to 1."""
 
@@ -52,6 +53,7 @@ class Sidecar(nn.Module):
             self.slow_store = SlowStore(slow_store, spec.num_heads * spec.memory_key_dim, inner)
         self.gate = nn.Linear(2 * inner, spec.num_heads)
         self.output = nn.Linear(inner, hidden_size, bias=False)
+        self._folded: FoldedWeights | None = None
         with torch.no_grad():
             self.query.weight.copy_(self.key.weight)
             self.gate.bias.fill_(spec.gate_bias)
@@ -74,11 +76,28 @@ class Sidecar(nn.Module):
         """What to add to the layer's output, the memory afterwards, and readings of it.
 
         Without "window" or "fast_weights" that part gives zeros and its memory stays as it is; without "slow_store"
-        the fast weights alone answer.
+        the fast weights alone answer. Where weights are `fixed`, a single token gives no readings.
         """
+        if self._folded is not None and x.shape[1] == 1 and not disabled and not autocast_is_on(x.device):
+            step, after = self._folded.step(x[:, 0].to(self._folded.into.dtype), state)
+            return step[:, None].to(x.dtype), after, {}
         with full_precision(x.device):
             out, after, readings = self._forward(widened(x, self.output.weight), state, disabled)
         return out.to(x.dtype), after, readings
+
+    @contextmanager
+    def fixed(self) -> Iterator[None]:
+        """No weight changes inside, and nothing is differentiated: single tokens take the short way."""
+        if self.slow_store is None:
+            projections = (self.query.weight, self.key.weight, self.value.weight)
+            self._folded = FoldedWeights.of(
+                self.spec, projections, self.conv.weight, self.sharpness, self.memory, self.gate, self.output.weight,
+                wide_dtype(self.output.weight),
+            )  # fmt: skip
+        try:
+            yield
+        finally:
+            self._folded = None
 
     def _forward(
         self, x: Float[Tensor, "batch time hidden"], state: SidecarState, disabled: Collection[str]

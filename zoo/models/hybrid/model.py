@@ -1,6 +1,7 @@
 """The hybrid: a frozen base that sees one chunk at a time, and sidecars whose memory crosses the chunks."""
 
 from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
 from math import ceil
 from typing import Literal, NamedTuple
 
@@ -69,6 +70,14 @@ class Hybrid(MemoryLanguageModel[HybridState]):
         """Empty memories at the start of a document."""
         sidecars = {int(layer): self.sidecar(layer).initial_state(batch_size) for layer in self.sidecars}
         return HybridState(sidecars, (), 0)
+
+    @contextmanager
+    def fixed_weights(self) -> Iterator[None]:
+        """The sidecars lay their weights together once."""
+        with ExitStack() as fixed:
+            for layer in self.sidecars:
+                fixed.enter_context(self.sidecar(layer).fixed())
+            yield
 
     def receptive_field(self, disabled: Collection[str] = ()) -> int | None:
         """Each sidecar looks back by its window and convolution, into a chunk that the base has seen from its start."""
@@ -183,8 +192,9 @@ class Hybrid(MemoryLanguageModel[HybridState]):
             in_sequence = normed.reshape(batch, piece.tokens, -1)
             out, after[layer], measured = self.sidecar(layer)(in_sequence, state.sidecars[layer], disabled)
             added: Tensor = hidden + out.reshape(hidden.shape).to(hidden.dtype)
-            measured["memory/output_share"] = _share(out, added)
-            readings.update({f"{name}/layer_{layer}": value for name, value in measured.items()})
+            if measured:
+                measured["memory/output_share"] = _share(out, added)
+                readings.update({f"{name}/layer_{layer}": value for name, value in measured.items()})
             return added
 
         logits, cache = self.base.run(
