@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from cortexzoo.harness.checking.judge import judge, judge_case
 from cortexzoo.harness.checking.mutants.base import rewritten
@@ -15,6 +16,7 @@ from cortexzoo.zoo.models.columns import Columns
 from cortexzoo.zoo.models.cortexgpt import CortexGPT
 from cortexzoo.zoo.models.hybrid.block import Sidecar
 from cortexzoo.zoo.models.hybrid.model import Hybrid
+from cortexzoo.zoo.models.hybrid.one_token import FoldedWeights
 from cortexzoo.zoo.models.transformer import Layer
 from cortexzoo.zoo.ops import gated_delta_chunks
 from tests.harness import tiny
@@ -41,6 +43,9 @@ def experiment_of(name: str) -> ExperimentSpec:
 def untrained(experiment: ExperimentSpec) -> Subject:
     """A fresh model: what is compared is what it computes, however well."""
     model = build_model(experiment.variant, 0).eval()
+    if isinstance(model, Hybrid):
+        for layer in model.sidecars:
+            torch.nn.init.normal_(model.sidecar(layer).output.weight, std=0.5)
     return replace(tiny.subject(), experiment=experiment, model=model, state=model.initial_state(1))
 
 
@@ -79,7 +84,7 @@ def test_a_slow_store_is_left_to_its_own_properties() -> None:
     ("name", "owner", "function", "old", "new", "words"),
     [
         ("two raw rings", Columns, "forward", "return", "return 1.001 *", "an output"),
-        ("hybrid", gated_delta_chunks, "gates_of", "to_chunks(beta", "to_chunks(beta * beta", "fast_weights of layer"),
+        ("hybrid", gated_delta_chunks, "gates_of", "to_chunks(beta", "to_chunks(beta * beta", "an output"),
         (
             "hybrid",
             Sidecar,
@@ -89,6 +94,7 @@ def test_a_slow_store_is_left_to_its_own_properties() -> None:
             "conv_state of layer 0",
         ),
         ("two raw rings", Columns, "forward", "return", "return x.detach() - x +", "gradient of"),
+        ("hybrid", FoldedWeights, "step", "* self.sharpness", "* self.sharpness * 1.01", "one token at a time"),
         ("transformer", Layer, "forward", "is_causal=not seen", "is_causal=not seen, scale=1.0", "an output"),
     ],
 )
