@@ -44,6 +44,7 @@ def _layer(layer: Layer, x: Tensor, base: float) -> tuple[Tensor, Tensor, Tensor
         all_read.append(torch.stack(read, 1))
     x = x + torch.cat(all_read, -1) @ layer.attention_output.weight.T
     inner, _, outer = layer.feed_forward
+    assert isinstance(inner, torch.nn.Linear) and isinstance(outer, torch.nn.Linear)
     wide = _norm(layer.feed_forward_norm, x) @ inner.weight.T + inner.bias
     gelu = 0.5 * wide * (1 + torch.erf(wide / math.sqrt(2)))
     return x + gelu @ outer.weight.T + outer.bias, torch.stack(all_keys, 1), torch.stack(all_values, 1)

@@ -124,7 +124,9 @@ def _generated(count: int, seed: int, jobs: int, runs: Path, tests: Path | None,
                 missed, place_of(folder), tests, jobs, lambda done: progress.update(task, completed=done)
             )
             tested = {result.site: result for result in found}
-    rows = [(r.site, r.fate, r.by or (f"{t.fate}: {t.by}" if (t := tested.get(r.site)) else "")) for r in results]
+    rows: list[tuple[str, str, str]] = [
+        (r.site, r.fate, r.by or (f"{t.fate}: {t.by}" if (t := tested.get(r.site)) else "")) for r in results
+    ]
     rows += [(name, "equivalent", reason) for name, reason in equivalent.items()]
     print_table(("change", "fate", "caught by"), rows)
     by_property = len(results) - len(missed)

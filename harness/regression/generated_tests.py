@@ -96,7 +96,8 @@ def campaign_of_tests(
 
 def _chosen(reached: Reached, site: Site) -> list[str]:
     """As many as fit into the limit, at least one."""
-    chosen, total = [], 0.0
+    chosen: list[str] = []
+    total = 0.0
     for test in reached.of(site):
         total += reached.seconds[test]
         if chosen and total > LIMIT:
@@ -143,20 +144,21 @@ def measured_reach(own: Path, tests: Path, jobs: int) -> Reached:
 
 
 def _by_line(data: Path, passed: Mapping[str, float]) -> dict[str, dict[str, list[str]]]:
-    from coverage import CoverageData
-
-    found = CoverageData(str(data))
-    found.read()
+    report = data.with_suffix(".json")
+    command = [sys.executable, "-m", "coverage", "json", "-q", "--show-contexts", f"--data-file={data}"]
+    ended = subprocess.run([*command, "-o", str(report)], capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise TestsFailed(f"coverage.py gives no report of the tests: {_last_line(ended.stdout + ended.stderr)}")
     root = Path(zoo.__file__).parent.resolve()
     lines: dict[str, dict[str, list[str]]] = {}
-    for name in found.measured_files():
+    for name, found in json.loads(report.read_text(encoding="utf-8"))["files"].items():
         path = Path(name).resolve()
         if path.is_relative_to(root):
-            contexts = found.contexts_by_lineno(name)
             lines[path.relative_to(root).as_posix()] = {
-                str(line): sorted({each.rpartition("|")[0] for each in each_line} & passed.keys())
-                for line, each_line in contexts.items()
+                line: sorted({context.rpartition("|")[0] for context in contexts} & passed.keys())
+                for line, contexts in found["contexts"].items()
             }
+    report.unlink()
     return lines
 
 

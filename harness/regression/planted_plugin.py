@@ -6,6 +6,7 @@ the session starts, so that a `conftest.py` may still prepare its import.
 
 import json
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if name := os.environ.get(PLANTED):
         from cortexzoo.harness.checking.mutants.generated import site_named
 
-        patch = site_named(name).seeded()
-        patch.__enter__()
-        session.config.add_cleanup(lambda: patch.__exit__(None, None, None))
+        planted = ExitStack()
+        planted.enter_context(site_named(name).seeded())
+        session.config.add_cleanup(planted.close)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -17,7 +17,7 @@ from cortexzoo.specs.recipe import Constant, CosineRestarts
 from cortexzoo.zoo.training.schedule import rate_factor
 
 def test_warmup():
-    assert rate_factor(Constant(warmup_ratio=0.5), 5, 10) == 1
+    assert rate_factor(Constant(warmup_ratio=0.5), 4, 10) == 1
 
 def test_restarts():
     assert rate_factor(CosineRestarts(period=2, multiplier=2), 0, 10) == 1
@@ -46,7 +46,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_change_is_caught_by_the_test_that_reaches_it(project: Path) -> None:
-    warmup = site("flip comparison", "taken < warmup → taken <= warmup")
+    warmup = site("drop a term", "taken + 1 → taken")
     restarts = site("flip comparison", "taken >= period → taken > period")
     kept = project / "kept"
     results = campaign_of_tests([warmup, restarts], kept, project / "tests", 1)
