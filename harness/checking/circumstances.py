@@ -23,7 +23,7 @@ def circumstances() -> dict[str, Any]:
     """Versions, platform, device, threads, compiled kernels: results are bitwise equal only where these are."""
     import torch
 
-    from cortexzoo.zoo.ops import compiled
+    from cortexzoo.zoo.ops import kernel_choice
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     return {
@@ -32,5 +32,5 @@ def circumstances() -> dict[str, Any]:
         "platform": {"system": platform.platform(), "machine": platform.machine(), "processors": os.cpu_count()},
         "device": device,
         "threads": torch.get_num_threads(),
-        **({"kernels": "compiled"} if compiled.asked_for() else {}),
+        **({"kernels": "compiled"} if kernel_choice.asked_for() else {}),
     }

@@ -11,6 +11,7 @@ from cortexzoo.harness.cli.commands import LazyGroup
 from cortexzoo.harness.cli.interrupts import noted_interrupts
 from cortexzoo.harness.cli.running import exit_code
 from cortexzoo.harness.tracking.deadlines import leave
+from cortexzoo.zoo.ops.kernel_choice import asked_for
 
 app = typer.Typer(
     name="cortexzoo",
@@ -36,7 +37,8 @@ def help_without_command(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Shown when no command is given."""
+    """Shown when no command is given. Raises `SetupError` for a value of CORTEXZOO_KERNELS that no command takes."""
+    asked_for()
     if context.invoked_subcommand is None:
         print(context.get_help())
 

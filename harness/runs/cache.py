@@ -17,7 +17,7 @@ from cortexzoo.specs import ExperimentSpec, SuiteSpec
 from cortexzoo.specs.sleep import NoSleep
 from cortexzoo.specs.suite import Check
 from cortexzoo.zoo.cache import cache_folder
-from cortexzoo.zoo.ops import compiled
+from cortexzoo.zoo.ops import kernel_choice
 
 SHORT_SUM = 12
 NO_SUITE = SuiteSpec(name="none", properties={"causality": Check()})
@@ -37,7 +37,7 @@ def code_sum() -> str:
     """Of torch's version, every source file of `zoo`, and whether compiled kernels are asked for."""
     folder = Path(zoo.__file__).parent
     total = hashlib.sha256(torch.__version__.encode())
-    total.update(b"kernels" if compiled.asked_for() else b"")
+    total.update(b"kernels" if kernel_choice.asked_for() else b"")
     for file in sorted([*folder.rglob("*.py"), *folder.rglob("*.cpp")]):
         total.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes())
     return total.hexdigest()[:SHORT_SUM]

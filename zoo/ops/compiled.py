@@ -26,9 +26,8 @@ from torch import Tensor
 
 from cortexzoo.zoo import keyed
 from cortexzoo.zoo.cache import cache_folder
-from cortexzoo.zoo.errors import SetupError
+from cortexzoo.zoo.ops.kernel_choice import VARIABLE, asked_for
 
-VARIABLE = "CORTEXZOO_KERNELS"
 SOURCE = Path(__file__).with_name("gated_delta.cpp")
 COMPILERS = ("c++", "g++", "clang++")
 FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-pthread")
@@ -45,14 +44,6 @@ class KernelWarning(RuntimeWarning):
 
 class _Unusable(Exception):
     """Why there is no kernel."""
-
-
-def asked_for() -> bool:
-    """Whether CORTEXZOO_KERNELS is 1. Raises `SetupError` for what is neither 0, 1 nor empty."""
-    value = os.environ.get(VARIABLE, "")
-    if value not in ("", "0", "1"):
-        raise SetupError(f"{VARIABLE} must be 0 or 1, got {value!r}")
-    return value == "1"
 
 
 def is_there() -> bool:

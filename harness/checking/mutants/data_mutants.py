@@ -3,6 +3,7 @@
 from cortexzoo.harness.checking.mutants.base import Mutant, in_source
 from cortexzoo.zoo.data import order
 from cortexzoo.zoo.data.order import TrainingOrder
+from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.objectives.curriculum import Curriculum
@@ -16,6 +17,8 @@ from cortexzoo.zoo.training.policies.measuring.validation import Validation
 from cortexzoo.zoo.training.sleep.policy import Sleep
 
 DATA_MUTANTS: tuple[Mutant, ...] = (
+    in_source("held-out-text-trains", "hybrid", "the part of a task's text that may train is all of it", TaskData,
+              "training_tokens", "(1 - HELD_OUT_TEXT)", "1", by="data_is_served_once_an_epoch"),
     in_source("consolidation-one-late", "cortexgpt", "consolidation comes a step late", Consolidation, "is_due",
               "step % every == 0", "step % every == 1 % every", by="intervals_are_kept"),
     in_source("one-draw-for-all-steps", "cortexgpt", "every step draws the same number", Consolidation, "is_due",

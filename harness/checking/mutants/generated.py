@@ -60,7 +60,8 @@ FLIPPED = {
 TERMS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.FloorDiv, ast.Mod, ast.MatMult)
 DIMENSIONS = {"dim", "dims", "axis"}
 UNSWAPPED_CALLS = {
-    "isinstance", "issubclass", "hasattr", "getattr", "cast", "zip", "min", "max", "minimum", "maximum",
+    "isinstance", "issubclass", "hasattr", "getattr", "cast", "zip", "min", "max", "minimum", "maximum", "transpose",
+    "swapaxes", "equal", "isclose", "allclose",
 }  # fmt: skip
 """Calls whose arguments are not swapped: the change would crash, or change nothing."""
 
@@ -203,7 +204,7 @@ def _alternatives(node: ast.AST, function: ast.FunctionDef) -> Iterator[tuple[st
             yield "skip a statement", lambda _: ast.Pass()
         case ast.Assign(targets=[ast.Attribute() | ast.Subscript()]):
             yield "skip a statement", lambda _: ast.Pass()
-        case ast.Return(value=ast.expr()) if _returns_a_tensor(function):
+        case ast.Return(value=ast.expr()) if _returns_a_gradient(function):
             yield "detach", lambda n: ast.Return(ast.Call(ast.Attribute(n.value, "detach", ast.Load()), [], []))
 
 
@@ -212,8 +213,10 @@ def _other_dimension(node: ast.keyword) -> ast.keyword:
     return ast.keyword(node.arg, ast.UnaryOp(ast.USub(), ast.Constant(1)) if is_first else ast.Constant(0))
 
 
-def _returns_a_tensor(function: ast.FunctionDef) -> bool:
+def _returns_a_gradient(function: ast.FunctionDef) -> bool:
     returned = ast.unparse(function.returns) if function.returns else ""
+    if any("no_grad" in ast.unparse(decorator) for decorator in function.decorator_list):
+        return False  # it is detached already
     return returned == "Tensor" or returned.startswith("Float[Tensor")
 
 

@@ -42,7 +42,7 @@ def data_is_served_once_an_epoch(subject: Subject, case: Case) -> Finding:
     """What a training is given over three epochs of a short text, or over some steps of the subject's own task."""
     accumulation = number(case, "accumulation")
     if isinstance(data := data_of(subject.experiment), TaskData):
-        wrong = _documents(subject.experiment, data, accumulation)
+        wrong = _documents(subject.experiment, data, accumulation) + _text_of_a_task(data)
     else:
         tiny = on_a_tiny_model(subject.experiment)
         wrong = _windows(tiny, accumulation) + _parts(subject.experiment)
@@ -112,6 +112,17 @@ def _documents(experiment: ExperimentSpec, data: TaskData, accumulation: int) ->
     if any(sorted(lengths[i : i + 2]) != sorted(lengths[:2]) for i in range(0, DOCUMENTS, 2)):
         wrong.append("not every block of two steps has both gaps")
     return wrong
+
+
+def _text_of_a_task(data: TaskData) -> list[str]:
+    """The text beside a task: what may train comes before what is held out, and together they are all of it."""
+    train = data.training_tokens()
+    if data.text is None or train is None:
+        return []
+    held, whole = data.held_out_tokens().tolist(), data.text.tolist()
+    if not held:
+        return ["nothing of the task's text is held out"]
+    return [] if train.tolist() + held == whole else ["the training and the held-out part of the task's text overlap"]
 
 
 def _digests(rows: Any) -> list[str]:

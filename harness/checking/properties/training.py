@@ -1,12 +1,11 @@
 """What the records of training show: the loss did not swing, and the model learned more than counting."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, once
 from cortexzoo.harness.checking.subject import Subject
-from cortexzoo.zoo.training.policies.measuring.swing import upward_loss_ratio
-from cortexzoo.zoo.training.schedule import warmup_steps
+from cortexzoo.harness.checking.training.reference_loop import steps_of_warmup
 
 PROBE = "probe/loss"
 
@@ -14,12 +13,12 @@ PROBE = "probe/loss"
 def bounded_loss_ratio(subject: Subject, case: Case) -> Finding:
     """The probe batch's loss over the lowest before it within the recipe's window, after warmup."""
     recipe = subject.experiment.recipe
-    start, window = warmup_steps(recipe.schedule, recipe.steps), recipe.monitor.swing_window
+    start, window = steps_of_warmup(recipe.schedule, recipe.steps), recipe.monitor.swing_window
     probed = [(int(line["step"]), line[PROBE]) for line in subject.metrics if PROBE in line]
     counted = [(step, loss) for step, loss in probed if step > start]
     if len(counted) < 2:
         raise DoesNotApply(f"the probe batch was measured {len(counted)} times after the {start} steps of warmup")
-    ratio, step = max(_swings(counted, window), key=lambda swing: swing[0])
+    ratio, step = max(((_risen(counted, step, loss, window), step) for step, loss in counted), key=lambda at: at[0])
     measured = f"in {len(counted)} measurements after step {start}"
     if ratio == 1:
         return Finding(ratio, f"the probe loss never rose {measured}", case)
@@ -27,11 +26,16 @@ def bounded_loss_ratio(subject: Subject, case: Case) -> Finding:
     return Finding(ratio, reason, {**case, "step": step})
 
 
-def _swings(probed: list[tuple[int, float]], window: int) -> Iterator[tuple[float, int]]:
-    """The upward ratio of each window that ends at a measurement, and that measurement's step."""
-    for end, (step, _) in enumerate(probed, start=1):
-        steps, losses = zip(*(point for point in probed[:end] if point[0] >= step - window), strict=True)
-        yield upward_loss_ratio(steps, losses, window), step
+def _risen(measured: Sequence[tuple[int, float]], now: int, loss: float, window: int) -> float:
+    """`loss` over the lowest that was measured in the `window` steps up to `now`; infinite where one is not finite.
+
+    Written out again: training reports a ratio of its own, and a mistake there must not hide from the property.
+    """
+    recent = [other for step, other in measured if now - window <= step <= now]
+    if not all(map(math.isfinite, recent)):
+        return math.inf
+    lowest = min(recent)
+    return loss / lowest if lowest else 1.0 if loss == 0 else math.inf
 
 
 def better_than_counting(subject: Subject, case: Case) -> Finding:

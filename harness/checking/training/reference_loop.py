@@ -149,8 +149,7 @@ def schedule_factor(schedule: ScheduleSpec, taken: int, steps: int) -> float:
         while taken >= start + period:
             start, period = start + period, period * schedule.multiplier
         return 0.5 * (1 + math.cos(math.pi * (taken - start) / period))
-    warmup = min(round(schedule.warmup_ratio * steps), steps - 1)
-    number = taken + 1
+    warmup, number = steps_of_warmup(schedule, steps), taken + 1
     if number <= warmup:
         return number / warmup
     match schedule:
@@ -163,6 +162,11 @@ def schedule_factor(schedule: ScheduleSpec, taken: int, steps: int) -> float:
             falling = round(ratio * steps)
             left = min(1.0, (steps - number) / falling) if falling else 1.0
             return final + (1 - final) * left
+
+
+def steps_of_warmup(schedule: ScheduleSpec, steps: int) -> int:
+    """The steps in which the rate rises, fewer than there are."""
+    return 0 if isinstance(schedule, CosineRestarts) else min(round(schedule.warmup_ratio * steps), steps - 1)
 
 
 def consolidates(spec: object, seed: int, number: int) -> bool:

@@ -15,6 +15,8 @@ from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.specs.recipe import EveryInterval, MonitorSpec
 from cortexzoo.specs.suite import PROPERTY_NAMES, Check, PropertyName
 from cortexzoo.specs.variant import CortexGPTSpec
+from cortexzoo.zoo.training import schedule
+from cortexzoo.zoo.training.policies.measuring import swing
 from tests.harness import tiny
 
 
@@ -152,6 +154,15 @@ def test_a_swing_of_the_probe_loss_fails_and_names_its_step() -> None:
     assert judgement.verdict == "fail"
     assert judgement.case["step"] == 12
     assert judgement.observed == pytest.approx(9.0 / metrics[10]["probe/loss"])
+
+
+def test_a_swing_is_found_whatever_training_makes_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("upward_loss_ratio", "_over"):
+        monkeypatch.setattr(swing, name, lambda *_: 1.0)
+    monkeypatch.setattr(schedule, "warmup_steps", lambda *_: 1000)
+    metrics = [dict(line) for line in tiny.HEALTHY_METRICS]
+    metrics[11]["probe/loss"] = 9.0
+    assert judged("bounded_loss_ratio", tiny.subject(metrics=tuple(metrics))).verdict == "fail"
 
 
 def test_a_swing_during_warmup_does_not_count() -> None:

@@ -13,7 +13,7 @@ from cortexzoo.harness.cli import main
 from cortexzoo.harness.runs.cache import cache
 from cortexzoo.zoo import checkpoints
 from cortexzoo.zoo.cache import CACHE_VARIABLE
-from cortexzoo.zoo.ops import compiled
+from cortexzoo.zoo.ops import compiled, kernel_choice
 
 
 @pytest.fixture
@@ -89,5 +89,5 @@ def test_kernels_are_listed_and_verified_as_well(folder: Path, tmp_path: Path) -
 
 def test_trainings_with_compiled_kernels_are_kept_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     without = cache()
-    monkeypatch.setenv(compiled.VARIABLE, "1")
+    monkeypatch.setenv(kernel_choice.VARIABLE, "1")
     assert cache() != without
