@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cortexzoo.zoo.models.hybrid.block_token_loop import sidecar_token_loop
 from cortexzoo.zoo.models.hybrid.model import Hybrid
-from cortexzoo.zoo.models.hybrid.state import SidecarState
+from cortexzoo.zoo.models.hybrid.state import HybridState, SidecarState
 from cortexzoo.zoo.models.transformer import Layer, Transformer
 
 
@@ -51,10 +51,13 @@ def _layer(layer: Layer, x: Tensor, base: float) -> tuple[Tensor, Tensor, Tensor
 
 
 def _turned(x: Float[Tensor, "batch head_dim"], place: int, base: float) -> Tensor:
-    """Each pair (x_i, x_{i + head_dim/2}) as a complex number, turned by place · base^(−2i / head_dim)."""
+    """Each pair (x_i, x_{i + head_dim/2}) as a complex number, turned by place · base^(−2i / head_dim).
+
+    The angles are those of float32, as the model's: of large places they are known no better.
+    """
     half = x.shape[-1] // 2
-    angles = torch.tensor([place * base ** (-2 * i / x.shape[-1]) for i in range(half)], dtype=torch.float32)
-    turned = torch.complex(x[:, :half], x[:, half:]) * torch.polar(torch.ones_like(angles), angles).to(torch.complex128)
+    angles = place * base ** (-torch.arange(half, dtype=torch.float32) * 2 / x.shape[-1])
+    turned = torch.complex(x[:, :half], x[:, half:]) * torch.complex(angles.cos().double(), angles.sin().double())
     return torch.cat([turned.real, turned.imag], -1)
 
 
@@ -66,10 +69,13 @@ def _norm(norm: torch.nn.Module, x: Tensor) -> Tensor:
 
 
 def written_out_hybrid(
-    model: Hybrid, tokens: Int[Tensor, "batch time"]
+    model: Hybrid, tokens: Int[Tensor, "batch time"], state: HybridState
 ) -> tuple[Float[Tensor, "batch time vocab"], dict[int, SidecarState]]:
-    """Logits and memories, one chunk after the other, each row alone, the sidecars token by token; from no memory."""
-    rows = [_row(model, row[None]) for row in tokens]
+    """Logits and memories, one chunk after the other, each row alone, the sidecars token by token.
+
+    The memory at the start must be one between two chunks.
+    """
+    rows = [_row(model, row[None], state, number) for number, row in enumerate(tokens)]
     memories = {
         layer: SidecarState(
             **{field: torch.cat([each[layer].tensors()[field] for _, each in rows]) for field in memory.tensors()}
@@ -79,8 +85,8 @@ def written_out_hybrid(
     return torch.cat([logits for logits, _ in rows]), memories
 
 
-def _row(model: Hybrid, tokens: Tensor) -> tuple[Tensor, dict[int, SidecarState]]:
-    memories = {int(name): model.sidecar(name).initial_state(1) for name in model.sidecars}
+def _row(model: Hybrid, tokens: Tensor, state: HybridState, row: int) -> tuple[Tensor, dict[int, SidecarState]]:
+    memories = {layer: memory.map(lambda tensor: tensor[row : row + 1]) for layer, memory in state.sidecars.items()}
 
     def edit(layer: int, normed: Tensor, hidden: Tensor) -> Tensor:
         out, memories[layer] = sidecar_token_loop(model.sidecar(layer), normed, memories[layer])

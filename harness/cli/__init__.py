@@ -37,7 +37,7 @@ def help_without_command(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Shown when no command is given. Raises `SetupError` for a value of CORTEXZOO_KERNELS that no command takes."""
+    """Shown when no command is given. Raises `SetupError` unless CORTEXZOO_KERNELS is 0, 1 or empty."""
     asked_for()
     if context.invoked_subcommand is None:
         print(context.get_help())

@@ -61,11 +61,11 @@ def mutants(
     from rich.progress import Progress
 
     from cortexzoo.harness.checking.mutants.library import MUTANTS
-    from cortexzoo.harness.regression.mutation_score import HOSTS, as_json, score
+    from cortexzoo.harness.regression.mutation_score import as_json, score
 
     without_foreign_warnings()
     require_folder_of(json_file)
-    names = {*HOSTS, *(mutant.name for mutant in MUTANTS)}
+    names = {name for mutant in MUTANTS for name in (mutant.name, mutant.host)}
     for wanted in only or ():
         if wanted not in names:
             nearest = difflib.get_close_matches(wanted, names, n=1)
@@ -103,12 +103,14 @@ def _generated(count: int, seed: int, jobs: int, runs: Path, tests: Path | None,
     from cortexzoo.harness.checking.mutants.generated import sample
     from cortexzoo.harness.regression.equivalent import reason_of
     from cortexzoo.harness.regression.generated_score import as_json, campaign, place_of
-    from cortexzoo.harness.regression.generated_tests import campaign_of_tests
+    from cortexzoo.harness.regression.generated_tests import campaign_of_tests, missing_packages
 
     without_foreign_warnings()
     require_folder_of(json_file)
     if tests is not None and not tests.is_dir():
         raise BadInput(f"--tests {tests}: no such folder; in a checkout of cortexzoo it is tests")
+    if tests is not None and (missing := missing_packages()):
+        raise BadInput(f"--tests needs {', '.join(missing)}: install cortexzoo[dev]")
     drawn = sample(count, seed)
     sites = [site for site in drawn if reason_of(site) is None]
     equivalent = {site.name: reason for site in drawn if (reason := reason_of(site))}

@@ -58,6 +58,11 @@ def _begin(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
+    end_with_parent()
+
+
+def end_with_parent() -> None:
+    """From now on this process ends, whatever it does, when the one that started it does."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()

@@ -12,23 +12,30 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
-from cortexzoo.harness import checking
+from cortexzoo import specs
+from cortexzoo.harness import checking, regression
 from cortexzoo.harness.checking.mutants.generated import Site
-from cortexzoo.harness.parallel.workers import in_processes
+from cortexzoo.harness.parallel.workers import end_with_parent, in_processes
 from cortexzoo.harness.regression.generated_tests import TestedResult
+from cortexzoo.harness.regression.kept_results import OfOneChange, append_result, read_results
 from cortexzoo.harness.regression.reach import Hosts, Reach, in_turn, measured_reaches
 from cortexzoo.harness.runs.cache import code_sum
 
 LIMIT = 60.0
 """Seconds for one change, over all properties that reach it."""
+PATIENCE, LEAST_PATIENCE = 10.0, 20.0
+"""A change hangs when a property takes so many times as long as without it, and at least so many seconds."""
 Fate = Literal["caught", "hangs", "survives", "not reached"]
 
 
-@dataclass(frozen=True)
-class GeneratedResult:
-    """What became of one change."""
+class Hangs(Exception):
+    """One property does not end any more."""
 
-    site: str
+
+@dataclass(frozen=True)
+class GeneratedResult(OfOneChange):
+    """What properties say of one change."""
+
     operator: str
     fate: Fate
     host: str = ""
@@ -56,7 +63,7 @@ def campaign(
     """
     place = place_of(folder)
     place.mkdir(parents=True, exist_ok=True)
-    known = _known(place / "results.jsonl")
+    known = read_results(place / "results.jsonl", GeneratedResult)
     hosts = Hosts.trained(runs, jobs)
     reaches = place / "reach.json"
     measured_reaches(reaches, hosts, jobs)
@@ -64,8 +71,7 @@ def campaign(
     done(len(sites) - len(tasks))
     for number, (name, result) in enumerate(in_processes(tasks, jobs), start=1):
         known[name] = result
-        with (place / "results.jsonl").open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(asdict(result)) + "\n")
+        append_result(place / "results.jsonl", result)
         done(len(sites) - len(tasks) + number)
     return [known[site.name] for site in sites]
 
@@ -73,8 +79,10 @@ def campaign(
 def place_of(folder: Path) -> Path:
     """Where results of this state of the code lie: of what is changed, and of what judges it."""
     total = hashlib.sha256(code_sum().encode())
-    for file in sorted(Path(checking.__file__).parent.rglob("*.py")):
-        total.update(file.read_bytes())
+    for package in (specs, checking, regression):
+        root = Path(str(package.__file__)).parent
+        for file in sorted(file for file in root.rglob("*") if file.suffix in (".py", ".yaml")):
+            total.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
     return folder / total.hexdigest()[:12]
 
 
@@ -111,13 +119,14 @@ def judge_site(site: Site, hosts: Hosts, reaches: Sequence[Reach]) -> GeneratedR
     last: dict[str, Any] = {"asked": 0, "is": False}
     fate: Fate = "survives"
     try:
-        for last in _apart(trials, LIMIT):
+        for last in _apart(trials, [max(LEAST_PATIENCE, PATIENCE * reach.seconds) for reach in asked]):
             if last["is"]:
                 fate = "caught"
                 break
+    except Hangs:
+        fate = "hangs"
     except TimeoutError:
-        # A single property that takes the whole limit hangs; many that are slow together have only not finished.
-        fate = "hangs" if last["asked"] == 0 else "survives"
+        pass
     except EOFError:
         fate, last = "caught", {**last, "by": "", "reason": "the process died"}
     return GeneratedResult(
@@ -127,21 +136,23 @@ def judge_site(site: Site, hosts: Hosts, reaches: Sequence[Reach]) -> GeneratedR
     )  # fmt: skip
 
 
-def _apart(trials: Callable[[], Iterator[dict[str, Any]]], seconds: float) -> Iterator[dict[str, Any]]:
+def _apart(trials: Callable[[], Iterator[dict[str, Any]]], patience: Sequence[float]) -> Iterator[dict[str, Any]]:
     """What `trials` yields, in a process of its own that is ended with this generator.
 
-    Raises `TimeoutError` after so many seconds in all, `EOFError` when the process dies.
+    Raises `Hangs` when one of them takes longer than its patience, in seconds, `TimeoutError` after `LIMIT` seconds in
+    all, and `EOFError` when the process dies.
     """
     context = multiprocessing.get_context("fork")
     reader, writer = context.Pipe(duplex=False)
     process = context.Process(target=_try, args=(trials, writer))
     process.start()
     writer.close()
-    end = time.monotonic() + seconds
+    end = time.monotonic() + LIMIT
     try:
-        while True:
-            if not reader.poll(max(0.0, end - time.monotonic())):
-                raise TimeoutError
+        for seconds in [*patience, LEAST_PATIENCE]:
+            left = end - time.monotonic()
+            if not reader.poll(max(0.0, min(left, seconds))):
+                raise Hangs if seconds < left else TimeoutError
             message = reader.recv()
             if message is None:
                 return
@@ -152,12 +163,15 @@ def _apart(trials: Callable[[], Iterator[dict[str, Any]]], seconds: float) -> It
 
 
 def _try(trials: Callable[[], Iterator[dict[str, Any]]], writer: Connection) -> None:
+    end_with_parent()
     warnings.simplefilter("ignore")
+    asked = 0
     try:
         for message in trials():
+            asked = message["asked"]
             writer.send(message)
     except Exception as problem:  # such as a class that can no longer be made
-        writer.send({"by": "", "host": "", "reason": repr(problem)[:200], "asked": 1, "is": True})
+        writer.send({"by": "", "host": "", "reason": repr(problem)[:200], "asked": asked + 1, "is": True})
     writer.send(None)
 
 
@@ -174,16 +188,3 @@ def as_json(
         for result in results
     ]
     return {"sample": count, "seed": seed, "results": rows, "equivalent": dict(equivalent)}
-
-
-def _known(path: Path) -> dict[str, GeneratedResult]:
-    """Results of an earlier, perhaps interrupted, campaign."""
-    if not path.exists():
-        return {}
-    entries = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            entries.append(GeneratedResult(**json.loads(line)))
-        except (ValueError, TypeError):
-            continue  # the last line of a campaign that was killed
-    return {entry.site: entry for entry in entries}

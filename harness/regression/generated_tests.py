@@ -7,8 +7,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -16,15 +17,17 @@ from cortexzoo import zoo
 from cortexzoo.harness.checking.mutants.generated import Site, file_of
 from cortexzoo.harness.errors import Failure
 from cortexzoo.harness.parallel.workers import in_processes
-from cortexzoo.harness.regression import planted_plugin
-from cortexzoo.harness.regression.planted_plugin import NOTES, PLANTED
+from cortexzoo.harness.regression.kept_results import OfOneChange, append_result, read_results, write_whole
+from cortexzoo.harness.regression.planting import NOTES, PLANTED, PLUGIN
 
 LIMIT = 60.0
 """Seconds of tests for one change, as long as they take when nothing is changed."""
-PATIENCE = 4
-"""A change hangs when its tests take so many times as long."""
-PASSED, FAILED, INTERRUPTED = 0, 1, 2
+HANGS_AFTER = 240.0
+"""Seconds after which the tests of a change, start-up included, are ended: nothing ends any more."""
+PASSED, FAILED, NONE_COLLECTED = 0, 1, 5
 """Exit codes of pytest."""
+NEEDED = {"pytest": "pytest", "pytest_cov": "pytest-cov", "xdist": "pytest-xdist", "coverage": "coverage"}
+"""Modules that the tests are run with, and the packages that have them."""
 Fate = Literal["caught", "hangs", "survives", "not reached"]
 
 
@@ -35,11 +38,10 @@ class TestsFailed(Failure):
 
 
 @dataclass(frozen=True)
-class TestedResult:
+class TestedResult(OfOneChange):
     """What tests say of one change."""
 
     __test__ = False
-    site: str
     fate: Fate
     by: str = ""
     """The test that failed."""
@@ -77,8 +79,7 @@ def campaign_of_tests(
     own = place / f"tests-{_sum_of(tests)}"
     own.mkdir(parents=True, exist_ok=True)
     kept = own / "results.jsonl"
-    lines = kept.read_text(encoding="utf-8").splitlines() if kept.exists() else []
-    known = {result.site: result for result in (TestedResult(**json.loads(line)) for line in lines)}
+    known = read_results(kept, TestedResult)
     reached = measured_reach(own, tests, jobs)
     tasks = [
         (site.name, partial(judge_by_tests, site, reached.of(site), _chosen(reached, site), _root(tests)))
@@ -88,8 +89,7 @@ def campaign_of_tests(
     done(len(sites) - len(tasks))
     for number, (name, result) in enumerate(in_processes(tasks, jobs), start=1):
         known[name] = result
-        with kept.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(result)) + "\n")
+        append_result(kept, result)
         done(len(sites) - len(tasks) + number)
     return [known[site.name] for site in sites]
 
@@ -115,15 +115,16 @@ def judge_by_tests(site: Site, reaching: Sequence[str], chosen: Sequence[str], r
         names.write_text("\n".join(chosen), encoding="utf-8")
         environment = {PLANTED: site.name, NOTES: str(notes)}
         try:
-            ended = _pytest(["-x", f"@{names}"], root, environment, timeout=PATIENCE * LIMIT)
+            ended = _pytest(["-x", f"@{names}"], root, environment, timeout=HANGS_AFTER)
         except subprocess.TimeoutExpired:
             return TestedResult(site.name, "hangs", asked=len(chosen), reached=len(reaching))
         asked = json.loads(notes.read_text(encoding="utf-8")) if notes.exists() else {}
     if ended.returncode == PASSED:
         return TestedResult(site.name, "survives", asked=len(asked), reached=len(reaching))
-    if ended.returncode not in (FAILED, INTERRUPTED):
-        raise TestsFailed(f"pytest ended with {ended.returncode}: {_last_line(ended.stdout + ended.stderr)}")
-    failed = next((test for test, note in asked.items() if not note["passed"]), "collecting the tests")
+    if ended.returncode == NONE_COLLECTED:
+        raise TestsFailed(f"{root} has none of the tests that were there before: run the campaign again")
+    # The same tests were collected and passed with nothing changed, so whatever else ends them is the change.
+    failed = next((test for test, note in asked.items() if not note["passed"]), f"exit code {ended.returncode}")
     return TestedResult(site.name, "caught", failed, len(asked), len(reaching))
 
 
@@ -136,9 +137,13 @@ def measured_reach(own: Path, tests: Path, jobs: int) -> Reached:
         options += ["--cov=cortexzoo.zoo", "--cov-context=test", "--cov-report="]
         ended = _pytest(options, _root(tests), {NOTES: str(notes), "COVERAGE_FILE": str(data)})
         if ended.returncode != PASSED:
-            raise TestsFailed(f"the tests in {tests} fail with nothing changed: {_last_line(ended.stdout)}")
+            if ended.returncode == FAILED:
+                raise TestsFailed(f"the tests in {tests} fail with nothing changed: {_last_line(ended.stdout)}")
+            problems = [line for line in ended.stderr.splitlines() if "rror" in line]
+            why = problems[0] if problems else _last_line(ended.stdout)
+            raise TestsFailed(f"the tests in {tests} cannot be run: {why}")
         passed = {test: note["seconds"] for test, note in json.loads(notes.read_text()).items() if note["passed"]}
-        kept.write_text(json.dumps({"tests": _by_line(data, passed), "seconds": passed}), encoding="utf-8")
+        write_whole(kept, {"tests": _by_line(data, passed), "seconds": passed})
         data.unlink()
     return Reached(**json.loads(kept.read_text(encoding="utf-8")))
 
@@ -165,7 +170,7 @@ def _by_line(data: Path, passed: Mapping[str, float]) -> dict[str, dict[str, lis
 def _pytest(
     options: Sequence[str], root: Path, environment: Mapping[str, str], timeout: float | None = None
 ) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", planted_plugin.__name__, "-p", "no:cacheprovider", *options]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", PLUGIN, "-p", "no:cacheprovider", *options]
     # Without a seed of its own a test would draw other examples with the change than without.
     values = {**os.environ, "HYPOTHESIS_PROFILE": "ci", "OMP_NUM_THREADS": "1", **environment}
     return subprocess.run(command, cwd=root, env=values, timeout=timeout, capture_output=True, text=True, check=False)
@@ -178,10 +183,18 @@ def _root(tests: Path) -> Path:
 
 
 def _sum_of(tests: Path) -> str:
+    """Of all their files, and of the project's settings for them."""
+    tests = tests.resolve()
+    files = [file for file in tests.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
     total = hashlib.sha256()
-    for file in sorted(tests.resolve().rglob("*.py")):
-        total.update(file.read_bytes())
+    for file in [*sorted(files), _root(tests) / "pyproject.toml"]:
+        total.update(os.path.relpath(file, tests).encode() + (file.read_bytes() if file.exists() else b""))
     return total.hexdigest()[:12]
+
+
+def missing_packages() -> list[str]:
+    """What must be installed before tests can be run."""
+    return sorted(package for module, package in NEEDED.items() if find_spec(module) is None)
 
 
 def _last_line(text: str) -> str:

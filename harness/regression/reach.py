@@ -25,6 +25,7 @@ from cortexzoo.harness.checking.properties import REGISTRY
 from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.harness.parallel.train_missing import train_missing
 from cortexzoo.harness.parallel.workers import in_processes
+from cortexzoo.harness.regression.kept_results import write_whole
 from cortexzoo.harness.regression.mutation_score import EFFORT, EXPERIMENTS, HOSTS, experiment_of
 from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.harness.runs.train import subject_of
@@ -110,7 +111,7 @@ def measured_reaches(path: Path, hosts: Hosts, jobs: int) -> list[Reach]:
     if not path.exists():
         tasks = [(pair, partial(_reach_of, hosts, *pair)) for pair in hosts.pairs()]
         found = [reach for _, reach in in_processes(tasks, jobs) if reach is not None]
-        path.write_text(json.dumps([asdict(reach) for reach in found]), encoding="utf-8")
+        write_whole(path, [asdict(reach) for reach in found])
     return [Reach(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
 
 

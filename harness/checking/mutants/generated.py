@@ -4,6 +4,7 @@ import ast
 import copy
 import importlib
 import random
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -77,12 +78,23 @@ class Site:
     operator: str
     change: str
     number: int
+    before: int
+    """Changes of the function in the same words that come before it."""
 
     @property
     def name(self) -> str:
         """The same in every process, for a file of results; no other site has it."""
-        place = f"{self.module.removeprefix('cortexzoo.')}:{self.line} {self.function}"
-        return f"{place} #{self.number}: {self.operator}, {self.change}"
+        return self._named(f":{self.line}")
+
+    @property
+    def lasting_name(self) -> str:
+        """As `name`, but the same when lines elsewhere change."""
+        return self._named("")
+
+    def _named(self, line: str) -> str:
+        again = f" ({self.before + 1})" if self.before else ""
+        module = self.module.removeprefix("cortexzoo.")
+        return f"{module}{line} {self.function}: {self.operator}, {self.change}{again}"
 
     @property
     def seeded(self) -> Patch:
@@ -110,8 +122,10 @@ def site_named(name: str) -> Site:
 def sites_of(module: ModuleType) -> Iterator[Site]:
     """Everything that can be changed in a module, in the order of its source."""
     for function, node in _functions(module).items():
+        seen = Counter[tuple[str, str]]()
         for number, (operator, line, change) in enumerate(_changes(node)):
-            yield Site(module.__name__, function, line, operator, change, number)
+            yield Site(module.__name__, function, line, operator, change, number, seen[operator, change])
+            seen[operator, change] += 1
 
 
 def _modules() -> Iterator[ModuleType]:

@@ -22,32 +22,45 @@ from cortexzoo.specs.variant import HardTopK
 from cortexzoo.zoo.models.cortexgpt import CortexGPT, CortexGPTState
 from cortexzoo.zoo.models.cortexgpt_token_loop import Slot, token_loop
 from cortexzoo.zoo.models.hybrid.model import Hybrid
+from cortexzoo.zoo.models.hybrid.state import HybridState
 from cortexzoo.zoo.models.interface import MemoryState
-from cortexzoo.zoo.models.transformer import Transformer
+from cortexzoo.zoo.models.transformer import Transformer, TransformerState
 
 BOUND = PROPERTIES["forward_matches_a_reference"].bound
-LONGEST, MOST_ROWS, MOST_BEFORE, ONE_BY_ONE = 150, 3, 60, 40
+LONGEST, MOST_ROWS, MOST_BEFORE = 150, 3, 60
+LEAST_GRADIENT = 1e-8
+"""Of the largest gradient of all weights: what is smaller is compared in terms of it, since it may be rounding."""
 Compared = dict[str, tuple[Tensor, Tensor]]
 """What the model gives and what the written-out form gives, by name."""
+Memories = dict[str, Tensor]
 
 
 def reference_cases(subject: Subject) -> Iterable[Case]:
-    """One token, lengths on both sides of a chunk, and a memory of nothing, of a few tokens, of more than a ring."""
+    """One token, lengths on both sides of a chunk and a window, and a memory of nothing, a chunk, or more than a ring.
+
+    A hybrid begins between two chunks, and a transformer without a memory.
+    """
     sizes = [(1, 2, 0), (9, 2, 0), (33, 1, 0), (70, 2, 0), (130, 1, 0)]
     if isinstance(subject.model, CortexGPT):
         sizes += [(1, 2, 3), (9, 3, 30), (40, 2, 50)]
+    if isinstance(subject.model, Hybrid):
+        sizes += [(9, 2, subject.model.spec.chunk_size)]
     for length, rows, before in sizes:
         yield {"length": length, "rows": rows, "before": before, "seed": 0}
 
 
 def reference_strategy(subject: Subject) -> st.SearchStrategy[Case]:
     """Any text after any other."""
-    most = MOST_BEFORE if isinstance(subject.model, CortexGPT) else 0
+    before: st.SearchStrategy[int] = st.just(0)
+    if isinstance(subject.model, CortexGPT):
+        before = st.integers(0, MOST_BEFORE)
+    elif isinstance(subject.model, Hybrid):
+        before = st.sampled_from([0, subject.model.spec.chunk_size])
     return st.fixed_dictionaries(
         {
             "length": st.integers(1, LONGEST),
             "rows": st.integers(1, MOST_ROWS),
-            "before": st.integers(0, most),
+            "before": before,
             "seed": st.integers(0, 99),
         }
     )
@@ -98,38 +111,42 @@ def _after(model: Model, tokens: Tensor, rows: int) -> MemoryState:
 def _compared(model: Model, tokens: Tensor, state: MemoryState, wanted: Tensor) -> Compared:
     output = model(tokens, state)
     moved = _gradients(model, output.logits, wanted)
-    found: Compared = {}
-    match model:
-        case CortexGPT():
-            assert isinstance(state, CortexGPTState)
+    logits, memory = _written_out(model, tokens, state)
+    others = _gradients(model, logits, wanted)
+    found = {"an output": (output.logits, logits)} | _memories(output.state, memory)
+    if not (isinstance(model, CortexGPT) and isinstance(model.spec.columns.sparsity, HardTopK)):
+        one_by_one, after = _one_by_one(model, tokens, state)
+        found["an output of one token at a time"] = (one_by_one, logits)
+        found |= {f"after single tokens {name}": pair for name, pair in _memories(after, memory).items()}
+    largest = max((float(other.abs().max()) for other in others.values() if other.numel()), default=0.0)
+    for name, one in moved.items():
+        own = float(others[name].abs().max()) if one.numel() else 0.0
+        scale = max(own, LEAST_GRADIENT * largest) or 1.0
+        found[f"the gradient of {name}"] = (one / scale, others[name] / scale)
+    return found
+
+
+def _written_out(model: Model, tokens: Tensor, state: MemoryState) -> tuple[Tensor, Memories]:
+    match model, state:
+        case CortexGPT(), CortexGPTState():
             logits, rings = token_loop(model, tokens, state)
-            found = _rings(output.state, rings)
-        case Transformer():
+            return logits, _of_rings(rings)
+        case Transformer(), _:
             logits, keys, values = written_out_transformer(model, tokens)
-            found = {"the cached keys": (output.state.keys, keys), "the cached values": (output.state.values, values)}
-        case Hybrid():
-            logits, sidecars = written_out_hybrid(model, tokens)
-            found = {
-                f"{name} of layer {layer}": (output.state.sidecars[layer].tensors()[name], tensor)
+            return logits, {"the cached keys": keys, "the cached values": values}
+        case Hybrid(), HybridState():
+            logits, sidecars = written_out_hybrid(model, tokens, state)
+            return logits, {
+                f"{name} of layer {layer}": tensor
                 for layer, memory in sidecars.items()
                 for name, tensor in memory.tensors().items()
             }
-        case _:
-            raise AssertionError("only what has a written-out form is compared")
-    others = _gradients(model, logits, wanted)
-    gradients = {f"the gradient of {name}": (moved[name], others[name]) for name in moved}
-    largest = max((float(other.abs().max()) for _, other in gradients.values() if other.numel()), default=0.0) or 1.0
-    scaled = {name: (one / largest, other / largest) for name, (one, other) in gradients.items()}
-    alone: Compared = {}
-    if not (isinstance(model, CortexGPT) and isinstance(model.spec.columns.sparsity, HardTopK)):
-        one_by_one = _one_by_one(model, tokens[:, :ONE_BY_ONE], state)
-        alone = {"an output of one token at a time": (one_by_one, logits[:, :ONE_BY_ONE])}
-    return {"an output": (output.logits, logits), **alone, **found, **scaled}
+    raise AssertionError("only what has a written-out form is compared")
 
 
 @torch.no_grad()
-def _one_by_one(model: Model, tokens: Tensor, state: MemoryState) -> Tensor:
-    """Logits as they are while a text is generated: from one token after the other, with weights that do not change.
+def _one_by_one(model: Model, tokens: Tensor, state: MemoryState) -> tuple[Tensor, MemoryState]:
+    """Logits and memory as they are while a text is generated: single tokens, and weights that do not change.
 
     Hard top-k selects over all tokens of a call, so that there one token is another question.
     """
@@ -139,7 +156,7 @@ def _one_by_one(model: Model, tokens: Tensor, state: MemoryState) -> Tensor:
             output = model.read(token, state)
             logits.append(output.logits)
             state = output.state
-    return torch.cat(logits, dim=1)
+    return torch.cat(logits, dim=1), state
 
 
 def _gradients(model: nn.Module, logits: Tensor, wanted: Tensor) -> Mapping[str, Tensor]:
@@ -149,19 +166,37 @@ def _gradients(model: nn.Module, logits: Tensor, wanted: Tensor) -> Mapping[str,
     return dict(zip(named, found, strict=True))
 
 
-def _rings(state: CortexGPTState, rings: list[list[Slot]]) -> Compared:
+def _of_rings(rings: list[list[Slot]]) -> Memories:
     """What the short-term memory holds, its newest places last."""
-    kept = state.short_term
-    filled = torch.tensor(float(kept.filled)), torch.tensor(float(len(rings[0])))
-    found: Compared = {"how much the short-term memory holds": filled}
-    if filled[0] != filled[1] or not kept.filled:
-        return found
-    for name, tensor in (("keys", kept.keys), ("values", kept.values)):
-        other = torch.stack([torch.stack([getattr(slot, name[:-1]) for slot in ring]) for ring in rings])
-        found[f"the short-term {name}"] = (tensor, other)
-    reads = torch.tensor([[slot.reads for slot in ring] for ring in rings]).double()
-    found["how often the short-term memory was read"] = (kept.reads, reads)
+    found = {"how much the short-term memory holds": torch.tensor(float(len(rings[0])))}
+    if rings[0]:
+        for name in ("key", "value"):
+            found[f"the short-term {name}s"] = torch.stack(
+                [torch.stack([getattr(slot, name) for slot in ring]) for ring in rings]
+            )
+        reads = torch.tensor([[slot.reads for slot in ring] for ring in rings])
+        found["how often the short-term memory was read"] = reads.double()
     return found
+
+
+def _memories(state: MemoryState, written_out: Memories) -> Compared:
+    """The memory of the model beside that of the written-out form."""
+    match state:
+        case CortexGPTState(short_term=kept):
+            found = {"how much the short-term memory holds": torch.tensor(float(kept.filled))}
+            found |= {"the short-term keys": kept.keys, "the short-term values": kept.values}
+            found["how often the short-term memory was read"] = kept.reads
+        case TransformerState():
+            found = {"the cached keys": state.keys, "the cached values": state.values}
+        case HybridState():
+            found = {
+                f"{name} of layer {layer}": tensor
+                for layer, memory in state.sidecars.items()
+                for name, tensor in memory.tensors().items()
+            }
+        case _:
+            raise AssertionError("only what has a written-out form is compared")
+    return {name: (found[name], tensor) for name, tensor in written_out.items()}
 
 
 FORWARD = (

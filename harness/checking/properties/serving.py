@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import torch
 
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, number
@@ -116,13 +117,14 @@ def _documents(experiment: ExperimentSpec, data: TaskData, accumulation: int) ->
 
 def _text_of_a_task(data: TaskData) -> list[str]:
     """The text beside a task: what may train comes before what is held out, and together they are all of it."""
-    train = data.training_tokens()
-    if data.text is None or train is None:
+    if data.text is None:
         return []
-    held, whole = data.held_out_tokens().tolist(), data.text.tolist()
-    if not held:
-        return ["nothing of the task's text is held out"]
-    return [] if train.tolist() + held == whole else ["the training and the held-out part of the task's text overlap"]
+    train, held = data.training_tokens(), data.held_out_tokens()
+    if train is None or not len(train) or not len(held):
+        return ["of the task's text no part trains, or none is held out"]
+    if np.array_equal(np.concatenate([train, held]), data.text):
+        return []
+    return ["the training and the held-out part of the task's text are not the text, one after the other"]
 
 
 def _digests(rows: Any) -> list[str]:

@@ -1,6 +1,9 @@
 """A campaign of changes made by machine: each is judged once, by what reaches it, within its time."""
 
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ from cortexzoo.harness.checking.properties import REGISTRY
 from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.harness.cli import main
 from cortexzoo.harness.regression import generated_score, generated_tests, reach
-from cortexzoo.harness.regression.equivalent import EQUIVALENT, lasting_name
+from cortexzoo.harness.regression.equivalent import EQUIVALENT
 from cortexzoo.harness.regression.generated_score import GeneratedResult, campaign, judge_site, place_of
 from cortexzoo.harness.regression.generated_tests import TestedResult
 from cortexzoo.harness.regression.mutation_score import EXPERIMENTS, HOSTS
@@ -71,10 +74,48 @@ def test_a_property_that_passes_lets_a_change_survive() -> None:
     assert (result.fate, result.by, result.is_caught) == ("survives", "", False)
 
 
-def test_a_change_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generated_score, "LIMIT", 0.5)
-    result = judge_site(WARMUP, Asleep({}), [reaching(WARMUP.line)])
+class AsleepLater(Tiny):
+    """A host that one property makes endless."""
+
+    def judge(self, host: Host, name: PropertyName) -> Judgement:
+        if name == "causality":
+            time.sleep(60)
+        return super().judge(host, name)
+
+
+class Dying(Hosts):
+    """A host that ends the process."""
+
+    def judge(self, host: Host, name: PropertyName) -> Judgement:
+        os._exit(9)
+
+
+@pytest.mark.parametrize("hosts", [Asleep({}), AsleepLater({})])
+def test_a_change_that_makes_a_property_endless_hangs(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generated_score, "LEAST_PATIENCE", 3.0)
+    reaches = [reaching(WARMUP.line, name=name, seconds=0) for name in ("best_is_the_best", "causality")]
+    result = judge_site(WARMUP, hosts, reaches)
     assert result.fate == "hangs" and result.is_caught
+
+
+def test_a_change_whose_time_is_over_survives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generated_score, "LIMIT", 0.5)
+    assert judge_site(WARMUP, Asleep({}), [reaching(WARMUP.line)]).fate == "survives"
+
+
+def test_a_change_that_ends_the_process_is_caught() -> None:
+    result = judge_site(WARMUP, Dying({}), [reaching(WARMUP.line)])
+    assert (result.fate, result.reason) == ("caught", "the process died")
+
+
+def test_results_belong_to_the_code_and_to_what_judges_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = place_of(tmp_path)
+    assert before == place_of(tmp_path)
+    copied = tmp_path / "checking"
+    (copied / "properties").mkdir(parents=True)
+    (copied / "properties" / "new.py").write_text("")
+    monkeypatch.setattr(generated_score.checking, "__file__", str(copied / "__init__.py"))
+    assert place_of(tmp_path) != before
 
 
 def test_each_property_is_asked_of_its_quickest_host_before_any_is_asked_again() -> None:
@@ -124,6 +165,7 @@ def test_a_campaign_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: py
     both = campaign([WARMUP, PERIODS], tmp_path, tmp_path, 1)
     assert asked == [WARMUP.name, PERIODS.name]
     assert both[0] == first[0]
+    assert campaign([WARMUP, PERIODS], tmp_path, tmp_path, 1) == both and len(asked) == 2
 
 
 def test_the_command_prints_the_score(
@@ -155,7 +197,7 @@ def test_with_tests_the_command_prints_both_scores(
     equivalent = sample(4, 7)[3]
     monkeypatch.setattr(generated_score, "campaign", results)
     monkeypatch.setattr(generated_tests, "campaign_of_tests", tested)
-    monkeypatch.setitem(EQUIVALENT, lasting_name(equivalent), "it is clamped again below")
+    monkeypatch.setitem(EQUIVALENT, equivalent.lasting_name, "it is clamped again below")
     report = tmp_path / "report.json"
     command = ["mutants", "--generated", "--sample", "4", "--seed", "7", "--tests", str(tmp_path), "--wide"]
     assert main([*command, "--runs", str(tmp_path), "--json", str(report)]) == 0
@@ -169,7 +211,7 @@ def test_with_tests_the_command_prints_both_scores(
 
 
 def test_every_change_that_is_listed_as_equivalent_is_there() -> None:
-    assert {*EQUIVALENT} <= {lasting_name(site) for site in sample(10**6, 0)}
+    assert {*EQUIVALENT} <= {site.lasting_name for site in sample(10**6, 0)}
 
 
 def test_options_that_do_not_go_together_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -179,3 +221,19 @@ def test_options_that_do_not_go_together_are_refused(capsys: pytest.CaptureFixtu
     assert "--tests goes with --generated" in capsys.readouterr().err
     assert main(["mutants", "--generated", "--tests", "nowhere"]) == 2
     assert "--tests nowhere: no such folder" in capsys.readouterr().err
+    assert main(["mutants", "--only", "continual"]) == 2
+    assert "--only continual: no such mutant or host" in capsys.readouterr().err
+
+
+def test_tests_need_the_packages_that_run_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(generated_tests.NEEDED, "no_such_module", "no-such-package")
+    assert main(["mutants", "--generated", "--tests", "."]) == 2
+    assert "--tests needs no-such-package: install cortexzoo[dev]" in capsys.readouterr().err
+
+
+def test_the_campaign_by_properties_needs_no_pytest() -> None:
+    code = "import sys; sys.modules['pytest'] = None; import cortexzoo.harness.regression.generated_score"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3] / "src")}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0

@@ -6,7 +6,14 @@ import pytest
 
 from cortexzoo.harness.checking.mutants.generated import Site, sites_of
 from cortexzoo.harness.regression import generated_tests
-from cortexzoo.harness.regression.generated_tests import Reached, TestsFailed, campaign_of_tests, measured_reach
+from cortexzoo.harness.regression.generated_tests import (
+    Reached,
+    TestedResult,
+    TestsFailed,
+    campaign_of_tests,
+    measured_reach,
+)
+from cortexzoo.harness.regression.kept_results import append_result, read_results
 from cortexzoo.zoo.training import schedule
 
 SOURCES = Path(__file__).parents[3] / "src"
@@ -58,6 +65,47 @@ def test_a_change_is_caught_by_the_test_that_reaches_it(project: Path) -> None:
     assert [test.partition("::")[2] for test in reached.of(restarts)] == ["test_restarts"]
     assert {test.partition("::")[2] for test in reached.seconds} == {"test_warmup", "test_restarts"}
     assert campaign_of_tests([warmup, restarts], kept, project / "tests", 1) == results
+
+
+@pytest.mark.parametrize(
+    ("content", "by"),
+    [
+        ("raise ValueError('a module that cannot be imported')", "exit code"),
+        ("import os\nos._exit(7)", "exit code 7"),
+        ("def test_other(): pass", "exit code 4"),
+    ],
+)
+def test_whatever_ends_tests_that_passed_before_is_the_change(tmp_path: Path, content: str, by: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(PROJECT)
+    (tmp_path / "test_changed.py").write_text(content)
+    warmup = site("drop a term", "taken + 1 → taken")
+    names = ["test_changed.py::test_gone"]
+    result = generated_tests.judge_by_tests(warmup, names, names, tmp_path)
+    assert result.is_caught and result.by.startswith(by)
+
+
+def test_tests_that_do_not_end_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generated_tests, "HANGS_AFTER", 6.0)
+    (tmp_path / "pyproject.toml").write_text(PROJECT)
+    (tmp_path / "test_endless.py").write_text("import time\ndef test_endless(): time.sleep(60)\n")
+    warmup = site("drop a term", "taken + 1 → taken")
+    names = ["test_endless.py::test_endless"]
+    assert generated_tests.judge_by_tests(warmup, names, names, tmp_path).fate == "hangs"
+
+
+def test_a_line_that_was_cut_short_is_left_out_and_the_next_is_whole(tmp_path: Path) -> None:
+    kept = tmp_path / "results.jsonl"
+    for name in ("first", "second"):
+        append_result(kept, TestedResult(name, "survives"))
+    kept.write_text(kept.read_text()[:-9])
+    append_result(kept, TestedResult("third", "caught", by="a test"))
+    assert [*read_results(kept, TestedResult)] == ["first", "third"]
+
+
+def test_tests_that_cannot_be_run_are_said_to_be_so(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(PROJECT + "addopts = ['--no-such-option']\n")
+    with pytest.raises(TestsFailed, match=r"cannot be run: .*no-such-option"):
+        measured_reach(tmp_path, tmp_path, 1)
 
 
 def test_tests_that_fail_with_nothing_changed_are_no_judges(tmp_path: Path) -> None:

@@ -76,7 +76,8 @@ class Sidecar(nn.Module):
         """What to add to the layer's output, the memory afterwards, and readings of it.
 
         Without "window" or "fast_weights" that part gives zeros and its memory stays as it is; without "slow_store"
-        the fast weights alone answer. Where weights are `fixed`, a single token gives no readings.
+        the fast weights alone answer. Where weights are `fixed`, a token that takes the short way gives no
+        readings.
         """
         if self._folded is not None and x.shape[1] == 1 and not disabled and not autocast_is_on(x.device):
             step, after = self._folded.step(x[:, 0].to(self._folded.into.dtype), state)
@@ -87,7 +88,10 @@ class Sidecar(nn.Module):
 
     @contextmanager
     def fixed(self) -> Iterator[None]:
-        """No weight changes inside, and nothing is differentiated: single tokens take the short way."""
+        """No weight changes inside, and nothing is differentiated: single tokens take the short way.
+
+        Not with a slow store, with a memory switched off, or under autocast.
+        """
         if self.slow_store is None:
             projections = (self.query.weight, self.key.weight, self.value.weight)
             self._folded = FoldedWeights.of(

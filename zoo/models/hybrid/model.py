@@ -259,24 +259,23 @@ class Hybrid(MemoryLanguageModel[HybridState]):
 
 
 class _Readings:
-    """Means over the tokens of a call's pieces; of a norm, the last."""
+    """Means over the tokens of a call's pieces that have them; of a norm, the last."""
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
-        self.tokens = 0
+        self.tokens: dict[str, int] = {}
 
     def add(self, measured: dict[str, Tensor], tokens: int) -> None:
-        self.tokens += tokens
         for name, value in measured.items():
             if name.startswith("memory/state_norm"):
-                self.sums[name] = value
+                self.sums[name], self.tokens[name] = value, 1
             else:
                 weighed = value if tokens == 1 else value * tokens
                 self.sums[name] = self.sums[name] + weighed if name in self.sums else weighed
+                self.tokens[name] = self.tokens.get(name, 0) + tokens
 
     def means(self) -> dict[str, Tensor]:
-        as_it_is = "" if self.tokens == 1 else "memory/state_norm"
-        means = {n: s if n.startswith(as_it_is) else s / self.tokens for n, s in self.sums.items()}
+        means = {n: s if self.tokens[n] == 1 else s / self.tokens[n] for n, s in self.sums.items()}
         gates = [value for name, value in means.items() if name.startswith("memory/gate_mean")]
         if gates:
             window = torch.stack(gates).mean()

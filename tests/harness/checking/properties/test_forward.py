@@ -15,6 +15,7 @@ from cortexzoo.zoo.build import build_model
 from cortexzoo.zoo.models.columns import Columns
 from cortexzoo.zoo.models.cortexgpt import CortexGPT
 from cortexzoo.zoo.models.hybrid.block import Sidecar
+from cortexzoo.zoo.models.hybrid.delta_memory import Gates
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.hybrid.one_token import FoldedWeights
 from cortexzoo.zoo.models.transformer import Layer
@@ -22,7 +23,7 @@ from cortexzoo.zoo.ops import gated_delta_chunks
 from tests.harness import tiny
 
 NAME = "forward_matches_a_reference"
-HYBRID = ("variant.backbone.training.steps=2", "variant.mixer.key_products=1")
+HYBRID = ("variant.backbone.training.steps=2", "variant.mixer.key_products=1", "variant.mixer.window_size=8")
 SUBJECTS = {
     "two raw rings": ("cortexgpt-stable", ("variant.memory.long_term={kind: raw_ring}",)),
     "contexts": ("cortexgpt-stable", ()),
@@ -95,6 +96,15 @@ def test_a_slow_store_is_left_to_its_own_properties() -> None:
         ),
         ("two raw rings", Columns, "forward", "return", "return x.detach() - x +", "gradient of"),
         ("hybrid", FoldedWeights, "step", "* self.sharpness", "* self.sharpness * 1.01", "one token at a time"),
+        ("hybrid", Gates, "forward", "return log_decay,", "return log_decay.detach(),", "memory.gates.decay"),
+        (
+            "hybrid",
+            FoldedWeights,
+            "step",
+            "kept = self.spec.window_size - 1",
+            "kept = self.spec.window_size - 2",
+            "after single tokens window_keys",
+        ),
         ("transformer", Layer, "forward", "is_causal=not seen", "is_causal=not seen, scale=1.0", "an output"),
     ],
 )

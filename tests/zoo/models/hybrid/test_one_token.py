@@ -14,7 +14,7 @@ from cortexzoo.zoo.models.hybrid.one_token import FoldedWeights
 from cortexzoo.zoo.models.hybrid.state import SidecarState
 from tests.tolerances import GATED_DELTA, SIDECAR_SPLIT
 from tests.zoo.models.hybrid.test_block import FIELDS, MIXERS, inputs
-from tests.zoo.models.hybrid.tiny import awake_sidecar, relative_error, some_tokens, tiny_hybrid
+from tests.zoo.models.hybrid.tiny import CHUNK, awake_sidecar, relative_error, some_tokens, tiny_hybrid
 
 
 @torch.no_grad()
@@ -110,6 +110,15 @@ def test_a_sidecar_with_a_slow_store_has_no_short_way() -> None:
     with torch.no_grad(), sidecar.fixed():
         _, _, readings = sidecar(inputs(1, dtype=torch.float32), sidecar.initial_state(2))
     assert readings
+
+
+def test_readings_of_a_call_are_those_of_the_pieces_that_have_them() -> None:
+    model, tokens = tiny_hybrid(), some_tokens(2, CHUNK + 1)
+    with torch.no_grad(), model.fixed_weights():
+        whole = model(tokens).readings
+        first = model(tokens[:, :CHUNK]).readings
+    assert whole.keys() == first.keys() and len(whole) > 4
+    assert all(torch.allclose(whole[name], first[name]) for name in whole)
 
 
 @pytest.mark.parametrize("rows", [1, 2])

@@ -1,0 +1,45 @@
+"""Results of a campaign, a line each: read again after an interruption, whatever it left of the last line."""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+
+@dataclass(frozen=True)
+class OfOneChange:
+    """What became of one change."""
+
+    site: str
+    """Its name."""
+
+
+ResultT = TypeVar("ResultT", bound=OfOneChange)
+
+
+def read_results(path: Path, kind: type[ResultT]) -> dict[str, ResultT]:
+    """By the name of the change; a line that was cut short is left out."""
+    found: dict[str, ResultT] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            result = kind(**json.loads(line))
+        except (ValueError, TypeError):
+            continue
+        found[result.site] = result
+    return found
+
+
+def append_result(path: Path, result: OfOneChange) -> None:
+    """On a line of its own, also behind one that was cut short."""
+    before = path.read_bytes()[-1:] if path.exists() else b""
+    begin = "" if before in (b"", b"\n") else "\n"
+    with path.open("a", encoding="utf-8") as lines:
+        lines.write(begin + json.dumps(asdict(result)) + "\n")
+
+
+def write_whole(path: Path, content: Any) -> None:
+    """As JSON, all of it or nothing."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content), encoding="utf-8")
+    os.replace(partial, path)
