@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cortexzoo.harness.cli.errors import OK, BadInput
-from cortexzoo.harness.cli.options import RUNS, JsonOption, RunsOption, SetOption, SpecArgument
+from cortexzoo.harness.cli.options import RUNS, JsonOption, RunsOption, SetOption
 from cortexzoo.harness.cli.output import (
     print_text,
     require_folder_of,
@@ -17,8 +17,8 @@ from cortexzoo.harness.cli.output import (
 
 
 def bisect(
-    good: SpecArgument,
-    bad: SpecArgument,
+    good: Annotated[str, typer.Argument(metavar="GOOD", help="The experiment (name or file) that has the property.")],
+    bad: Annotated[str, typer.Argument(metavar="BAD", help="The one that has not.")],
     property_name: Annotated[
         str, typer.Option("--property", metavar="NAME", help="The property that GOOD has and BAD has not.")
     ],

@@ -10,11 +10,13 @@ from cortexzoo.harness.cli.output import print_text
 from cortexzoo.harness.cli.reporting import write_text
 
 CertificateArgument = Annotated[Path, typer.Argument(metavar="VERDICT.json|RUN", help="A certificate or its folder.")]
+Before = Annotated[Path, typer.Argument(metavar="BEFORE", help="A certificate (verdict.json) or its folder.")]
+After = Annotated[Path, typer.Argument(metavar="AFTER", help="The later one.")]
 
 
 def diff_certificates(
-    before: CertificateArgument,
-    after: CertificateArgument,
+    before: Before,
+    after: After,
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE.md", help="Write the comment there instead.")
     ] = None,
@@ -22,7 +24,7 @@ def diff_certificates(
     """Compare two certificates, as a comment in Markdown for a pull request.
 
     Compared are verdicts and versions of properties, never numbers or times. Exit code 0: nothing got worse; 1: a
-    verdict that was as expected no longer is, or a property is no longer checked.
+    verdict that was as expected no longer is, or its property is no longer checked, or a new one is not as expected.
 
     Example: cortexzoo diff-certificates main/verdict.json runs/modules/my_model.make_model/verdict.json
     """

@@ -43,11 +43,13 @@ def mutants(
 ) -> None:
     """Plant known defects and show which property catches each.
 
-    Each mutant is a healthy model with one defect. Exit code 0: every mutant is caught; 1: one survives.
+    Each mutant is a healthy model with one defect. Exit code 0: every mutant is caught; 1: one survives, or,
+    with --generated, nothing reaches it.
 
     With --generated each is one small change to the source of zoo: a flipped comparison, a dropped term, a skipped
-    statement. Only the properties that reach the changed line are tried, the quickest first, up to 60 s for each. An
-    interrupted campaign continues where it was; results lie in RUNS/generated-mutants.
+    statement. Only the properties that reach the changed line are tried, the quickest first, for 60 s a change; with
+    --tests, on what they do not catch, the unit tests that reach it, for as long. An interrupted campaign continues
+    where it was; results lie in RUNS/generated-mutants.
 
     Example: cortexzoo mutants --only mask-after-exp
     """

@@ -30,8 +30,9 @@ def regression(
     """Compare the shipped verdicts with the committed ones.
 
     Trains and checks the shipped experiments. A training is kept in the cache folder and reused as long as its spec and
-    the code of the zoo are unchanged. Exit code 0: no spec and no verdict changed; 1: something did. A number that left
-    its band, which `--write --seeds 5` measures, is a warning: it is printed, and changes no exit code.
+    the code of the zoo are unchanged. Exit code 0: no spec and no verdict changed; 1: something did, or, with
+    --write, a written verdict is not as its suite expects. A number that left its band, which `--write --seeds 5`
+    measures, is a warning: it is printed, and changes no exit code.
 
     Example: cortexzoo regression cortexgpt-stable
     """
@@ -85,7 +86,7 @@ def _announced(experiments: Sequence[ExperimentSpec], folder: Path, jobs: int) -
                 print_text(f"{experiment.name}: resumes an interrupted training ({begun.path})")
             else:
                 missing.append(experiment)
-    print_text(f"then the properties, about a minute each; {min(jobs, len(experiments))} at a time")
+    print_text(f"then the properties, up to a minute each; {min(jobs, len(experiments))} at a time")
     if not missing:
         yield
         return

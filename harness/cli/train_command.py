@@ -38,7 +38,8 @@ def train(
         Path | None, typer.Option("--resume", metavar="RUN", help="Resume this run; `latest` is the newest.")
     ] = None,
     checkpoint: Annotated[
-        str, typer.Option("--checkpoint", metavar="last|step-N", help="With --resume: the checkpoint to start from.")
+        str,
+        typer.Option("--checkpoint", metavar="last|step-00000100", help="With --resume: the checkpoint to start from."),
     ] = LAST,
     allow_changes: Annotated[
         bool, typer.Option("--allow-changes", help="With --resume: continue with a spec that differs from the run's.")
@@ -115,7 +116,7 @@ def _require_resumable(path: Path, runs: Path, checkpoint: str, inject: str | No
     if inject is not None:
         raise BadInput(f"--inject {inject} cannot be combined with --resume: faults are injected into new runs only")
     if not (checkpoint == LAST or checkpoint.startswith(OLDER)):
-        raise BadInput(f"--checkpoint: must be last or step-N with --resume, got {checkpoint!r}")
+        raise BadInput(f"--checkpoint: must be last or step- and eight digits with --resume, got {checkpoint!r}")
     if runs not in (RUNS, path.parent.parent):
         raise BadInput(f"--runs {runs}: a resumed run stays in {path.parent.parent}: remove --runs")
 

@@ -24,6 +24,7 @@ from cortexzoo.harness.tracking.jsonl import from_json_value
 from cortexzoo.specs import SuiteSpec
 from cortexzoo.specs.regular_files import read_regular
 from cortexzoo.specs.suite import PROPERTIES, Check, PropertyName
+from cortexzoo.zoo import keyed
 
 MOST_ROWS = 10**9
 
@@ -69,9 +70,13 @@ def named_judgement(path: Path, name: str) -> tuple[Certificate, Judgement]:
 
 
 def read_certificate(path: Path) -> Certificate:
-    """Raises `ReplayError` unless the file is a certificate of this version."""
+    """Raises `ReplayError` unless the file is a certificate of this version, with its sum where there is a key."""
     try:
-        return Certificate.from_json(from_json_value(json.loads(read_regular(path))))
+        content = json.loads(read_regular(path))
+        if isinstance(content, dict) and (wrong := keyed.mistake(VERDICT, content)):
+            raise ReplayError(f"{path}: {wrong}")
+        plain = {name: value for name, value in content.items() if name != keyed.FIELD}
+        return Certificate.from_json(from_json_value(plain))
     except OldCertificate as problem:
         raise ReplayError(f"{path}: {problem}") from problem
     except OSError as problem:

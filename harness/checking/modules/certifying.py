@@ -14,6 +14,7 @@ from cortexzoo.harness.checking.modules.supervision import check_module
 from cortexzoo.harness.checking.verdict import VERDICT, Certificate
 from cortexzoo.harness.tracking.jsonl import to_json_value
 from cortexzoo.specs.suite import PropertyName
+from cortexzoo.zoo import keyed
 
 FOLDER = "modules"
 HASHED = (".json", ".safetensors", ".bin")
@@ -31,7 +32,8 @@ def certify(
     path = runs / FOLDER / request.reference.label / VERDICT
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = json.dumps(to_json_value(certificate.as_json()), indent=2, allow_nan=False, ensure_ascii=False)
+        signed = keyed.signed(VERDICT, to_json_value(certificate.as_json()))
+        content = json.dumps(signed, indent=2, allow_nan=False, ensure_ascii=False)
         path.write_text(content + "\n", encoding="utf-8")
     except OSError as problem:
         raise ModuleError(f"{path}: cannot be written: {problem.strerror or problem}") from problem

@@ -314,7 +314,7 @@ def test_train_needs_something_to_train(capsys: pytest.CaptureFixture[str]) -> N
         (["--checkpoint", "step-00000004"], "--checkpoint requires --resume RUN"),
         (
             ["--resume", "a/b/c", "--checkpoint", "best"],
-            "--checkpoint: must be last or step-N with --resume, got 'best'",
+            "--checkpoint: must be last or step- and eight digits with --resume, got 'best'",
         ),
     ],
 )

@@ -164,3 +164,33 @@ def test_a_bad_key_is_named(
     monkeypatch.setenv(keyed.VARIABLE, str(file))
     with pytest.raises(SetupError, match=said):
         keyed.signed("a", {})
+
+
+MODULE = """
+import torch
+
+def make():
+    return torch.nn.Embedding(16, 4)
+"""
+
+
+def test_the_certificate_of_a_module_has_its_sum_too(
+    tmp_path: Path, key: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(keyed.VARIABLE, str(key))
+    (tmp_path / "plain.py").write_text(MODULE)
+    module = f"{tmp_path / 'plain.py'}:make"
+    assert main(["check", "--module", module, "--budget", "5s", "--runs", str(tmp_path / "runs")]) in (0, 1)
+    certificate = next((tmp_path / "runs").rglob("verdict.json"))
+    assert main(["diff-certificates", str(certificate), str(certificate)]) == 0
+    content = json.loads(certificate.read_text())
+    for name, changed in (("sum", {**content, "format": content["format"], "more": 1}), ("no sum", dict(content))):
+        if name == "no sum":
+            del changed[keyed.FIELD]
+        certificate.write_text(json.dumps(changed))
+        for command in (["replay", str(certificate), "--property", "causality"], ["badge", str(certificate), "b.svg"]):
+            capsys.readouterr()
+            assert main(command) == 2
+            assert (MISSING if name == "no sum" else WRONG) in capsys.readouterr().err
+    monkeypatch.delenv(keyed.VARIABLE)
+    assert main(["diff-certificates", str(certificate), str(certificate)]) == 0
