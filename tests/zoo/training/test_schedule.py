@@ -51,3 +51,8 @@ def test_restarts_are_those_of_pytorch(period: int, multiplier: int) -> None:
         assert rate_factor(schedule, taken, 40) == pytest.approx(optimizer.param_groups[0]["lr"])
         optimizer.step()
         theirs.step()
+
+
+def test_warmup_ends_before_the_last_step() -> None:
+    assert [warmup_steps(Constant(warmup_ratio=ratio), 10) for ratio in (0, 0.5, 0.84, 0.96)] == [0, 5, 8, 9]
+    assert warmup_steps(CosineRestarts(period=4, multiplier=2), 10) == 0
