@@ -80,6 +80,12 @@ def test_within_a_text_every_window_comes_once_an_epoch() -> None:
     assert len(set(of_first[:epoch])) == epoch == len(set(of_first[epoch : 2 * epoch]))
 
 
+def test_an_epoch_goes_on_from_one_thousand_to_the_next() -> None:
+    order = MixedOrder((LENGTH * 3000 + 1, 500), (1.0, 1.0), LENGTH, seed=0)
+    of_first = [start for start in order.starts(0, 3 * BLOCK).tolist() if start < LENGTH * 3000 + 1]
+    assert len(of_first) == 1500 == len(set(of_first)), "no window comes again before all have come"
+
+
 @pytest.mark.parametrize("vocabulary", ["bytes", "bpe"])
 def test_files_and_a_prepared_folder(folder: Path, vocabulary: str) -> None:
     tokens = None if vocabulary == "bytes" else TokenizerFile(path=str(folder / "bpe" / "tokenizer.json"))

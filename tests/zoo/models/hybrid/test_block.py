@@ -68,6 +68,18 @@ def test_outputs_state_and_gradients_equal_those_of_the_token_loop(name: str) ->
         assert relative_error(got, wanted) <= 10 * limits.gradients
 
 
+def test_readings_are_those_of_the_rows() -> None:
+    sidecar = awake_sidecar().double()
+    x = inputs(7, rows=3)
+    with torch.no_grad():
+        _, after, readings = sidecar(x, sidecar.initial_state(3))
+        log_decay, beta = sidecar.memory.gates(x)
+    norms = [row.norm() for row in after.fast_weights]
+    assert readings["memory/state_norm"] == pytest.approx(float(sum(norms)) / 3)
+    assert readings["memory/decay"] == pytest.approx(float(log_decay.exp().mean()))
+    assert readings["memory/write_strength"] == pytest.approx(float(beta.mean()))
+
+
 @settings(max_examples=12)  # each costs two passes over 300 tokens, piece by piece
 @given(cuts=st.lists(st.integers(0, 300), max_size=6))
 def test_any_split_gives_the_outputs_and_the_state_of_the_whole(cuts: list[int]) -> None:

@@ -66,6 +66,14 @@ def test_later_sleeps_keep_what_was_there_and_without_the_curvature_they_do_not(
     assert relative_error(lost.answer(days[-1].keys)[0], days[-1].values) < 0.05
 
 
+def test_without_the_kept_curvature_that_of_the_last_sleep_alone_is_there() -> None:
+    lost, last = empty_store(), empty_store()
+    for seed in range(3):
+        lost.absorb(drawn(8, seed), RIDGE, SAME, keep_curvature=False)
+    last.absorb(drawn(8, 2), RIDGE, SAME)
+    assert relative_error(lost.curvature, last.curvature) < 1e-9
+
+
 def test_a_key_bound_anew_has_its_new_value_and_the_others_stay() -> None:
     store, pairs = empty_store(), drawn(20, 0)
     store.absorb(pairs, RIDGE, SAME)

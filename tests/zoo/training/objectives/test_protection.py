@@ -13,7 +13,7 @@ from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.objectives import build
 from cortexzoo.zoo.training.objectives.protection import FollowingSlowly, RatesByImportance
-from cortexzoo.zoo.training.policies.base import find_policy
+from cortexzoo.zoo.training.policies.base import Step, find_policy
 from tests.zoo.training.tiny import At, same_tensors, tiny_model, tiny_spec, weights
 
 EARLIER = TextData.from_bytes(bytes(100 + (3 * i + i * i % 5) % 50 for i in range(1500)), 0.1, 0.1)
@@ -53,6 +53,18 @@ def test_a_weight_moves_the_less_the_more_important_it_is() -> None:
         assert torch.allclose(after[name], expected, atol=1e-7)
         assert torch.equal(free[name], moved[name]), "up to the change both learn alike"
     assert not same_tensors(after, free)
+
+
+def test_a_refused_step_leaves_nothing_behind_that_the_next_is_measured_from() -> None:
+    trainer = trainer_of(Metaplasticity(strength=4.0), steps=7)
+    trainer.run()
+    rates = find_policy(trainer.policies, RatesByImportance)
+    assert rates is not None
+    step = Step(8)
+    rates.gradients_known(trainer, step)
+    assert rates._before
+    rates.step_refused(trainer, step)
+    assert not rates._before
 
 
 def test_importance_is_that_of_the_earlier_text_alone() -> None:
