@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from cortexzoo.harness.checking.effort import Effort
 from cortexzoo.harness.checking.properties.causes.layout import Layout
 from tests.harness.checking.modules.test_detection_of_defects import judged
 from tests.harness.subjects.defective import DEFECTIVE
@@ -37,7 +38,8 @@ class Stack(nn.Module):
 
 
 def cause(factory: Any, name: str) -> tuple[str, str, str]:
-    found = judged(factory, (name,))[name]  # type: ignore[index]
+    # More than the usual effort: in a process that has judged nothing yet, the first calls are slow.
+    found = judged(factory, (name,), effort=Effort(examples=3, seconds=20.0, cpu=True))[name]  # type: ignore[index]
     assert found.verdict == "fail"
     assert found.reason.endswith(str(found.cause["words"]))
     return str(found.cause["module"]), str(found.cause["class"]), str(found.cause["words"])
