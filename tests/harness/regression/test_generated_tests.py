@@ -84,6 +84,7 @@ def test_whatever_ends_tests_that_passed_before_is_the_change(tmp_path: Path, co
     assert result.is_caught and result.by.startswith(by)
 
 
+@pytest.mark.slow
 def test_tests_that_do_not_end_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generated_tests, "HANGS_AFTER", 6.0)
     (tmp_path / "pyproject.toml").write_text(PROJECT)

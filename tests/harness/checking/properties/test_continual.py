@@ -32,8 +32,8 @@ RUNS = {
     ),
 }  # fmt: skip
 JUDGED: tuple[PropertyName, ...] = (
-    "resume_is_exact", "refusals_leave_no_trace", "data_is_served_once_an_epoch", "guards_follow_their_rules",
-    "sleep_harms_nothing", "no_nan_after_sleep", "steps_match_a_reference",
+    "resume_is_exact", "refusals_leave_no_trace", "data_is_served_once_an_epoch", "sleep_harms_nothing",
+    "no_nan_after_sleep", "steps_match_a_reference",
 )  # fmt: skip
 
 
@@ -47,6 +47,14 @@ def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 @pytest.mark.parametrize("name", JUDGED)
 def test_it_is_accused_of_nothing(subject: Subject, name: PropertyName) -> None:
     judgement = judge(REGISTRY[name], Check(), subject)
+    assert judgement.verdict == "pass", judgement.reason
+
+
+@pytest.mark.parametrize("subject", ["cortexgpt-stable"], indirect=True)
+def test_its_guards_are_judged_without_homeostasis_which_the_least_transformer_has_no_gate_for(
+    subject: Subject,
+) -> None:
+    judgement = judge(REGISTRY["guards_follow_their_rules"], Check(), subject)
     assert judgement.verdict == "pass", judgement.reason
 
 
