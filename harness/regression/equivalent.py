@@ -14,12 +14,10 @@ EQUIVALENT: dict[str, str] = {
     "zoo.training.objectives.replay Replay.drawn: swap arguments, Stream.REPLAY.generator(seed, place) → Stream.REPLAY.generator(place, seed)": ANOTHER_ORDER,
     "zoo.training.policies.checkpointing KeepCheckpoints._save_last: flip comparison, self.keep_last > 1 → self.keep_last >= 1": "what is kept too much is removed at once",
     "zoo.models.cortexgpt decayed_sinusoid: detach, return waves * torch.exp(-decay * t) → return (waves * torch.exp(-decay * t)).detach()": WITHOUT_GRADIENT,
-    "zoo.models.hybrid.one_token FoldedWeights.step: flip comparison, least > 0 → least >= 0": "a threshold of 0 changes nothing",
     "zoo.ops.gated_delta chunk_gated_delta_rule: drop a term, k.shape[1] == 1 and (not torch.is_grad_enabled()) → k.shape[1] == 1": MORE_WORK,
     "zoo.ops.sliding_window sliding_window_attention: drop a term, -(window_size - 1) // block → -(window_size - 1)": MORE_WORK,
     "zoo.ops.sliding_window _check_inputs: swap arguments, check_shapes(q, k, v) → check_shapes(k, q, v)": "both have the same shape, or are refused",
     "zoo.memory.contexts.codes contexts_of: detach, return windows[:, before.shape[1]:] → return windows[:, before.shape[1]:].detach()": WITHOUT_GRADIENT,
-    "zoo.models.hybrid.one_token _unit: detach, return x * (x * x).sum(-1, keepdim=True).add_(UNIT_EPS).r… → return (x * (x * x).sum(-1, keepdim=True).add_(UNIT_EPS).…": WITHOUT_GRADIENT,
 }
 """By the lasting name of the change."""
 

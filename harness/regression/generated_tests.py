@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from cortexzoo import zoo
+from cortexzoo import harness, zoo
 from cortexzoo.harness.checking.mutants.generated import Site, file_of
 from cortexzoo.harness.errors import Failure
 from cortexzoo.harness.parallel.workers import in_processes
@@ -183,9 +183,10 @@ def _root(tests: Path) -> Path:
 
 
 def _sum_of(tests: Path) -> str:
-    """Of all their files, and of the project's settings for them."""
+    """Of all their files, of the project's settings for them, and of the harness, which tests use too."""
     tests = tests.resolve()
     files = [file for file in tests.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+    files += Path(str(harness.__file__)).parent.rglob("*.py")
     total = hashlib.sha256()
     for file in [*sorted(files), _root(tests) / "pyproject.toml"]:
         total.update(os.path.relpath(file, tests).encode() + (file.read_bytes() if file.exists() else b""))

@@ -64,7 +64,7 @@ def in_turn(reaches: Sequence[Reach], site: Site) -> list[Reach]:
 
 @dataclass(frozen=True)
 class Hosts:
-    """The trained hosts of the written mutants, by the folders of their runs, and the layer that needs no training."""
+    """The trained hosts by the folders of their runs, beside the layer and the op, which need no training."""
 
     folders: Mapping[Host, Path]
 

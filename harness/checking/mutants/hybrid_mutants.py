@@ -28,6 +28,7 @@ from cortexzoo.zoo.models.hybrid.block import FAST_WEIGHTS, WINDOW, Sidecar
 from cortexzoo.zoo.models.hybrid.delta_memory import Gates
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.hybrid.state import HybridState, SidecarState
+from cortexzoo.zoo.models.hybrid.unit import unit
 from cortexzoo.zoo.ops.gated_delta import chunk_gated_delta_rule
 from cortexzoo.zoo.ops.sliding_window import masked_window_attention, sliding_window_attention
 from cortexzoo.zoo.training.loop import TrainingLoop
@@ -179,7 +180,7 @@ HYBRID_MUTANTS = (
     Mutant("write-strength-up-to-3", HYBRID, "a write may overshoot by twice what was there",
            replaced(Gates, "forward", _stronger), caught_by="state_norm_is_bounded"),
     Mutant("keys-not-normalised", HYBRID, "queries and keys keep their length",
-           rebound(block.unit, instead(lambda x: x)), caught_by="state_norm_is_bounded"),
+           rebound(unit, instead(lambda x, *_: x)), caught_by="state_norm_is_bounded"),
     Mutant("no-delta-rule", HYBRID, "gated linear attention: writes are added to what is stored under the key",
            rebound(chunk_gated_delta_rule, instead(_gated_linear_attention)), caught_by="state_norm_is_bounded"),
     Mutant("conv-state-not-carried", HYBRID, "the short convolution starts empty in every call",
@@ -193,7 +194,7 @@ HYBRID_MUTANTS = (
            together(replaced(model, "TOKENS_AT_ONCE", instead(1)), replaced(Hybrid, "_run_piece", _at_borders)),
            caught_by="recall_beats_controls"),
     Mutant("few-key-channels", HYBRID, "the memory has 16 key channels, too few to keep further facts apart",
-           rebound(block.products, after(lambda result, *_: block.unit(_but_first(result, 16)))),
+           rebound(block.products, after(lambda result, *_: unit(_but_first(result, 16)))),
            caught_by="recall_survives_distractors"),
     Mutant("filler-binds-what-is-asked", HYBRID, "further facts have keys that are asked for",
            replaced(TokenPairsTask, "other_pairs", _of_bound_keys), caught_by="recall_survives_distractors"),

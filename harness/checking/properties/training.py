@@ -1,7 +1,8 @@
 """What the records of training show: the loss did not swing, and the model learned more than counting."""
 
 import math
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 
 from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, once
 from cortexzoo.harness.checking.subject import Subject
@@ -18,7 +19,7 @@ def bounded_loss_ratio(subject: Subject, case: Case) -> Finding:
     counted = [(step, loss) for step, loss in probed if step > start]
     if len(counted) < 2:
         raise DoesNotApply(f"the probe batch was measured {len(counted)} times after the {start} steps of warmup")
-    ratio, step = max(((_risen(counted, step, loss, window), step) for step, loss in counted), key=lambda at: at[0])
+    ratio, step = max(_rises(counted, window), key=lambda rise: rise[0])
     measured = f"in {len(counted)} measurements after step {start}"
     if ratio == 1:
         return Finding(ratio, f"the probe loss never rose {measured}", case)
@@ -26,16 +27,24 @@ def bounded_loss_ratio(subject: Subject, case: Case) -> Finding:
     return Finding(ratio, reason, {**case, "step": step})
 
 
-def _risen(measured: Sequence[tuple[int, float]], now: int, loss: float, window: int) -> float:
-    """`loss` over the lowest that was measured in the `window` steps up to `now`; infinite where one is not finite.
+def _rises(measured: Sequence[tuple[int, float]], window: int) -> Iterator[tuple[float, int]]:
+    """Each loss over the lowest of the `window` steps up to it, and its step; infinite where one is not finite.
 
     Written out again: training reports a ratio of its own, and a mistake there must not hide from the property.
     """
-    recent = [other for step, other in measured if now - window <= step <= now]
-    if not all(map(math.isfinite, recent)):
-        return math.inf
-    lowest = min(recent)
-    return loss / lowest if lowest else 1.0 if loss == 0 else math.inf
+    lowest: deque[tuple[int, float]] = deque()
+    """Those that no later one undercuts, rising: the first is the lowest of the window."""
+    for now, loss in measured:
+        if not math.isfinite(loss):
+            yield math.inf, now
+            return
+        while lowest and lowest[-1][1] >= loss:
+            lowest.pop()
+        lowest.append((now, loss))
+        while lowest[0][0] < now - window:
+            lowest.popleft()
+        before = lowest[0][1]
+        yield loss / before if before else 1.0 if loss == 0 else math.inf, now
 
 
 def better_than_counting(subject: Subject, case: Case) -> Finding:

@@ -180,6 +180,15 @@ def test_a_swing_counts_within_the_recipes_window(window: int, verdict: str) -> 
     assert judged("bounded_loss_ratio", subject).verdict == verdict
 
 
+@pytest.mark.parametrize(("apart", "verdict"), [(5, "fail"), (6, "pass")])
+def test_the_window_reaches_back_to_its_last_step(apart: int, verdict: str) -> None:
+    losses = {10: 1.0, 10 + apart: 2.0, 20: 2.0}
+    metrics = tuple({"step": step, "probe/loss": loss} for step, loss in losses.items())
+    experiment = tiny.experiment(monitor=MonitorSpec(swing_window=5))
+    subject = replace(tiny.subject(metrics=metrics), experiment=experiment)
+    assert judged("bounded_loss_ratio", subject).verdict == verdict
+
+
 def test_a_probe_loss_that_is_not_a_number_fails() -> None:
     metrics = [dict(line) for line in tiny.HEALTHY_METRICS]
     metrics[15]["probe/loss"] = math.nan

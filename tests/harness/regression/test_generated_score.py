@@ -191,12 +191,12 @@ def test_with_tests_the_command_prints_both_scores(
         fates: list[Any] = ["caught", "survives", "not reached"]
         return [GeneratedResult(s.name, s.operator, fate) for s, fate in zip(sites, fates, strict=True)]
 
-    def tested(sites: list[Site], *_: object) -> list[TestedResult]:
+    def by_tests(sites: list[Site], *_: object) -> list[TestedResult]:
         return [TestedResult(s.name, "caught", f"test_of {s.number}") for s in sites]
 
     equivalent = sample(4, 7)[3]
     monkeypatch.setattr(generated_score, "campaign", results)
-    monkeypatch.setattr(generated_tests, "campaign_of_tests", tested)
+    monkeypatch.setattr(generated_tests, "campaign_of_tests", by_tests)
     monkeypatch.setitem(EQUIVALENT, equivalent.lasting_name, "it is clamped again below")
     report = tmp_path / "report.json"
     command = ["mutants", "--generated", "--sample", "4", "--seed", "7", "--tests", str(tmp_path), "--wide"]

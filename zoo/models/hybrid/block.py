@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from cortexzoo.specs.mixer import MixerSpec
 from cortexzoo.specs.slow_store import ProductStore
 from cortexzoo.zoo.models.hybrid.delta_memory import DeltaMemory
-from cortexzoo.zoo.models.hybrid.one_token import UNIT_EPS, FoldedWeights
+from cortexzoo.zoo.models.hybrid.one_token import FoldedWeights
 from cortexzoo.zoo.models.hybrid.precision import wide_dtype, wide_linear, widened
 from cortexzoo.zoo.models.hybrid.short_conv import ShortConv
 from cortexzoo.zoo.models.hybrid.slow_store import SlowStore
 from cortexzoo.zoo.models.hybrid.state import SidecarState
+from cortexzoo.zoo.models.hybrid.unit import unit
 from cortexzoo.zoo.ops.precision import autocast_is_on, full_precision
 from cortexzoo.zoo.ops.sliding_window import sliding_window_attention
 
@@ -93,15 +94,28 @@ class Sidecar(nn.Module):
         Not with a slow store, with a memory switched off, or under autocast.
         """
         if self.slow_store is None:
-            projections = (self.query.weight, self.key.weight, self.value.weight)
-            self._folded = FoldedWeights.of(
-                self.spec, projections, self.conv.weight, self.sharpness, self.memory, self.gate, self.output.weight,
-                wide_dtype(self.output.weight),
-            )  # fmt: skip
+            self._folded = self._laid_together()
         try:
             yield
         finally:
             self._folded = None
+
+    @torch.no_grad()
+    def _laid_together(self) -> FoldedWeights:
+        dtype, gates = wide_dtype(self.output.weight), self.memory.gates
+        linears = (self.query, self.key, self.value, gates.decay, gates.write)
+        inner = self.output.weight.new_zeros(3 * self.output.in_features)
+        return FoldedWeights(
+            self.spec,
+            self.memory,
+            into=torch.cat([linear.weight for linear in linears]).to(dtype).T.contiguous(),
+            bias=torch.cat([inner, gates.decay.bias, gates.write.bias]).to(dtype),
+            taps=self.conv.weight.to(dtype).flip(1).T.contiguous(),
+            sharpness=self.sharpness.to(dtype).exp()[:, None],
+            gate=self.gate.weight.to(dtype).T.contiguous(),
+            gate_bias=self.gate.bias.to(dtype),
+            out=self.output.weight.to(dtype).T.contiguous(),
+        )
 
     def _forward(
         self, x: Float[Tensor, "batch time hidden"], state: SidecarState, disabled: Collection[str]
@@ -168,8 +182,3 @@ def products(x: Float[Tensor, "*batch dim"], neighbours: int) -> Float[Tensor, "
     if neighbours == 0:
         return x
     return unit(torch.cat([x * x.roll(-j, dims=-1) for j in range(1, neighbours + 1)], dim=-1))
-
-
-def unit(x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
-    """x / sqrt(|x|^2 + eps): finite, with a finite gradient, at zero too."""
-    return x * torch.rsqrt(x.square().sum(-1, keepdim=True) + UNIT_EPS)

@@ -7,8 +7,8 @@ from torch.nn import functional as F  # noqa: N812
 
 from cortexzoo.zoo.models.hybrid.block import Sidecar
 from cortexzoo.zoo.models.hybrid.delta_memory import READ_OUT_EPS
-from cortexzoo.zoo.models.hybrid.one_token import UNIT_EPS
 from cortexzoo.zoo.models.hybrid.state import SidecarState
+from cortexzoo.zoo.models.hybrid.unit import UNIT_EPS
 from cortexzoo.zoo.ops.recurrent_gated_delta import recurrent_gated_delta_rule
 from cortexzoo.zoo.ops.sliding_window import masked_window_attention
 

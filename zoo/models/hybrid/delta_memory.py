@@ -38,10 +38,13 @@ class Gates(nn.Module):
     ) -> tuple[Float[Tensor, "batch time heads"], Float[Tensor, "batch time heads"]]:
         """log_decay and beta."""
         log_decay = F.logsigmoid(wide_linear(self.decay, x))
-        beta = wide_linear(self.write, x).sigmoid()
+        return log_decay, self.strength(wide_linear(self.write, x).sigmoid())
+
+    def strength(self, write: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """beta, from sigmoid(W_b x + b)."""
         if self.write_threshold > 0:
-            beta = (beta - self.write_threshold).relu() / (1 - self.write_threshold)
-        return log_decay, self.strongest_write * beta
+            write = (write - self.write_threshold).relu() / (1 - self.write_threshold)
+        return write if self.strongest_write == 1 else self.strongest_write * write
 
 
 class DeltaMemory(nn.Module):

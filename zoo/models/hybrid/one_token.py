@@ -8,10 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from cortexzoo.specs.mixer import MixerSpec
-from cortexzoo.zoo.models.hybrid.delta_memory import READ_OUT_EPS, DeltaMemory
+from cortexzoo.zoo.models.hybrid.delta_memory import DeltaMemory
 from cortexzoo.zoo.models.hybrid.state import SidecarState
-
-UNIT_EPS = 1e-6
+from cortexzoo.zoo.models.hybrid.unit import unit
 
 
 @dataclass(frozen=True)
@@ -22,47 +21,16 @@ class FoldedWeights:
     """
 
     spec: MixerSpec
+    memory: DeltaMemory
     into: Float[Tensor, "hidden projected"]
     """Queries, keys, values, decays and write strengths in one product."""
     bias: Float[Tensor, " projected"]
     taps: Float[Tensor, "lags channels"]
     """The oldest token first."""
     sharpness: Float[Tensor, "heads one"]
-    read_out_scale: Float[Tensor, " head_dim"]
     gate: Float[Tensor, "both heads"]
     gate_bias: Float[Tensor, " heads"]
     out: Float[Tensor, "inner hidden"]
-    strongest_write: float
-
-    @classmethod
-    def of(
-        cls,
-        spec: MixerSpec,
-        projections: tuple[Tensor, Tensor, Tensor],
-        conv: Float[Tensor, "channels lags"],
-        sharpness: Float[Tensor, " heads"],
-        memory: DeltaMemory,
-        gate: torch.nn.Linear,
-        out: Float[Tensor, "hidden inner"],
-        dtype: torch.dtype,
-    ) -> "FoldedWeights":
-        """In the dtype that the sidecar computes in."""
-        with torch.no_grad():
-            gates = memory.gates
-            into = torch.cat([*projections, gates.decay.weight, gates.write.weight]).to(dtype).T.contiguous()
-            bias = torch.cat([gates.decay.bias, gates.write.bias]).to(dtype)
-            return cls(
-                spec,
-                into,
-                torch.cat([bias.new_zeros(into.shape[1] - len(bias)), bias]),
-                conv.to(dtype).flip(1).T.contiguous(),
-                sharpness.to(dtype).exp()[:, None],
-                memory.read_out_scale.to(dtype),
-                gate.weight.to(dtype).T.contiguous(),
-                gate.bias.to(dtype),
-                out.to(dtype).T.contiguous(),
-                gates.strongest_write,
-            )
 
     def step(
         self, x: Float[Tensor, "batch hidden"], state: SidecarState
@@ -74,7 +42,7 @@ class FoldedWeights:
         near = torch.cat([state.conv_state, projected[:, None, : 3 * inner]], dim=1)
         q_k_v = F.silu((near * self.taps).sum(1)).unflatten(1, (3, heads, dim))
         v = q_k_v[:, 2]
-        q_k = _unit(q_k_v[:, :2])
+        q_k = unit(q_k_v[:, :2])
         q, k = q_k.unbind(1)
         keys = torch.cat([state.window_keys, k[:, None]], dim=1)
         values = torch.cat([state.window_values, v[:, None]], dim=1)
@@ -82,28 +50,16 @@ class FoldedWeights:
         attention = F.scaled_dot_product_attention(sharp, keys.transpose(1, 2), values.transpose(1, 2), scale=1.0)
         if count := self.spec.key_products:
             neighbours = torch.cat([q_k, q_k[..., :count]], dim=-1).unfold(-1, dim, 1)[..., 1:, :]
-            q_k = _unit((q_k.unsqueeze(-2) * neighbours).flatten(-2))
+            q_k = unit((q_k.unsqueeze(-2) * neighbours).flatten(-2))
         asked, stored = q_k[..., None, :].unbind(1)  # [B, H, 1, K]
         decay, beta = projected[:, 3 * inner :].sigmoid()[..., None, None].chunk(2, dim=1)  # [B, H, 1, 1]
-        least = self.spec.write_threshold
-        if least > 0:
-            beta = (beta - least).relu() / (1 - least)
-        if self.strongest_write != 1:
-            beta = beta * self.strongest_write
         faded = state.fast_weights * decay
-        error = (v[:, :, None] - stored @ faded) * beta
+        error = (v[:, :, None] - stored @ faded) * self.memory.gates.strength(beta)
         fast_weights = torch.addcmul(faded, stored.mT, error)
-        read = asked @ fast_weights
-        size = (read * read).mean(-1, keepdim=True).add_(READ_OUT_EPS).rsqrt_()
-        memory = read * size * self.read_out_scale
+        memory = self.memory.normalise(asked @ fast_weights)
         share = torch.addmm(self.gate_bias, torch.cat([attention, memory], dim=-1).flatten(1), self.gate).sigmoid()
         mixed = torch.lerp(memory, attention, share[..., None, None]).flatten(1)
         kept = self.spec.window_size - 1
         first = max(0, keys.shape[1] - kept)
         after = SidecarState(fast_weights, near[:, 1:], keys[:, first:], values[:, first:], state.expected)
         return mixed @ self.out, after
-
-
-def _unit(x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
-    """As `block.unit`, in place where nothing else sees it."""
-    return x * (x * x).sum(-1, keepdim=True).add_(UNIT_EPS).rsqrt_()

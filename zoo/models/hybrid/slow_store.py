@@ -8,8 +8,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from cortexzoo.specs.slow_store import ProductStore
+from cortexzoo.zoo.models.hybrid.unit import unit
 
-UNIT_EPS = 1e-12
+FEATURE_EPS = 1e-12
+"""Products of channels are far smaller than channels."""
 PROBE_STREAM = 1
 """Keeps the probes apart from the products, which are drawn from the same seed."""
 LEFT_OUT = 64
@@ -65,8 +67,7 @@ class SlowStore(nn.Module):
         product = q[..., self.channels[0]]
         for further in self.channels[1:]:
             product = product * q[..., further]
-        phi: Tensor = product * torch.rsqrt(product.square().sum(-1, keepdim=True) + UNIT_EPS)
-        return phi
+        return unit(product, FEATURE_EPS)
 
     def forward(self, q: Float[Tensor, "batch time heads key_dim"]) -> Float[Tensor, "batch time outputs"]:
         """The values stored under q; zero where q is unknown."""

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from cortexzoo.specs.mixer import DecaySpec, MixerSpec, ShortConvSpec
-from cortexzoo.zoo.models.hybrid.block import Sidecar, products, unit
+from cortexzoo.zoo.models.hybrid.block import Sidecar, products
 from cortexzoo.zoo.models.hybrid.block_token_loop import sidecar_token_loop
 from cortexzoo.zoo.models.hybrid.delta_memory import Gates
 from cortexzoo.zoo.models.hybrid.short_conv import ShortConv
 from cortexzoo.zoo.models.hybrid.state import SidecarState
+from cortexzoo.zoo.models.hybrid.unit import unit
 from tests.tolerances import GATED_DELTA, SIDECAR_SPLIT
 from tests.zoo.models.hybrid.tiny import awake_sidecar, biased_mixer, relative_error
 

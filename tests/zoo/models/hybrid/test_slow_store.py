@@ -7,11 +7,11 @@ from torch import Tensor
 from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.slow_store import ProductStore
 from cortexzoo.zoo.errors import CheckpointError
-from cortexzoo.zoo.models.hybrid.block import unit
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.hybrid.slow_store import Pairs, SlowStore
 from cortexzoo.zoo.models.hybrid.slow_store_one_by_one import absorb_one_by_one
 from cortexzoo.zoo.models.hybrid.state import HybridState
+from cortexzoo.zoo.models.hybrid.unit import unit
 from cortexzoo.zoo.models.hybrid.weights import with_slow_store
 from tests.zoo.models.hybrid.random_base import random_backbone
 from tests.zoo.models.hybrid.tiny import ARCHITECTURE, relative_error, some_tokens, tiny_hybrid, tiny_spec
