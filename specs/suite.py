@@ -14,6 +14,7 @@ PropertyName = Literal[
     "batch_isolation",
     "repeatability",
     "forward_matches_a_reference",
+    "sampling_follows_its_settings",
     "finite_gradients",
     "every_parameter_learns",
     "gate_balance",
@@ -40,6 +41,7 @@ PropertyName = Literal[
     "loss_is_of_the_next_token",
     "steps_match_a_reference",
     "rollback_restores_everything",
+    "continual_training_follows_its_rules",
     "guards_follow_their_rules",
     "intervals_are_kept",
     "data_is_served_once_an_epoch",
@@ -90,6 +92,10 @@ PROPERTIES: dict[PropertyName, PropertyInfo] = {
     "forward_matches_a_reference": PropertyInfo(
         "logits, memory and gradients are those of a form written out token by token",
         1e-5, "at_most", "difference / largest", Source("rounding of float32: angles and counts of reads", "ours"),
+    ),
+    "sampling_follows_its_settings": PropertyInfo(
+        "tokens are drawn as temperature, the k likeliest, vocabulary, seed and memory say", 7.0, "at_most",
+        "standard deviations", Source("one in a million for each count of a seed", "ours"),
     ),
     "finite_gradients": PropertyInfo(
         "loss and gradients are finite at every tried length", 0.0, "at_most", "non-finite values", OURS, version=2,
@@ -177,6 +183,10 @@ PROPERTIES: dict[PropertyName, PropertyInfo] = {
     ),
     "rollback_restores_everything": PropertyInfo(
         "after a rollback training is that of an independent loop that returned to its copy",
+        1e-3, "at_most", "difference / change", _PRECISION,
+    ),
+    "continual_training_follows_its_rules": PropertyInfo(
+        "of one text after another, rows, losses and protected weights are those of an independent loop",
         1e-3, "at_most", "difference / change", _PRECISION,
     ),
     "guards_follow_their_rules": PropertyInfo(

@@ -57,7 +57,7 @@ class MemoryBlock(nn.Module):
     ) -> tuple[Float[Tensor, "batch time hidden"], ShortTermState, "GateReading"]:
         """Mixed output, the short-term memory after it, and what the gate did.
 
-        Sources named in `without` (`short_term`, `long_term`) are switched off: neither read nor written.
+        Sources named in `disabled` (`short_term`, `long_term`) are switched off: neither read nor written.
         """
         grouped, rows = self._group(x)
         from_long = None if "long_term" in disabled else self._read_long_term(grouped, long_term)

@@ -80,7 +80,7 @@ class MemoryLanguageModel(nn.Module, Generic[StateT]):
     ) -> ModelOutput[StateT]:
         """Logits for every position. Without `state` the memory starts empty.
 
-        Memories named in `without` are switched off: neither read nor written.
+        Memories named in `disabled` are switched off: neither read nor written.
         Raises `ValueError` when the state belongs to another batch size.
         """
 

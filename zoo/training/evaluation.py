@@ -25,7 +25,7 @@ def lm_loss(
 ) -> tuple[Float[Tensor, ""], ModelOutput[StateT]]:
     """Mean cross-entropy of the next token, in nats and fp32 (fp64 for fp64 logits): token t + 1 is token t's target.
 
-    Memories named in `without` are switched off. With `scored` only the inputs that it marks count.
+    Memories named in `disabled` are switched off. With `scored` only the inputs that it marks count.
     """
     output = cast(ModelOutput[StateT], model(tokens[:, :-1], state, disabled))
     return next_token_loss(output.logits, tokens, scored), output
@@ -114,7 +114,7 @@ def evaluate(
     """Held-out loss of `model` in nats a byte, over contiguous windows of a part (`at_most` of them, evenly spread).
 
     Every batch starts from an empty memory, or with `state` from what the model makes of it between batches; memories
-    named in `without` are switched off. Model, state and generators are left as they were.
+    named in `disabled` are switched off. Model, state and generators are left as they were.
     """
     windows = data.windows(part, sequence_length, batch_size, at_most)
     lengths = data.token_bytes(part)

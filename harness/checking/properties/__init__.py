@@ -5,6 +5,7 @@ from typing import cast
 from cortexzoo.harness.checking.properties.base import Property
 from cortexzoo.harness.checking.properties.columns import COLUMNS
 from cortexzoo.harness.checking.properties.consolidation import CONSOLIDATION
+from cortexzoo.harness.checking.properties.continual import CONTINUAL
 from cortexzoo.harness.checking.properties.distractors import DISTRACTORS
 from cortexzoo.harness.checking.properties.dreaming import DREAMING
 from cortexzoo.harness.checking.properties.fields import FIELDS
@@ -23,6 +24,7 @@ from cortexzoo.harness.checking.properties.padding import PADDING
 from cortexzoo.harness.checking.properties.recall import RECALL
 from cortexzoo.harness.checking.properties.repeatability import REPEATABILITY
 from cortexzoo.harness.checking.properties.reproduction import REPRODUCTION
+from cortexzoo.harness.checking.properties.sampling import SAMPLING
 from cortexzoo.harness.checking.properties.sequences import SEQUENCES
 from cortexzoo.harness.checking.properties.serving import SERVING
 from cortexzoo.harness.checking.properties.sleep import SLEEP
@@ -41,6 +43,7 @@ OF_TRAINED_MODELS: tuple[Property[Subject], ...] = (
     *ISOLATION,
     *REPEATABILITY,
     *FORWARD,
+    *SAMPLING,
     *GRADIENTS,
     *GATE,
     *TRAINING,
@@ -48,6 +51,7 @@ OF_TRAINED_MODELS: tuple[Property[Subject], ...] = (
     *COLUMNS,
     *TRAINER,
     *STEPS_OF_TRAINING,
+    *CONTINUAL,
     *GUARDING,
     *INTERVALS,
     *SERVING,

@@ -1,7 +1,7 @@
 """What a training step is: an independent loop, given the same batches, must reach the same bits."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -30,6 +30,8 @@ UNUSUAL = recipe.AdamWSpec(
 )  # fmt: skip
 """No two values are alike, and none is too small to be seen in a few steps."""
 Changes = Mapping[str, Any]
+PlacesOf = Callable[[TextData, int, Tensor], Sequence[int | None]]
+"""Where each row [rows, T + 1] of a step stands in the training text; None: in none."""
 
 RECIPES: dict[str, tuple[Changes, Mapping[int, Fate]]] = {
     "own": ({}, {}),
@@ -122,7 +124,17 @@ def rollback_restores_everything(subject: Subject, case: Case) -> Finding:
     return compared(experiment, BACK, case)
 
 
-def compared(experiment: ExperimentSpec, script: Mapping[int, Fate], case: Case) -> Finding:
+def _places_in_one_text(data: TextData, _: int, tokens: Tensor) -> Sequence[int | None]:
+    return training_starts(data, tokens)
+
+
+def compared(
+    experiment: ExperimentSpec,
+    script: Mapping[int, Fate],
+    case: Case,
+    reference: type[ReferenceLoop] = ReferenceLoop,
+    places_of: PlacesOf = _places_in_one_text,
+) -> Finding:
     """The training against the reference: the largest difference, relative to what training changed."""
     if type(clipping := experiment.recipe.clipping) not in REFERENCED:
         raise DoesNotApply(f"no independent loop has clipping {clipping.kind}: add it to reference_clipping.py")
@@ -136,11 +148,11 @@ def compared(experiment: ExperimentSpec, script: Mapping[int, Fate], case: Case)
         return Finding(math.inf, f"training gave up ({problem})", case)
     if len(witness.served) != experiment.recipe.steps:
         return Finding(math.inf, f"{len(witness.served)} of {experiment.recipe.steps} steps were attempted", case)
-    loop, data = ReferenceLoop(experiment, witness.served[0].random_state), data_of(experiment)
+    loop, data = reference(experiment, witness.served[0].random_state), data_of(experiment)
     for served in witness.served:
         places: list[Tensor] | None = None
         if isinstance(data, TextData):
-            starts = [training_starts(data, tokens) for tokens in served.tokens]
+            starts = [places_of(data, served.number, tokens) for tokens in served.tokens]
             if any(start is None for row in starts for start in row):
                 return Finding(math.inf, f"step {served.number} trains on no window of the training part", case)
             places = [torch.tensor(row) for row in starts]

@@ -71,10 +71,9 @@ class ReferenceLoop:
                 with torch.no_grad():
                     state = self.model.between_batches(state, len(tokens))
                 scored = None if served.scored is None else served.scored[index]
-                if places is not None:
-                    state = self.model.placed(state, places[index])
                 with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.precision == "bf16"):
-                    reported, followed, state = self._loss(tokens, scored, state)
+                    at = None if places is None else places[index]
+                    reported, followed, state = self._loss(tokens, scored, state, at)
                 state = state.detached()
                 losses.append(reported.item())
                 if fate is None:
@@ -88,6 +87,7 @@ class ReferenceLoop:
             self._take(served.number, state)
         elif fate == "roll_back":
             self._return()
+        self._over(served.number)
 
     def _take(self, number: int, state: MemoryState) -> None:
         recipe = self.recipe
@@ -98,6 +98,7 @@ class ReferenceLoop:
         norm = float(torch.nn.utils.get_total_norm(gradients))
         self.rates[number], self.norms[number] = rate, norm
         self.clipping.clip(self.trainable, norm)
+        self._clipped(number)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.clipping.step_taken()
@@ -110,19 +111,34 @@ class ReferenceLoop:
         if isinstance(recovery, RecoveryCheckpoints) and self.taken - self._point.taken >= recovery.every:
             self._point = self._copy()
 
-    def _loss(self, tokens: Tensor, scored: Tensor | None, state: Any) -> tuple[Tensor, Tensor, MemoryState]:
+    def _loss(
+        self, tokens: Tensor, scored: Tensor | None, begun: Any, places: Tensor | None
+    ) -> tuple[Tensor, Tensor, MemoryState]:
         """The loss that is reported, the one that is followed downhill, and the memory."""
         targets = tokens[:, 1:]
+        state = begun if places is None else self.model.placed(begun, places)
         if scored is not None:
             output = self.model.logits_at(tokens[:, :-1], scored, state)
             loss = F.cross_entropy(output.logits.float(), targets[scored])
             return loss, loss, output.state
         output = self.model(tokens[:, :-1], state)
         loss = F.cross_entropy(output.logits.float().flatten(0, 1), targets.flatten())
+        beside = self._beside(tokens, output.logits, begun, places)
         if output.alone is None or output.alone_weight == 0:
-            return loss, loss, output.state
+            return loss + beside, loss + beside, output.state
         alone = F.cross_entropy(output.alone.float().flatten(0, 1), targets.flatten())
-        return loss, (loss + output.alone_weight * alone) / (1 + output.alone_weight), output.state
+        followed = (loss + output.alone_weight * alone) / (1 + output.alone_weight)
+        return loss + beside, followed + beside, output.state
+
+    def _beside(self, tokens: Tensor, logits: Tensor, begun: Any, places: Tensor | None) -> Tensor | float:
+        """What an objective adds to the loss of all targets."""
+        return 0.0
+
+    def _clipped(self, number: int) -> None:
+        """Gradients are final, and the weights as they were."""
+
+    def _over(self, number: int) -> None:
+        """The step is over, taken or not."""
 
     def _copy(self) -> _Point:
         return _Point(

@@ -1,0 +1,197 @@
+"""One text after another: what is read again, what keeps the model near its earlier self, and what is reported."""
+
+import copy
+import math
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, text
+from cortexzoo.harness.checking.properties.steps import UNUSUAL, compared
+from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.checking.threads import one_thread
+from cortexzoo.harness.checking.training.reference_continual import ContinualReference
+from cortexzoo.harness.checking.training.roles import LENGTH, training_starts
+from cortexzoo.harness.checking.training.witness import Fate, Look, Record, Witness, append, brief, data_of, trainer_of
+from cortexzoo.specs import ExperimentSpec
+from cortexzoo.specs.data import TextFiles
+from cortexzoo.specs.objective import Continual, GeneratedReplay, NoReplay, ReplaySpec, ReservoirReplay
+from cortexzoo.specs.plasticity import Metaplasticity, NoHomeostasis, NoProtection, ProtectionSpec, SlowFollower
+from cortexzoo.specs.recipe import EveryInterval
+from cortexzoo.zoo.data.text import TextData
+from cortexzoo.zoo.training.policies.base import Step, Trainer
+
+EARLIER_STEPS, STEPS, ROWS = 3, 8, 4
+LETTERS = b"abcdefghijklmnopqrstuvwxyz"
+EARLIER_BYTES, EARLIER_TRAINING = 700, 560
+"""Of the earlier text, eight tenths of which train: 34 windows."""
+
+
+@dataclass(frozen=True)
+class _Way:
+    replay: ReplaySpec
+    protection: ProtectionSpec = NoProtection()
+    changes: Mapping[str, Any] | None = None
+    script: Mapping[int, Fate] | None = None
+
+
+WAYS: Mapping[str, _Way] = {
+    "reservoir": _Way(ReservoirReplay(rows=2, windows=5, kl_weight=0.7), changes={"optimizer": UNUSUAL}),
+    "near the earlier self": _Way(
+        ReservoirReplay(rows=1, windows=12, kl_weight=2.0),
+        changes={"optimizer": UNUSUAL, "consolidation": EveryInterval(every=2)}, script={3: "refuse", 5: "refuse"},
+    ),
+    "replay alone": _Way(
+        ReservoirReplay(rows=1, windows=18, kl_weight=0.0), changes={"batch_size": 3, "accumulation": 2},
+    ),
+    "nothing again": _Way(NoReplay()),
+    "metaplasticity": _Way(NoReplay(), Metaplasticity(strength=4.0, memory=0.6), {"optimizer": UNUSUAL}, script={6: "refuse"}),
+    "slow follower": _Way(NoReplay(), SlowFollower(rate=0.3, every=2), {"optimizer": UNUSUAL}, script={5: "refuse"}),
+    "generated": _Way(GeneratedReplay(rows=1, windows=3, discarded=2, kl_weight=0.5)),
+}  # fmt: skip
+
+
+def continual_cases(_: Subject) -> Iterable[Case]:
+    """Each way to learn one text after another."""
+    for name in WAYS:
+        yield {"way": name}
+
+
+@one_thread()
+def continual_training_follows_its_rules(subject: Subject, case: Case) -> Finding:
+    """A short training on two texts against an independent loop; its rows, and its reported losses.
+
+    Of generated windows what is drawn again is checked, and not the loop: where they stand in the memory's text is the
+    trainer's own choice.
+    """
+    if not isinstance(subject.experiment.recipe.objective, Continual):
+        raise DoesNotApply("the recipe trains on one text")
+    if subject.model.vocab_size < max(LETTERS):
+        raise DoesNotApply(f"the earlier text needs {max(LETTERS) + 1} tokens")
+    way = WAYS[text(case, "way")]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "earlier.txt"
+        file.write_bytes(np.random.default_rng(1).choice(list(LETTERS), EARLIER_BYTES).astype(np.uint8).tobytes())
+        experiment = _experiment(subject.experiment, way, file)
+        earlier = file.read_bytes()
+        wrong = _rows(experiment, earlier) + _reported(experiment, earlier)
+        if wrong:
+            return Finding(math.inf, "; ".join(wrong[:3]), {**case, "first": wrong[0]})
+        if isinstance(way.replay, GeneratedReplay):
+            return Finding(0, "rows and reported losses are as the objective says", case)
+
+        def places(data: TextData, step: int, tokens: Tensor) -> Sequence[int | None]:
+            return _places(data, earlier, tokens)
+
+        return compared(experiment, way.script or {}, case, ContinualReference, places)
+
+
+def _experiment(experiment: ExperimentSpec, way: _Way, file: Path) -> ExperimentSpec:
+    small = brief(experiment, STEPS, **{"batch_size": ROWS, "homeostasis": NoHomeostasis(), **(way.changes or {})})
+    objective = Continual(
+        earlier=TextFiles(paths=(str(file),)), earlier_steps=EARLIER_STEPS, replay=way.replay, protection=way.protection
+    )
+    data = small.data.model_copy(update={"validation_fraction": 0.1, "test_fraction": 0.1})
+    return small.model_copy(update={"data": data, "recipe": small.recipe.model_copy(update={"objective": objective})})
+
+
+def _rows(experiment: ExperimentSpec, earlier: bytes) -> list[str]:
+    """What is wrong with the rows of each step."""
+    recipe, data = experiment.recipe, data_of(experiment)
+    assert isinstance(data, TextData) and isinstance(recipe.objective, Continual)
+    replay, wrong = recipe.objective.replay, []
+    count = 0 if isinstance(replay, NoReplay) else replay.rows
+    first: list[bytes] = []
+    later: list[int | None] = []
+    again: list[bytes] = []
+    for number, micro_batches in enumerate(_served(experiment), start=1):
+        for tokens in micro_batches:
+            rows = [row.numpy().astype(np.uint8).tobytes() for row in tokens]
+            if number <= EARLIER_STEPS:
+                first += rows
+                continue
+            own = len(rows) - count
+            later += training_starts(data, tokens[:own])
+            again += rows[own:]
+    training = earlier[:EARLIER_TRAINING]
+    if any(row not in training for row in first):
+        wrong.append(f"the first {EARLIER_STEPS} steps train on what is no window of the earlier training part")
+    if None in later:
+        wrong.append("later steps train on what is no window of the later training part")
+    for name, found in (("earlier", first), ("later", later)):
+        if len(set(found)) < len(found):
+            wrong.append(f"the {name} text: of {len(found)} windows {len(set(found))} differ")
+    if count and (STEPS - EARLIER_STEPS) * recipe.accumulation * count != len(again):
+        wrong.append(f"{len(again)} rows are replayed")
+    if isinstance(replay, NoReplay):
+        return wrong
+    if isinstance(replay, ReservoirReplay) and not set(again) <= set(first):
+        wrong.append("a replayed window was not trained on")
+    if isinstance(replay, GeneratedReplay) and any(row in training for row in again):
+        wrong.append("a sampled window is one of the earlier text")
+    if not 1 < len(set(again)) <= replay.windows:
+        wrong.append(f"{len(set(again))} windows are replayed, out of {replay.windows} that are kept")
+    return wrong
+
+
+def _served(experiment: ExperimentSpec) -> list[Tensor]:
+    witness = Witness()
+    trainer_of(experiment, Record(), witness).run()
+    return [served.tokens.cpu() for served in witness.served]
+
+
+def _places(data: TextData, earlier: bytes, tokens: Tensor) -> list[int | None]:
+    """Through both texts, the earlier one first."""
+    behind: list[int | None] = []
+    for row, start in zip(tokens, training_starts(data, tokens), strict=True):
+        place = earlier[:EARLIER_TRAINING].find(row.numpy().astype(np.uint8).tobytes())
+        behind.append(place if start is None and place >= 0 else None if start is None else start + EARLIER_TRAINING)
+    return behind
+
+
+def _reported(experiment: ExperimentSpec, earlier: bytes) -> list[str]:
+    """Losses of the result that are not those of the weights of their moment on the test parts."""
+    data = data_of(experiment)
+    assert isinstance(data, TextData)
+    tests = {
+        "earlier": np.frombuffer(earlier[EARLIER_TRAINING + EARLIER_BYTES // 10 :], np.uint8),
+        "later": data.test[:],
+    }
+    wanted: dict[str, float] = {}
+
+    def look(trainer: Trainer, step: Step) -> None:
+        if step.number == EARLIER_STEPS:
+            wanted["earlier_loss_before"] = _loss(trainer, tests["earlier"])
+        if step.number == STEPS:
+            wanted.update(earlier_loss=_loss(trainer, tests["earlier"]), later_loss=_loss(trainer, tests["later"]))
+
+    trainer = trainer_of(experiment, Record())
+    append(trainer, [Look(look)])
+    result = trainer.run()
+    wrong = []
+    for name, loss in wanted.items():
+        reported = getattr(result, name)
+        if reported is None or not math.isclose(reported, loss, rel_tol=1e-4):
+            wrong.append(f"{name} is {reported}, measured again {loss:.5f}")
+    return wrong
+
+
+@torch.no_grad()
+def _loss(trainer: Trainer, part: np.ndarray) -> float:
+    """Nats a byte over the windows of a part, each from what the model makes of its memory between batches."""
+    model = copy.deepcopy(trainer.model).eval()
+    rows = torch.tensor(np.stack([part[at : at + LENGTH + 1] for at in range(0, len(part) - LENGTH, LENGTH)])).long()
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=trainer.precision == "bf16"):
+        logits = model(rows[:, :-1], model.between_batches(trainer.memory, len(rows))).logits
+    return -float(logits.double().log_softmax(-1).gather(-1, rows[:, 1:, None]).mean())
+
+
+CONTINUAL = (
+    Property("continual_training_follows_its_rules", continual_training_follows_its_rules, continual_cases, cost=2),
+)

@@ -1,0 +1,153 @@
+"""How a text is sampled: the likeliest token, temperature, the k likeliest, seeds, and a memory to start from."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cortexzoo.harness.checking.properties.base import Case, Finding, Property, number, text
+from cortexzoo.harness.checking.subject import Model, Subject
+from cortexzoo.specs.variant import CortexGPTSpec, HardTopK
+from cortexzoo.zoo.generation import generate
+from cortexzoo.zoo.models.interface import MemoryState
+
+ROWS, PROMPT, NEW = 3, 7, 12
+TOLERANCE = 1e-4
+"""Of the largest logit: what a token's logit may lie below one that it must not lie below, read in one call or more."""
+DRAWS = 768
+SURE = 30.0
+"""So many draws that are expected to differ from others: that none does has a chance of 1e-13."""
+FEWEST = 20.0
+"""Expected draws of a token that is counted by itself; all rarer ones are counted together."""
+SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "greedy": {"temperature": 0.0},
+    "plain": {},
+    "cold": {"temperature": 0.2},
+    "hot": {"temperature": 1.6},
+    "top 1": {"top_k": 1},
+    "top 3": {"top_k": 3, "temperature": 1.3},
+    "top of all": {"top_k": 10**6},
+    "half of the tokens": {},
+}
+"""The last one leaves the second half of the vocabulary out."""
+
+
+def sampling_cases(_: Subject) -> Iterable[Case]:
+    """Every way to sample, from the trained memory."""
+    for name in SETTINGS:
+        yield {"settings": name, "seed": 5}
+
+
+def sampling_follows_its_settings(subject: Subject, case: Case) -> Finding:
+    """Tokens of `generate` against the model's own logits for the text that it made, read in one call.
+
+    No token may be out of what the settings allow. Of `DRAWS` rows with one prompt, the first tokens must come as
+    often as the settings say, and tell as much: the result is the largest distance in standard deviations.
+    """
+    name = text(case, "settings")
+    model, seed = subject.copy(), number(case, "seed")
+    asked = {"seed": seed, **SETTINGS[name]}
+    if name == "half of the tokens":
+        asked["vocab_size"] = math.ceil(model.vocab_size / 2)
+    shares, drawn = _shares(subject, model, asked), _draws(subject, model, asked)
+    others = _draws(subject, model, {**asked, "seed": seed + 1})
+    wrong = _out_of_bounds(subject, model, asked)
+    if not torch.equal(drawn, _draws(subject, model, asked)):
+        wrong.append("the same seed gives other tokens")
+    unlike = DRAWS * float(1 - shares.square().sum())
+    if unlike > SURE and torch.equal(drawn, others):
+        wrong.append("another seed gives the same tokens")
+    if unlike == 0 and not torch.equal(drawn, others):
+        wrong.append("another seed gives other tokens, where only one may be drawn")
+    if wrong:
+        return Finding(math.inf, "; ".join(wrong[:3]), {**case, "first": wrong[0]})
+    reason, apart = _farthest(shares, drawn)
+    return Finding(apart, f"of {DRAWS} draws after one text {reason}: {apart:.1f} standard deviations", case)
+
+
+def _out_of_bounds(subject: Subject, model: Model, asked: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a short text, with the model's mode, or with the memory that it began with."""
+    prompt = subject.sequences(ROWS, PROMPT)
+    begun = subject.start(model, ROWS)
+    kept = {name: tensor.clone() for name, tensor in begun.tensors().items()}
+    model.train()
+    made = generate(model, prompt, NEW, state=begun, **asked)
+    wrong = [] if model.training else ["a model in training mode is left in evaluation mode"]
+    model.eval()
+    wrong += [f"{n} of the given memory was changed" for n, t in begun.tensors().items() if not torch.equal(t, kept[n])]
+    if made.shape != (ROWS, NEW):
+        return [*wrong, f"{NEW} tokens for {ROWS} rows were asked for, and the result is {tuple(made.shape)}"]
+    whole = torch.cat([prompt, made], dim=1)
+    places = 1 if _selects_over_a_call(subject) else NEW
+    found = _next_logits(model, whole[:, : PROMPT + places - 1], begun, places)
+    for place, logits in enumerate(found.unbind(1)):
+        least, allowed = _limits(logits, asked)
+        for row in range(ROWS):
+            token = int(made[row, place])
+            if token >= allowed:
+                wrong.append(f"token {place + 1} of row {row} is {token}, with a vocabulary of {allowed}")
+            elif logits[row, token] < least[row] - TOLERANCE * float(logits[row].abs().max()):
+                below = float(least[row] - logits[row, token])
+                wrong.append(f"token {place + 1} of row {row} is {below:.3g} below the least logit to be drawn")
+    return wrong
+
+
+def _draws(subject: Subject, model: Model, asked: Mapping[str, Any]) -> Tensor:
+    """The first token of each of `DRAWS` rows with one prompt."""
+    prompt = subject.sequences(1, PROMPT).expand(DRAWS, -1)
+    return generate(model, prompt, 1, state=subject.start(model, DRAWS), **asked)[:, 0]
+
+
+def _shares(subject: Subject, model: Model, asked: Mapping[str, Any]) -> Tensor:
+    """How often the settings say that each token comes after that prompt."""
+    logits = _next_logits(model, subject.sequences(1, PROMPT), subject.start(model, 1), 1)[0, 0]
+    (least,), allowed = _limits(logits[None], asked)
+    if asked.get("temperature") == 0:
+        return torch.nn.functional.one_hot(logits[:allowed].argmax(), len(logits)).double()
+    is_open = (logits >= least) & (torch.arange(len(logits)) < allowed)
+    weights = torch.where(is_open, (logits - logits.max()) / asked.get("temperature", 1.0), -math.inf).exp()
+    return weights / weights.sum()
+
+
+def _farthest(shares: Tensor, made: Tensor) -> tuple[str, float]:
+    """What lies farthest from what is expected of the draws: in words, and in standard deviations."""
+    drawn, often = torch.bincount(made, minlength=len(shares)).double(), DRAWS * shares >= FEWEST
+    bins = [(f"token {token}", float(drawn[token]), float(shares[token])) for token in often.nonzero()[:, 0].tolist()]
+    bins.append(("all rare tokens together", float(drawn[~often].sum()), float(shares[~often].sum())))
+    found = []
+    for what, times, share in bins:
+        apart = abs(times - DRAWS * share) / math.sqrt(max(1.0, DRAWS * share * (1 - share)))
+        found.append((f"{what} came {times:.0f} times, expected {DRAWS * share:.1f}", apart))
+    most = math.log(DRAWS)  # what is rarer than one in all draws tells no more, so that one draw proves nothing
+    surprise = -shares.clamp_min(1 / DRAWS).log()
+    entropy = float((shares * surprise).sum())
+    spread = math.sqrt(float((shares * (surprise - entropy).square()).sum()) / DRAWS)
+    mean = float(surprise[made].mean())
+    apart = abs(mean - entropy) / max(spread, most / DRAWS)
+    found.append((f"a draw tells {mean:.3g} nats in the mean, expected {entropy:.3g}", apart))
+    return max(found, key=lambda entry: entry[1])
+
+
+@torch.no_grad()
+def _next_logits(model: Model, tokens: Tensor, state: MemoryState, places: int) -> Tensor:
+    """For the token after the last one, and after each of the `places` - 1 before it."""
+    logits: Tensor = model(tokens, state).logits[:, -places:]
+    return logits.double()
+
+
+def _limits(logits: Tensor, asked: Mapping[str, Any]) -> tuple[Tensor, int]:
+    """For each row the least logit that may be drawn, and the number of tokens that there are."""
+    allowed = min(asked.get("vocab_size", logits.shape[1]), logits.shape[1])
+    count = 1 if asked.get("temperature") == 0 else min(asked.get("top_k", allowed), allowed)
+    return logits[:, :allowed].sort(dim=1, descending=True).values[:, count - 1], allowed
+
+
+def _selects_over_a_call(subject: Subject) -> bool:
+    """Hard top-k selects over all tokens of a call: one token at a time is another question."""
+    variant = subject.experiment.variant
+    return isinstance(variant, CortexGPTSpec) and isinstance(variant.columns.sparsity, HardTopK)
+
+
+SAMPLING = (Property("sampling_follows_its_settings", sampling_follows_its_settings, sampling_cases),)

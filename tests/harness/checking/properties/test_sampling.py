@@ -1,0 +1,77 @@
+"""`sampling_follows_its_settings`: passes as it is, and finds each way to sample otherwise."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from cortexzoo.harness.checking.judge import judge
+from cortexzoo.harness.checking.mutants.base import rewritten
+from cortexzoo.harness.checking.properties import REGISTRY
+from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.checking.verdict import Judgement
+from cortexzoo.specs import load_experiment
+from cortexzoo.specs.suite import Check
+from cortexzoo.zoo import generation
+from cortexzoo.zoo.build import build_model
+from tests.harness import tiny
+
+NAME = "sampling_follows_its_settings"
+
+
+@pytest.fixture(scope="module")
+def subject() -> Subject:
+    """A model whose next token is far from certain and far from uniform, and depends on what was read before."""
+    small = [
+        "variant.hidden_size=16",
+        "variant.columns.num_columns=2",
+        "variant.memory.short_term.capacity=16",
+        "variant.memory.short_term.read_out.dropout=0.5",
+    ]
+    experiment = load_experiment("cortexgpt-stable", small)
+    model = build_model(experiment.variant, 0).eval()
+    random = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=random))
+    state = model(torch.arange(40)[None]).state
+    return replace(tiny.subject(), experiment=experiment, model=model, state=model.consolidate(state))
+
+
+def judged(subject: Subject) -> Judgement:
+    return judge(REGISTRY[NAME], Check(), subject)
+
+
+def test_it_passes_as_it_is(subject: Subject) -> None:
+    judgement = judged(subject)
+    assert judgement.verdict == "pass", judgement.reason
+    assert 0 < judgement.observed < 5
+
+
+@pytest.mark.parametrize(
+    ("function", "old", "new"),
+    [
+        ("_sample", "temperature == 0", "temperature <= 1"),
+        ("_sample", "temperature == 0", "temperature < 0.4"),
+        ("_sample", "argmax", "argmin"),
+        ("_sample", "logits / temperature", "logits * temperature"),
+        ("_sample", "logits / temperature", "logits"),
+        ("_sample", "logits < least", "logits <= least"),
+        ("_sample", "topk(top_k,", "topk(top_k + 1,"),
+        ("_sample", "top_k < logits.shape[-1]", "top_k > logits.shape[-1]"),
+        ("_sample", ".values[:, -1:]", ".values[:, :1]"),
+        ("_sample", ", generator=generator", ""),
+        ("_sample", "-torch.inf", "0.0"),
+        ("generate", "manual_seed(seed)", "manual_seed(0)"),
+        ("generate", "    state = output.state", "    state = state"),
+        ("generate", "model.read(tokens, state)", "model.read(tokens)"),
+        ("generate", "output.logits[:, -1, :vocab_size]", "output.logits[:, -1]"),
+        ("generate", "model.eval()", "model.train()"),
+        ("generate", "model.train(was_training)", "model.eval()"),
+        ("generate", "generated.append(tokens)", "generated = [tokens]"),
+    ],
+)
+def test_a_small_change_is_found(subject: Subject, function: str, old: str, new: str) -> None:
+    with rewritten(generation, function, old, new)():
+        judgement = judged(subject)
+    assert judgement.verdict == "fail", judgement.reason
