@@ -9,7 +9,8 @@ from cortexzoo.harness.checking.judge import judge
 from cortexzoo.harness.checking.properties import REGISTRY
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.specs import load_experiment
-from cortexzoo.specs.suite import Check, PropertyName
+from cortexzoo.specs.properties import PropertyName
+from cortexzoo.specs.suite import Check
 from cortexzoo.zoo.build import build_model, load_data
 from cortexzoo.zoo.data.text import TextData
 

@@ -25,7 +25,7 @@ from cortexzoo.harness.runs.options import UNTRACKED
 from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.harness.runs.train import subject_of
 from cortexzoo.specs import SuiteSpec, load_experiment, shipped_names
-from cortexzoo.specs.suite import PropertyName, Verdict
+from cortexzoo.specs.properties import PropertyName, Verdict
 
 
 @dataclass

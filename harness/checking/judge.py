@@ -18,7 +18,8 @@ from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.verdict import Certificate, Judgement
 from cortexzoo.harness.errors import in_one_line
 from cortexzoo.specs import SuiteSpec
-from cortexzoo.specs.suite import PROPERTIES, PROPERTY_NAMES, Check, PropertyName, Verdict
+from cortexzoo.specs.properties import PROPERTIES, PROPERTY_NAMES, PropertyName, Verdict
+from cortexzoo.specs.suite import Check
 from cortexzoo.zoo.training.signals import signals_left_alone
 
 Watch = Callable[[Case], None]

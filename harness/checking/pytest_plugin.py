@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from cortexzoo.harness.checking.verdict import Judgement
     from cortexzoo.harness.runs.run_folder import Run
     from cortexzoo.specs import ExperimentSpec
-    from cortexzoo.specs.suite import Check, PropertyName
+    from cortexzoo.specs.properties import PropertyName
+    from cortexzoo.specs.suite import Check
 
 OPTION, PROFILE_OPTION = "--cortexzoo", "--cortexzoo-profile"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from cortexzoo.harness.checking.effort import PROFILE_NAMES
-from cortexzoo.specs.suite import PROPERTY_NAMES, Verdict
+from cortexzoo.specs.properties import PROPERTY_NAMES, Verdict
 
 SCHEMA = Path(__file__).parents[1] / "schema" / "certificate.json"
 FORMAT = 2

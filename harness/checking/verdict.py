@@ -8,7 +8,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from cortexzoo.harness.checking.case import Case
 from cortexzoo.harness.checking.schema import FORMAT
-from cortexzoo.specs.suite import PROPERTIES, Check, PropertyName, Verdict
+from cortexzoo.specs.properties import PROPERTIES, PropertyName, Verdict
+from cortexzoo.specs.suite import Check
 
 VERDICT = "verdict.json"
 """The file of a certificate."""

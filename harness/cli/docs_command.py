@@ -15,7 +15,8 @@ SIGNS = {"at_most": "≤", "at_least": "≥", "below": "<"}
 def property_table() -> list[str]:
     """Every property with its claim and bound, and whether `bare-module` has it too."""
     from cortexzoo.specs import load
-    from cortexzoo.specs.suite import PROPERTIES, SuiteSpec
+    from cortexzoo.specs.properties import PROPERTIES
+    from cortexzoo.specs.suite import SuiteSpec
 
     modules = load("bare-module", "suite")
     assert isinstance(modules, SuiteSpec)

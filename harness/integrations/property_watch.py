@@ -14,7 +14,8 @@ from cortexzoo.harness.checking.modules.detection import detect
 from cortexzoo.harness.checking.modules.registry import BARE
 from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.harness.errors import BadInput
-from cortexzoo.specs.suite import Check, PropertyName
+from cortexzoo.specs.properties import PropertyName
+from cortexzoo.specs.suite import Check
 from cortexzoo.zoo.training.recorder import Recorder, SilentRecorder
 
 USUAL: tuple[PropertyName, ...] = ("causality", "batch_isolation", "repeatability")

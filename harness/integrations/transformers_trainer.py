@@ -9,7 +9,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from cortexzoo.harness.checking.modules.causal_lm import CausalLM
 from cortexzoo.harness.integrations.property_watch import USUAL, PropertyWatch
 from cortexzoo.specs import RecipeSpec
-from cortexzoo.specs.suite import PropertyName
+from cortexzoo.specs.properties import PropertyName
 from cortexzoo.zoo.training.own_loop import LoopGuard
 from cortexzoo.zoo.training.recorder import Recorder
 

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from cortexzoo.harness.monitor.charts import curves, meter, stacked
 from cortexzoo.harness.monitor.run_view import Event, RunView
-from cortexzoo.specs.suite import RATIO_BOUND
+from cortexzoo.specs.properties import RATIO_BOUND
 
 COLOURS = {"current": "#6f9bd8", "short_term": "#e0915a", "long_term": "#6cbf84"}
 OTHERS = ("#b58ad6", "#8c8c8c", "#d0c36a")

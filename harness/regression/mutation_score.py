@@ -25,7 +25,8 @@ from cortexzoo.harness.runs.options import UNTRACKED
 from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.harness.runs.train import subject_of, train_run
 from cortexzoo.specs import ExperimentSpec, load, load_experiment
-from cortexzoo.specs.suite import Check, PropertyName, SuiteSpec
+from cortexzoo.specs.properties import PropertyName
+from cortexzoo.specs.suite import Check, SuiteSpec
 from cortexzoo.zoo.errors import TrainingError
 
 HOSTS: tuple[Host, ...] = get_args(Host)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cortexzoo.harness.checking.modules.inputs import Inputs
 from cortexzoo.harness.checking.verdict import Judgement
-from cortexzoo.specs.suite import PropertyName
+from cortexzoo.specs.properties import PropertyName
 
 SHORT = 64
 """Token ids that are written out; of more, and of vectors, the call that draws them is written."""

@@ -11,7 +11,7 @@ from cortexzoo.harness.checking.modules.inputs import Inputs
 from cortexzoo.harness.checking.verdict import Certificate, Judgement
 from cortexzoo.harness.errors import UserError
 from cortexzoo.harness.regression.plain_tests import PLAIN
-from cortexzoo.specs.suite import PROPERTIES
+from cortexzoo.specs.properties import PROPERTIES
 
 WIDTH = 100
 

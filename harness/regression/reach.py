@@ -30,7 +30,8 @@ from cortexzoo.harness.regression.mutation_score import EFFORT, EXPERIMENTS, HOS
 from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.harness.runs.train import subject_of
 from cortexzoo.specs import load
-from cortexzoo.specs.suite import Check, PropertyName, SuiteSpec
+from cortexzoo.specs.properties import PropertyName
+from cortexzoo.specs.suite import Check, SuiteSpec
 
 ON_A_CLOCK = {"linear_time", "linear_memory"}
 """Properties that are not asked: they are slow, and a busy machine makes them fail."""

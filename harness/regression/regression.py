@@ -15,7 +15,7 @@ from cortexzoo.harness.checking.verdict import Certificate
 from cortexzoo.harness.errors import UserError
 from cortexzoo.harness.parallel.workers import in_processes
 from cortexzoo.specs import ExperimentSpec
-from cortexzoo.specs.suite import Verdict
+from cortexzoo.specs.properties import Verdict
 
 COMMITTED = Path(__file__).parents[1] / "certificates"
 PROFILE = PROFILES["ci"]

@@ -22,8 +22,9 @@ from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.harness.runs.train import subject_of
 from cortexzoo.harness.tracking.jsonl import from_json_value
 from cortexzoo.specs import SuiteSpec
+from cortexzoo.specs.properties import PROPERTIES, PropertyName
 from cortexzoo.specs.regular_files import read_regular
-from cortexzoo.specs.suite import PROPERTIES, Check, PropertyName
+from cortexzoo.specs.suite import Check
 from cortexzoo.zoo import keyed
 
 MOST_ROWS = 10**9

@@ -14,7 +14,8 @@ from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.harness.runs.train import subject_of
 from cortexzoo.specs import SuiteSpec
-from cortexzoo.specs.suite import Check, PropertyName
+from cortexzoo.specs.properties import PropertyName
+from cortexzoo.specs.suite import Check
 
 
 def judge_module(made: Mapping[str, Any], name: PropertyName, case: Case, bound: float) -> Judgement:

@@ -39,7 +39,8 @@ from cortexzoo.harness.tracking.base import CompositeRecorder, Sink, Warn
 from cortexzoo.harness.tracking.jsonl import JsonlSink
 from cortexzoo.harness.tracking.opening import attach_trackers, report_outcome
 from cortexzoo.specs import ExperimentSpec
-from cortexzoo.specs.suite import Check, PropertyName
+from cortexzoo.specs.properties import PropertyName
+from cortexzoo.specs.suite import Check
 from cortexzoo.zoo.build import build_trainer, load_data
 from cortexzoo.zoo.costs import trained_parameters
 from cortexzoo.zoo.data.task_data import TaskData

@@ -14,7 +14,7 @@ from cortexzoo.harness.checking.modules.registry import BARE
 from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.harness.errors import in_one_line
 from cortexzoo.specs import SuiteSpec, load
-from cortexzoo.specs.suite import PropertyName
+from cortexzoo.specs.properties import PropertyName
 
 ARCHITECTURES = (
     "arcee", "bamba", "biogpt", "bloom", "codegen", "cohere", "cohere2", "deepseek_v3", "falcon", "falcon_h1",

@@ -19,7 +19,8 @@ from cortexzoo.harness.parallel.train_missing import train_missing
 from cortexzoo.harness.runs.train import subject_of
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.base import without_documentation
-from cortexzoo.specs.suite import Check, PropertyName
+from cortexzoo.specs.properties import PropertyName
+from cortexzoo.specs.suite import Check
 from cortexzoo.zoo.errors import TrainingError
 
 Answer = Literal["good", "bad", "neither"]

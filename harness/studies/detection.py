@@ -23,7 +23,7 @@ from cortexzoo.harness.checking.mutants.library import MUTANTS
 from cortexzoo.harness.errors import in_one_line
 from cortexzoo.harness.parallel.workers import in_processes
 from cortexzoo.specs import SuiteSpec, load
-from cortexzoo.specs.suite import PROPERTY_NAMES, PropertyName
+from cortexzoo.specs.properties import PROPERTY_NAMES, PropertyName
 
 DEFECTS, HEALTHY = "DEFECTS", "HEALTHY"
 LONGEST, EXAMPLES = 1100, 3

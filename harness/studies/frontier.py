@@ -14,7 +14,7 @@ from typing import Any
 
 from cortexzoo.harness.studies.multi_seed import AllSeeds, Trained, train_counted, trained
 from cortexzoo.specs import ExperimentSpec, load_experiment
-from cortexzoo.specs.suite import RATIO_BOUND
+from cortexzoo.specs.properties import RATIO_BOUND
 
 LEARNING_TOLERANCE = 0.05
 """The learning frontier is the highest rate whose final loss is at most so much above the best, relative."""

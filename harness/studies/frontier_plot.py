@@ -13,7 +13,7 @@ from cortexzoo.harness.runs.colours import DARK_GREY, PALETTE
 from cortexzoo.harness.runs.curves import STYLE, save
 from cortexzoo.harness.studies.frontier import Curve
 from cortexzoo.harness.studies.multi_seed import Trained
-from cortexzoo.specs.suite import RATIO_BOUND
+from cortexzoo.specs.properties import RATIO_BOUND
 
 LINES = ("-", "--", ":", "-.")
 HIGHEST_RATIO = 1000.0

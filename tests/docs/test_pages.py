@@ -14,7 +14,7 @@ from cortexzoo.harness.cli.reference import command_reference, spec_reference
 from cortexzoo.specs.base import Spec
 from cortexzoo.specs.kinds import KINDS
 from cortexzoo.specs.loading.slots import field_slots
-from cortexzoo.specs.suite import PROPERTY_NAMES
+from cortexzoo.specs.properties import PROPERTY_NAMES
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

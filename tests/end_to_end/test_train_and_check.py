@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cortexzoo.harness.runs.run_folder import Run
-from tests.harness.trained import SMALL
+from tests.harness.trained import FEW, SMALL
 
 ROOT = Path(__file__).parents[2]
 COMMAND = "import sys; from cortexzoo.harness.cli import main; sys.exit(main())"
@@ -120,7 +120,7 @@ def test_the_model_continues_a_prompt(run: Run) -> None:
 def test_a_broken_aim_costs_one_line(tmp_path: Path) -> None:
     (tmp_path / "aim").mkdir()
     (tmp_path / "aim" / "__init__.py").write_text("raise RuntimeError('broken build')\n")
-    changes = [part for change in SMALL for part in ("--set", change)]
+    changes = [part for change in (*SMALL, FEW) for part in ("--set", change)]
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
     ended = cortexzoo(
         "train", "cortexgpt-stable", *changes, "--runs", str(tmp_path / "runs"), environment={"PYTHONPATH": path}

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.specs import ExperimentSpec, RecipeSpec, SuiteSpec
 from cortexzoo.specs.data import TextSpec
-from cortexzoo.specs.suite import PROPERTY_NAMES, Check
+from cortexzoo.specs.properties import PROPERTY_NAMES
+from cortexzoo.specs.suite import Check
 from cortexzoo.specs.variant import TransformerSpec
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState, ModelOutput
 

@@ -30,6 +30,8 @@ SMALL = (
     "recipe.monitor.checkpoint_every=4",
 )
 """Changes that make `cortexgpt-stable` train in a second."""
+FEW = f"suite={Path(__file__).with_name('few-properties.yaml')}"
+"""A change that makes its check as short, where verdicts matter and not which."""
 
 
 def small(*changes: str) -> ExperimentSpec:

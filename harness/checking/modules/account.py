@@ -16,7 +16,7 @@ from cortexzoo.harness.checking.modules.errors import ModuleError
 from cortexzoo.harness.checking.modules.request import Request
 from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.specs.plain_text import one_line
-from cortexzoo.specs.suite import PROPERTIES, PropertyName, Verdict
+from cortexzoo.specs.properties import PROPERTIES, PropertyName, Verdict
 
 MOST = 1 << 40
 Words = Annotated[str, Field(max_length=1 << 16)]

@@ -13,7 +13,7 @@ from cortexzoo.harness.checking.modules.request import Request
 from cortexzoo.harness.checking.modules.supervision import check_module
 from cortexzoo.harness.checking.verdict import VERDICT, Certificate
 from cortexzoo.harness.tracking.jsonl import to_json_value
-from cortexzoo.specs.suite import PropertyName
+from cortexzoo.specs.properties import PropertyName
 from cortexzoo.zoo import keyed
 
 FOLDER = "modules"

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from cortexzoo.harness.checking.modules.inputs import Inputs
 from cortexzoo.harness.checking.modules.subject import BareSubject, seeded
-from cortexzoo.specs.suite import PropertyName
+from cortexzoo.specs.properties import PropertyName
 
 WIDTH, LONGEST, SHORT = 8, 512, 40
 SECONDS = 0.02

@@ -13,7 +13,7 @@ from cortexzoo.harness.checking.modules.subject import BareSubject
 from cortexzoo.harness.checking.properties import OF_ANY_MODEL
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property
 from cortexzoo.harness.checking.properties.growth import linear_memory
-from cortexzoo.specs.suite import PropertyName
+from cortexzoo.specs.properties import PropertyName
 
 
 def _of_the_awake(entry: Property[BareSubject]) -> Property[BareSubject]:

@@ -8,7 +8,7 @@ from cortexzoo.harness.checking.effort import PROFILES, ProfileName
 from cortexzoo.harness.checking.modules.hugging_face import Pretrained
 from cortexzoo.harness.checking.modules.loading import Reference
 from cortexzoo.specs import SuiteSpec
-from cortexzoo.specs.suite import PropertyName
+from cortexzoo.specs.properties import PropertyName
 
 SHORTEST_LIMIT, LONGEST_LIMIT = 3.0, 60.0
 """Bounds of the seconds that one case may compute, or idle, before it counts as hanging: a quarter of the budget."""

@@ -13,7 +13,7 @@ from cortexzoo.harness.checking.modules.patience import Patience
 from cortexzoo.harness.checking.modules.processes import memory_and_number, on_guard
 from cortexzoo.harness.checking.modules.request import Request
 from cortexzoo.harness.checking.verdict import Judgement
-from cortexzoo.specs.suite import PropertyName
+from cortexzoo.specs.properties import PropertyName
 
 POLL = 0.02
 LOOK = 0.5

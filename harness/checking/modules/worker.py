@@ -32,7 +32,8 @@ from cortexzoo.harness.checking.properties.base import Case
 from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.harness.tracking.jsonl import from_json_value
 from cortexzoo.specs import SuiteSpec
-from cortexzoo.specs.suite import Check, PropertyName
+from cortexzoo.specs.properties import PropertyName
+from cortexzoo.specs.suite import Check
 
 SENT = ("name", "verdict", "observed", "reason", "case", "cause", "cases_tried", "seconds")
 """What of a judgement is found by trying; the check has the rest from the suite."""

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cortexzoo.specs.suite import PropertyName
+from cortexzoo.specs.properties import PropertyName
 
 Host = Literal[
     "cortexgpt", "contexts", "original", "continual", "follower", "mixture", "transformer", "hybrid", "gated-delta"

@@ -5,7 +5,7 @@ from typing import cast
 from cortexzoo.harness.checking.properties.base import Property
 from cortexzoo.harness.checking.properties.columns import COLUMNS
 from cortexzoo.harness.checking.properties.consolidation import CONSOLIDATION
-from cortexzoo.harness.checking.properties.continual import CONTINUAL
+from cortexzoo.harness.checking.properties.continual_training import CONTINUAL
 from cortexzoo.harness.checking.properties.distractors import DISTRACTORS
 from cortexzoo.harness.checking.properties.dreaming import DREAMING
 from cortexzoo.harness.checking.properties.fields import FIELDS
@@ -34,7 +34,7 @@ from cortexzoo.harness.checking.properties.training import TRAINING
 from cortexzoo.harness.checking.properties.worth import WORTH
 from cortexzoo.harness.checking.subject import Runnable, Subject
 from cortexzoo.specs.plugins import named
-from cortexzoo.specs.suite import ADDED, PropertyName
+from cortexzoo.specs.properties import ADDED, PropertyName
 
 OF_ANY_MODEL: tuple[Property[Runnable], ...] = (*SEQUENCES, *REPRODUCTION, *GROWTH, *PADDING)
 """Properties that need only the members of `Runnable`."""
@@ -82,4 +82,4 @@ REGISTRY = _Registry(
         **{entry.name: entry for entry in OF_ANY_MODEL},
     }
 )
-"""Each implements the entry of `cortexzoo.specs.suite.PROPERTIES` of its name."""
+"""Each implements the entry of `cortexzoo.specs.properties.PROPERTIES` of its name."""

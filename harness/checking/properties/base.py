@@ -10,7 +10,7 @@ from hypothesis.strategies import SearchStrategy
 from torch import Tensor
 
 from cortexzoo.harness.checking.case import Case as Case
-from cortexzoo.specs.suite import PropertyName
+from cortexzoo.specs.properties import PropertyName
 
 SubjectT = TypeVar("SubjectT", contravariant=True)
 """A trained model with its record (`cortexzoo.harness.checking.subject.Subject`), or a bare module."""

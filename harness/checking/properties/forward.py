@@ -17,7 +17,7 @@ from cortexzoo.harness.checking.properties.base import (
 )
 from cortexzoo.harness.checking.subject import Model, Subject
 from cortexzoo.harness.checking.written_out import written_out_hybrid, written_out_transformer
-from cortexzoo.specs.suite import PROPERTIES
+from cortexzoo.specs.properties import PROPERTIES
 from cortexzoo.specs.variant import HardTopK
 from cortexzoo.zoo.models.cortexgpt import CortexGPT, CortexGPTState
 from cortexzoo.zoo.models.cortexgpt_token_loop import Slot, token_loop

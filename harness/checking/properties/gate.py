@@ -9,8 +9,8 @@ from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Findi
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.specs.memory import NoLongTerm, SigmoidGate
 from cortexzoo.specs.metrics import GATE_SHARE
+from cortexzoo.specs.properties import PROPERTIES
 from cortexzoo.specs.recipe import EveryInterval, Never
-from cortexzoo.specs.suite import PROPERTIES
 from cortexzoo.specs.variant import CortexGPTSpec
 
 MEMORY_OF_SOURCE = {"long_term": "ltm"}

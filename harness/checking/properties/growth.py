@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, once
 from cortexzoo.harness.checking.subject import Runnable
 from cortexzoo.harness.checking.threads import one_thread
-from cortexzoo.specs.suite import PROPERTIES
+from cortexzoo.specs.properties import PROPERTIES
 
 SHORTEST, LONGEST = 256, 8192
 LONG_ENOUGH = 0.3

@@ -7,7 +7,7 @@ import torch
 from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, once
 from cortexzoo.harness.checking.records import RecordError, WorthRecord, deviations, training_sum
 from cortexzoo.harness.checking.subject import Subject
-from cortexzoo.specs.suite import PROPERTIES
+from cortexzoo.specs.properties import PROPERTIES
 from cortexzoo.zoo.build import load_data
 from cortexzoo.zoo.memory.contexts.diary import Diary
 

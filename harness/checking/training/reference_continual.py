@@ -35,7 +35,8 @@ class ContinualReference(ReferenceLoop):
             expected = self.before(tokens[-replay.rows :, :-1], state).logits.float().softmax(-1)
         now = logits[-replay.rows :].float().log_softmax(-1)
         each = torch.special.xlogy(expected, expected) - expected * now
-        return replay.kl_weight * each.sum(-1).mean()
+        apart: Tensor = each.sum(-1).mean()
+        return replay.kl_weight * apart
 
     @torch.no_grad()
     def _clipped(self, number: int) -> None:

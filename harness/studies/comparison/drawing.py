@@ -19,7 +19,7 @@ from cortexzoo.harness.studies.comparison.measures import FINAL_LOSS, with_unit_
 from cortexzoo.harness.studies.comparison.reading import Record
 from cortexzoo.harness.studies.comparison.result import Comparison, ContenderResult
 from cortexzoo.specs.metrics import GATE_SHARE
-from cortexzoo.specs.suite import RATIO_BOUND
+from cortexzoo.specs.properties import RATIO_BOUND
 
 SMOOTHED_OVER = 20
 """A training loss is drawn as its running mean over this many steps: batch noise hides everything else."""

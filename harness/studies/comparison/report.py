@@ -16,7 +16,7 @@ from cortexzoo.harness.studies.comparison.drawing import as_svg, colours, figure
 from cortexzoo.harness.studies.comparison.result import Comparison
 from cortexzoo.harness.tracking.jsonl import to_json_value
 from cortexzoo.specs.plain_text import plain
-from cortexzoo.specs.suite import PROPERTIES
+from cortexzoo.specs.properties import PROPERTIES
 
 TEMPLATE = "report.html"
 HTML, JSON = "report.html", "report.json"

@@ -20,7 +20,7 @@ from cortexzoo.harness.studies.comparison.measures import (
     with_unit_of,
 )
 from cortexzoo.harness.studies.comparison.reading import Record
-from cortexzoo.specs.suite import PROPERTY_NAMES, RATIO_BOUND, Verdict
+from cortexzoo.specs.properties import PROPERTY_NAMES, RATIO_BOUND, Verdict
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from cortexzoo.harness.checking.judge import judge
 from cortexzoo.harness.checking.properties import REGISTRY
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.verdict import Judgement
+from cortexzoo.specs.properties import PROPERTY_NAMES, PropertyName
 from cortexzoo.specs.recipe import EveryInterval, MonitorSpec
-from cortexzoo.specs.suite import PROPERTY_NAMES, Check, PropertyName
+from cortexzoo.specs.suite import Check
 from cortexzoo.specs.variant import CortexGPTSpec
 from cortexzoo.zoo.training import schedule
 from cortexzoo.zoo.training.policies.measuring import swing

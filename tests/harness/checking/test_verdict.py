@@ -17,7 +17,8 @@ from cortexzoo.harness.checking.table import verdict_table
 from cortexzoo.harness.checking.verdict import Certificate, Judgement
 from cortexzoo.harness.tracking.jsonl import from_json_value, to_json_value
 from cortexzoo.specs import SuiteSpec
-from cortexzoo.specs.suite import Check, PropertyName
+from cortexzoo.specs.properties import PropertyName
+from cortexzoo.specs.suite import Check
 from tests.harness import tiny
 
 

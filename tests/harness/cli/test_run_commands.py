@@ -16,12 +16,12 @@ from cortexzoo.harness.cli import evaluate_command, main
 from cortexzoo.harness.errors import RunStopped
 from cortexzoo.harness.runs.run_folder import CHECKPOINTS, Run
 from cortexzoo.harness.tracking.jsonl import JsonlSink
-from tests.harness.trained import SMALL, small, train_small
+from tests.harness.trained import FEW, SMALL, small, train_small
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return train_small(tmp_path_factory.mktemp("runs"))
+    return train_small(tmp_path_factory.mktemp("runs"), FEW)
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def runs(run: Run) -> Path:
 
 
 def train(runs: Path, *arguments: str) -> int:
-    changes = [part for change in SMALL for part in ("--set", change)]
+    changes = [part for change in (*SMALL, FEW) for part in ("--set", change)]
     return main(["train", "cortexgpt-stable", *changes, "--runs", str(runs), "--trackers=jsonl", *arguments])
 
 
@@ -87,16 +87,16 @@ def test_check_takes_a_run_folder(run: Run, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_check_of_a_name_takes_the_run_that_is_there(run: Run, runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    changes = [part for change in SMALL for part in ("--set", change)]
+    changes = [part for change in (*SMALL, FEW) for part in ("--set", change)]
     assert main(["check", "cortexgpt-stable", *changes, "--runs", str(runs), "--trackers=jsonl"]) == 1
     assert "training it first" not in capsys.readouterr().out
     assert only_run(runs).path == run.path
 
 
 def test_check_of_a_name_trains_when_no_run_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    changes = [part for change in SMALL for part in ("--set", change)]
+    changes = [part for change in (*SMALL, FEW) for part in ("--set", change)]
     assert main(["check", "cortexgpt-stable", *changes, "--runs", str(tmp_path), "--trackers=jsonl"]) == 1
-    assert f"no finished run of cortexgpt-stable with spec hash {small().hash()}" in capsys.readouterr().out
+    assert f"no finished run of cortexgpt-stable with spec hash {small(FEW).hash()}" in capsys.readouterr().out
     assert only_run(tmp_path).finished
 
 
@@ -246,7 +246,7 @@ def test_ctrl_c_ends_with_130_after_saving(
 
 
 def test_a_killed_run_resumes_and_a_finished_one_does_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = train_small(tmp_path / "runs")
+    run = train_small(tmp_path / "runs", FEW)
     (run.path / "summary.json").unlink()
     whole = run.metrics()
     assert train(tmp_path / "runs", "--no-check", "--resume", str(run.path)) == 0

@@ -22,7 +22,8 @@ from cortexzoo.harness.regression.generated_score import GeneratedResult, campai
 from cortexzoo.harness.regression.generated_tests import TestedResult
 from cortexzoo.harness.regression.mutation_score import EXPERIMENTS, HOSTS
 from cortexzoo.harness.regression.reach import Hosts, Reach, in_turn
-from cortexzoo.specs.suite import Check, PropertyName
+from cortexzoo.specs.properties import PropertyName
+from cortexzoo.specs.suite import Check
 from cortexzoo.zoo.training import schedule
 from tests.harness import tiny
 

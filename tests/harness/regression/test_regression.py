@@ -25,7 +25,8 @@ from cortexzoo.harness.regression.regression import (
 from cortexzoo.harness.runs.cache import cache, find_trained
 from cortexzoo.harness.runs.train import subject_of
 from cortexzoo.specs import SuiteSpec, load_experiment, shipped_names
-from cortexzoo.specs.suite import PROPERTIES, Check
+from cortexzoo.specs.properties import PROPERTIES
+from cortexzoo.specs.suite import Check
 from tests.harness.trained import small
 
 SHIPPED = shipped_names("experiment")

@@ -17,14 +17,14 @@ from cortexzoo.harness.runs.run_folder import MANIFEST, Run, RunFolderError
 from cortexzoo.harness.runs.train import check_run
 from cortexzoo.harness.tracking.aim.sink import REPOSITORY, AimError
 from tests.aim_reading import read_series
-from tests.harness.trained import train_small
+from tests.harness.trained import FEW, train_small
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    run = train_small(tmp_path_factory.mktemp("runs"), "recipe.steps=50")
+    run = train_small(tmp_path_factory.mktemp("runs"), "recipe.steps=50", FEW)
     check_run(run, warn=pytest.fail)
     return run
 

@@ -25,7 +25,7 @@ from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.sleep.phase import SleepPhase
-from tests.harness.trained import QUIET, small
+from tests.harness.trained import FEW, QUIET, small
 
 TOUCHY = (
     "recipe.spikes={kind: robust, deviations: 2.0, gradient_deviations: 2.0, min_history: 3, rebaseline_after: 2}",
@@ -35,6 +35,7 @@ TOUCHY = (
     "recipe.recovery.storm_limit=50",
     "recipe.monitor.keep_last=2",
     "recipe.sleep={kind: replay, every: 3, steps: 2, batch_size: 2, reservoir: 5, ewc_weight: 1.0}",
+    FEW,
 )
 
 

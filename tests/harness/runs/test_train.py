@@ -17,13 +17,13 @@ from cortexzoo.harness.runs.train import check_run, subject_of, train_run
 from cortexzoo.harness.tracking.aim import sink as aim_tracking
 from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS, JsonlSink
 from cortexzoo.specs import ExperimentSpec
-from cortexzoo.specs.suite import PROPERTY_NAMES
+from cortexzoo.specs.properties import PROPERTY_NAMES
 from cortexzoo.zoo.costs import parameter_count
 from cortexzoo.zoo.data.order import cut_windows, validation_starts
 from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.errors import CheckpointError, DataError
 from cortexzoo.zoo.training.evaluation import lm_loss
-from tests.harness.trained import QUIET, small, train_small
+from tests.harness.trained import FEW, QUIET, small, train_small
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +198,7 @@ def test_without_aim_installed_training_goes_on(tmp_path: Path, monkeypatch: pyt
 
     warnings: list[str] = []
     monkeypatch.setattr(aim_tracking, "import_aim", missing)
-    run = train_run(small(), tmp_path, RunOptions(warn=warnings.append))
+    run = train_run(small(FEW), tmp_path, RunOptions(warn=warnings.append))
     check_run(run, warn=warnings.append)
     assert run.finished
     assert len(warnings) == 1 and "No module named 'aim'" in warnings[0]

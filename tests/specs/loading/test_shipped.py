@@ -10,8 +10,8 @@ from cortexzoo.specs.kinds import FOLDERS, KINDS, PARTS, Kind
 from cortexzoo.specs.loading.load import load_with_origins
 from cortexzoo.specs.loading.shipped import LIBRARY, shipped_file
 from cortexzoo.specs.loading.slots import Slot, field_slots
+from cortexzoo.specs.properties import PROPERTY_NAMES
 from cortexzoo.specs.provenance import Source
-from cortexzoo.specs.suite import PROPERTY_NAMES
 
 SHIPPED: list[tuple[Kind, str]] = [(kind, name) for kind in KINDS for name in shipped_names(kind)]
 

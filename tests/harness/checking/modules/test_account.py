@@ -11,7 +11,8 @@ from cortexzoo.harness.checking.modules.errors import ModuleError
 from cortexzoo.harness.checking.modules.loading import Reference
 from cortexzoo.harness.checking.modules.request import Request
 from cortexzoo.specs import SuiteSpec
-from cortexzoo.specs.suite import Check, PropertyName
+from cortexzoo.specs.properties import PropertyName
+from cortexzoo.specs.suite import Check
 
 NAMES: list[PropertyName] = ["causality", "determinism"]
 START: list[tuple[str, Any]] = [

@@ -16,7 +16,8 @@ from cortexzoo.harness.checking.modules.worker import work
 from cortexzoo.harness.checking.schema import certificate_schema, schema_text
 from cortexzoo.harness.cli import main
 from cortexzoo.specs import SuiteSpec
-from cortexzoo.specs.suite import Check, PropertyName
+from cortexzoo.specs.properties import PropertyName
+from cortexzoo.specs.suite import Check
 
 SUBJECTS = Path(__file__).parents[2] / "subjects"
 ILL = SUBJECTS / "ill_behaved.py"

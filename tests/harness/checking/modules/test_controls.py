@@ -8,7 +8,8 @@ from cortexzoo.harness.checking.modules.inputs import Inputs
 from cortexzoo.harness.checking.modules.registry import BARE
 from cortexzoo.harness.checking.modules.subject import BareSubject, seeded
 from cortexzoo.harness.checking.modules.worker import control
-from cortexzoo.specs.suite import Check, PropertyName
+from cortexzoo.specs.properties import PropertyName
+from cortexzoo.specs.suite import Check
 
 
 def test_every_property_of_a_module_has_a_control() -> None:

@@ -17,7 +17,7 @@ from cortexzoo.harness.checking.modules.inputs import Inputs
 from cortexzoo.harness.checking.modules.registry import BARE
 from cortexzoo.harness.checking.modules.subject import BareSubject
 from cortexzoo.harness.cli import main
-from cortexzoo.specs.suite import PROPERTIES, PropertyName
+from cortexzoo.specs.properties import PROPERTIES, PropertyName
 from tests.harness.checking.modules.releases import mamba_takes_pieces
 
 LAYER = {"n_embd": 16, "n_head": 2, "n_layer": 1, "vocab_size": 50}

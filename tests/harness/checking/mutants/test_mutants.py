@@ -22,10 +22,11 @@ from cortexzoo.harness.cli import main
 from cortexzoo.harness.regression.mutation_score import EFFORT, MutantResult, MutationScore
 from cortexzoo.harness.runs.train import subject_of, train_run
 from cortexzoo.specs import load_experiment
-from cortexzoo.specs.suite import Check, PropertyName
+from cortexzoo.specs.properties import PropertyName
+from cortexzoo.specs.suite import Check
 from cortexzoo.zoo.cache import CACHE_VARIABLE
 from cortexzoo.zoo.training import evaluation
-from tests.harness.trained import QUIET, train_small
+from tests.harness.trained import QUIET, SMALL, train_small
 
 FOREIGN = "transformers.models.qwen2.modeling_qwen2"
 CAUGHT = [mutant for mutant in MUTANTS if mutant.caught_by is not None]
@@ -51,6 +52,11 @@ FEW_STEPS = (
 )  # fmt: skip
 
 
+BOTH_TEXTS = (
+    "recipe={extends: continual}", *SMALL, "recipe.objective.earlier_steps=6", "recipe.schedule.period=6",
+    "recipe.objective.replay.windows=4", "data=python-library",
+)  # fmt: skip
+
 HEALTHY: dict[tuple[PropertyName, str], Judgement] = {}
 """Verdicts on the hosts as they are, judged once: the next test shows that every patch is undone."""
 
@@ -70,6 +76,7 @@ def trained_hosts(runs: Path) -> dict[str, Subject | BareSubject]:
     return {
         "cortexgpt": subject_of(train_small(runs, RAW_RING, *small)),
         "contexts": subject_of(train_small(runs)),
+        "continual": subject_of(train_run(load_experiment("cortexgpt-stable", list(BOTH_TEXTS)), runs, QUIET)),
         "transformer": subject_of(trained),
         "hybrid": subject_of(train_run(hybrid, runs, QUIET)),
         "gated-delta": BareSubject(make_layer, seeded(make_layer, 0), Inputs("tokens", VOCAB), longest=40),

@@ -14,7 +14,8 @@ from cortexzoo.harness.checking.properties.distractors import filled
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.specs import load_experiment
-from cortexzoo.specs.suite import Check, PropertyName
+from cortexzoo.specs.properties import PropertyName
+from cortexzoo.specs.suite import Check
 from cortexzoo.zoo.build import build_model, load_data
 from cortexzoo.zoo.data.task_data import TaskData
 

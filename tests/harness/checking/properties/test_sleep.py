@@ -12,8 +12,9 @@ from cortexzoo.harness.checking.properties import REGISTRY
 from cortexzoo.harness.checking.properties.sleep import harm_cases, sleep_harms_nothing
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.runs.train import subject_of
+from cortexzoo.specs.properties import PROPERTIES
 from cortexzoo.specs.sleep import AcceptAlways, NoiseSleep
-from cortexzoo.specs.suite import PROPERTIES, Check
+from cortexzoo.specs.suite import Check
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.sleep.score import Score
 from tests.harness.trained import train_small

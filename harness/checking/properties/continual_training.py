@@ -33,10 +33,13 @@ EARLIER_BYTES, EARLIER_TRAINING = 700, 560
 """Of the earlier text, eight tenths of which train: 34 windows."""
 
 
+NOT_PROTECTED = NoProtection()
+
+
 @dataclass(frozen=True)
 class _Way:
     replay: ReplaySpec
-    protection: ProtectionSpec = NoProtection()
+    protection: ProtectionSpec = NOT_PROTECTED
     changes: Mapping[str, Any] | None = None
     script: Mapping[int, Fate] | None = None
 
@@ -51,7 +54,9 @@ WAYS: Mapping[str, _Way] = {
         ReservoirReplay(rows=1, windows=18, kl_weight=0.0), changes={"batch_size": 3, "accumulation": 2},
     ),
     "nothing again": _Way(NoReplay()),
-    "metaplasticity": _Way(NoReplay(), Metaplasticity(strength=4.0, memory=0.6), {"optimizer": UNUSUAL}, script={6: "refuse"}),
+    "metaplasticity": _Way(
+        NoReplay(), Metaplasticity(strength=4.0, memory=0.6), {"optimizer": UNUSUAL}, script={6: "refuse"}
+    ),
     "slow follower": _Way(NoReplay(), SlowFollower(rate=0.3, every=2), {"optimizer": UNUSUAL}, script={5: "refuse"}),
     "generated": _Way(GeneratedReplay(rows=1, windows=3, discarded=2, kl_weight=0.5)),
 }  # fmt: skip
@@ -159,17 +164,14 @@ def _reported(experiment: ExperimentSpec, earlier: bytes) -> list[str]:
     """Losses of the result that are not those of the weights of their moment on the test parts."""
     data = data_of(experiment)
     assert isinstance(data, TextData)
-    tests = {
-        "earlier": np.frombuffer(earlier[EARLIER_TRAINING + EARLIER_BYTES // 10 :], np.uint8),
-        "later": data.test[:],
-    }
+    held_out = np.frombuffer(earlier[EARLIER_TRAINING + EARLIER_BYTES // 10 :], np.uint8)
     wanted: dict[str, float] = {}
 
     def look(trainer: Trainer, step: Step) -> None:
         if step.number == EARLIER_STEPS:
-            wanted["earlier_loss_before"] = _loss(trainer, tests["earlier"])
+            wanted["earlier_loss_before"] = _loss(trainer, held_out)
         if step.number == STEPS:
-            wanted.update(earlier_loss=_loss(trainer, tests["earlier"]), later_loss=_loss(trainer, tests["later"]))
+            wanted.update(earlier_loss=_loss(trainer, held_out), later_loss=_loss(trainer, data.test[:]))
 
     trainer = trainer_of(experiment, Record())
     append(trainer, [Look(look)])
