@@ -42,9 +42,11 @@ PropertyName = Literal[
     "guards_follow_their_rules",
     "intervals_are_kept",
     "data_is_served_once_an_epoch",
+    "orders_visit_each_window_once",
     "held_out_is_measured_whole",
     "measuring_changes_nothing",
     "best_is_the_best",
+    "results_are_of_the_record",
     "sleep_matches_a_reference",
     "every_field_counts",
     "no_nan_after_sleep",
@@ -57,6 +59,7 @@ PropertyName = Literal[
     "recall_survives_distractors",
     "sleep_consolidates",
     "old_facts_are_kept",
+    "slow_store_follows_its_formulas",
     "drift_is_measured",
     "each_memory_is_worth_it",
     "memory_is_not_a_crutch",
@@ -198,6 +201,10 @@ PROPERTIES: dict[PropertyName, PropertyInfo] = {
         "each training window comes once an epoch, in an order of seed and epoch, and nothing held out is trained on",
         0.0, "at_most", "differences", OURS,
     ),
+    "orders_visit_each_window_once": PropertyInfo(
+        "whatever the size of texts, documents and mixtures, each window comes once an epoch, in an order of its own",
+        0.0, "at_most", "differences", OURS,
+    ),
     "held_out_is_measured_whole": PropertyInfo(
         "held-out losses are those of all held-out text, in evaluation mode, measured again",
         1e-4, "at_most", "relative error", OURS,
@@ -208,6 +215,10 @@ PROPERTIES: dict[PropertyName, PropertyInfo] = {
     ),
     "best_is_the_best": PropertyInfo(
         "the best checkpoint is that of the lowest held-out loss", 0.0, "at_most", "differences", OURS
+    ),
+    "results_are_of_the_record": PropertyInfo(
+        "reported swings, best validation and what counting reaches are those of the record and the text",
+        1e-6, "at_most", "relative difference", Source("rounding of float64 sums", "ours"),
     ),
     "sleep_matches_a_reference": PropertyInfo(
         "a sleep makes the updates of an independent loop on the same dreams, and is undone when it must be",
@@ -255,6 +266,10 @@ PROPERTIES: dict[PropertyName, PropertyInfo] = {
     "old_facts_are_kept": PropertyInfo(
         "facts that an earlier sleep consolidated are answered after the sleep that consolidates others",
         0.9, "at_least", "share of answers", OURS,
+    ),
+    "slow_store_follows_its_formulas": PropertyInfo(
+        "what a sleep leaves in the slow store, and what it then answers, are those of the written-out formulas",
+        1e-5, "at_most", "difference / largest", Source("inverses in float64", "ours"),
     ),
     "drift_is_measured": PropertyInfo(
         "the reported drift is that of the model, against the base before training", 1e-4, "at_most",

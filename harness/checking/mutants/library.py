@@ -8,16 +8,16 @@ from cortexzoo.harness.checking.mutants.measuring_mutants import MEASURING_MUTAN
 from cortexzoo.harness.checking.mutants.memory_mutants import MEMORY_MUTANTS
 from cortexzoo.harness.checking.mutants.model_mutants import MODEL_MUTANTS
 from cortexzoo.harness.checking.mutants.op_mutants import OP_MUTANTS
-from cortexzoo.harness.checking.mutants.sampling_mutants import SAMPLING_MUTANTS
 from cortexzoo.harness.checking.mutants.sleep_mutants import SLEEP_MUTANTS
 from cortexzoo.harness.checking.mutants.step_mutants import STEP_MUTANTS
 from cortexzoo.harness.checking.mutants.training_mutants import TRAINING_MUTANTS
+from cortexzoo.harness.checking.mutants.written_out_mutants import WRITTEN_OUT_MUTANTS
 
 MUTANTS: tuple[Mutant, ...] = (
     *MODEL_MUTANTS,
     *MEMORY_MUTANTS,
     *TRAINING_MUTANTS,
-    *SAMPLING_MUTANTS,
+    *WRITTEN_OUT_MUTANTS,
     *STEP_MUTANTS,
     *GUARD_MUTANTS,
     *DATA_MUTANTS,

@@ -20,14 +20,17 @@ from cortexzoo.harness.checking.properties.isolation import ISOLATION
 from cortexzoo.harness.checking.properties.measuring import MEASURING
 from cortexzoo.harness.checking.properties.memory import MEMORY
 from cortexzoo.harness.checking.properties.operations import OPERATIONS
+from cortexzoo.harness.checking.properties.orders import ORDERS
 from cortexzoo.harness.checking.properties.padding import PADDING
 from cortexzoo.harness.checking.properties.recall import RECALL
 from cortexzoo.harness.checking.properties.repeatability import REPEATABILITY
 from cortexzoo.harness.checking.properties.reproduction import REPRODUCTION
+from cortexzoo.harness.checking.properties.results import RESULTS
 from cortexzoo.harness.checking.properties.sampling import SAMPLING
 from cortexzoo.harness.checking.properties.sequences import SEQUENCES
 from cortexzoo.harness.checking.properties.serving import SERVING
 from cortexzoo.harness.checking.properties.sleep import SLEEP
+from cortexzoo.harness.checking.properties.slow_store import SLOW_STORE
 from cortexzoo.harness.checking.properties.steps import STEPS_OF_TRAINING
 from cortexzoo.harness.checking.properties.trainer import TRAINER
 from cortexzoo.harness.checking.properties.training import TRAINING
@@ -56,6 +59,8 @@ OF_TRAINED_MODELS: tuple[Property[Subject], ...] = (
     *INTERVALS,
     *SERVING,
     *MEASURING,
+    *RESULTS,
+    *ORDERS,
     *SLEEP,
     *DREAMING,
     *FIELDS,
@@ -64,6 +69,7 @@ OF_TRAINED_MODELS: tuple[Property[Subject], ...] = (
     *RECALL,
     *DISTRACTORS,
     *CONSOLIDATION,
+    *SLOW_STORE,
     *WORTH,
 )
 

@@ -9,13 +9,12 @@ from torch import Tensor
 
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, number, text
 from cortexzoo.harness.checking.subject import Model, Subject
-from cortexzoo.specs.variant import CortexGPTSpec, HardTopK
 from cortexzoo.zoo.generation import generate
 from cortexzoo.zoo.models.interface import MemoryState
 
 ROWS, PROMPT, NEW = 3, 7, 12
 TOLERANCE = 1e-4
-"""Of the largest logit: what a token's logit may lie below one that it must not lie below, read in one call or more."""
+"""Of the largest logit: what a token's logit may lie below the least that may be drawn, by rounding."""
 DRAWS = 768
 SURE = 30.0
 """So many draws that are expected to differ from others: that none does has a chance of 1e-13."""
@@ -41,7 +40,7 @@ def sampling_cases(_: Subject) -> Iterable[Case]:
 
 
 def sampling_follows_its_settings(subject: Subject, case: Case) -> Finding:
-    """Tokens of `generate` against the model's own logits for the text that it made, read in one call.
+    """Tokens of `generate` against the model's own logits for the text that it made, read as it was made.
 
     No token may be out of what the settings allow. Of `DRAWS` rows with one prompt, the first tokens must come as
     often as the settings say, and tell as much: the result is the largest distance in standard deviations.
@@ -79,10 +78,7 @@ def _out_of_bounds(subject: Subject, model: Model, asked: Mapping[str, Any]) -> 
     wrong += [f"{n} of the given memory was changed" for n, t in begun.tensors().items() if not torch.equal(t, kept[n])]
     if made.shape != (ROWS, NEW):
         return [*wrong, f"{NEW} tokens for {ROWS} rows were asked for, and the result is {tuple(made.shape)}"]
-    whole = torch.cat([prompt, made], dim=1)
-    places = 1 if _selects_over_a_call(subject) else NEW
-    found = _next_logits(model, whole[:, : PROMPT + places - 1], begun, places)
-    for place, logits in enumerate(found.unbind(1)):
+    for place, logits in enumerate(_next_logits(model, prompt, begun, made[:, :-1])):
         least, allowed = _limits(logits, asked)
         for row in range(ROWS):
             token = int(made[row, place])
@@ -102,7 +98,8 @@ def _draws(subject: Subject, model: Model, asked: Mapping[str, Any]) -> Tensor:
 
 def _shares(subject: Subject, model: Model, asked: Mapping[str, Any]) -> Tensor:
     """How often the settings say that each token comes after that prompt."""
-    logits = _next_logits(model, subject.sequences(1, PROMPT), subject.start(model, 1), 1)[0, 0]
+    prompt = subject.sequences(1, PROMPT)
+    logits = _next_logits(model, prompt, subject.start(model, 1), prompt[:, :0])[0][0]
     (least,), allowed = _limits(logits[None], asked)
     if asked.get("temperature") == 0:
         return torch.nn.functional.one_hot(logits[:allowed].argmax(), len(logits)).double()
@@ -131,10 +128,14 @@ def _farthest(shares: Tensor, made: Tensor) -> tuple[str, float]:
 
 
 @torch.no_grad()
-def _next_logits(model: Model, tokens: Tensor, state: MemoryState, places: int) -> Tensor:
-    """For the token after the last one, and after each of the `places` - 1 before it."""
-    logits: Tensor = model(tokens, state).logits[:, -places:]
-    return logits.double()
+def _next_logits(model: Model, prompt: Tensor, begun: MemoryState, following: Tensor) -> list[Tensor]:
+    """After the prompt, and after each following token, read one by one."""
+    found, state = [], begun
+    for piece in (prompt, *(following[:, [place]] for place in range(following.shape[1]))):
+        output = model(piece, state)
+        state = output.state
+        found.append(output.logits[:, -1].double())
+    return found
 
 
 def _limits(logits: Tensor, asked: Mapping[str, Any]) -> tuple[Tensor, int]:
@@ -142,12 +143,6 @@ def _limits(logits: Tensor, asked: Mapping[str, Any]) -> tuple[Tensor, int]:
     allowed = min(asked.get("vocab_size", logits.shape[1]), logits.shape[1])
     count = 1 if asked.get("temperature") == 0 else min(asked.get("top_k", allowed), allowed)
     return logits[:, :allowed].sort(dim=1, descending=True).values[:, count - 1], allowed
-
-
-def _selects_over_a_call(subject: Subject) -> bool:
-    """Hard top-k selects over all tokens of a call: one token at a time is another question."""
-    variant = subject.experiment.variant
-    return isinstance(variant, CortexGPTSpec) and isinstance(variant.columns.sparsity, HardTopK)
 
 
 SAMPLING = (Property("sampling_follows_its_settings", sampling_follows_its_settings, sampling_cases),)

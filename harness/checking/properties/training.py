@@ -19,7 +19,7 @@ def bounded_loss_ratio(subject: Subject, case: Case) -> Finding:
     counted = [(step, loss) for step, loss in probed if step > start]
     if len(counted) < 2:
         raise DoesNotApply(f"the probe batch was measured {len(counted)} times after the {start} steps of warmup")
-    ratio, step = max(_rises(counted, window), key=lambda rise: rise[0])
+    ratio, step = max(rises(counted, window), key=lambda rise: rise[0])
     measured = f"in {len(counted)} measurements after step {start}"
     if ratio == 1:
         return Finding(ratio, f"the probe loss never rose {measured}", case)
@@ -27,7 +27,7 @@ def bounded_loss_ratio(subject: Subject, case: Case) -> Finding:
     return Finding(ratio, reason, {**case, "step": step})
 
 
-def _rises(measured: Sequence[tuple[int, float]], window: int) -> Iterator[tuple[float, int]]:
+def rises(measured: Sequence[tuple[int, float]], window: int) -> Iterator[tuple[float, int]]:
     """Each loss over the lowest of the `window` steps up to it, and its step; infinite where one is not finite.
 
     Written out again: training reports a ratio of its own, and a mistake there must not hide from the property.

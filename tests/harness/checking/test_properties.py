@@ -44,7 +44,7 @@ OF_REAL_MODELS = {
     "memory_matters", "no_dead_column", "base_is_frozen", "state_norm_is_bounded", "gradients_reach_the_facts",
     "recall_beats_controls", "recall_survives_distractors", "sleep_consolidates", "old_facts_are_kept",
     "drift_is_measured", "each_memory_is_worth_it", "memory_is_not_a_crutch", "no_own_occurrence",
-    "forward_matches_a_reference",
+    "forward_matches_a_reference", "continual_training_follows_its_rules", "slow_store_follows_its_formulas",
 }  # fmt: skip
 """What does not apply to the tiny model; the mutants show these at work."""
 

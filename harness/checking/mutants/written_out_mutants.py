@@ -1,14 +1,21 @@
-"""Defects of sampling, and of training on one text after another."""
+"""Defects of what properties write out again: sampling, two texts in turn, orders, results, and the slow store."""
 
 from typing import Any
 
 from cortexzoo.harness.checking.mutants.base import Host, Mutant, in_source
 from cortexzoo.zoo import generation
+from cortexzoo.zoo.data import ngrams, reference
+from cortexzoo.zoo.data.mixed_order import MixedOrder
+from cortexzoo.zoo.data.order import DocumentOrder
+from cortexzoo.zoo.models.hybrid.slow_store import SlowStore
 from cortexzoo.zoo.training.objectives.continual import ContinualObjective, EarlierSelf
 from cortexzoo.zoo.training.objectives.protection import FollowingSlowly, RatesByImportance
 from cortexzoo.zoo.training.objectives.replay import KeptWindows, Replay
+from cortexzoo.zoo.training.policies.measuring.probe import Probe
 
 HOST: Host = "cortexgpt"
+CONTROL: Host = "transformer"
+HYBRID: Host = "hybrid"
 BOTH_TEXTS: Host = "continual"
 
 
@@ -20,7 +27,19 @@ def _continual(name: str, defect: str, owner: Any, function: str, old: str, new:
     return in_source(name, BOTH_TEXTS, defect, owner, function, old, new, by="continual_training_follows_its_rules")
 
 
-SAMPLING_MUTANTS = (
+def _told(name: str, defect: str, owner: Any, function: str, old: str, new: str) -> Mutant:
+    return in_source(name, CONTROL, defect, owner, function, old, new, by="results_are_of_the_record")
+
+
+def _ordered(name: str, defect: str, owner: Any, function: str, old: str, new: str) -> Mutant:
+    return in_source(name, CONTROL, defect, owner, function, old, new, by="orders_visit_each_window_once")
+
+
+def _stored(name: str, defect: str, function: str, old: str, new: str) -> Mutant:
+    return in_source(name, HYBRID, defect, SlowStore, function, old, new, by="slow_store_follows_its_formulas")
+
+
+WRITTEN_OUT_MUTANTS = (
     _sampled("temperature-upside-down", "logits are multiplied by the temperature", "_sample",
              "logits / temperature", "logits * temperature"),
     _sampled("one-token-too-few", "of the k likeliest tokens the last is never drawn", "_sample",
@@ -42,6 +61,22 @@ SAMPLING_MUTANTS = (
                "test_loss", '"test"', '"validation"'),
     _continual("importance-of-no-size", "rates fall with the gradients' size, not with their share", RatesByImportance,
                "step_taken", "/ max(mean, 1e-30)", ""),
+    _told("ratio-over-one-step", "a swing counts from one probe to the next only", Probe, "_probe",
+          "step.number - self.window]", "step.number]"),
+    _told("counts-without-distinct", "longer contexts weigh too much", ngrams._Counts, "interpolated",
+          "count + distinct * shorter", "count + shorter"),
+    _told("bigrams-of-the-second-byte", "pairs are normalised over the byte before", reference, "losses_at",
+          "axis=1, keepdims=True", "axis=0, keepdims=True"),
+    _ordered("epochs-of-documents-alike", "all epochs have one order", DocumentOrder, "starts",
+             "self.seed, int(epoch)", "self.seed, 0"),
+    _ordered("mixture-in-one-text", "windows of every text are taken from the first", MixedOrder, "starts",
+             "offsets[text] + start", "start"),
+    _stored("products-of-one-channel", "a product takes its second channel twice", "features",
+            "self.channels[0]", "self.channels[1]"),
+    _stored("old-values-stay", "the old value of a key that is bound anew is not taken out", "absorb",
+            "if known.any():", "if False:"),
+    _stored("unknown-is-answered", "what is novel is answered, what is known is not", "forward",
+            "novelty < self.threshold", "novelty > self.threshold"),
     _continual("follower-leads", "the slow learner takes the fast one's part", FollowingSlowly, "_follow",
                "then.lerp(now, self.spec.rate)", "now.lerp(then, self.spec.rate)"),
 )  # fmt: skip

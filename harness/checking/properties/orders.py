@@ -1,0 +1,171 @@
+"""In which order texts of any size are read: each window once an epoch, by documents, by a mixture's weights."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from cortexzoo.harness.checking.properties.base import Case, Finding, Property, number, text
+from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.zoo.data.mixed_order import MixedOrder
+from cortexzoo.zoo.data.order import DocumentOrder, TrainingOrder
+
+LONG = (1 << 22) + 3
+"""Windows of a text whose order is not kept as a list."""
+THOUSAND = 1000
+"""Windows in which every text of a mixture has its share."""
+MOST = 40_000
+"""Windows of an epoch that are looked at: of a long one, so many in a row; a wrong order repeats one in a hundred."""
+MOST_AT_ONCE = 7
+
+
+def order_cases(_: Subject) -> Iterable[Case]:
+    """Texts of one window, of a few and of millions; documents that are shorter and longer than a window; mixtures."""
+    for size in (1, 2, 9, 33, 200):
+        yield {"order": "text", "windows": size, "length": 8, "more": size % 8, "seed": 0}
+    for size in (2, 9, 60):
+        yield {"order": "documents", "windows": size, "length": 8, "more": 3, "seed": 1}
+    for size in (5, 40):
+        yield {"order": "mixture", "windows": size, "length": 4, "more": 2, "seed": 2}
+    yield {"order": "text", "windows": LONG, "length": 2, "more": 1, "seed": 3}
+
+
+def order_strategy(_: Subject) -> st.SearchStrategy[Case]:
+    """Any text, documents or mixture of moderate size."""
+    return st.fixed_dictionaries(
+        {
+            "order": st.sampled_from(["text", "documents", "mixture"]),
+            "windows": st.integers(1, 300),
+            "length": st.integers(1, 40),
+            "more": st.integers(0, 40),
+            "seed": st.integers(0, 99),
+        }
+    )
+
+
+def orders_visit_each_window_once(_: Subject, case: Case) -> Finding:
+    """The windows of two epochs, or of two thousand of a mixture."""
+    judged = {"text": _of_a_text, "documents": _of_documents, "mixture": _of_a_mixture}[text(case, "order")]
+    wrong = judged(*(number(case, name) for name in ("windows", "length", "more", "seed")))
+    if not wrong:
+        return Finding(0, "every window came once an epoch, in an order of its own", case)
+    return Finding(len(wrong), "; ".join(wrong[:3]), {**case, "first": wrong[0]})
+
+
+def _of_a_text(windows: int, length: int, more: int, seed: int) -> list[str]:
+    size = windows * length + length + more % length
+    order = TrainingOrder(size, length, seed)
+    some = min(windows, MOST)
+    first, second = order.starts(0, some), order.starts(windows, some)
+    wrong = [] if order.windows_per_epoch == windows else [f"an epoch has {order.windows_per_epoch} windows"]
+    for name, starts in (("first", first), ("second", second)):
+        wrong += _grid(f"the {name} epoch", starts, length, size)
+    return wrong + _apart(first, second, TrainingOrder(size, length, seed + 1).starts(0, some)) + _in_pieces(order)
+
+
+def _grid(what: str, starts: Any, length: int, size: int) -> list[str]:
+    """Windows that do not overlap, and lie within the text with their last target."""
+    wrong = []
+    if len(np.unique(starts)) < len(starts):
+        wrong.append(f"{what} has {len(np.unique(starts))} of {len(starts)} windows")
+    if len(np.unique(starts % length)) > 1:
+        wrong.append(f"windows of {what} overlap")
+    if starts.min() < 0 or starts.max() + length >= size:
+        wrong.append(f"a window of {what} reaches beyond the text")
+    return wrong
+
+
+def _apart(first: Any, second: Any, other: Any) -> list[str]:
+    """Whether epochs and seeds have orders of their own; few windows may come in one order by chance."""
+    if len(first) < 2 * MOST_AT_ONCE:
+        return []
+    ranks = [np.argsort(np.argsort(starts)) for starts in (first, second, other)]
+    wrong = ["two epochs have one order"] if np.array_equal(ranks[0], ranks[1]) else []
+    if np.array_equal(ranks[0], ranks[2]):
+        wrong.append("two seeds give one order")
+    steps = np.diff(ranks[0])
+    if abs(float(np.mean(steps > 0)) - 0.5) > 3 / math.sqrt(len(steps)) or len(np.unique(steps)) < math.sqrt(
+        len(steps)
+    ):
+        wrong.append("the order of an epoch is no random one")
+    return wrong
+
+
+def _in_pieces(order: Any) -> list[str]:
+    """Any stretch of the stream, across an epoch's end too, is that of single places."""
+    first = max(0, order.windows_per_epoch - 3)
+    together = order.starts(first, MOST_AT_ONCE)
+    single = [int(order.starts(first + at, 1)[0]) for at in range(MOST_AT_ONCE)]
+    return [] if together.tolist() == single else ["several windows at once are not those of one after the other"]
+
+
+def _of_documents(windows: int, length: int, more: int, seed: int) -> list[str]:
+    """Every token but a document's first is a target once an epoch."""
+    random = np.random.default_rng(seed)
+    lengths = random.integers(1, 2 * length + more + 2, max(2, windows // 2))
+    begins = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    size = int(lengths.sum())
+    order = DocumentOrder(begins, size, length, seed)
+    count = order.windows_per_epoch
+    wanted = sorted(set(range(size)) - set(begins.tolist()))
+    wrong, epochs = [], []
+    for epoch in range(2):
+        starts = order.starts(epoch * count, count)
+        epochs.append(starts)
+        scored = order.scored(starts).numpy()
+        targets = sorted((starts[:, None] + 1 + np.arange(length))[scored].tolist())
+        if wanted and targets != wanted:
+            wrong.append(
+                f"epoch {epoch + 1} has {len(targets)} targets, {len(set(targets) & set(wanted))} of {len(wanted)}"
+            )
+    other = DocumentOrder(begins, size, length, seed + 1).starts(0, count)
+    return wrong + _apart(epochs[0], epochs[1], other) + _in_pieces(order)
+
+
+def _of_a_mixture(windows: int, length: int, more: int, seed: int) -> list[str]:
+    """Three texts, of which the last is short for its weight."""
+    lengths = (windows * length + length + more, 5 * windows * length + length, 2 * length + more)
+    weights = (3.0, 1.5, 0.7 + more)
+    order = MixedOrder(lengths, weights, length, seed)
+    ends = np.cumsum(lengths)
+    wrong = []
+    kept: list[list[int]] = [[], [], []]
+    for block in range(2):
+        starts = order.starts(block * THOUSAND, THOUSAND)
+        texts = np.searchsorted(ends, starts, side="right")
+        for index, end in enumerate(ends):
+            own = starts[texts == index]
+            share = weights[index] / sum(weights) * THOUSAND
+            if abs(len(own) - share) >= 1:
+                wrong.append(f"text {index + 1} has {len(own)} of a thousand windows, its share is {share:.1f}")
+            if len(own) and own.max() + length >= end:
+                wrong.append(f"a window of text {index + 1} reaches into the next")
+            kept[index] += (own - (end - lengths[index])).tolist()
+        if np.array_equal(texts, np.sort(texts)):
+            wrong.append("the texts come one after the other")
+    for index, found in enumerate(kept):
+        epoch = max(1, (lengths[index] - length) // length)
+        for first in range(0, len(found) - epoch + 1, epoch):
+            wrong += _grid(f"text {index + 1}", np.array(found[first : first + epoch]), length, lengths[index])
+    other = MixedOrder(lengths, weights, length, seed + 1).starts(0, THOUSAND)
+    if np.array_equal(order.starts(0, THOUSAND), other):
+        wrong.append("two seeds give one order")
+    again = np.concatenate([order.starts(at, MOST_AT_ONCE) for at in range(990, 1011, MOST_AT_ONCE)])
+    return (
+        wrong
+        if np.array_equal(again, order.starts(990, 3 * MOST_AT_ONCE))
+        else [*wrong, "pieces differ from the whole"]
+    )
+
+
+ORDERS = (
+    Property(
+        "orders_visit_each_window_once",
+        orders_visit_each_window_once,
+        order_cases,
+        strategy=order_strategy,
+        shrinks=True,
+    ),
+)

@@ -1,0 +1,144 @@
+"""What a training reports of itself: swings, the best validation, and what counting reaches, worked out again."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from cortexzoo.harness.checking.properties.base import Case, Finding, Property, text
+from cortexzoo.harness.checking.properties.training import rises
+from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.checking.training.reference_loop import steps_of_warmup
+from cortexzoo.harness.checking.training.roles import LENGTH
+from cortexzoo.harness.checking.training.witness import (
+    Fate,
+    Record,
+    Witness,
+    brief,
+    data_of,
+    measured,
+    on_a_tiny_model,
+)
+from cortexzoo.specs import ExperimentSpec, recipe
+from cortexzoo.zoo.build import build_model
+from cortexzoo.zoo.data.text import TextData
+from cortexzoo.zoo.training.loop import TrainingLoop
+
+STEPS, WINDOW, SOME = 16, 5, 3
+WILD = recipe.AdamWSpec(learning_rate=0.5)
+"""So that losses swing."""
+SCRIPT: Mapping[int, Fate] = {7: "refuse"}
+SCHEDULES: Mapping[str, recipe.ScheduleSpec] = {
+    "warmup": recipe.Cosine(warmup_ratio=0.2),
+    "restarts": recipe.CosineRestarts(period=5),
+}
+SMOOTHING, BYTES, LONGEST = 0.1, 256, 6
+LEAST = 1e-9
+TRAINING = 220
+"""Tokens that train; the rest of that text is held out."""
+
+
+def result_cases(_: Subject) -> Iterable[Case]:
+    """With warmup and all held-out windows, without it and some."""
+    yield {"schedule": "warmup", "sequences": "all"}
+    yield {"schedule": "restarts", "sequences": "some"}
+
+
+def results_are_of_the_record(subject: Subject, case: Case) -> Finding:
+    """The result of a short training whose loss swings, against its own record and text."""
+    some = SOME if text(case, "sequences") == "some" else None
+    experiment = measured(
+        brief(on_a_tiny_model(subject.experiment), STEPS, batch_size=3, optimizer=WILD,
+              schedule=SCHEDULES[text(case, "schedule")]),
+        probe_every=2, validate_every=5, validation_sequences=some, swing_window=WINDOW,
+    )  # fmt: skip
+    record = Record()
+    data = _of_one_vocabulary(experiment)
+    model = build_model(experiment.variant, experiment.seed)
+    result = TrainingLoop(model, experiment, data, recorder=record, policies=[Witness(SCRIPT)]).run()
+    wanted = _swings(record, steps_of_warmup(experiment.recipe.schedule, STEPS)) | _validated(record)
+    wanted |= {"steps_taken": STEPS - len(SCRIPT), "steps_refused": len(SCRIPT), "steps_undone": 0}
+    wanted |= _counted(data.train[:].tobytes(), data.validation[:].tobytes(), some)
+    found = {name: getattr(result, name) for name in wanted}
+    for name in ("loss_ratio", "raw_loss_ratio"):
+        found[f"stability/{name}"] = record.steps[STEPS].get(f"stability/{name}")
+        wanted[f"stability/{name}"] = wanted[name]
+    apart = {name: _apart(found[name], value) for name, value in wanted.items()}
+    worst = max(apart, key=lambda name: apart[name])
+    reason = f"{worst} is {found[worst]}, worked out again {wanted[worst]:.6g}"
+    return Finding(apart[worst], reason, {**case, "first": worst})
+
+
+def _of_one_vocabulary(experiment: ExperimentSpec) -> TextData:
+    """Unlike the text of roles, where counting the training part says nothing of the others."""
+    roles = data_of(experiment)
+    assert isinstance(roles, TextData)
+    train, held_out = np.split(roles.train[:], [TRAINING])
+    return TextData(train, held_out, roles.test, "a text of the harness")
+
+
+def _apart(found: Any, wanted: float) -> float:
+    if not isinstance(found, int | float) or not math.isfinite(found):
+        return math.inf
+    return abs(found - wanted) / max(abs(wanted), LEAST)
+
+
+def _swings(record: Record, warmup: int) -> dict[str, float]:
+    """The largest upward swing of the probe's loss, and max over min of the training loss, after warmup."""
+    probed = [(step, loss) for step, loss in record.with_metric("probe/loss").items() if step > warmup]
+    taken = [loss for step, loss in record.with_metric("train/loss").items() if step > warmup and step not in SCRIPT]
+    windows = [taken[max(0, end - WINDOW) : end] for end in range(1, len(taken) + 1)]
+    return {
+        "loss_ratio": max(ratio for ratio, _ in rises(probed, WINDOW)),
+        "raw_loss_ratio": max(max(window) / min(window) for window in windows),
+    }
+
+
+def _validated(record: Record) -> dict[str, float]:
+    losses = record.with_metric("validation/loss")
+    best = min(losses, key=lambda step: (losses[step], step))
+    return {"validation_loss": losses[max(losses)], "best_validation_loss": losses[best], "best_step": best}
+
+
+def _counted(train: bytes, held_out: bytes, some: int | None) -> dict[str, float]:
+    """Cross-entropy of one byte, of a byte after another, and of the best interpolated n-gram, from plain counts."""
+    count = (len(held_out) - 1) // LENGTH
+    windows = range(count) if some is None else [int((i + 0.5) * count / some) for i in range(some)]
+    places = [window * LENGTH + 1 + at for window in windows for at in range(LENGTH)]
+    single, pairs = Counter(train), Counter(pairwise(train))
+    firsts = Counter(train[:-1])
+
+    def nats(shares: Iterable[float]) -> float:
+        return -float(np.mean(np.log(list(shares))))
+
+    return {
+        "unigram_loss": nats((single[held_out[at]] + SMOOTHING) / (len(train) + BYTES * SMOOTHING) for at in places),
+        "bigram_loss": nats(
+            (pairs[held_out[at - 1], held_out[at]] + SMOOTHING) / (firsts[held_out[at - 1]] + BYTES * SMOOTHING)
+            for at in places
+        ),
+        "ngram_loss": min(nats(_interpolated(train, held_out, places, order)) for order in range(1, LONGEST + 1)),
+    }
+
+
+def _interpolated(train: bytes, held_out: bytes, places: Sequence[int], order: int) -> list[float]:
+    """Witten and Bell's method C, from the shortest context to that of `order` - 1 bytes."""
+    after: dict[bytes, Counter[int]] = defaultdict(Counter)
+    for length in range(order):
+        for end in range(length, len(train)):
+            after[train[end - length : end]][train[end]] += 1
+    shares = []
+    for at in places:
+        share = 1 / BYTES
+        for length in range(min(order - 1, at) + 1):
+            seen = after.get(held_out[at - length : at])
+            if seen is not None:
+                share = (seen[held_out[at]] + len(seen) * share) / (seen.total() + len(seen))
+        shares.append(share)
+    return shares
+
+
+RESULTS = (Property("results_are_of_the_record", results_are_of_the_record, result_cases),)

@@ -1,0 +1,67 @@
+"""`slow_store_follows_its_formulas`: passes with and without a store of the subject's own, and finds small changes."""
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+
+from cortexzoo.harness.checking.judge import judge
+from cortexzoo.harness.checking.mutants.base import rewritten
+from cortexzoo.harness.checking.properties import REGISTRY
+from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.checking.verdict import Judgement
+from cortexzoo.specs import load_experiment
+from cortexzoo.specs.suite import Check
+from cortexzoo.zoo.build import build_model
+from cortexzoo.zoo.models.hybrid import slow_store
+from cortexzoo.zoo.models.hybrid.slow_store import SlowStore
+from tests.harness import tiny
+
+
+@cache
+def subject(store: str) -> Subject:
+    changes = ["variant.backbone.training.steps=2", f"variant.slow_store={{{store}}}"]
+    experiment = load_experiment("cortex-v2-hybrid", ["variant=cortex-v2-hybrid-words", *changes])
+    model = build_model(experiment.variant, 0).eval()
+    return replace(tiny.subject(), experiment=experiment, model=model, state=model.initial_state(1))
+
+
+def judged(store: str = "kind: none") -> Judgement:
+    return judge(REGISTRY["slow_store_follows_its_formulas"], Check(), subject(store))
+
+
+@pytest.mark.parametrize("store", ["kind: none", "kind: products, layer: 0, unknown_from: 0.4, seed: 3"])
+def test_it_passes_as_it_is(store: str) -> None:
+    judgement = judged(store)
+    assert judgement.verdict == "pass", judgement.reason
+    assert judgement.cases_tried == 4 and judgement.observed < 1e-6
+
+
+def test_what_is_no_hybrid_has_none() -> None:
+    judgement = judge(REGISTRY["slow_store_follows_its_formulas"], Check(), tiny.subject())
+    assert judgement.verdict == "skipped"
+
+
+@pytest.mark.parametrize(
+    ("owner", "function", "old", "new"),
+    [
+        (SlowStore, "features", "self.channels[0]", "self.channels[1]"),
+        (SlowStore, "features", "self.channels[1:]", "self.channels[2:]"),
+        (SlowStore, "forward", "novelty < self.threshold", "novelty > self.threshold"),
+        (SlowStore, "answer", ".square().sum(-1)", ".abs().sum(-1)"),
+        (SlowStore, "absorb", "phi[known] - outside[known]", "phi[known]"),
+        (SlowStore, "absorb", "self.curvature += (phi.T @ phi)", "self.curvature += 2 * (phi.T @ phi)"),
+        (SlowStore, "absorb", "phi[:: -(-len(phi) // LEFT_OUT)]", "phi[:3]"),
+        (SlowStore, "_taken_out", "/ counted", ""),
+        (SlowStore, "_factor", "add_(ridge)", "add_(2 * ridge)"),
+        (SlowStore, "_leave_out", "1 - counted", "1 + counted"),
+        (SlowStore, "_leave_out", ".median()", ".mean()"),
+        (SlowStore, "_solve", "* ridge / ", "* 2 * ridge / "),
+        (slow_store, "last_of_each", "triu(1)", "tril(-1)"),
+        (slow_store, "last_of_each", ">= same_key", ">= same_key + 1"),
+        (slow_store, "_draw", "[: spec.features]", "[: spec.features - 1]"),
+    ],
+)
+def test_a_small_change_is_found(owner: object, function: str, old: str, new: str) -> None:
+    with rewritten(owner, function, old, new)():
+        assert judged().verdict in ("fail", "error")
