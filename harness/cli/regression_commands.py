@@ -76,12 +76,17 @@ def _announced(experiments: Sequence[ExperimentSpec], folder: Path, jobs: int) -
     from cortexzoo.harness.runs.find import unfinished_runs
     from cortexzoo.harness.studies.comparison.progress import StepsTaken
 
-    missing = []
+    missing: list[ExperimentSpec] = []
+    of_name: dict[str, list[ExperimentSpec]] = {}
     for experiment in experiments:
         if run := find_trained(experiment, folder):
             print_text(f"{experiment.name}: trained already ({run.path})")
         else:
-            print_text(work_ahead(experiment))
+            of_name.setdefault(experiment.name, []).append(experiment)
+    for seeds in of_name.values():
+        again = f", with each of {len(seeds)} seeds" if len(seeds) > 1 else ""
+        print_text(work_ahead(seeds[0]) + again)
+        for experiment in seeds:
             if begun := next(unfinished_runs(folder, training_of(experiment)), None):
                 print_text(f"{experiment.name}: resumes an interrupted training ({begun.path})")
             else:

@@ -86,9 +86,8 @@ def _apart(first: Any, second: Any, other: Any) -> list[str]:
     if np.array_equal(ranks[0], ranks[2]):
         wrong.append("two seeds give one order")
     steps = np.diff(ranks[0])
-    if abs(float(np.mean(steps > 0)) - 0.5) > 3 / math.sqrt(len(steps)) or len(np.unique(steps)) < math.sqrt(
-        len(steps)
-    ):
+    rising, few = float(np.mean(steps > 0)), math.sqrt(len(steps))
+    if abs(rising - 0.5) > 3 / few or len(np.unique(steps)) < few:
         wrong.append("the order of an epoch is no random one")
     return wrong
 

@@ -193,6 +193,17 @@ def test_another_spec_is_a_change_also_with_the_same_verdicts(
     assert said.endswith("1 of 1 experiments changed\n")
 
 
+def test_seeds_of_one_experiment_are_timed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    timed: list[int] = []
+    monkeypatch.setattr("cortexzoo.harness.runs.cache.work_ahead", lambda experiment: timed.append(1) or "12 steps")
+    experiments = [small(f"seed={seed}") for seed in range(3)]
+    with regression_commands._announced(experiments, tmp_path, 2):
+        pass
+    assert "12 steps, with each of 3 seeds\n" in capsys.readouterr().out and len(timed) == 1
+
+
 @pytest.mark.slow
 def test_the_command_commits_and_compares(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

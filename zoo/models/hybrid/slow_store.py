@@ -34,10 +34,10 @@ class SlowStore(nn.Module):
         C = sum phi phi^T,   B = sum phi v^T,   A = C + ridge I,   W = A^-1 B,   novelty(q) = |ridge A^-1 phi(q)|^2
 
     Novelty is about the share of phi that lies outside of the span of all consolidated keys: near 0 for one of them,
-    up to 1 for any other. `probes` random directions G estimate it as |K^T phi|^2, K = ridge A^-1 G. `usual` is the
-    median novelty of the last sleep's keys, each left out of the store: the fuller the store, the less novel is a key
-    that it does not have. C and B are sums over all sleeps, so that no sleep forgets an earlier one. Forward calls
-    change nothing; the buffers are saved with the model.
+    up to 1 for any other. `probes` random directions G estimate it as |K^T phi|^2, K = ridge A^-1 G. `usual` says how
+    far outside a key is that the store does not have, less the fuller the store: the median of ridge phi^T A^-1 phi
+    over the last sleep's keys, each left out of A, which is at least the novelty. C and B are sums over all sleeps, so
+    that no sleep forgets an earlier one. Forward calls change nothing; the buffers are saved with the model.
     """
 
     curvature: Float[Tensor, "features features"]
@@ -136,7 +136,7 @@ class SlowStore(nn.Module):
         return factor
 
     def _leave_out(self, phi: Tensor, ridge: float, factor: Tensor) -> None:
-        """With h = phi^T A^-1 phi, a key that is counted once has the novelty ridge h / (1 - h) without itself."""
+        """With h = phi^T A^-1 phi, a key that is counted once has ridge h / (1 - h) for it without itself."""
         counted = torch.linalg.solve_triangular(factor, phi.T, upper=False).square().sum(0)
         self.usual.copy_((ridge * counted / (1 - counted).clamp_min(ridge)).clamp(max=1).median())
 
