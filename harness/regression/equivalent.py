@@ -18,6 +18,15 @@ EQUIVALENT: dict[str, str] = {
     "zoo.ops.sliding_window sliding_window_attention: drop a term, -(window_size - 1) // block → -(window_size - 1)": MORE_WORK,
     "zoo.ops.sliding_window _check_inputs: swap arguments, check_shapes(q, k, v) → check_shapes(k, q, v)": "both have the same shape, or are refused",
     "zoo.memory.contexts.codes contexts_of: detach, return windows[:, before.shape[1]:] → return windows[:, before.shape[1]:].detach()": WITHOUT_GRADIENT,
+    "zoo.ops.unit_lower_inverse unit_lower_inverse: detach, return inverse → return inverse.detach()": WITHOUT_GRADIENT,
+    "zoo.ops.unit_lower_inverse unit_lower_inverse: detach, return unit_lower_inverse(pad(strictly_lower, (0, extra, … → return unit_lower_inverse(pad(strictly_lower, (0, extra, …": WITHOUT_GRADIENT,
+    "zoo.ops.unit_lower_inverse _invert_leaves: detach, return inverse → return inverse.detach()": WITHOUT_GRADIENT,
+    "zoo.ops.unit_lower_inverse _join_pairs: detach, return joined.view(count, 2 * block, 2 * block) → return joined.view(count, 2 * block, 2 * block).detach()": WITHOUT_GRADIENT,
+    "zoo.training.sleep.phase SleepPhase._logits_before: detach, return logits → return logits.detach()": WITHOUT_GRADIENT,
+    "zoo.ops.sliding_window masked_window_attention: swap arguments, compute_dtype(q, keys, values) → compute_dtype(keys, q, values)": "the widest of all, in any order",
+    "zoo.data.permutation _through: skip a statement, mixed ^= mixed >> np.uint64(29) → pass": ANOTHER_ORDER,
+    "zoo.data.permutation _through: skip a statement, mixed *= MIX → pass": ANOTHER_ORDER,
+    "zoo.training.state.regrouped own_random_state: swap arguments, Stream.DROPOUT.seeds(seed, rank) → Stream.DROPOUT.seeds(rank, seed)": "another random state that follows from the seed, as good as this one",
 }
 """By the lasting name of the change."""
 

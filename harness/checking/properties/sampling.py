@@ -15,7 +15,8 @@ from cortexzoo.zoo.models.interface import MemoryState
 ROWS, PROMPT, NEW = 3, 7, 12
 TOLERANCE = 1e-4
 """Of the largest logit: what a token's logit may lie below the least that may be drawn, by rounding."""
-DRAWS = 768
+DRAWS, FEWER_DRAWS, MANY_PARAMETERS = 768, 128, 2e7
+"""Rows whose first token is counted; fewer of models with many parameters."""
 SURE = 30.0
 """So many draws that are expected to differ from others: that none does has a chance of 1e-13."""
 FEWEST = 20.0
@@ -42,7 +43,7 @@ def sampling_cases(_: Subject) -> Iterable[Case]:
 def sampling_follows_its_settings(subject: Subject, case: Case) -> Finding:
     """Tokens of `generate` against the model's own logits for the text that it made, read as it was made.
 
-    No token may be out of what the settings allow. Of `DRAWS` rows with one prompt, the first tokens must come as
+    No token may be out of what the settings allow. Of 768 rows with one prompt, the first tokens must come as
     often as the settings say, and tell as much: the result is the largest distance in standard deviations.
     """
     name = text(case, "settings")
@@ -50,12 +51,13 @@ def sampling_follows_its_settings(subject: Subject, case: Case) -> Finding:
     asked = {"seed": seed, **SETTINGS[name]}
     if name == "half of the tokens":
         asked["vocab_size"] = math.ceil(model.vocab_size / 2)
-    shares, drawn = _shares(subject, model, asked), _draws(subject, model, asked)
-    others = _draws(subject, model, {**asked, "seed": seed + 1})
+    count = DRAWS if sum(each.numel() for each in model.parameters()) <= MANY_PARAMETERS else FEWER_DRAWS
+    shares, drawn = _shares(subject, model, asked), _draws(subject, model, asked, count)
+    others = _draws(subject, model, {**asked, "seed": seed + 1}, count)
     wrong = _out_of_bounds(subject, model, asked)
-    if not torch.equal(drawn, _draws(subject, model, asked)):
+    if not torch.equal(drawn, _draws(subject, model, asked, count)):
         wrong.append("the same seed gives other tokens")
-    unlike = DRAWS * float(1 - shares.square().sum())
+    unlike = count * float(1 - shares.square().sum())
     if unlike > SURE and torch.equal(drawn, others):
         wrong.append("another seed gives the same tokens")
     if unlike == 0 and not torch.equal(drawn, others):
@@ -63,7 +65,7 @@ def sampling_follows_its_settings(subject: Subject, case: Case) -> Finding:
     if wrong:
         return Finding(math.inf, "; ".join(wrong[:3]), {**case, "first": wrong[0]})
     reason, apart = _farthest(shares, drawn)
-    return Finding(apart, f"of {DRAWS} draws after one text {reason}: {apart:.1f} standard deviations", case)
+    return Finding(apart, f"of {count} draws after one text {reason}: {apart:.1f} standard deviations", case)
 
 
 def _out_of_bounds(subject: Subject, model: Model, asked: Mapping[str, Any]) -> list[str]:
@@ -90,10 +92,10 @@ def _out_of_bounds(subject: Subject, model: Model, asked: Mapping[str, Any]) -> 
     return wrong
 
 
-def _draws(subject: Subject, model: Model, asked: Mapping[str, Any]) -> Tensor:
-    """The first token of each of `DRAWS` rows with one prompt."""
-    prompt = subject.sequences(1, PROMPT).expand(DRAWS, -1)
-    return generate(model, prompt, 1, state=subject.start(model, DRAWS), **asked)[:, 0]
+def _draws(subject: Subject, model: Model, asked: Mapping[str, Any], count: int) -> Tensor:
+    """The first token of each of so many rows with one prompt."""
+    prompt = subject.sequences(1, PROMPT).expand(count, -1)
+    return generate(model, prompt, 1, state=subject.start(model, count), **asked)[:, 0]
 
 
 def _shares(subject: Subject, model: Model, asked: Mapping[str, Any]) -> Tensor:
@@ -104,25 +106,26 @@ def _shares(subject: Subject, model: Model, asked: Mapping[str, Any]) -> Tensor:
     if asked.get("temperature") == 0:
         return torch.nn.functional.one_hot(logits[:allowed].argmax(), len(logits)).double()
     is_open = (logits >= least) & (torch.arange(len(logits)) < allowed)
-    weights = torch.where(is_open, (logits - logits.max()) / asked.get("temperature", 1.0), -math.inf).exp()
+    weights = torch.where(is_open, (logits - logits[:allowed].max()) / asked.get("temperature", 1.0), -math.inf).exp()
     return weights / weights.sum()
 
 
 def _farthest(shares: Tensor, made: Tensor) -> tuple[str, float]:
     """What lies farthest from what is expected of the draws: in words, and in standard deviations."""
-    drawn, often = torch.bincount(made, minlength=len(shares)).double(), DRAWS * shares >= FEWEST
+    count = len(made)
+    drawn, often = torch.bincount(made, minlength=len(shares)).double(), count * shares >= FEWEST
     bins = [(f"token {token}", float(drawn[token]), float(shares[token])) for token in often.nonzero()[:, 0].tolist()]
     bins.append(("all rare tokens together", float(drawn[~often].sum()), float(shares[~often].sum())))
     found = []
     for what, times, share in bins:
-        apart = abs(times - DRAWS * share) / math.sqrt(max(1.0, DRAWS * share * (1 - share)))
-        found.append((f"{what} came {times:.0f} times, expected {DRAWS * share:.1f}", apart))
-    most = math.log(DRAWS)  # what is rarer than one in all draws tells no more, so that one draw proves nothing
-    surprise = -shares.clamp_min(1 / DRAWS).log()
+        apart = abs(times - count * share) / math.sqrt(max(1.0, count * share * (1 - share)))
+        found.append((f"{what} came {times:.0f} times, expected {count * share:.1f}", apart))
+    most = math.log(count)  # what is rarer than one in all draws tells no more, so that one draw proves nothing
+    surprise = -shares.clamp_min(1 / count).log()
     entropy = float((shares * surprise).sum())
-    spread = math.sqrt(float((shares * (surprise - entropy).square()).sum()) / DRAWS)
+    spread = math.sqrt(float((shares * (surprise - entropy).square()).sum()) / count)
     mean = float(surprise[made].mean())
-    apart = abs(mean - entropy) / max(spread, most / DRAWS)
+    apart = abs(mean - entropy) / max(spread, most / count)
     found.append((f"a draw tells {mean:.3g} nats in the mean, expected {entropy:.3g}", apart))
     return max(found, key=lambda entry: entry[1])
 
