@@ -1,15 +1,18 @@
 """What the memories are worth, by the committed record; and that a memory finds no answer in its own question."""
 
+from collections.abc import Iterable, Sequence
 from statistics import fmean
 
 import torch
+from torch import Tensor
 
-from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, once
+from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, number, once
 from cortexzoo.harness.checking.records import RecordError, WorthRecord, deviations, training_sum
-from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.checking.subject import Model, Subject
 from cortexzoo.specs.properties import PROPERTIES
 from cortexzoo.zoo.build import load_data
 from cortexzoo.zoo.memory.contexts.diary import Diary
+from cortexzoo.zoo.models.interface import MemoryState
 
 LENGTH = 64
 FEW = 2
@@ -53,6 +56,12 @@ def _record(subject: Subject) -> WorthRecord:
     return record
 
 
+def occurrence_cases(_: Subject) -> Iterable[Case]:
+    """A text that is read at once or in pieces, with a consolidation after each, and again in one or the other way."""
+    for pieces, again in ((1, 1), (3, 1), (1, 3), (3, 3)):
+        yield {"pieces": pieces, "again": again}
+
+
 @torch.no_grad()
 def no_own_occurrence(subject: Subject, case: Case) -> Finding:
     """Random tokens, read, consolidated, and read again as training would read them: nothing may be found."""
@@ -61,22 +70,33 @@ def no_own_occurrence(subject: Subject, case: Case) -> Finding:
     if not isinstance(getattr(state, "long_term", None), Diary):
         raise DoesNotApply("its long-term memory stores no continuations")
     tokens, place = subject.random_tokens(1, LENGTH), torch.tensor([0])
-    read = model(tokens, model.placed(state, place)).state
-    after = model.between_batches(model.consolidate(read), 1)
-    alone = model(tokens, after, disabled={"long_term"}).logits.log_softmax(dim=-1)
-    allowed = model(tokens, after).logits.log_softmax(dim=-1)
-    if float((allowed - alone).abs().max()) == 0:
+    pieces = tokens.chunk(number(case, "again"), dim=1)
+    state = model.placed(state, place)
+    for piece in tokens.chunk(number(case, "pieces"), dim=1):
+        state = model.consolidate(model(piece, state).state)
+    after = model.between_batches(state, 1)
+    if _found(model, pieces, after) == 0:
         raise DoesNotApply("long-term memory finds nothing, not even where it may")
-    again = model(tokens, model.placed(after, place)).logits.log_softmax(dim=-1)
-    moved = float((again - alone).abs().max())
+    moved = _found(model, pieces, model.placed(after, place))
     reason = "a place of the training text finds " + (
         "itself" if moved > PROPERTIES["no_own_occurrence"].bound else "nothing of itself"
     )
     return Finding(moved, reason, case)
 
 
+def _found(model: Model, pieces: Sequence[Tensor], state: MemoryState) -> float:
+    """By how much long-term memory moves a log probability while the pieces are read."""
+    moved = 0.0
+    for piece in pieces:
+        output = model(piece, state)
+        alone = model(piece, state, disabled={"long_term"}).logits.log_softmax(dim=-1)
+        moved = max(moved, float((output.logits.log_softmax(dim=-1) - alone).abs().max()))
+        state = model.consolidate(output.state)
+    return moved
+
+
 WORTH = (
     Property("each_memory_is_worth_it", each_memory_is_worth_it, once),
     Property("memory_is_not_a_crutch", memory_is_not_a_crutch, once),
-    Property("no_own_occurrence", no_own_occurrence, once),
+    Property("no_own_occurrence", no_own_occurrence, occurrence_cases),
 )
