@@ -100,6 +100,7 @@ print(json.dumps({"loss": loss[None], "sources": sorted(shares), "summary": run[
     assert found["parameters"]["hparams"]["recipe"]["steps"] == 12
 
 
+@pytest.mark.slow
 def test_checking_again_gives_the_same_verdicts(run: Run) -> None:
     before = {judgement.name: (judgement.verdict, judgement.observed) for judgement in run.certificate.judgements}
     checked = cortexzoo("check", str(run.path))

@@ -21,17 +21,20 @@ from cortexzoo.harness.runs.train import check_run
 from cortexzoo.specs import SuiteSpec
 from cortexzoo.specs.suite import Check
 from cortexzoo.zoo.models.columns import Columns
-from tests.harness.trained import train_small
+from tests.harness.trained import FEW, train_small
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    run = train_small(tmp_path_factory.mktemp("runs"))
+    run = train_small(tmp_path_factory.mktemp("runs"), FEW)
     check_run(run, warn=pytest.fail)
     return run
 
 
-def test_every_property_of_a_run_can_be_replayed(run: Run) -> None:
+@pytest.mark.parametrize("changes", [(FEW,), pytest.param((), marks=pytest.mark.slow)], ids=["few", "every"])
+def test_every_property_of_a_run_can_be_replayed(changes: tuple[str, ...], tmp_path: Path) -> None:
+    run = train_small(tmp_path, *changes)
+    check_run(run, warn=pytest.fail)
     tried = [judgement for judgement in run.certificate.judgements if judgement.verdict != "skipped"]
     assert {judgement.verdict for judgement in tried} >= {"pass", "fail"}
     for judgement in tried:

@@ -1,6 +1,7 @@
 """From an experiment to a complete run folder, and from a run folder to its certificate."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,9 @@ from cortexzoo.harness.runs.run_folder import CHECKPOINTS, CURVES, MANIFEST, SPE
 from cortexzoo.harness.runs.train import check_run, subject_of, train_run
 from cortexzoo.harness.tracking.aim import sink as aim_tracking
 from cortexzoo.harness.tracking.jsonl import EVENTS, METRICS, JsonlSink
-from cortexzoo.specs import ExperimentSpec
-from cortexzoo.specs.properties import PROPERTY_NAMES
+from cortexzoo.specs import ExperimentSpec, SuiteSpec
+from cortexzoo.specs.properties import PROPERTY_NAMES, PropertyName
+from cortexzoo.specs.suite import Check
 from cortexzoo.zoo.costs import parameter_count
 from cortexzoo.zoo.data.order import cut_windows, validation_starts
 from cortexzoo.zoo.data.text import TextData
@@ -94,10 +96,22 @@ def test_the_trained_model_can_be_used(run: Run) -> None:
     assert output.logits.shape == (3, 5, 256)
 
 
-def test_the_certificate_is_written_and_reads_back(run: Run) -> None:
+SOME: dict[PropertyName, Check] = {
+    name: Check()
+    for name in (
+        "better_than_counting", "every_parameter_learns", "finite_gradients", "repeatability", "batch_isolation",
+        "causality",
+    )
+}  # fmt: skip
+
+
+def test_the_certificate_is_written_and_reads_back(run: Run, tmp_path: Path) -> None:
+    suite, spec = SuiteSpec(name="some", properties=SOME), run.spec
+    run = Run(Path(shutil.copytree(run.path, tmp_path / "run")))
+    run.write_spec(SPEC, spec.model_copy(update={"suite": suite}))
     heard: list[str] = []
     certificate = check_run(run, warn=pytest.fail, started=heard.append)
-    assert heard == [name for name in PROPERTY_NAMES if name in run.spec.suite.properties]
+    assert heard == [name for name in PROPERTY_NAMES if name in SOME]
     assert run.certificate == certificate
     verdicts = {judgement.name: judgement.verdict for judgement in certificate.judgements}
     assert verdicts["causality"] == verdicts["batch_isolation"] == verdicts["repeatability"] == "pass"

@@ -42,6 +42,7 @@ def results() -> dict[str, Result]:
     }
 
 
+@pytest.mark.slow
 def test_cells_differ_in_what_they_are_named_for() -> None:
     found = {cell.label: cell.with_seed(1) for cell in distractors.cells()}
     assert len({experiment.hash() for experiment in found.values()}) == len(found)

@@ -85,6 +85,7 @@ def hybrid(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return train_run(experiment, tmp_path_factory.mktemp("runs"), QUIET)
 
 
+@pytest.mark.slow
 def test_the_command_shows_every_kind_of_sleep_in_one_table(
     hybrid: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cortexzoo.harness.checking.judge import judge
+from cortexzoo.harness.checking.judge import judge, judge_case
 from cortexzoo.harness.checking.mutants.base import rewritten
 from cortexzoo.harness.checking.properties import REGISTRY
 from cortexzoo.harness.checking.subject import Subject
@@ -48,30 +48,39 @@ def test_it_passes_as_it_is(subject: Subject) -> None:
     assert 0 < judgement.observed < 5
 
 
-@pytest.mark.parametrize(
-    ("function", "old", "new"),
-    [
-        ("_sample", "temperature == 0", "temperature <= 1"),
-        ("_sample", "temperature == 0", "temperature < 0.4"),
+Change = tuple[str, str, str]
+CHANGES: dict[str, list[Change]] = {
+    "greedy": [
         ("_sample", "argmax", "argmin"),
+        ("generate", "    state = output.state", "    state = state"),
+        ("generate", "model.read(tokens, state)", "model.read(tokens)"),
+        ("generate", "model.eval()", "model.train()"),
+    ],
+    "plain": [
+        ("_sample", "temperature == 0", "temperature <= 1"),
+        ("_sample", ", generator=generator", ""),
+        ("generate", "manual_seed(seed)", "manual_seed(0)"),
+        ("generate", "model.train(was_training)", "model.eval()"),
+        ("generate", "generated.append(tokens)", "generated = [tokens]"),
+    ],
+    "cold": [("_sample", "temperature == 0", "temperature < 0.4")],
+    "hot": [
         ("_sample", "logits / temperature", "logits * temperature"),
         ("_sample", "logits / temperature", "logits"),
+    ],
+    "top 3": [
         ("_sample", "logits < least", "logits <= least"),
         ("_sample", "topk(top_k,", "topk(top_k + 1,"),
         ("_sample", "top_k < logits.shape[-1]", "top_k > logits.shape[-1]"),
         ("_sample", ".values[:, -1:]", ".values[:, :1]"),
-        ("_sample", ", generator=generator", ""),
         ("_sample", "-torch.inf", "0.0"),
-        ("generate", "manual_seed(seed)", "manual_seed(0)"),
-        ("generate", "    state = output.state", "    state = state"),
-        ("generate", "model.read(tokens, state)", "model.read(tokens)"),
-        ("generate", "output.logits[:, -1, :vocab_size]", "output.logits[:, -1]"),
-        ("generate", "model.eval()", "model.train()"),
-        ("generate", "model.train(was_training)", "model.eval()"),
-        ("generate", "generated.append(tokens)", "generated = [tokens]"),
     ],
-)
-def test_a_small_change_is_found(subject: Subject, function: str, old: str, new: str) -> None:
-    with rewritten(generation, function, old, new)():
-        judgement = judged(subject)
+    "half of the tokens": [("generate", "output.logits[:, -1, :vocab_size]", "output.logits[:, -1]")],
+}
+
+
+@pytest.mark.parametrize(("way", "change"), [(way, change) for way, changes in CHANGES.items() for change in changes])
+def test_a_small_change_is_found(subject: Subject, way: str, change: Change) -> None:
+    with rewritten(generation, *change)():
+        judgement = judge_case(REGISTRY[NAME], Check(), subject, {"settings": way, "seed": 5})
     assert judgement.verdict == "fail", judgement.reason
