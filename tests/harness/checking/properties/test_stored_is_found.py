@@ -1,0 +1,41 @@
+"""`stored_is_found` needs little memory, however large the store: a laptop has no 13 GB to spare."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from cortexzoo.harness.checking.properties.memory import stored_is_found
+from cortexzoo.specs import load_experiment
+from cortexzoo.zoo.build import build_model
+from tests.harness import tiny
+
+
+class Largest(TorchDispatchMode):
+    """The most numbers that a result had."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        sizes = [each.numel() for each in tree_leaves(found) if isinstance(each, Tensor)]
+        self.numbers = max([self.numbers, *sizes])
+        return found
+
+
+def test_the_index_is_compared_row_by_row() -> None:
+    small = ["variant.hidden_size=16", "variant.columns.num_columns=2", "variant.memory.short_term.capacity=16"]
+    experiment = load_experiment("cortexgpt-stable", small)
+    model = build_model(experiment.variant, 0).eval()
+    state = model.initial_state(1)
+    tokens = torch.randint(256, (1, 4000), generator=torch.Generator().manual_seed(0))
+    filled = model.consolidate(model(tokens, state).state)
+    subject = replace(tiny.subject(), experiment=experiment, model=model, state=filled)
+    with Largest() as largest:
+        finding = stored_is_found(subject, {})
+    entries = int(finding.reason.split()[-2])
+    assert finding.observed > 0 and entries > 3900
+    assert largest.numbers <= 2 * 64 * entries, "64 codes at once would have 64 · 64 numbers an entry"
