@@ -138,7 +138,7 @@ def _rows(experiment: ExperimentSpec, earlier: bytes) -> list[str]:
         wrong.append("a replayed window was not trained on")
     if isinstance(replay, GeneratedReplay) and any(row in training for row in again):
         wrong.append("a sampled window is one of the earlier text")
-    if not 1 < len(set(again)) <= replay.windows:
+    if not count < len(set(again)) <= replay.windows:
         wrong.append(f"{len(set(again))} windows are replayed, out of {replay.windows} that are kept")
     return wrong
 

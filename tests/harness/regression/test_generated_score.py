@@ -222,8 +222,8 @@ def test_options_that_do_not_go_together_are_refused(capsys: pytest.CaptureFixtu
     assert "--tests goes with --generated" in capsys.readouterr().err
     assert main(["mutants", "--generated", "--tests", "nowhere"]) == 2
     assert "--tests nowhere: no such folder" in capsys.readouterr().err
-    assert main(["mutants", "--only", "continual"]) == 2
-    assert "--only continual: no such mutant or host" in capsys.readouterr().err
+    assert main(["mutants", "--only", "follower"]) == 2
+    assert "--only follower: no such mutant or host" in capsys.readouterr().err
 
 
 def test_tests_need_the_packages_that_run_them(

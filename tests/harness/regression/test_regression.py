@@ -38,7 +38,8 @@ def test_every_shipped_experiment_has_a_certificate_in_step_with_it(name: str) -
     committed, experiment = Committed.read(name, COMMITTED), load_experiment(name)
     properties = experiment.suite.properties
     expected = {key: Word(check.expect, PROPERTIES[key].version) for key, check in properties.items()}
-    assert dict(committed.words) == expected
+    skipped = {key for key, word in committed.words.items() if word.verdict == "skipped" and properties[key].may_skip}
+    assert dict(committed.words) == expected | {key: replace(expected[key], verdict="skipped") for key in skipped}
     assert committed.spec_hash == experiment.hash(), f"of another spec: cortexzoo regression {name} --write"
 
 
