@@ -35,7 +35,8 @@ FIRST = {mutant.caught_by: mutant.name for mutant in reversed(CAUGHT)}
 TRAINS: set[PropertyName] = {
     "steps_match_a_reference", "guards_follow_their_rules", "sleep_matches_a_reference", "intervals_are_kept",
     "data_is_served_once_an_epoch", "held_out_is_measured_whole", "rollback_restores_everything",
-    "best_is_the_best", "resume_is_exact", "refusals_leave_no_trace",
+    "best_is_the_best", "resume_is_exact", "refusals_leave_no_trace", "continual_training_follows_its_rules",
+    "results_are_of_the_record",
 }  # fmt: skip
 TRANSFORMER = ("variant.hidden_size=16", "variant.num_layers=1", "variant.num_heads=2", "variant.intermediate_size=16")
 HYBRID = (
@@ -90,7 +91,8 @@ def judged(name: PropertyName, host: Subject | BareSubject) -> Judgement:
 
 
 def marked(mutant: Mutant) -> object:
-    slow = mutant.caught_by in TRAINS and mutant.name != FIRST[mutant.caught_by]
+    repeats = mutant.caught_by in TRAINS and mutant.name != FIRST[mutant.caught_by]
+    slow = repeats or mutant.caught_by == "linear_memory"  # which takes long texts
     return pytest.param(mutant, id=mutant.name, marks=[pytest.mark.slow] if slow else [])
 
 
