@@ -4,6 +4,7 @@ import copy
 import inspect
 import random
 import types
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -202,12 +203,13 @@ class BareSubject:
         return {str(index): leaf for index, leaf in enumerate(tensors_of(state))}
 
     def reread(self, model: nn.Module, state: Any) -> tuple[nn.Module, Any]:
-        """Another module of the factory with this one's state_dict, and a copy of the state."""
+        """Another module of the factory, which was used before, with this one's state_dict; and a copy of the state."""
         if callable(again := getattr(model, "saved_and_loaded", None)):
             return again(), duplicate(state)
-        fresh = self.rebuilt(1)
+        fresh = self.rebuilt(1).eval()
+        with suppress(Exception), torch.no_grad(), torch.random.fork_rng(devices=[]):
+            self.output(fresh, self.draw(1, min(2, self.longest)))  # what it keeps must follow what is loaded
         fresh.load_state_dict({name: value.clone() for name, value in model.state_dict().items()})
-        fresh.eval()
         return fresh, duplicate(state)
 
 

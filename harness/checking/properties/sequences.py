@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import torch
 from hypothesis import strategies as st
+from torch import Tensor
 
 from cortexzoo.harness.checking.properties.base import (
     Case,
@@ -253,7 +254,7 @@ def own_token_counts(subject: Runnable, case: Case) -> Finding:
     length, seed = number(case, "length"), number(case, "seed")
     model = subject.copy()
     single = subject.draw(1, length, seed)
-    places = torch.arange(length) if length <= LONGEST_PIECE else torch.linspace(0, length - 1, PLACES).long()
+    places = torch.arange(length) if length <= LONGEST_PIECE else _some_places(length)
     tried = len(places)
     for attempt in range(OF_VECTORS if single.is_floating_point() else REPLACEMENTS):
         rows = torch.arange(len(places))
@@ -267,6 +268,14 @@ def own_token_counts(subject: Runnable, case: Case) -> Finding:
     dead, first = len(places), int(places[0])
     reason = f"{dead} of {tried} tokens do not move their own output, the first at place {first}"
     return Finding(dead, reason, {**case, "place": first})
+
+
+def _some_places(length: int) -> Tensor:
+    """Evenly spread ones, and those where chunks, pages and windows usually begin and end."""
+    powers = [1 << exponent for exponent in range(5, length.bit_length()) if 1 << exponent < length - 1]
+    borders = torch.tensor([power + near for power in powers for near in (-1, 0, 1)])
+    places: Tensor = torch.cat([torch.linspace(0, length - 1, PLACES).long(), borders]).unique()
+    return places
 
 
 SEQUENCES: tuple[Property[Runnable], ...] = (

@@ -1,6 +1,14 @@
 """All defective and healthy modules of this folder, as `cortexzoo study detection` reads them."""
 
-from tests.harness.subjects import defective, healthy, long_and_padded, second_sample, third_sample, unseen
+from tests.harness.subjects import (
+    defective,
+    fifth_sample,
+    healthy,
+    long_and_padded,
+    second_sample,
+    third_sample,
+    unseen,
+)
 
 DEFECTS = {
     **defective.DEFECTIVE,
@@ -8,5 +16,12 @@ DEFECTS = {
     **unseen.UNSEEN,
     **second_sample.SECOND,
     **third_sample.THIRD,
+    **fifth_sample.FIFTH,
 }
-HEALTHY = {**healthy.HEALTHY, **long_and_padded.SOUND, **second_sample.NEAR, **third_sample.TWINS}
+HEALTHY = {
+    **healthy.HEALTHY,
+    **long_and_padded.SOUND,
+    **second_sample.NEAR,
+    **third_sample.TWINS,
+    **fifth_sample.UNHARMED,
+}

@@ -14,6 +14,7 @@ from cortexzoo.harness.checking.modules.subject import seeded
 from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.specs import SuiteSpec, load
 from tests.harness.subjects.defective import DEFECTIVE
+from tests.harness.subjects.fifth_sample import FIFTH, UNHARMED
 from tests.harness.subjects.healthy import HEALTHY
 from tests.harness.subjects.long_and_padded import SOUND, UNSOUND
 from tests.harness.subjects.second_sample import NEAR, SECOND
@@ -35,9 +36,9 @@ def judged(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*HEALTHY, *SOUND, *NEAR, *TWINS])
+@pytest.mark.parametrize("name", [*HEALTHY, *SOUND, *NEAR, *TWINS, *UNHARMED])
 def test_a_healthy_module_is_accused_of_nothing(name: str) -> None:
-    found = judged({**HEALTHY, **SOUND, **NEAR, **TWINS}[name])
+    found = judged({**HEALTHY, **SOUND, **NEAR, **TWINS, **UNHARMED}[name])
     accused = {key: (j.verdict, j.reason, j.case) for key, j in found.items() if j.verdict not in ("pass", "skipped")}
     assert accused == {}
 
@@ -52,9 +53,9 @@ def test_a_defective_module_fails_the_property_that_is_about_it(name: str) -> No
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of a deviation of one number, which is the defect
-@pytest.mark.parametrize("name", [*UNSEEN, *SECOND, *THIRD])
+@pytest.mark.parametrize("name", [*UNSEEN, *SECOND, *THIRD, *FIFTH])
 def test_a_defect_that_was_written_without_trying_the_properties_is_caught(name: str) -> None:
-    factory, about = {**UNSEEN, **SECOND, **THIRD}[name]
+    factory, about = {**UNSEEN, **SECOND, **THIRD, **FIFTH}[name]
     (found,) = judged(factory, (about,), effort=replace(EFFORT, seconds=4.0)).values()
     assert found.verdict == "fail", found.reason
 
