@@ -52,19 +52,19 @@ def sampling_follows_its_settings(subject: Subject, case: Case) -> Finding:
     if name == "half of the tokens":
         asked["vocab_size"] = math.ceil(model.vocab_size / 2)
     count = DRAWS if sum(each.numel() for each in model.parameters()) <= MANY_PARAMETERS else FEWER_DRAWS
-    shares, drawn = _shares(subject, model, asked), _draws(subject, model, asked, count)
+    each, drawn = _shares(subject, model, asked, count), _draws(subject, model, asked, count)
     others = _draws(subject, model, {**asked, "seed": seed + 1}, count)
     wrong = _out_of_bounds(subject, model, asked)
     if not torch.equal(drawn, _draws(subject, model, asked, count)):
         wrong.append("the same seed gives other tokens")
-    unlike = count * float(1 - shares.square().sum())
+    unlike = float((1 - each.square().sum(dim=1)).sum())
     if unlike > SURE and torch.equal(drawn, others):
         wrong.append("another seed gives the same tokens")
     if unlike == 0 and not torch.equal(drawn, others):
         wrong.append("another seed gives other tokens, where only one may be drawn")
     if wrong:
         return Finding(math.inf, "; ".join(wrong[:3]), {**case, "first": wrong[0]})
-    reason, apart = _farthest(shares, drawn)
+    reason, apart = _farthest(each.mean(dim=0), drawn)
     return Finding(apart, f"of {count} draws after one text {reason}: {apart:.1f} standard deviations", case)
 
 
@@ -98,16 +98,15 @@ def _draws(subject: Subject, model: Model, asked: Mapping[str, Any], count: int)
     return generate(model, prompt, 1, state=subject.start(model, count), **asked)[:, 0]
 
 
-def _shares(subject: Subject, model: Model, asked: Mapping[str, Any]) -> Tensor:
-    """How often the settings say that each token comes after that prompt."""
-    prompt = subject.sequences(1, PROMPT)
-    logits = _next_logits(model, prompt, subject.start(model, 1), prompt[:, :0])[0][0]
-    (least,), allowed = _limits(logits[None], asked)
+def _shares(subject: Subject, model: Model, asked: Mapping[str, Any], count: int) -> Tensor:
+    """[count, V]: how likely the settings make each token in each row. Where rows share a budget, they may differ."""
+    prompt = subject.sequences(1, PROMPT).expand(count, -1)
+    (logits,) = _next_logits(model, prompt, subject.start(model, count), prompt[:, :0])
+    least, allowed = _limits(logits, asked)
     if asked.get("temperature") == 0:
-        return torch.nn.functional.one_hot(logits[:allowed].argmax(), len(logits)).double()
-    is_open = (logits >= least) & (torch.arange(len(logits)) < allowed)
-    weights = torch.where(is_open, (logits - logits[:allowed].max()) / asked.get("temperature", 1.0), -math.inf).exp()
-    return weights / weights.sum()
+        return torch.nn.functional.one_hot(logits[:, :allowed].argmax(dim=1), logits.shape[1]).double()
+    is_open = (logits >= least[:, None]) & (torch.arange(logits.shape[1]) < allowed)
+    return torch.where(is_open, logits / asked.get("temperature", 1.0), -math.inf).softmax(dim=1)
 
 
 def _farthest(shares: Tensor, made: Tensor) -> tuple[str, float]:
