@@ -91,7 +91,7 @@ def _announced(experiments: Sequence[ExperimentSpec], folder: Path, jobs: int) -
                 print_text(f"{experiment.name}: resumes an interrupted training ({begun.path})")
             else:
                 missing.append(experiment)
-    print_text(f"then the properties, up to a minute each; {min(jobs, len(experiments))} at a time")
+    print_text(f"then the properties, one to two minutes each; {min(jobs, len(experiments))} at a time")
     if not missing:
         yield
         return
