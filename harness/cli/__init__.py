@@ -9,6 +9,7 @@ import typer
 from cortexzoo import __version__
 from cortexzoo.harness.cli.commands import LazyGroup
 from cortexzoo.harness.cli.interrupts import noted_interrupts
+from cortexzoo.harness.cli.output import set_wide
 from cortexzoo.harness.cli.running import exit_code
 from cortexzoo.harness.tracking.deadlines import leave
 from cortexzoo.zoo.ops.kernel_choice import asked_for
@@ -45,8 +46,11 @@ def help_without_command(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code: 0 success, 1 an unexpected verdict, 2 bad input, 3 a failure."""
-    with noted_interrupts() as interrupted:
-        return exit_code(app, arguments, interrupted)
+    try:
+        with noted_interrupts() as interrupted:
+            return exit_code(app, arguments, interrupted)
+    finally:
+        set_wide(False)  # `--wide` is of one command, also where a program calls several
 
 
 def program() -> NoReturn:

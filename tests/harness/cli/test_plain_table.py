@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.text import Text
 
+from cortexzoo.harness.cli import main
 from cortexzoo.harness.cli.output import UNLIMITED, set_wide, width
 from cortexzoo.harness.cli.plain_table import NARROWEST, fitted, table_lines
 
@@ -59,3 +60,10 @@ def test_wide_and_a_pipe_have_no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
         assert width() == UNLIMITED
     finally:
         set_wide(False)
+
+
+def test_wide_is_of_one_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(["list", "--wide"]) == 0
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    assert width() == 60
