@@ -80,7 +80,8 @@ def _each(subject: BareSubject, length: int) -> tuple[dict[str, str], bool]:
     longest = 0.0
     for name in list(gradients)[:MOST_MEASURED]:
         size = float(gradients[name].norm())
-        if gradients[name].dim() > 1 and 0 < size < NOTHING * largest:  # softmax cancels a bias of keys, rightly
+        is_bias = gradients[name].dim() < 2 or name.endswith("bias")  # softmax cancels a bias of keys, rightly
+        if 0 < size < NOTHING * largest and not is_bias:
             wrong[name] = f"{name}: its gradient of {size:.1g} is rounding alone, others have up to {largest:.1g}"
             continue
         began = time.process_time()

@@ -3,8 +3,9 @@
 import copy
 import math
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +91,7 @@ def continual_training_follows_its_rules(subject: Subject, case: Case) -> Findin
             return Finding(math.inf, "; ".join(wrong[:3]), {**case, "first": wrong[0]})
         if isinstance(way.replay, GeneratedReplay):
             return Finding(0, "rows and reported losses are as the objective says", case)
-
-        def places(data: TextData, step: int, tokens: Tensor) -> Sequence[int | None]:
-            return _places(data, earlier, tokens)
-
-        return compared(experiment, way.script or {}, case, ContinualReference, places)
+        return compared(experiment, way.script or {}, case, ContinualReference, partial(_places, earlier))
 
 
 def _experiment(experiment: ExperimentSpec, way: _Way, file: Path) -> ExperimentSpec:
@@ -149,7 +146,7 @@ def _served(experiment: ExperimentSpec) -> list[Tensor]:
     return [served.tokens.cpu() for served in witness.served]
 
 
-def _places(data: TextData, earlier: bytes, tokens: Tensor) -> list[int | None]:
+def _places(earlier: bytes, data: TextData, tokens: Tensor) -> list[int | None]:
     """Through both texts, the earlier one first."""
     behind: list[int | None] = []
     for row, start in zip(tokens, training_starts(data, tokens), strict=True):

@@ -42,13 +42,14 @@ def slow_store_follows_its_formulas(subject: Subject, case: Case) -> Finding:
     apart: dict[str, float] = {}
     keys, values = _day(random, 70, channels)
     for night in range(1, nights + 1):
-        store.absorb(Pairs(keys, values), RIDGE, SAME_KEY)
-        formulas.sleep(keys, values)
-        fresh = _day(random, 40, channels)[0]
+        reported = store.absorb(Pairs(keys, values), RIDGE, SAME_KEY)
+        if reported != (wanted := formulas.sleep(keys, values)):
+            wrong.append(f"night {night} reports {reported} new keys, there are {wanted}")
+        others = _day(random, 40, channels)[0]
         apart |= {f"{what} after night {night}": d for what, d in _differences(store, formulas, keys).items()}
-        wrong += _known(store, formulas, torch.cat([keys, fresh]))
-        old, new = keys, _day(random, 9, channels)
-        keys = torch.cat([new[0], old[:5], new[0][:2]])
+        wrong += _known(store, formulas, torch.cat([keys, others]))
+        new = _day(random, 9, channels)[0]
+        keys = torch.cat([new, keys[:5], new[:2]])
         values = torch.randn(len(keys), OUTPUTS, generator=random, dtype=torch.float64)
     worst = max(apart, key=lambda what: apart[what])
     if wrong:
@@ -106,15 +107,18 @@ class _Formulas:
         outside: Tensor = RIDGE * self.inverse @ self.features(keys).T
         return outside.square().sum(0)
 
-    def sleep(self, keys: Tensor, values: Tensor) -> None:
+    def sleep(self, keys: Tensor, values: Tensor) -> int:
+        """Returns how many keys were new."""
         phis = self.features(keys)
         inverse, weights, threshold = self.inverse, self.weights, self.spec.unknown_from * self.usual
         moved: list[Tensor] = []
+        known = 0
         for place, phi in enumerate(phis):
             if any(float(phi @ later) >= SAME_KEY for later in phis[place + 1 :]):
                 continue
             outside = RIDGE * inverse @ phi
             if self.pairs and float(outside @ outside) < threshold:
+                known += 1
                 within = phi - outside
                 missing = values[place] - weights.T @ phi
                 self.targets = self.targets + torch.outer(within, missing) / (within @ inverse @ within)
@@ -123,6 +127,7 @@ class _Formulas:
             moved.append(phi)
         self.pairs += len(moved)
         self.usual = self._without_itself(moved)
+        return len(moved) - known
 
     def _without_itself(self, moved: Sequence[Tensor]) -> float:
         """The median of ridge phi^T A^-1 phi over every so many keys of the night, each left out of A."""

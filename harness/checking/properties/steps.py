@@ -30,8 +30,8 @@ UNUSUAL = recipe.AdamWSpec(
 )  # fmt: skip
 """No two values are alike, and none is too small to be seen in a few steps."""
 Changes = Mapping[str, Any]
-PlacesOf = Callable[[TextData, int, Tensor], Sequence[int | None]]
-"""Where each row [rows, T + 1] of a step stands in the training text; None: in none."""
+PlacesOf = Callable[[TextData, Tensor], Sequence[int | None]]
+"""Where each row [rows, T + 1] stands in the training text; None: in none."""
 
 RECIPES: dict[str, tuple[Changes, Mapping[int, Fate]]] = {
     "own": ({}, {}),
@@ -124,16 +124,12 @@ def rollback_restores_everything(subject: Subject, case: Case) -> Finding:
     return compared(experiment, BACK, case)
 
 
-def _places_in_one_text(data: TextData, _: int, tokens: Tensor) -> Sequence[int | None]:
-    return training_starts(data, tokens)
-
-
 def compared(
     experiment: ExperimentSpec,
     script: Mapping[int, Fate],
     case: Case,
     reference: type[ReferenceLoop] = ReferenceLoop,
-    places_of: PlacesOf = _places_in_one_text,
+    places_of: PlacesOf = training_starts,
 ) -> Finding:
     """The training against the reference: the largest difference, relative to what training changed."""
     if type(clipping := experiment.recipe.clipping) not in REFERENCED:
@@ -152,7 +148,7 @@ def compared(
     for served in witness.served:
         places: list[Tensor] | None = None
         if isinstance(data, TextData):
-            starts = [places_of(data, served.number, tokens) for tokens in served.tokens]
+            starts = [places_of(data, tokens) for tokens in served.tokens]
             if any(start is None for row in starts for start in row):
                 return Finding(math.inf, f"step {served.number} trains on no window of the training part", case)
             places = [torch.tensor(row) for row in starts]

@@ -7,6 +7,7 @@ import torch
 
 from cortexzoo.harness.checking import records
 from cortexzoo.harness.checking.judge import judge
+from cortexzoo.harness.checking.mutants.base import rewritten
 from cortexzoo.harness.checking.properties import REGISTRY
 from cortexzoo.harness.checking.records import RecordError, Trials, WorthRecord, training_sum
 from cortexzoo.harness.checking.subject import Subject
@@ -15,6 +16,7 @@ from cortexzoo.specs import load_experiment
 from cortexzoo.specs.properties import PropertyName
 from cortexzoo.specs.suite import Check
 from cortexzoo.zoo.build import build_model, load_data
+from cortexzoo.zoo.memory.contexts.diary import Diary
 from cortexzoo.zoo.memory.contexts.read_out import ContextReadOut
 
 SMALL = ["variant.hidden_size=16", "variant.columns.num_columns=2", "variant.memory.short_term.num_heads=2"]
@@ -132,6 +134,13 @@ def test_a_store_that_shows_a_place_its_own_continuation_is_caught(monkeypatch: 
     original = ContextReadOut._own
     monkeypatch.setattr(ContextReadOut, "_own", lambda *arguments: original(*arguments) & False)
     assert judged("no_own_occurrence", subject()).verdict == "fail"
+
+
+def test_a_document_that_loses_its_place_on_the_way_is_caught() -> None:
+    with rewritten(Diary, "_moved_on", "torch.where(self.begins == UNKNOWN, UNKNOWN, self.begins + passed)",
+                   "self.begins * 0 + UNKNOWN")():  # fmt: skip
+        judgement = judged("no_own_occurrence", subject())
+    assert (judgement.verdict, judgement.case) == ("fail", {"pieces": 3, "again": 1})
 
 
 def test_a_memory_without_continuations_is_skipped() -> None:

@@ -130,3 +130,18 @@ def test_what_no_test_reaches_is_named(tmp_path: Path) -> None:
     warmup = site("flip comparison", "taken < warmup → taken <= warmup")
     result = generated_tests.judge_by_tests(warmup, [], [], tmp_path)
     assert (result.fate, result.is_caught) == ("not reached", False)
+
+
+def test_results_are_of_one_state_of_the_tests_and_of_the_harness(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, harness = tmp_path / "tests", tmp_path / "harness"
+    for folder in (own, harness):
+        folder.mkdir()
+        (folder / "__init__.py").write_text("")
+    monkeypatch.setattr(generated_tests.harness, "__file__", str(harness / "__init__.py"))
+    sums = [generated_tests._sum_of(own)]
+    for folder in (own, harness):
+        (folder / "more.py").write_text("1")
+        sums.append(generated_tests._sum_of(own))
+    assert len(set(sums)) == 3

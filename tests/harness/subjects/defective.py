@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from tests.harness.subjects.factories import by_name
 from tests.harness.subjects.healthy import (
     VOCAB,
     WIDTH,
@@ -438,9 +439,4 @@ DEFECTIVE: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...]]] = {
     "sampled": (Sampled, ("determinism",)),
 }
 
-
-def __getattr__(name: str) -> Callable[[], nn.Module]:
-    """Each defective module is a factory of this file."""
-    if name in DEFECTIVE:
-        return DEFECTIVE[name][0]
-    raise AttributeError(name)
+__getattr__ = by_name({}, DEFECTIVE)

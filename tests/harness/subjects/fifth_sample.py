@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tests.harness.subjects.healthy import VOCAB, WIDTH, Attention
+from tests.harness.subjects.factories import by_name
+from tests.harness.subjects.healthy import VOCAB, WIDTH, Attention, attend, causal
 
 EVERY = 64
 EXPERTS = 3
@@ -36,6 +37,19 @@ class OneShare(Routed):
 
     def share(self, weight: Tensor) -> Tensor:
         return weight / weight.sum(-1, keepdim=True)
+
+
+class KeysWithBias(nn.Module):
+    """Softmax cancels the bias of keys, whose gradient is the rounding of zero, and rightly."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.out = nn.Embedding(VOCAB, WIDTH), nn.Linear(WIDTH, VOCAB)
+        self.query, self.key, self.value = (nn.Linear(WIDTH, WIDTH) for _ in range(3))
+
+    def forward(self, tokens: Tensor) -> Any:
+        x = self.embedding(tokens)
+        return self.out(x + attend(self.query(x), self.key(x), self.value(x), causal(tokens.shape[1])))
 
 
 class Summaries(nn.Module):
@@ -102,14 +116,12 @@ FIFTH: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "stale_product": (StaleProduct, "save_and_load"),
 }
 """With the property that is about each."""
-UNHARMED: dict[str, Callable[[], nn.Module]] = {"routed": Routed, "summaries": Summaries, "fused": Fused}
+UNHARMED: dict[str, Callable[[], nn.Module]] = {
+    "routed": Routed,
+    "keys_with_bias": KeysWithBias,
+    "summaries": Summaries,
+    "fused": Fused,
+}
 """Healthy."""
 
-
-def __getattr__(name: str) -> Callable[[], nn.Module]:
-    """Each module is a factory of this file."""
-    if name in FIFTH:
-        return FIFTH[name][0]
-    if name in UNHARMED:
-        return UNHARMED[name]
-    raise AttributeError(name)
+__getattr__ = by_name(UNHARMED, FIFTH)

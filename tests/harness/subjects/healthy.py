@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from tests.harness.subjects.factories import by_name
+
 WIDTH, VOCAB = 16, 40
 
 
@@ -437,9 +439,4 @@ HEALTHY: dict[str, Callable[[], nn.Module]] = {
     "double": lambda: Attention().double(),
 }
 
-
-def __getattr__(name: str) -> Callable[[], nn.Module]:
-    """Each healthy module is a factory of this file."""
-    if name in HEALTHY:
-        return HEALTHY[name]
-    raise AttributeError(name)
+__getattr__ = by_name(HEALTHY, {})

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tests.harness.subjects.factories import by_name
 from tests.harness.subjects.healthy import WIDTH, Attention, Framed, attend, causal
 
 
@@ -195,11 +196,4 @@ UNSOUND: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...]]] = {
     "future_bfloat16": (lambda: Chunked(256, "future").bfloat16(), ("causality",)),
 }
 
-
-def __getattr__(name: str) -> Callable[[], nn.Module]:
-    """Each module is a factory of this file."""
-    if name in SOUND:
-        return SOUND[name]
-    if name in UNSOUND:
-        return UNSOUND[name][0]
-    raise AttributeError(name)
+__getattr__ = by_name(SOUND, UNSOUND)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from tests.harness.subjects.factories import by_name
 from tests.harness.subjects.healthy import VOCAB, WIDTH, Attention, Framed, Padded, Recurrent, attend, causal
 
 
@@ -230,11 +231,4 @@ NEAR: dict[str, Callable[[], nn.Module]] = {
 }
 """Healthy."""
 
-
-def __getattr__(name: str) -> Callable[[], nn.Module]:
-    """Each module is a factory of this file."""
-    if name in SECOND:
-        return SECOND[name][0]
-    if name in NEAR:
-        return NEAR[name]
-    raise AttributeError(name)
+__getattr__ = by_name(NEAR, SECOND)

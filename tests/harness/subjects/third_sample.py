@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tests.harness.subjects.factories import by_name
 from tests.harness.subjects.healthy import VOCAB, WIDTH, Attention, attend, causal
 
 BLOCK = 256
@@ -207,11 +208,4 @@ TWINS: dict[str, Callable[[], nn.Module]] = {
 }
 """Healthy."""
 
-
-def __getattr__(name: str) -> Callable[[], nn.Module]:
-    """Each module is a factory of this file."""
-    if name in THIRD:
-        return THIRD[name][0]
-    if name in TWINS:
-        return TWINS[name]
-    raise AttributeError(name)
+__getattr__ = by_name(TWINS, THIRD)

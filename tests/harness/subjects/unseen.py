@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from tests.harness.subjects.factories import by_name
 from tests.harness.subjects.healthy import (
     VOCAB,
     WIDTH,
@@ -488,9 +489,4 @@ UNSEEN: dict[str, tuple[Callable[[], nn.Module], str]] = {
 }
 """With the property that is about each."""
 
-
-def __getattr__(name: str) -> Callable[[], nn.Module]:
-    """Each defective module is a factory of this file."""
-    if name in UNSEEN:
-        return UNSEEN[name][0]
-    raise AttributeError(name)
+__getattr__ = by_name({}, UNSEEN)

@@ -52,6 +52,7 @@ def test_what_is_no_hybrid_has_none() -> None:
         (SlowStore, "absorb", "phi[known] - outside[known]", "phi[known]"),
         (SlowStore, "absorb", "self.curvature += (phi.T @ phi)", "self.curvature += 2 * (phi.T @ phi)"),
         (SlowStore, "absorb", "phi[:: -(-len(phi) // LEFT_OUT)]", "phi[:3]"),
+        (SlowStore, "absorb", "int((~known).sum())", "int(known.sum())"),
         (SlowStore, "_taken_out", "/ counted", ""),
         (SlowStore, "_factor", "add_(ridge)", "add_(2 * ridge)"),
         (SlowStore, "_leave_out", "1 - counted", "1 + counted"),

@@ -44,6 +44,12 @@ def test_a_sleep_at_once_is_a_sleep_pair_by_pair(order: int) -> None:
     assert int(store.pairs) == 12 + 13, "of the two keys that came twice in one sleep one counts"
 
 
+@pytest.mark.parametrize("order", [2, 3, 4])
+def test_features_have_unit_length_however_small_products_are(order: int) -> None:
+    norms = empty_store(order=order).features(drawn(50, 3).keys).norm(dim=1)
+    assert float((norms - 1).abs().max()) < 1e-6
+
+
 def test_what_was_moved_is_found_and_nothing_else() -> None:
     store, pairs, others = empty_store(), drawn(20, 0), drawn(200, 1)
     assert store.absorb(pairs, RIDGE, SAME) == 20
