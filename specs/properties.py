@@ -90,7 +90,7 @@ PROPERTIES: dict[PropertyName, PropertyInfo] = {
         0.0, "at_most", "max |Δ logit|", OURS, version=2,
     ),
     "forward_matches_a_reference": PropertyInfo(
-        "logits, memory and gradients are those of a form written out token by token",
+        "logits, memory, readings and gradients are those of a form written out token by token",
         1e-5, "at_most", "difference / largest", Source("rounding of float32: angles and counts of reads", "ours"),
     ),
     "sampling_follows_its_settings": PropertyInfo(

@@ -1,43 +1,74 @@
 """Models written out as plainly as can be, with the weights of a built one: what fast forms are compared with."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from cortexzoo.zoo.models.cortexgpt import CortexGPT, CortexGPTState
+from cortexzoo.zoo.models.cortexgpt_token_loop import token_loop
 from cortexzoo.zoo.models.hybrid.block_token_loop import sidecar_token_loop
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.hybrid.state import HybridState, SidecarState
 from cortexzoo.zoo.models.transformer import Layer, Transformer
 
 
-def written_out_transformer(
-    model: Transformer, tokens: Int[Tensor, "batch time"]
-) -> tuple[Float[Tensor, "batch time vocab"], Tensor, Tensor]:
-    """Logits, keys and values, one layer, one head and one query after the other; from no cache."""
+@dataclass(frozen=True)
+class WrittenOut:
+    """What a forward call gives, written out."""
+
+    logits: Float[Tensor, "batch time vocab"]
+    memory: Mapping[str, Tensor]
+    """By names that people read."""
+    readings: Mapping[str, float]
+    """As the model's in evaluation."""
+
+
+def written_out_cortexgpt(model: CortexGPT, tokens: Int[Tensor, "batch time"], state: CortexGPTState) -> WrittenOut:
+    """One token after the other, memories as lists. Raises `ValueError` for a model without short-term memory."""
+    looped = token_loop(model, tokens, state)
+    rings = looped.rings
+    memory = {"how much the short-term memory holds": torch.tensor(float(len(rings[0])))}
+    if rings[0]:
+        for name in ("key", "value"):
+            slots = [torch.stack([getattr(slot, name) for slot in ring]) for ring in rings]
+            memory[f"the short-term {name}s"] = torch.stack(slots)
+        reads = torch.tensor([[slot.reads for slot in ring] for ring in rings])
+        memory["how often the short-term memory was read"] = reads.double()
+    return WrittenOut(looped.logits, memory, looped.readings)
+
+
+def written_out_transformer(model: Transformer, tokens: Int[Tensor, "batch time"]) -> WrittenOut:
+    """One layer, one head and one query after the other; from no cache."""
     x = model.embedding.weight[tokens]
-    keys, values = [], []
+    keys, values, largest = [], [], -math.inf
     for layer in model.layers:
         assert isinstance(layer, Layer)
-        x, layer_keys, layer_values = _layer(layer, x, model.spec.rope_base)
+        x, layer_keys, layer_values, score = _layer(layer, x, model.spec.rope_base)
         keys.append(layer_keys.detach())
         values.append(layer_values.detach())
+        largest = max(largest, score)
     logits = _norm(model.final_norm, x) @ model.vocabulary.weight.T
-    return logits, torch.stack(keys), torch.stack(values)
+    memory = {"the cached keys": torch.stack(keys), "the cached values": torch.stack(values)}
+    return WrittenOut(logits, memory, {"stability/max_attention_logit": largest})
 
 
-def _layer(layer: Layer, x: Tensor, base: float) -> tuple[Tensor, Tensor, Tensor]:
+def _layer(layer: Layer, x: Tensor, base: float) -> tuple[Tensor, Tensor, Tensor, float]:
+    """Output, keys, values, and the largest attention logit."""
     time, width = x.shape[1:]
     size = width // layer.num_heads
     projected = _norm(layer.attention_norm, x) @ layer.query_key_value.weight.T  # [B, T, 3 · H · size]
-    all_keys, all_values, all_read = [], [], []
+    all_keys, all_values, all_read, largest = [], [], [], -math.inf
     for head in range(layer.num_heads):
         query, key, value = (projected[..., part * width + head * size :][..., :size] for part in range(3))
         query, key = (torch.stack([_turned(part[:, t], t, base) for t in range(time)], 1) for part in (query, key))
         read = []
         for t in range(time):
             scores = (key[:, : t + 1] * query[:, t : t + 1]).sum(-1) / math.sqrt(size)
+            largest = max(largest, float(scores.detach().max()))
             read.append((scores.softmax(-1)[..., None] * value[:, : t + 1]).sum(1))
         all_keys.append(key)
         all_values.append(value)
@@ -47,7 +78,8 @@ def _layer(layer: Layer, x: Tensor, base: float) -> tuple[Tensor, Tensor, Tensor
     assert isinstance(inner, torch.nn.Linear) and isinstance(outer, torch.nn.Linear)
     wide = _norm(layer.feed_forward_norm, x) @ inner.weight.T + inner.bias
     gelu = 0.5 * wide * (1 + torch.erf(wide / math.sqrt(2)))
-    return x + gelu @ outer.weight.T + outer.bias, torch.stack(all_keys, 1), torch.stack(all_values, 1)
+    x = x + gelu @ outer.weight.T + outer.bias
+    return x, torch.stack(all_keys, 1), torch.stack(all_values, 1), largest
 
 
 def _turned(x: Float[Tensor, "batch head_dim"], place: int, base: float) -> Tensor:
@@ -68,30 +100,47 @@ def _norm(norm: torch.nn.Module, x: Tensor) -> Tensor:
     return normed * norm.weight + norm.bias
 
 
-def written_out_hybrid(
-    model: Hybrid, tokens: Int[Tensor, "batch time"], state: HybridState
-) -> tuple[Float[Tensor, "batch time vocab"], dict[int, SidecarState]]:
-    """Logits and memories, one chunk after the other, each row alone, the sidecars token by token.
+def written_out_hybrid(model: Hybrid, tokens: Int[Tensor, "batch time"], state: HybridState) -> WrittenOut:
+    """One chunk after the other, each row alone, the sidecars token by token.
 
     The memory at the start must be one between two chunks.
     """
     rows = [_row(model, row[None], state, number) for number, row in enumerate(tokens)]
-    memories = {
-        layer: SidecarState(
-            **{field: torch.cat([each[layer].tensors()[field] for _, each in rows]) for field in memory.tensors()}
-        )
-        for layer, memory in rows[0][1].items()
+    memory = {
+        f"{name} of layer {layer}": torch.cat([each.memories[layer].tensors()[name] for each in rows])
+        for layer, held in rows[0].memories.items()
+        for name in held.tensors()
     }
-    return torch.cat([logits for logits, _ in rows]), memories
+    readings = {name: sum(each.readings[name] for each in rows) / len(rows) for name in rows[0].readings}
+    shares = [value for name, value in readings.items() if name.startswith("memory/gate_mean")]
+    window = sum(shares) / len(shares)
+    readings |= {"memory/gate_share/window": window, "memory/gate_share/fast_weights": 1 - window}
+    return WrittenOut(torch.cat([each.logits for each in rows]), memory, readings)
 
 
-def _row(model: Hybrid, tokens: Tensor, state: HybridState, row: int) -> tuple[Tensor, dict[int, SidecarState]]:
+@dataclass(frozen=True)
+class _Row:
+    logits: Float[Tensor, "one time vocab"]
+    memories: dict[int, SidecarState]
+    readings: dict[str, float]
+
+
+def _row(model: Hybrid, tokens: Tensor, state: HybridState, row: int) -> _Row:
     memories = {layer: memory.map(lambda tensor: tensor[row : row + 1]) for layer, memory in state.sidecars.items()}
+    sums: dict[str, float] = {}
+    norms: dict[str, float] = {}
 
     def edit(layer: int, normed: Tensor, hidden: Tensor) -> Tensor:
-        out, memories[layer] = sidecar_token_loop(model.sidecar(layer), normed, memories[layer])
+        out, memories[layer], measured = sidecar_token_loop(model.sidecar(layer), normed, memories[layer])
+        for name, value in measured.items():
+            if name == "memory/state_norm":
+                norms[f"{name}/layer_{layer}"] = float(value)
+            else:
+                named = f"{name}/layer_{layer}"
+                sums[named] = sums.get(named, 0.0) + float(value) * normed.shape[1]
         return hidden + out
 
     chunks = tokens.split(model.spec.chunk_size, 1)
     logits = [model.base.run(chunk, (), edit, tuple(memories), keep_cache=False)[0] for chunk in chunks]
-    return torch.cat(logits, 1), memories
+    means = {name: total / tokens.shape[1] for name, total in sums.items()}
+    return _Row(torch.cat(logits, 1), memories, means | norms)

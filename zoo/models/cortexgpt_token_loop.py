@@ -4,6 +4,7 @@ The oracle that the fast form is tested against, in logits, gradients and memory
 model and nothing else. Dropout is left out: compare in evaluation mode, or with dropout 0.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,7 @@ from cortexzoo.zoo.memory.block import MemoryBlock
 from cortexzoo.zoo.memory.contexts.diary import Diary
 from cortexzoo.zoo.memory.contexts.memory import ContextMemory
 from cortexzoo.zoo.memory.contexts.naive import DiaryLoop, mixed_by_votes
+from cortexzoo.zoo.memory.gate import SOURCES
 from cortexzoo.zoo.memory.long_term import LongTermRing, LongTermState, LongTermStore
 from cortexzoo.zoo.memory.short_term import ShortTermState
 from cortexzoo.zoo.models.columns import Columns
@@ -33,10 +35,19 @@ class Slot:
     reads: float
 
 
-def token_loop(
-    model: CortexGPT, tokens: Int[Tensor, "batch time"], state: CortexGPTState | None = None
-) -> tuple[Float[Tensor, "batch time vocab"], list[list[Slot]]]:
-    """Logits and the short-term rings after the last token, computed the slow way.
+@dataclass(frozen=True)
+class Looped:
+    """What the token loop gives."""
+
+    logits: Float[Tensor, "batch time vocab"]
+    rings: list[list[Slot]]
+    """The short-term rings after the last token."""
+    readings: dict[str, float]
+    """As the model's in evaluation."""
+
+
+def token_loop(model: CortexGPT, tokens: Int[Tensor, "batch time"], state: CortexGPTState | None = None) -> Looped:
+    """A forward call, computed the slow way.
 
     Raises `ValueError` for a model without short-term memory, which has no loop.
     """
@@ -55,38 +66,62 @@ def token_loop(
         x = _joined(spec, x, columns_by_concatenation(model.columns, model.columns_norm(x)), 1.0)
     hidden = model.final_norm(x)
     logits: Tensor = model.vocabulary(hidden)
+    mixed_in = None
     if model.contexts is not None and isinstance(state.long_term, Diary):
-        logits = _mixed(model.contexts, logits, hidden, tokens, state.long_term)
-    return logits, [ring[-memory.spec.capacity :] for ring in memory.rings]
+        logits, mixed_in = _mixed(model.contexts, logits, hidden, tokens, state.long_term)
+    rings = [ring[-memory.spec.capacity :] for ring in memory.rings]
+    return Looped(logits, rings, _readings(memory, mixed_in))
 
 
-def _mixed(memory: ContextMemory, logits: Tensor, hidden: Tensor, tokens: Tensor, diary: Diary) -> Tensor:
-    """With what followed like contexts; the diary's pages as entries, its open documents as what was read before."""
+def _readings(memory: "MemoryLoop", mixed_in: Tensor | None) -> dict[str, float]:
+    """Each source's mean share of the queries that have it, how even these means are, and the largest score."""
+    by_source: dict[str, list[float]] = {}
+    for t, step in enumerate(memory.shares):
+        for row, shares in enumerate(step):
+            mixed = 0.0 if mixed_in is None else float(mixed_in[row, t])
+            for source, share in shares.items():
+                by_source.setdefault(source, []).append(share * (1 - mixed))
+    means = {source: sum(shares) / len(shares) for source, shares in by_source.items()}
+    if mixed_in is not None:
+        means["long_term"] = float(mixed_in.mean())
+    readings = {f"memory/gate_share/{source}": mean for source, mean in means.items()}
+    if len(means) > 1:
+        parts = [mean / sum(means.values()) for mean in means.values()]
+        readings["memory/gate_entropy"] = -sum(part * math.log(part) for part in parts if part) / math.log(len(parts))
+    if memory.largest > -math.inf:
+        readings["stability/max_attention_logit"] = memory.largest
+    return readings
+
+
+def _mixed(
+    memory: ContextMemory, logits: Tensor, hidden: Tensor, tokens: Tensor, diary: Diary
+) -> tuple[Tensor, Tensor | None]:
+    """With what followed like contexts, and its share; the diary's pages as entries, its open documents as read before.
+
+    No share: there is no entry.
+    """
     loop = DiaryLoop.of_pages(memory.spec, diary.pages.tokens.tolist(), diary.pages.sources.tolist())
     entries = loop.entries()
     if not entries:
-        return logits
-    rows = []
+        return logits, None
+    rows, shares = [], []
     for row, line in enumerate(tokens.tolist()):
         read = [*diary.open[row].tolist(), *line]
         before, begin = len(read) - len(line), int(diary.begins[row])
-        places = range(before, len(read))
-        rows.append(
-            torch.stack(
-                [
-                    mixed_by_votes(
-                        memory,
-                        logits[row, place - before],
-                        hidden[row, place - before],
-                        tuple(read[place::-1][: memory.spec.context]),
-                        None if begin < 0 else begin + place,
-                        entries,
-                    )
-                    for place in places
-                ]
+        places = [
+            mixed_by_votes(
+                memory,
+                logits[row, place - before],
+                hidden[row, place - before],
+                tuple(read[place::-1][: memory.spec.context]),
+                None if begin < 0 else begin + place,
+                entries,
             )
-        )
-    return torch.stack(rows)
+            for place in range(before, len(read))
+        ]
+        rows.append(torch.stack([mixed for mixed, _ in places]))
+        shares.append(torch.stack([share.detach() for _, share in places]))
+    return torch.stack(rows), torch.stack(shares)
 
 
 def columns_by_concatenation(columns: Columns, x: Float[Tensor, "batch time hidden"]) -> Tensor:
@@ -124,10 +159,15 @@ class MemoryLoop:
         rows = batch if self.shared else 1
         groups = range(state.short_term.keys.shape[0])
         self.rings = [_carried_slots(state.short_term, group, rows) for group in groups]
+        self.shares: list[list[dict[str, float]]] = []
+        """Of each step and row, by the sources that there are."""
+        self.largest = -math.inf
+        """Of all scores so far."""
 
     def step(self, current: Float[Tensor, "batch hidden"], t: int) -> Float[Tensor, "batch hidden"]:
         """Read for every row, mix, then store for every row."""
         rings = [self.rings[0 if self.shared else row] for row in range(len(current))]
+        self.shares.append([])
         outputs = [self._mixed(x, ring[-self.spec.capacity :], t) for x, ring in zip(current, rings, strict=True)]
         first_reads = 1.0 if isinstance(self.store, LongTermStore) else 0.0
         for x, output, ring in zip(current, outputs, rings, strict=True):
@@ -147,6 +187,8 @@ class MemoryLoop:
                 torch.zeros_like(x) if contents is None else long_term_by_brute_force(self.store, x, contents)
             )
         shares = self._shares(self.gate.linear(torch.cat(sources)), torch.tensor(live))
+        named = zip(SOURCES, shares.tolist(), live, strict=False)
+        self.shares[-1].append({source: share for source, share, is_live in named if is_live})
         return torch.stack([share * source for share, source in zip(shares, sources, strict=True)]).sum(dim=0)
 
     def _read_ring(self, x: Float[Tensor, "hidden"], visible: list[Slot], t: int) -> Tensor:
@@ -161,6 +203,7 @@ class MemoryLoop:
             scores = keys[head] @ query / len(query) ** 0.5
             if self.ring.recency is not None:
                 scores = scores - F.softplus(self.ring.recency[head]) * ages
+            self.largest = max(self.largest, float(scores.detach().max()))
             weights = torch.softmax(scores, dim=0)
             retrieved_by_head.append(weights @ values[head])
             if isinstance(self.store, LongTermStore):

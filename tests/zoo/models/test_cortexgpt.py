@@ -144,14 +144,15 @@ def test_fast_form_equals_token_loop(name: str, carried: int, length: int) -> No
     state = warmed(model, 3, carried) if carried else model.initial_state(3)
     tokens = torch.randint(VOCAB, (3, length + 1), generator=torch.Generator().manual_seed(2))
     fast = model(tokens[:, :-1], state)
-    slow, rings = token_loop(model, tokens[:, :-1], state)
-    assert (fast.logits - slow).abs().max() <= EXACT_FORM
-    expected = gradients(model, slow, tokens[:, 1:])
+    slow = token_loop(model, tokens[:, :-1], state)
+    assert (fast.logits - slow.logits).abs().max() <= EXACT_FORM
+    expected = gradients(model, slow.logits, tokens[:, 1:])
     for parameter, gradient in gradients(model, fast.logits, tokens[:, 1:]).items():
         assert (gradient - expected[parameter]).abs().max() <= EXACT_FORM, parameter
+    assert {name: float(value) for name, value in fast.readings.items()} == pytest.approx(slow.readings, abs=1e-6)
     after = fast.state.short_term
-    assert after.filled == len(rings[0])
-    for group, ring in enumerate(rings):
+    assert after.filled == len(slow.rings[0])
+    for group, ring in enumerate(slow.rings):
         for index, slot in enumerate(ring):
             assert (after.keys[group, index] - slot.key).abs().max() <= EXACT_FORM
             assert (after.values[group, index] - slot.value).abs().max() <= EXACT_FORM

@@ -91,12 +91,12 @@ def mixed_by_votes(
     context: tuple[int, ...],
     source: int | None,
     entries: list[Entry],
-) -> Float[Tensor, " vocab"]:
-    """log p after one context, the newest token first."""
+) -> tuple[Float[Tensor, " vocab"], Float[Tensor, ""]]:
+    """log p after one context, the newest token first, and the share of what followed like contexts."""
     spec, read_out = memory.spec, memory.read_out
     found = _nearest(spec, read_out.book.vocab_size, context, source, entries)
     if not found:
-        return logits.log_softmax(dim=0)
+        return logits.log_softmax(dim=0), logits.new_zeros(())
     runs = [_run(entry.context, context) for entry in found]
     scores = [
         read_out.run[run] + sum(read_out.lag[j] for j, (a, b) in enumerate(zip(entry.context, context)) if a == b)  # noqa: B905
@@ -110,7 +110,7 @@ def mixed_by_votes(
     inner = memory.mixture.hidden(torch.cat([hidden, torch.stack(features)])).relu()
     share = memory.mixture.output(inner)[0].sigmoid()
     mixed: Tensor = ((1 - share) * logits.softmax(dim=0) + share * votes).log()
-    return mixed
+    return mixed, share
 
 
 def _nearest(

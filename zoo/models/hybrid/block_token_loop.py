@@ -15,18 +15,21 @@ from cortexzoo.zoo.ops.sliding_window import masked_window_attention
 
 def sidecar_token_loop(
     sidecar: Sidecar, x: Float[Tensor, "batch time hidden"], state: SidecarState
-) -> tuple[Float[Tensor, "batch time hidden"], SidecarState]:
-    """What `Sidecar` gives for `x`, one token after the other."""
-    outputs = []
+) -> tuple[Float[Tensor, "batch time hidden"], SidecarState, dict[str, Float[Tensor, " batch"]]]:
+    """What `Sidecar` gives for `x`, one token after the other; readings of each row alone."""
+    outputs, readings = [], []
     for token in x.unbind(1):
-        out, state = _step(sidecar, token, state)
+        out, state, measured = _step(sidecar, token, state)
         outputs.append(out)
-    return torch.stack(outputs, dim=1), state
+        readings.append(measured)
+    means = {name: torch.stack([each[name] for each in readings]).mean(0) for name in readings[0]}
+    means["memory/state_norm"] = state.fast_weights.detach().square().sum((1, 2, 3)).sqrt()
+    return torch.stack(outputs, dim=1), state, means
 
 
 def _step(
     sidecar: Sidecar, x: Float[Tensor, "batch hidden"], state: SidecarState
-) -> tuple[Float[Tensor, "batch hidden"], SidecarState]:
+) -> tuple[Float[Tensor, "batch hidden"], SidecarState, dict[str, Float[Tensor, " batch"]]]:
     spec, weights = sidecar.spec, sidecar.conv.weight
     projected = torch.cat([x @ w.weight.T for w in (sidecar.query, sidecar.key, sidecar.value)], dim=-1)
     newest_first = torch.stack([projected, *reversed(state.conv_state.unbind(1))], dim=1)  # [B, kernel, channels]
@@ -60,6 +63,10 @@ def _step(
     share = F.linear(both, sidecar.gate.weight, sidecar.gate.bias).sigmoid()[:, None, :, None]
     mixed = share * attention + (1 - share) * memory
     conv_state = newest_first[:, : spec.conv.kernel_size - 1].flip(1)
-    return mixed.flatten(1) @ sidecar.output.weight.T, SidecarState(
-        fast_weights, conv_state, window.keys, window.values
-    )
+    after = SidecarState(fast_weights, conv_state, window.keys, window.values)
+    readings = {
+        "memory/decay": log_decay.exp().mean(-1),
+        "memory/write_strength": beta.mean(-1),
+        "memory/gate_mean": share.flatten(1).mean(-1),
+    }
+    return mixed.flatten(1) @ sidecar.output.weight.T, after, {n: value.detach() for n, value in readings.items()}

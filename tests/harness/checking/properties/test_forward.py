@@ -12,17 +12,21 @@ from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.specs import ExperimentSpec, load_experiment
 from cortexzoo.specs.suite import Check
 from cortexzoo.zoo.build import build_model
+from cortexzoo.zoo.memory.band_attention import _BandAttention
+from cortexzoo.zoo.memory.block import GateReading
+from cortexzoo.zoo.models import transformer
 from cortexzoo.zoo.models.columns import Columns
 from cortexzoo.zoo.models.cortexgpt import CortexGPT
 from cortexzoo.zoo.models.hybrid.block import Sidecar
-from cortexzoo.zoo.models.hybrid.delta_memory import Gates
-from cortexzoo.zoo.models.hybrid.model import Hybrid
+from cortexzoo.zoo.models.hybrid.delta_memory import DeltaMemory, Gates
+from cortexzoo.zoo.models.hybrid.model import Hybrid, _Readings
 from cortexzoo.zoo.models.hybrid.one_token import FoldedWeights
-from cortexzoo.zoo.models.transformer import Layer
+from cortexzoo.zoo.models.transformer import Layer, Transformer
 from cortexzoo.zoo.ops import gated_delta_chunks
 from tests.harness import tiny
 
 NAME = "forward_matches_a_reference"
+LARGEST = "the reading stability/max_attention_logit"
 HYBRID = ("variant.backbone.training.steps=2", "variant.mixer.key_products=1", "variant.mixer.window_size=8")
 SUBJECTS = {
     "two raw rings": ("cortexgpt-stable", ("variant.memory.long_term={kind: raw_ring}",)),
@@ -106,6 +110,14 @@ def test_a_slow_store_is_left_to_its_own_properties() -> None:
             "after single tokens window_keys",
         ),
         ("transformer", Layer, "forward", "is_causal=not seen", "is_causal=not seen, scale=1.0", "an output"),
+        ("transformer", transformer, "largest_logit", "query.shape[-1] ** -0.5", "query.shape[-1] ** -0.4", LARGEST),
+        ("transformer", Transformer, "forward", "if largest else {}", "if not largest else {}", LARGEST),
+        ("contexts", GateReading, "readings", "shares * (1 - long_term)", "shares", "the reading memory/gate_share"),
+        ("two raw rings", GateReading, "readings", "means / means.sum()", "means", "the reading memory/gate_entropy"),
+        ("two raw rings", _BandAttention, "forward", "torch.maximum", "torch.minimum", LARGEST),
+        ("hybrid", DeltaMemory, "forward", "beta.detach().mean()", "beta.detach().amax()", "memory/write_strength"),
+        ("hybrid", _Readings, "means", "1 - window", "window", "the reading memory/gate_share/fast_weights"),
+        ("hybrid", _Readings, "add", "value * tokens", "value", "the reading memory/"),
     ],
 )
 def test_a_small_change_is_found(name: str, owner: object, function: str, old: str, new: str, words: str) -> None:

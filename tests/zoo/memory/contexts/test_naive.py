@@ -47,27 +47,23 @@ def test_predictions_and_gradients_are_those_of_the_twin(length: int, carried: i
     diary = diary.read(before, SPEC)
     logits = torch.randn(2, length, VOCAB, dtype=torch.float64, requires_grad=True)
     hidden = torch.randn(2, length, WIDTH, dtype=torch.float64, requires_grad=True)
-    fast, _ = memory.mixed(logits, hidden, tokens, diary)
+    fast, fast_share = memory.mixed(logits, hidden, tokens, diary)
     seen = torch.cat([before, tokens], dim=1).tolist()
     entries = loop.entries()
-    slow = torch.stack(
-        [
-            torch.stack(
-                [
-                    mixed_by_votes(
-                        memory,
-                        logits[row, t],
-                        hidden[row, t],
-                        tuple(reversed(seen[row][: carried + t + 1]))[: SPEC.context],
-                        4 + carried + t if places and row == 0 else None,
-                        entries,
-                    )
-                    for t in range(length)
-                ]
-            )
-            for row in range(2)
-        ]
-    )
+    by_place = [
+        mixed_by_votes(
+            memory,
+            logits[row, t],
+            hidden[row, t],
+            tuple(reversed(seen[row][: carried + t + 1]))[: SPEC.context],
+            4 + carried + t if places and row == 0 else None,
+            entries,
+        )
+        for row in range(2)
+        for t in range(length)
+    ]
+    slow, slow_share = (torch.stack(parts).unflatten(0, (2, length)) for parts in zip(*by_place, strict=True))
+    assert (fast_share - slow_share).abs().max() <= EXACT_FORM
     assert (fast - slow).abs().max() <= EXACT_FORM
     targets = drawn(2, length, 5)
     wanted = [logits, hidden, *memory.parameters()]
