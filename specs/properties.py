@@ -47,6 +47,7 @@ PropertyName = Literal[
     "measuring_changes_nothing",
     "best_is_the_best",
     "results_are_of_the_record",
+    "curves_match_a_reference",
     "sleep_matches_a_reference",
     "every_field_counts",
     "no_nan_after_sleep",
@@ -219,6 +220,10 @@ PROPERTIES: dict[PropertyName, PropertyInfo] = {
     "results_are_of_the_record": PropertyInfo(
         "reported swings, best validation and what counting reaches are those of the record and the text",
         1e-6, "at_most", "relative difference", Source("rounding of float64 sums", "ours"),
+    ),
+    "curves_match_a_reference": PropertyInfo(
+        "recorded variance, spike score, readings and updates, and what homeostasis opens, are worked out alike",
+        1e-4, "at_most", "relative difference", Source("rounding of float32 sums", "ours"),
     ),
     "sleep_matches_a_reference": PropertyInfo(
         "a sleep makes the updates of an independent loop on the same dreams, and is undone when it must be",

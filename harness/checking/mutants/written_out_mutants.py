@@ -1,4 +1,4 @@
-"""Defects of what properties write out again: sampling, two texts in turn, orders, results, and the slow store."""
+"""Defects of what properties write out again: sampling, two texts in turn, orders, results, curves, the slow store."""
 
 from typing import Any
 
@@ -8,10 +8,14 @@ from cortexzoo.zoo.data import ngrams, reference
 from cortexzoo.zoo.data.mixed_order import MixedOrder
 from cortexzoo.zoo.data.order import DocumentOrder
 from cortexzoo.zoo.models.hybrid.slow_store import SlowStore
+from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.objectives.continual import ContinualObjective, EarlierSelf
 from cortexzoo.zoo.training.objectives.protection import FollowingSlowly, RatesByImportance
 from cortexzoo.zoo.training.objectives.replay import KeptWindows, Replay
+from cortexzoo.zoo.training.policies import homeostasis
+from cortexzoo.zoo.training.policies.homeostasis import Homeostasis
 from cortexzoo.zoo.training.policies.measuring.probe import Probe
+from cortexzoo.zoo.training.policies.measuring.stability import StabilityMonitor, UpdateSize
 
 HOST: Host = "cortexgpt"
 CONTROL: Host = "transformer"
@@ -29,6 +33,10 @@ def _continual(name: str, defect: str, owner: Any, function: str, old: str, new:
 
 def _told(name: str, defect: str, owner: Any, function: str, old: str, new: str) -> Mutant:
     return in_source(name, CONTROL, defect, owner, function, old, new, by="results_are_of_the_record")
+
+
+def _recorded(name: str, defect: str, owner: Any, function: str, old: str, new: str) -> Mutant:
+    return in_source(name, HOST, defect, owner, function, old, new, by="curves_match_a_reference")
 
 
 def _ordered(name: str, defect: str, owner: Any, function: str, old: str, new: str) -> Mutant:
@@ -79,4 +87,16 @@ WRITTEN_OUT_MUTANTS = (
             "novelty < self.threshold", "novelty > self.threshold"),
     _continual("follower-leads", "the slow learner takes the fast one's part", FollowingSlowly, "_follow",
                "then.lerp(now, self.spec.rate)", "now.lerp(then, self.spec.rate)"),
+    _recorded("variance-of-all-losses", "the recorded variance is that of all losses", StabilityMonitor, "step_taken",
+              "step.loss][-WINDOW:]", "step.loss]"),
+    _recorded("spikes-of-taken-steps", "refused losses are no spikes", StabilityMonitor, "step_refused",
+              "self._score(step)", "pass"),
+    _recorded("readings-of-one-part", "a step records the readings of its last micro-batch", TrainingLoop, "_know_loss",
+              "for m in measured if", "for m in measured[-1:] if"),
+    _recorded("update-of-few-weights", "the size of an update is that of the first weights", UpdateSize,
+              "gradients_known", "Movement(trainer.trainable)", "Movement(trainer.trainable[:1])"),
+    _recorded("homeostasis-closes", "what is used too little is closed", homeostasis, "_scale",
+              "target / used.clamp_min(1e-12)", "used.clamp_min(1e-12) / target"),
+    _recorded("homeostasis-spares-the-gate", "sources of the gate are never opened", Homeostasis, "step_taken",
+              "_scale(gate.linear.bias, sources,", "_scale(gate.linear.bias, sources * 0 + 1,"),
 )  # fmt: skip

@@ -6,6 +6,7 @@ from cortexzoo.harness.checking.properties.base import Property
 from cortexzoo.harness.checking.properties.columns import COLUMNS
 from cortexzoo.harness.checking.properties.consolidation import CONSOLIDATION
 from cortexzoo.harness.checking.properties.continual_training import CONTINUAL
+from cortexzoo.harness.checking.properties.curves import CURVES
 from cortexzoo.harness.checking.properties.distractors import DISTRACTORS
 from cortexzoo.harness.checking.properties.dreaming import DREAMING
 from cortexzoo.harness.checking.properties.fields import FIELDS
@@ -60,6 +61,7 @@ OF_TRAINED_MODELS: tuple[Property[Subject], ...] = (
     *SERVING,
     *MEASURING,
     *RESULTS,
+    *CURVES,
     *ORDERS,
     *SLEEP,
     *DREAMING,

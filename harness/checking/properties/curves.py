@@ -1,0 +1,238 @@
+"""The curves that a training records of itself, and what homeostasis does with its readings, worked out again."""
+
+import copy
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from cortexzoo.harness.checking.properties.base import Case, Finding, Property, text
+from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.checking.training.witness import (
+    Look,
+    Record,
+    append,
+    brief,
+    measured,
+    on_a_tiny_model,
+    trainer_of,
+)
+from cortexzoo.harness.checking.written_out import written_out_cortexgpt
+from cortexzoo.specs import recipe
+from cortexzoo.specs.plasticity import UsageTargets
+from cortexzoo.specs.variant import CortexGPTSpec, SoftThreshold
+from cortexzoo.zoo.models.cortexgpt import CortexGPT, CortexGPTState
+from cortexzoo.zoo.training.loop import TrainingLoop
+from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
+
+STEPS, ROWS, PARTS = 4, 3, 2
+KEPT, SCORED, FAR = 100, 128, 6.0
+"""Taken steps of variance and percentile; losses, and deviations from them, of the spike score."""
+TOLD = 300
+"""Losses that the monitor is told."""
+TARGETS = UsageTargets(columns=0.9, sources=0.9, rate=0.5, every=1)
+"""So that nothing is used enough."""
+Curves = dict[str, float]
+
+
+def curve_cases(subject: Subject) -> Iterable[Case]:
+    """Losses that the monitor is told, a training, and one with homeostasis where columns have a soft mask."""
+    yield {"of": "losses"}
+    yield {"of": "training"}
+    variant = subject.experiment.variant
+    if not isinstance(variant, CortexGPTSpec) or not isinstance(variant.columns.sparsity, SoftThreshold):
+        return
+    if variant.memory.short_term.kind != "none":  # without it there is no written-out form
+        yield {"of": "homeostasis"}
+
+
+def curves_match_a_reference(subject: Subject, case: Case) -> Finding:
+    """What is recorded against what the harness works out from losses, outputs and weights."""
+    of = text(case, "of")
+    if of == "losses":
+        pairs = _told(subject)
+    elif of == "training":
+        pairs = _trained(subject)
+    else:
+        pairs = _opened(subject)
+    apart = {name: _apart(found, wanted) for name, (found, wanted) in pairs.items()}
+    worst = max(apart, key=lambda name: apart[name])
+    found, wanted = pairs[worst]
+    return Finding(apart[worst], f"{worst} is {found:.6g}, worked out again {wanted:.6g}", {**case, "first": worst})
+
+
+def _apart(found: float, wanted: float) -> float:
+    """Relative to what is wanted; of two that are no numbers, 0."""
+    if math.isnan(found) or math.isnan(wanted):
+        return 0.0 if math.isnan(found) and math.isnan(wanted) else math.inf
+    return abs(found - wanted) / max(abs(wanted), 1e-6)
+
+
+def _told(subject: Subject) -> dict[str, tuple[float, float]]:
+    """The monitor of a trainer and a list of losses with outliers, refused ones, and some that are no numbers."""
+    trainer = trainer_of(brief(on_a_tiny_model(subject.experiment), 1), Record())
+    monitor = _policy(trainer, "stability")
+    generator = torch.Generator().manual_seed(0)
+    losses = (2 + 0.1 * torch.randn(TOLD, generator=generator)).tolist()
+    norms = (1 + 0.5 * torch.rand(TOLD, generator=generator)).tolist()
+    for place, far in {10: 4.0, 150: 3.0, 200: 1.0, 280: math.nan, 290: math.inf, 250: 2.6}.items():
+        losses[place] = far
+    refused = {40, 150, 280}
+    pairs: dict[str, tuple[float, float]] = {}
+    for place, (loss, norm) in enumerate(zip(losses, norms, strict=True)):
+        step = Step(place + 1, loss=loss, gradient_norm=norm)
+        tell = monitor.step_refused if place in refused else monitor.step_taken
+        tell(trainer, step)
+        wanted = _of_losses(losses[: place + 1], norms, [at for at in range(place + 1) if at not in refused])
+        pairs |= {
+            f"{name} after {place + 1} losses": (step.metrics.get(name, math.nan), value)
+            for name, value in wanted.items()
+        }
+    return pairs
+
+
+def _of_losses(losses: Sequence[float], norms: Sequence[float], taken: Sequence[int]) -> Curves:
+    outliers = 0
+    for place, loss in enumerate(losses):
+        before = [earlier for earlier in losses[:place] if math.isfinite(earlier)][-SCORED:]
+        if not math.isfinite(loss):
+            outliers += 1
+        elif len(before) == SCORED:
+            mean = math.fsum(before) / SCORED
+            outliers += abs(loss - mean) > FAR * math.sqrt(_variance(before))
+    kept = [place for place in taken if math.isfinite(losses[place])][-KEPT:]
+    curves = {"stability/spike_score": 100 * outliers / len(losses)}
+    if kept:
+        ranked = sorted(norms[place] for place in kept)
+        at = 0.9 * (len(ranked) - 1)
+        low, high = ranked[math.floor(at)], ranked[math.ceil(at)]
+        curves["stability/loss_variance"] = _variance([losses[place] for place in kept])
+        curves["stability/gradient_percentile_90"] = low + (at - math.floor(at)) * (high - low)
+    return curves
+
+
+def _variance(values: Sequence[float]) -> float:
+    mean = math.fsum(values) / len(values)
+    return math.fsum((value - mean) ** 2 for value in values) / len(values)
+
+
+class _Before(Policy):
+    """Keeps the weights as they are before each update."""
+
+    name = "harness_before"
+
+    def __init__(self) -> None:
+        self.weights: list[Tensor] = []
+
+    def gradients_ready(self, trainer: Trainer, step: Step) -> None:
+        self.weights = [parameter.detach().clone() for parameter in trainer.trainable]
+
+
+def _trained(subject: Subject) -> dict[str, tuple[float, float]]:
+    """A short training in two parts a step: means of readings, the size of each second update, sizes of memories."""
+    experiment = measured(
+        brief(subject.experiment, STEPS, batch_size=ROWS, accumulation=PARTS,
+              consolidation=recipe.EveryInterval(every=1)),
+        probe_every=2,
+    )  # fmt: skip
+    record, before = Record(), _Before()
+    trainer = trainer_of(experiment, record, before)
+    given: list[Mapping[str, Tensor]] = []
+    hook = trainer.network.register_forward_hook(lambda _module, _inputs, result: given.append(result[1].readings))
+    wanted: dict[int, Curves] = {}
+
+    def look(_: Trainer, step: Step) -> None:
+        names = dict.fromkeys(name for readings in given for name in readings)
+        curves = {
+            name: statistics.fmean(float(readings[name]) for readings in given if name in readings) for name in names
+        }
+        squares = sum(
+            float((parameter.detach() - old).double().square().sum())
+            for parameter, old in zip(trainer.trainable, before.weights, strict=True)
+        )
+        count = sum(old.numel() for old in before.weights)
+        curves["stability/update_rms"] = math.sqrt(squares / count) if step.number % 2 == 0 else math.nan
+        curves |= {f"train/{name}_size": float(size) for name, size in trainer.memory.sizes().items()}
+        wanted[step.number] = curves
+        given.clear()
+
+    append(trainer, [Look(look)])
+    try:
+        trainer.run()
+    finally:
+        hook.remove()
+    return {
+        f"{name} of step {step}": (record.steps[step].get(name, math.nan), value)
+        for step, curves in wanted.items()
+        for name, value in curves.items()
+    }
+
+
+def _opened(subject: Subject) -> dict[str, tuple[float, float]]:
+    """One step with homeostasis and one without: the biases differ by what too little use asks for."""
+    record, seen = Record(), list[Tensor]()
+    plain = brief(subject.experiment, 1, batch_size=1)
+    trainer, other = trainer_of(plain, Record()), trainer_of(_with_homeostasis(plain), record)
+    append(trainer, [Look(lambda _, step: seen.append(step.tokens[-1][:, :-1]))])
+    trainer.run()
+    other.run()
+    model = trainer.model
+    assert isinstance(model, CortexGPT)
+    (tokens,) = seen
+    columns, sources = _usage(model, tokens, trainer)
+    pairs: dict[str, tuple[float, float]] = {}
+    for name, used, target, temperature in (
+        ("columns.score", columns, TARGETS.columns, _temperature(model.columns.spec.sparsity)),
+        ("memory.gate.linear", sources, TARGETS.sources, _temperature(model.memory.gate.spec)),
+    ):
+        old, new = (cast(Tensor, m.get_submodule(name).bias).tolist() for m in (model, other.model))
+        for place, share in enumerate(used):
+            moved = temperature * TARGETS.rate * math.log(target / share) if share < target else 0.0
+            pairs[f"the bias {place} of {name}"] = (new[place], old[place] + moved)
+    recorded = record.steps[1]
+    told = {
+        "least_column": min(columns),
+        "columns_below": float(sum(share < TARGETS.columns for share in columns)),
+        "sources_below": float(sum(share < TARGETS.sources for share in sources)),
+    }
+    names = {name: f"homeostasis/{name}" for name in told}
+    return pairs | {names[name]: (recorded.get(names[name], math.nan), value) for name, value in told.items()}
+
+
+def _with_homeostasis(experiment: Any) -> Any:
+    recipe = experiment.recipe.model_copy(update={"homeostasis": TARGETS})
+    return experiment.model_copy(update={"recipe": recipe})
+
+
+@torch.no_grad()
+def _usage(model: CortexGPT, tokens: Tensor, trainer: TrainingLoop) -> tuple[list[float], list[float]]:
+    """Mean mask of each column and mean share of each source of the gate, by the written-out form; NaN: it is empty."""
+    memory = trainer.memory
+    assert isinstance(memory, CortexGPTState)
+    state = model.between_batches(memory, len(tokens))
+    scores: list[Tensor] = []
+    judged = copy.deepcopy(model).eval()
+    hook = judged.columns.score.register_forward_hook(lambda _module, _inputs, scored: scores.append(scored))
+    try:
+        readings = written_out_cortexgpt(judged, tokens, state).readings
+    finally:
+        hook.remove()
+    soft: Any = model.columns.spec.sparsity
+    opened = torch.sigmoid(scores[0].double() / soft.temperature)
+    masks = torch.sigmoid(soft.sharpness * (opened - soft.threshold))
+    names = ("current", "short_term", "long_term")[: model.memory.gate.sources]
+    return masks.mean(0).tolist(), [readings.get(f"memory/gate_share/{name}", math.nan) for name in names]
+
+
+def _temperature(spec: Any) -> float:
+    return float(getattr(spec, "temperature", 1.0))
+
+
+def _policy(trainer: TrainingLoop, name: str) -> Policy:
+    return next(policy for policy in trainer.policies if policy.name == name)
+
+
+CURVES = (Property("curves_match_a_reference", curves_match_a_reference, curve_cases),)
