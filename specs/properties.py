@@ -43,6 +43,7 @@ PropertyName = Literal[
     "intervals_are_kept",
     "data_is_served_once_an_epoch",
     "orders_visit_each_window_once",
+    "checkpoints_survive_interruption",
     "held_out_is_measured_whole",
     "measuring_changes_nothing",
     "best_is_the_best",
@@ -205,6 +206,10 @@ PROPERTIES: dict[PropertyName, PropertyInfo] = {
     "orders_visit_each_window_once": PropertyInfo(
         "whatever the size of texts, documents and mixtures, each window comes once an epoch, in an order of its own",
         0.0, "at_most", "differences", OURS,
+    ),
+    "checkpoints_survive_interruption": PropertyInfo(
+        "cut short at any operation on files, a checkpoint is whole; a damaged or foreign one is refused",
+        0.0, "at_most", "mistakes", OURS,
     ),
     "held_out_is_measured_whole": PropertyInfo(
         "held-out losses are those of all held-out text, in evaluation mode, measured again",

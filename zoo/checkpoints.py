@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,13 +94,8 @@ def publish(folder: Path, keep: Path | None = None) -> None:
 
 def prune(parent: Path, prefix: str, keep: int) -> None:
     """Of the checkpoints below `parent` whose names begin with `prefix`, remove all but the last `keep` by name."""
-    for path in parent.glob(f".{prefix}*.partial"):
-        shutil.rmtree(path, ignore_errors=True)
     found = sorted(path for path in parent.glob(f"{prefix}*") if (path / MANIFEST).is_file())
-    for path in found[: len(found) - keep]:
-        # Out of sight first: what is half removed must not pass for a checkpoint.
-        path.rename(partial_folder(path))
-        shutil.rmtree(partial_folder(path), ignore_errors=True)
+    _remove(parent, prefix, found[: len(found) - keep])
 
 
 def set_back(folder: Path, earlier: Path, prefix: str, step: int) -> None:
@@ -114,11 +109,18 @@ def set_back(folder: Path, earlier: Path, prefix: str, step: int) -> None:
         _link(str(reader.folder / name), str(partial_folder(folder) / name))
     _fsync_folder(partial_folder(folder))
     _take_its_place(folder)
-    for path in folder.parent.glob(f"{prefix}*"):
-        number = path.name.removeprefix(prefix)
-        if number.isdigit() and int(number) > step:
-            path.rename(partial_folder(path))
-            shutil.rmtree(partial_folder(path), ignore_errors=True)
+    numbered = {path: path.name.removeprefix(prefix) for path in folder.parent.glob(f"{prefix}*")}
+    _remove(folder.parent, prefix, [path for path, n in numbered.items() if n.isdigit() and int(n) > step])
+
+
+def _remove(parent: Path, prefix: str, found: Iterable[Path]) -> None:
+    """Remove these checkpoints, and what an interrupt left of others whose names begin with `prefix`."""
+    for path in parent.glob(f".{prefix}*.partial"):
+        shutil.rmtree(path, ignore_errors=True)
+    for path in found:
+        # Out of sight first: what is half removed must not pass for a checkpoint.
+        path.rename(partial_folder(path))
+        shutil.rmtree(partial_folder(path), ignore_errors=True)
 
 
 class Storage:

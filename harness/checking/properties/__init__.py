@@ -16,6 +16,7 @@ from cortexzoo.harness.checking.properties.gradients import GRADIENTS
 from cortexzoo.harness.checking.properties.growth import GROWTH
 from cortexzoo.harness.checking.properties.guarding import GUARDING
 from cortexzoo.harness.checking.properties.hybrid import HYBRID
+from cortexzoo.harness.checking.properties.interruption import INTERRUPTION
 from cortexzoo.harness.checking.properties.intervals import INTERVALS
 from cortexzoo.harness.checking.properties.isolation import ISOLATION
 from cortexzoo.harness.checking.properties.measuring import MEASURING
@@ -63,6 +64,7 @@ OF_TRAINED_MODELS: tuple[Property[Subject], ...] = (
     *RESULTS,
     *CURVES,
     *ORDERS,
+    *INTERRUPTION,
     *SLEEP,
     *DREAMING,
     *FIELDS,

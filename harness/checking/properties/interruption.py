@@ -1,0 +1,293 @@
+"""Checkpoints: whole wherever writing is cut short; what is damaged, or of another model, is refused."""
+
+import copy
+import math
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cortexzoo.harness.checking.properties.base import Case, Finding, Property, text
+from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.checking.training.witness import Record, brief, on_a_tiny_model, trainer_of
+from cortexzoo.zoo import checkpoints
+from cortexzoo.zoo.checkpoints import CheckpointReader, Storage
+from cortexzoo.zoo.errors import CheckpointError
+from cortexzoo.zoo.training.loop import TrainingLoop
+
+OPERATIONS = {"open", "os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.link", "shutil.rmtree", "shutil.copytree"}
+"""Audit events of what changes a folder, or begins to."""
+MOST = 200
+"""Operations after which the harness stops counting."""
+TOO_LARGE = 2**70
+Step = Callable[[Path], None]
+
+
+class Cut(BaseException):
+    """A process ends here."""
+
+
+class _Cutter:
+    """Ends what runs at its n-th operation on files. An audit hook stays for ever, so that there is one alone."""
+
+    def __init__(self) -> None:
+        self.left: float = math.inf
+        self.watched: str | None = None
+
+    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if self.watched is None or event not in OPERATIONS:
+            return
+        path = str(arguments[0])  # relative inside a folder that is being removed
+        if Path(path).is_absolute() and not path.startswith(self.watched):
+            return
+        if event == "open" and not set(str(arguments[1] or "")) & set("wax+"):
+            return
+        self.left -= 1
+        if self.left < 0:
+            raise Cut
+
+    def run(self, step: Step, folder: Path, after: int) -> bool:
+        """Whether the step came to its end."""
+        self.left, self.watched = after, str(folder)
+        try:
+            step(folder)
+        except Cut:
+            return False
+        finally:
+            self.watched = None
+        return True
+
+
+CUTTER = _Cutter()
+
+
+def interruption_cases(_: Subject) -> Iterable[Case]:
+    """The first checkpoint, one in the place of another, with the other kept, pruning, going back; and damage."""
+    for what in ("first", "replaced", "kept", "pruned", "set back", "damaged", "of another model", "of policies"):
+        yield {"what": what}
+
+
+def checkpoints_survive_interruption(subject: Subject, case: Case) -> Finding:
+    """Each operation that changes a folder is the last one once; then reading and the same again must work."""
+    what = text(case, "what")
+    with tempfile.TemporaryDirectory() as name:
+        if what == "damaged":
+            wrong = _damaged(Path(name))
+        elif what == "of another model":
+            wrong = _of_another(Path(name))
+        elif what == "of policies":
+            wrong = _of_policies(subject, Path(name))
+        else:
+            _install()
+            wrong = _cut_short(what, Path(name))
+    if not wrong:
+        return Finding(0, "nothing was lost, and nothing wrong was read", case)
+    return Finding(len(wrong), "; ".join(wrong[:3]), {**case, "first": wrong[0]})
+
+
+@cache
+def _install() -> None:
+    sys.addaudithook(CUTTER)
+
+
+def _save(folder: Path, value: int, keep: Path | None = None) -> None:
+    checkpoints.begin(folder)
+    weights = torch.full((3,), float(value))
+    tensors: Mapping[str, Mapping[str, Tensor]] = {
+        "model": {"weight": weights, "tied": weights},
+        "rng": {"cpu": weights},
+    }
+    checkpoints.write_files(folder, tensors, {"trainer": {"position": value}})
+    checkpoints.publish(folder, keep)
+
+
+def _saved(folder: Path) -> int | None:
+    """Which checkpoint is read; None: there is none. Raises `CheckpointError` also for a mixture of two."""
+    if not checkpoints.exists(folder):
+        return None
+    reader = CheckpointReader(folder)
+    found = {float(tensor.mean()) for name in ("model", "rng") for tensor in reader.tensors(name).values()}
+    found.add(float(reader.json("trainer")["position"]))
+    names = set(reader.tensors("model"))
+    if len(found) != 1 or names != {"weight", "tied"}:
+        raise CheckpointError(f"{folder}: has {sorted(found)} and {sorted(names)}")
+    return int(found.pop())
+
+
+def _cut_short(what: str, place: Path) -> list[str]:
+    last, steps = "last", [f"step-{number:02d}" for number in range(1, 5)]
+
+    def with_all(folder: Path) -> None:
+        for number, name in enumerate(steps, start=1):
+            _save(folder / name, number)
+        _save(folder / last, 9)
+
+    prepared: dict[str, Step] = {
+        "first": lambda folder: None,
+        "replaced": lambda folder: _save(folder / last, 1),
+        "kept": lambda folder: _save(folder / last, 1),
+        "pruned": with_all,
+        "set back": with_all,
+    }
+    steps_of: dict[str, Step] = {
+        "first": lambda folder: _save(folder / last, 2),
+        "replaced": lambda folder: _save(folder / last, 2),
+        "kept": lambda folder: _save(folder / last, 2, folder / steps[0]),
+        "pruned": lambda folder: checkpoints.prune(folder, "step-", 2),
+        "set back": lambda folder: checkpoints.set_back(folder / last, folder / steps[1], "step-", 2),
+    }
+    allowed: dict[str, dict[str, set[int | None]]] = {
+        "first": {last: {None, 2}},
+        "replaced": {last: {1, 2}},
+        "kept": {last: {1, 2}, steps[0]: {None, 1}},
+        "pruned": {steps[0]: {None, 1}, steps[1]: {None, 2}, steps[2]: {3}, steps[3]: {4}, last: {9}},
+        "set back": {last: {9, 2}, steps[0]: {1}, steps[1]: {2}, steps[2]: {None, 3}, steps[3]: {None, 4}},
+    }
+    at_the_end: dict[str, dict[str, int]] = {
+        "first": {last: 2},
+        "replaced": {last: 2},
+        "kept": {last: 2, steps[0]: 1},
+        "pruned": {steps[2]: 3, steps[3]: 4, last: 9},
+        "set back": {last: 2, steps[0]: 1, steps[1]: 2},
+    }
+    whole = place / "whole"
+    whole.mkdir()
+    prepared[what](whole)
+    wrong: list[str] = []
+    for after in range(MOST):
+        folder = place / f"cut-{after}"
+        shutil.copytree(whole, folder)
+        ended = CUTTER.run(steps_of[what], folder, after)
+        when = f"{what}, cut short after {after} operations"
+        wrong += _read_as(folder, when, allowed[what])
+        try:
+            steps_of[what](folder)
+        except (CheckpointError, OSError) as problem:
+            wrong.append(f"{when}: the same again fails: {type(problem).__name__}")
+        wrong += _read_as(folder, f"{when}, then done again", {name: {n} for name, n in at_the_end[what].items()})
+        if left := {path.name for path in folder.iterdir()} ^ set(at_the_end[what]):
+            wrong.append(f"{when}, then done again: {sorted(left)[0]} is left or gone")
+        shutil.rmtree(folder)
+        if ended or wrong:
+            return wrong
+    return [f"{what} takes more than {MOST} operations"]
+
+
+def _read_as(folder: Path, when: str, wanted: Mapping[str, set[int | None]]) -> list[str]:
+    wrong = []
+    for name, values in wanted.items():
+        try:
+            found: Any = _saved(folder / name)
+        except (CheckpointError, OSError, KeyError) as problem:
+            found = type(problem).__name__
+        if found not in values:
+            wrong.append(f"{when}: {name} is {found}, should be {' or '.join(str(value) for value in values)}")
+    return wrong
+
+
+def _damaged(place: Path) -> list[str]:
+    """Every file cut, changed in one byte, or gone."""
+    folder, wrong = place / "last", []
+    _save(folder, 1)
+    for file in sorted(path.name for path in folder.iterdir()):
+        content = (folder / file).read_bytes()
+        middle = len(content) // 2
+        for how, changed in {
+            "cut": content[:middle],
+            "changed": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
+            "gone": None,
+        }.items():
+            (folder / file).unlink() if changed is None else (folder / file).write_bytes(changed)
+            with suppress(CheckpointError):
+                reader = CheckpointReader(folder)
+                reader.tensors("model"), reader.tensors("rng"), reader.json("trainer")
+                wrong.append(f"{file} is {how}, and everything is read")
+            (folder / file).write_bytes(content)
+    foreign = place / "foreign"
+    foreign.mkdir()
+    (foreign / "notes.txt").write_text("of somebody", encoding="utf-8")
+    with suppress(CheckpointError):
+        _save(foreign, 1)
+        wrong.append("a folder of somebody else is replaced")
+    if not (foreign / "notes.txt").exists():
+        wrong.append("a file of somebody else is gone")
+    return wrong
+
+
+def _of_another(place: Path) -> list[str]:
+    """Weights are those of the folder; those of another model are refused, and change nothing."""
+    folder, saved = place / "last", nn.Linear(3, 2)
+    checkpoints.begin(folder)
+    checkpoints.write_files(folder, {"model": saved.state_dict()}, {})
+    checkpoints.publish(folder)
+    same = nn.Linear(3, 2)
+    checkpoints.load_weights(same, folder)
+    wrong = [] if _equal(same, saved) else ["the weights are not those that were saved"]
+    for what, other in {"wider": nn.Linear(4, 2), "without bias": nn.Linear(3, 2, bias=False),
+                        "nested": nn.Sequential(nn.Linear(3, 2))}.items():  # fmt: skip
+        before = copy.deepcopy(other)
+        with suppress(CheckpointError):
+            checkpoints.load_weights(other, folder)
+            wrong.append(f"a model that is {what} takes the weights")
+        if not _equal(other, before):
+            wrong.append(f"a model that is {what} was changed")
+    return wrong
+
+
+def _equal(one: nn.Module, other: nn.Module) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+class _Altering(Storage):
+    """Writes the state of one policy with another value, which its sum covers: as another program would."""
+
+    def __init__(self, policy: str, key: str, value: Any) -> None:
+        self.policy, self.key, self.value = policy, key, value
+
+    def write_files(self, folder: Path, tensors: Any, texts: Mapping[str, Mapping[str, Any]]) -> None:
+        """As before, with that value; None: without the key."""
+        changed = copy.deepcopy({name: dict(content) for name, content in texts.items()})
+        state = changed["trainer"]["policies"][self.policy]
+        if self.value is None:
+            del state[self.key]
+        else:
+            state[self.key] = self.value
+        super().write_files(folder, tensors, changed)
+
+
+def _of_policies(subject: Subject, place: Path) -> list[str]:
+    """A policy's number, list or mapping that is missing or something else is refused."""
+    experiment = brief(on_a_tiny_model(subject.experiment), 2)
+
+    def trained() -> TrainingLoop:
+        return trainer_of(experiment, Record())
+
+    trainer, wrong = trained(), []
+    trainer.run()
+    for policy in trainer.policies:
+        fresh = next(own for own in trained().policies if own.name == policy.name).state_dict()
+        for key, own in policy.state_dict().items():
+            if own is None or fresh[key] is None:
+                continue
+            others: list[Any] = [None, "text"]
+            if isinstance(own, int | float) and not isinstance(own, bool):
+                others += [TOO_LARGE, True]
+            for value in others:
+                if isinstance(value, str) and isinstance(own, str):
+                    continue
+                trainer.storage = _Altering(policy.name, key, value)
+                trainer.save(place / "last")
+                with suppress(CheckpointError):
+                    trained().load(place / "last")
+                    wrong.append(f"{policy.name}.{key} is {value!r}, and is taken over")
+    return wrong
+
+
+INTERRUPTION = (Property("checkpoints_survive_interruption", checkpoints_survive_interruption, interruption_cases),)
