@@ -43,6 +43,7 @@ PropertyName = Literal[
     "intervals_are_kept",
     "data_is_served_once_an_epoch",
     "orders_visit_each_window_once",
+    "text_is_kept_whole",
     "checkpoints_survive_interruption",
     "held_out_is_measured_whole",
     "measuring_changes_nothing",
@@ -206,6 +207,10 @@ PROPERTIES: dict[PropertyName, PropertyInfo] = {
     "orders_visit_each_window_once": PropertyInfo(
         "whatever the size of texts, documents and mixtures, each window comes once an epoch, in an order of its own",
         0.0, "at_most", "differences", OURS,
+    ),
+    "text_is_kept_whole": PropertyInfo(
+        "parts are the text, tokens spell it, and counting reaches what it does by the byte, in any vocabulary",
+        0.0, "at_most", "mistakes", OURS,
     ),
     "checkpoints_survive_interruption": PropertyInfo(
         "cut short at any operation on files, a checkpoint is whole; a damaged or foreign one is refused",

@@ -34,6 +34,7 @@ from cortexzoo.harness.checking.properties.serving import SERVING
 from cortexzoo.harness.checking.properties.sleep import SLEEP
 from cortexzoo.harness.checking.properties.slow_store import SLOW_STORE
 from cortexzoo.harness.checking.properties.steps import STEPS_OF_TRAINING
+from cortexzoo.harness.checking.properties.texts import TEXTS
 from cortexzoo.harness.checking.properties.trainer import TRAINER
 from cortexzoo.harness.checking.properties.training import TRAINING
 from cortexzoo.harness.checking.properties.worth import WORTH
@@ -64,6 +65,7 @@ OF_TRAINED_MODELS: tuple[Property[Subject], ...] = (
     *RESULTS,
     *CURVES,
     *ORDERS,
+    *TEXTS,
     *INTERRUPTION,
     *SLEEP,
     *DREAMING,

@@ -1,9 +1,7 @@
 """What a training reports of itself: swings, the best validation, and what counting reaches, worked out again."""
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +9,7 @@ import numpy as np
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, text
 from cortexzoo.harness.checking.properties.training import rises
 from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.checking.training.reference_counting import losses_of_counting
 from cortexzoo.harness.checking.training.reference_loop import steps_of_warmup
 from cortexzoo.harness.checking.training.roles import LENGTH
 from cortexzoo.harness.checking.training.witness import (
@@ -35,7 +34,6 @@ SCHEDULES: Mapping[str, recipe.ScheduleSpec] = {
     "warmup": recipe.Cosine(warmup_ratio=0.2),
     "restarts": recipe.CosineRestarts(period=5),
 }
-SMOOTHING, BYTES, LONGEST = 0.1, 256, 6
 LEAST = 1e-9
 TRAINING = 220
 """Tokens that train; the rest of that text is held out."""
@@ -61,7 +59,11 @@ def results_are_of_the_record(subject: Subject, case: Case) -> Finding:
     result = TrainingLoop(model, experiment, data, recorder=record, policies=[Witness(SCRIPT)]).run()
     wanted = _swings(record, steps_of_warmup(experiment.recipe.schedule, STEPS)) | _validated(record)
     wanted |= {"steps_taken": STEPS - len(SCRIPT), "steps_refused": len(SCRIPT), "steps_undone": 0}
-    wanted |= _counted(data.train[:].tobytes(), data.validation[:].tobytes(), some)
+    held_out = data.validation[:].tobytes()
+    count = (len(held_out) - 1) // LENGTH
+    windows = range(count) if some is None else [int((i + 0.5) * count / some) for i in range(some)]
+    places = [window * LENGTH + 1 + at for window in windows for at in range(LENGTH)]
+    wanted |= losses_of_counting(data.train[:].tobytes(), held_out, places)
     found = {name: getattr(result, name) for name in wanted}
     for name in ("loss_ratio", "raw_loss_ratio"):
         found[f"stability/{name}"] = record.steps[STEPS].get(f"stability/{name}")
@@ -101,44 +103,6 @@ def _validated(record: Record) -> dict[str, float]:
     losses = record.with_metric("validation/loss")
     best = min(losses, key=lambda step: (losses[step], step))
     return {"validation_loss": losses[max(losses)], "best_validation_loss": losses[best], "best_step": best}
-
-
-def _counted(train: bytes, held_out: bytes, some: int | None) -> dict[str, float]:
-    """Cross-entropy of one byte, of a byte after another, and of the best interpolated n-gram, from plain counts."""
-    count = (len(held_out) - 1) // LENGTH
-    windows = range(count) if some is None else [int((i + 0.5) * count / some) for i in range(some)]
-    places = [window * LENGTH + 1 + at for window in windows for at in range(LENGTH)]
-    single, pairs = Counter(train), Counter(pairwise(train))
-    firsts = Counter(train[:-1])
-
-    def nats(shares: Iterable[float]) -> float:
-        return -float(np.mean(np.log(list(shares))))
-
-    return {
-        "unigram_loss": nats((single[held_out[at]] + SMOOTHING) / (len(train) + BYTES * SMOOTHING) for at in places),
-        "bigram_loss": nats(
-            (pairs[held_out[at - 1], held_out[at]] + SMOOTHING) / (firsts[held_out[at - 1]] + BYTES * SMOOTHING)
-            for at in places
-        ),
-        "ngram_loss": min(nats(_interpolated(train, held_out, places, order)) for order in range(1, LONGEST + 1)),
-    }
-
-
-def _interpolated(train: bytes, held_out: bytes, places: Sequence[int], order: int) -> list[float]:
-    """Witten and Bell's method C, from the shortest context to that of `order` - 1 bytes."""
-    after: dict[bytes, Counter[int]] = defaultdict(Counter)
-    for length in range(order):
-        for end in range(length, len(train)):
-            after[train[end - length : end]][train[end]] += 1
-    shares = []
-    for at in places:
-        share = 1 / BYTES
-        for length in range(min(order - 1, at) + 1):
-            seen = after.get(held_out[at - length : at])
-            if seen is not None:
-                share = (seen[held_out[at]] + len(seen) * share) / (seen.total() + len(seen))
-        shares.append(share)
-    return shares
 
 
 RESULTS = (Property("results_are_of_the_record", results_are_of_the_record, result_cases),)

@@ -1,0 +1,306 @@
+"""Texts in tokens: three parts that are the text, tokens that spell it, and losses by the byte."""
+
+import json
+import math
+import random
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from cortexzoo.harness.checking.properties.base import Case, Finding, Property, number, text
+from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.checking.training.reference_counting import losses_of_counting
+from cortexzoo.specs.data import MixtureSpec, TextFiles, TextPart, TextSpec
+from cortexzoo.specs.text_vocabulary import ByteTokens, TextVocabularySpec, TokenizerFile
+from cortexzoo.zoo.data.mixture import ChainedTokens, mixed_text
+from cortexzoo.zoo.data.text import Part, TextData
+from cortexzoo.zoo.data.text_vocabulary import TextVocabulary, TokenizerVocabulary, trained_bpe
+from cortexzoo.zoo.data.vocabulary_source import require_same
+from cortexzoo.zoo.errors import DataError
+
+WORDS = (
+    "the",
+    "memory",
+    "of",
+    "a",
+    "model",
+    "reads",
+    "und",
+    "Äpfel",
+    "naïve",
+    "日本語",
+    "мир",
+    "🙂",
+    "\t",
+    "x\u0301",
+    "0",
+    "\r",
+)
+SIZE, FREQUENCY, LENGTH, SOME = 300, 3, 6, 4
+BYTES, ENDLESS = 256, 100_000
+VALIDATION, TEST = 0.2, 0.15
+BLANK = "\u2581"
+NAMES: tuple[Part, ...] = ("training", "validation", "test")
+LEAST = 1e-9
+MEGABYTE = 1 << 20
+
+
+def text_cases(_: Subject) -> Iterable[Case]:
+    """Bytes, and tokens of both families of tokenizers; a mixture; a text that is read in pieces; chained texts."""
+    for kind in ("bytes", "byte-level", "pieces", "mixture", "mixture of bytes", "long", "chained"):
+        yield {"kind": kind, "words": 900, "seed": 0}
+
+
+def text_strategy(_: Subject) -> st.SearchStrategy[Case]:
+    """Any words; those that are read in pieces are tried once."""
+    return st.fixed_dictionaries(
+        {
+            "kind": st.sampled_from(["bytes", "byte-level", "pieces", "mixture", "mixture of bytes", "chained"]),
+            "words": st.integers(300, 1500),
+            "seed": st.integers(0, 99),
+        }
+    )
+
+
+def text_is_kept_whole(_: Subject, case: Case) -> Finding:
+    """A text of many alphabets, read as an experiment's data is."""
+    kind, words, seed = text(case, "kind"), number(case, "words"), number(case, "seed")
+    with tempfile.TemporaryDirectory() as name:
+        wrong = _judged(kind, Path(name), _text_of(words, seed), _text_of(words // 2, seed + 100))
+    if not wrong:
+        return Finding(0, "parts, tokens and counts are those of the text", case)
+    return Finding(len(wrong), "; ".join(wrong[:3]), {**case, "first": wrong[0]})
+
+
+def _text_of(words: int, seed: int) -> bytes:
+    drawn = random.Random(seed)
+    return " ".join(drawn.choice(WORDS) + drawn.choice(("", "", "\n", ".")) for _ in range(words)).encode()
+
+
+def _judged(kind: str, folder: Path, content: bytes, other: bytes) -> list[str]:
+    if kind == "chained":
+        return _chained(content)
+    if kind == "long":
+        return _spelled(TokenizerVocabulary(_byte_level(content), "of the harness"), _long(content))
+    vocabulary: TextVocabularySpec = ByteTokens()
+    if kind in ("byte-level", "pieces", "mixture"):
+        written = _pieces(content) if kind == "pieces" else _byte_level(content)
+        (folder / "tokenizer.json").write_text(written, encoding="utf-8")
+        vocabulary = TokenizerFile(path="tokenizer.json")
+    paths = [folder / "one.txt", folder / "other.txt"]
+    for path, whole in zip(paths, (content, other), strict=True):
+        path.write_bytes(whole)
+    one, two = (TextFiles(paths=(str(path),)) for path in paths)
+    wrong = []
+    if kind.startswith("mixture"):
+        if isinstance(vocabulary, TokenizerFile):
+            vocabulary = TokenizerFile(path=str(folder / "tokenizer.json"))
+        parts = (TextPart(weight=0.7, source=one), TextPart(weight=0.3, source=two))
+        data = mixed_text(_mixture(parts, vocabulary))
+        texts = [content, other]
+        turned = mixed_text(_mixture(parts[::-1], vocabulary))
+        if turned.sha256 == data.sha256:
+            wrong.append("a mixture in another order has the same sum")
+    else:
+        spec = TextSpec(
+            name="text", source=one, vocabulary=vocabulary, validation_fraction=VALIDATION, test_fraction=TEST
+        )
+        data, texts = TextData.from_spec(spec, folder), [content]
+    wrong += _cut(data, texts) + _counts(data) + _losses(data)
+    for name in NAMES:
+        wrong += _spelled(data.vocabulary, data.vocabulary.bytes_of(data.part(name)[:]).tobytes())
+    return wrong + _vocabulary(data.vocabulary, kind, content)
+
+
+def _mixture(parts: Any, vocabulary: TextVocabularySpec) -> MixtureSpec:
+    return MixtureSpec(
+        name="mixture", parts=parts, vocabulary=vocabulary, validation_fraction=VALIDATION, test_fraction=TEST
+    )
+
+
+def _bytes_by_token(data: TextData, part: Part) -> list[bytes]:
+    tokens = data.part(part)[:]
+    return [data.vocabulary.bytes_of(tokens[place : place + 1]).tobytes() for place in range(len(tokens))]
+
+
+def _cut(data: TextData, texts: Sequence[bytes]) -> list[str]:
+    """Every text is its three parts one after the other, of the sizes in the spec, none cut within a character."""
+    wrong = []
+    spelled = {name: b"".join(_bytes_by_token(data, name)) for name in NAMES}
+    wanted = dict.fromkeys(NAMES, b"")
+    in_bytes = data.byte_counts is None
+    for whole in texts:
+        places = [int(len(whole) * (1 - (VALIDATION + TEST))), int(len(whole) * (1 - TEST))]
+        if not in_bytes or len(texts) > 1:
+            places = [_whole_character(whole, place) for place in places]
+        for name, begin, end in zip(NAMES, [0, *places], [*places, len(whole)], strict=True):
+            wanted[name] += whole[begin:end]
+    wrong = [f"the {name} part is not the text's" for name in NAMES if spelled[name] != wanted[name]]
+    if data.documents is not None:
+        begins = data.documents["training"].tolist()
+        firsts = [len(b"".join(_bytes_by_token(data, "training")[:begin])) for begin in begins]
+        place = _whole_character(texts[0], int(len(texts[0]) * (1 - (VALIDATION + TEST))))
+        if firsts != [0, place]:
+            wrong.append(f"the texts of a mixture begin at bytes {firsts}, should be {[0, place]}")
+    return wrong
+
+
+def _whole_character(whole: bytes, place: int) -> int:
+    while True:
+        with suppress(UnicodeDecodeError):
+            whole[place:].decode()
+            return place
+        place += 1
+
+
+def _counts(data: TextData) -> list[str]:
+    """Bytes of each part by its tokens, and none for those of bytes."""
+    if data.byte_counts is None:
+        return [] if data.bytes_per_token == 1 and data.token_bytes("validation") is None else ["bytes are weighed"]
+    wrong = []
+    for name in NAMES:
+        size = sum(map(len, _bytes_by_token(data, name)))
+        weights = data.token_bytes(name)
+        summed = math.nan if weights is None else float(weights.numpy()[data.part(name)[:]].sum())
+        if data.byte_counts[name] != size or abs(summed - size) > LEAST * size:
+            wrong.append(f"the {name} part has {size} bytes, counted {data.byte_counts[name]}, weighed {summed}")
+    size = sum(map(len, _bytes_by_token(data, "training")))
+    if abs(data.bytes_per_token - size / len(data.train)) > LEAST:
+        wrong.append(f"a token of the training part has {data.bytes_per_token} bytes")
+    return wrong
+
+
+def _losses(data: TextData) -> list[str]:
+    """What counting reaches on the targets of all windows, and of some."""
+    train, wrong = b"".join(_bytes_by_token(data, "training")), []
+    for part in ("validation", "test"):
+        tokens = _bytes_by_token(data, part)
+        begins = np.cumsum([0, *map(len, tokens)]).tolist()
+        for some in (None, SOME):
+            places = []
+            for start, count in _windows(data, part, some):
+                places += list(range(begins[start + 1], begins[start + 1 + count]))
+            wanted = losses_of_counting(train, b"".join(tokens), places)
+            found = data.reference_losses(LENGTH, some, part)
+            got = {"unigram_loss": found.unigram, "bigram_loss": found.bigram, "ngram_loss": found.ngram}
+            wrong += [
+                f"{name} of the {part} part is {got[name]:.6f}, counted again {value:.6f}"
+                for name, value in wanted.items()
+                if abs(got[name] - value) > 1e-6 * value
+            ]
+    return wrong
+
+
+def _windows(data: TextData, part: Any, some: int | None) -> list[tuple[int, int]]:
+    """Where windows begin, and how many targets of each are of its own text."""
+    length = len(data.part(part))
+    begins = [0] if data.documents is None else data.documents[part].tolist()
+    ends = [*begins[1:], length]
+    windows = []
+    for begin, end in zip(begins, ends, strict=True):
+        for start in range(begin, end - 1, LENGTH):
+            if data.documents is None and start + LENGTH > end - 1:
+                break
+            windows.append((start, min(LENGTH, end - 1 - start)))
+    return windows if some is None else [windows[int((i + 0.5) * len(windows) / some)] for i in range(some)]
+
+
+def _spelled(vocabulary: TextVocabulary, content: bytes) -> list[str]:
+    """Its tokens spell the text."""
+    tokens = vocabulary.encode(content)
+    wrong = [] if vocabulary.bytes_of(tokens).tobytes() == content else ["the tokens of a text do not spell it"]
+    if len(tokens) and int(tokens.max()) >= vocabulary.size:
+        wrong.append("a token has no logit")
+    return wrong
+
+
+def _vocabulary(vocabulary: TextVocabulary, kind: str, content: bytes) -> list[str]:
+    """Lengths, size and names of single tokens; and which tokenizers are the same."""
+    lengths = [len(vocabulary.bytes_of(np.array([token]))) for token in range(vocabulary.size)]
+    wrong = [] if lengths == vocabulary.lengths.tolist() else ["a token's length is not that of its bytes"]
+    if vocabulary.needed != 1 + max(token for token, length in enumerate(lengths) if length):
+        wrong.append(f"{vocabulary.needed} logits are needed")
+    if not isinstance(vocabulary, TokenizerVocabulary):
+        return wrong
+    described = json.loads(vocabulary.file_content())
+    tokens: Mapping[str, int] = vocabulary.tokens
+    if kind != "pieces":
+        if len(tokens) != SIZE:
+            wrong.append(f"a tokenizer of {SIZE} tokens has {len(tokens)}")
+        every = TokenizerVocabulary(trained_bpe([content.decode()], ENDLESS, FREQUENCY), "every")
+        spelled = [every.bytes_of(np.array([token])).tobytes() for token in range(BYTES, every.size)]
+        if rare := sum(content.count(token) < FREQUENCY for token in spelled):
+            wrong.append(f"{rare} tokens are of rarer pairs than asked for")
+    require_same(vocabulary, TokenizerVocabulary(json.dumps(described), "again"), "itself")
+    first, second = sorted(tokens, key=lambda token: tokens[token])[-2:]
+    others = {"numbered otherwise": {first: tokens[second], second: tokens[first]}}
+    for what, changes in others.items():
+        changed = json.loads(json.dumps(described))
+        changed["model"]["vocab"] |= changes
+        with suppress(DataError):
+            require_same(vocabulary, TokenizerVocabulary(json.dumps(changed), what), "itself")
+            wrong.append(f"a tokenizer {what} passes for the same")
+    return wrong
+
+
+def _byte_level(content: bytes) -> str:
+    return trained_bpe([content.decode()], SIZE, FREQUENCY)
+
+
+def _pieces(content: bytes) -> str:
+    """A tokenizer of SentencePiece's family: blanks are letters, bytes stand for what has no token, one is special."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, trainers
+
+    tokenizer = Tokenizer(models.BPE(byte_fallback=True))
+    tokenizer.normalizer = normalizers.Replace(" ", BLANK)
+    tokenizer.decoder = decoders.Sequence([decoders.Replace(BLANK, " "), decoders.ByteFallback(), decoders.Fuse()])
+    by_byte = [f"<0x{byte:02X}>" for byte in range(256)]
+    trainer = trainers.BpeTrainer(vocab_size=SIZE, show_progress=False, special_tokens=[*by_byte, "<s>"])
+    plain = bytes(byte for byte in content if 32 <= byte < 128).decode()
+    tokenizer.train_from_iterator([plain], trainer)
+    described = json.loads(tokenizer.to_str())
+    described["added_tokens"] = [token for token in described["added_tokens"] if token["content"] == "<s>"]
+    return json.dumps(described)
+
+
+def _long(content: bytes) -> bytes:
+    """More than a megabyte without a line break, at whose end a character is not yet complete."""
+    line = content.replace(b"\n", b" ")
+    whole = line * (MEGABYTE // len(line) + 2)
+    while whole[MEGABYTE] & 0xC0 != 0x80:
+        whole = b"a" + whole
+    return whole + b"\n" + content
+
+
+def _chained(content: bytes) -> list[str]:
+    """Several texts as one, by slices and by places, against one array."""
+    whole = np.frombuffer(content, dtype=np.uint8)
+    cuts = [0, 5, 5, 40, len(whole)]
+    chained = ChainedTokens([whole[begin:end] for begin, end in pairwise(cuts)])
+    wrong = [] if len(chained) == len(whole) else [f"chained texts have {len(chained)} of {len(whole)} tokens"]
+    for begin, end in [
+        (0, len(whole)),
+        (0, 5),
+        (5, 40),
+        (3, 41),
+        (4, 5),
+        (5, 6),
+        (40, 40),
+        (39, 41),
+        (len(whole) - 1, None),
+    ]:
+        if not np.array_equal(chained[begin:end], whole[begin:end]):
+            wrong.append(f"chained texts differ from {begin} to {end}")
+    places = np.array([[0, 4, 5], [39, 40, len(whole) - 1]])
+    if not np.array_equal(chained[places], whole[places]) or chained.largest != whole.max():
+        wrong.append("chained texts differ by places")
+    return wrong
+
+
+TEXTS = (Property("text_is_kept_whole", text_is_kept_whole, text_cases, strategy=text_strategy, cost=5),)
