@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from cortexzoo.zoo.memory.long_term import LongTermState, LongTermStore
 from cortexzoo.zoo.models.cortexgpt import CortexGPT, CortexGPTState
 from cortexzoo.zoo.models.cortexgpt_token_loop import token_loop
 from cortexzoo.zoo.models.hybrid.block_token_loop import sidecar_token_loop
@@ -39,6 +40,41 @@ def written_out_cortexgpt(model: CortexGPT, tokens: Int[Tensor, "batch time"], s
         reads = torch.tensor([[slot.reads for slot in ring] for ring in rings])
         memory["how often the short-term memory was read"] = reads.double()
     return WrittenOut(looped.logits, memory, looped.readings)
+
+
+def written_out_consolidation(model: CortexGPT, state: CortexGPTState) -> Mapping[str, Tensor]:
+    """The store after a consolidation, one stored pair after the other; nothing for a model without a store.
+
+    Nothing too where the pairs that are read most are not defined, since several are read equally often.
+    """
+    store, kept, before = model.memory.long_term, state.short_term, state.long_term
+    if store is None or not isinstance(before, LongTermState):
+        return {}
+    pairs = list(zip(kept.keys.flatten(0, 1), kept.values.flatten(0, 1), kept.reads.flatten().tolist(), strict=True))
+    if isinstance(store, LongTermStore):
+        chosen = [place for place, (_, _, reads) in enumerate(pairs) if reads >= store.spec.min_reads]
+    else:
+        by_reads = sorted(range(len(pairs)), key=lambda place: -pairs[place][2])
+        most = store.spec.writes
+        if most < len(pairs) and pairs[by_reads[most - 1]][2] == pairs[by_reads[most]][2]:
+            return {}
+        chosen = sorted(by_reads[:most])
+    entries = list(zip(before.keys, before.values, before.codes, strict=True))
+    for place in chosen:
+        key, value, _ = pairs[place]
+        code = store.compress(key)
+        if isinstance(store, LongTermStore):
+            entries.append((key[:0], store.consolidation_network(torch.cat([key, value])), code))
+        else:
+            entries.append((key, value, code))
+    if store.spec.capacity is not None:
+        entries = entries[max(0, len(entries) - store.spec.capacity) :]
+    if not entries:
+        return {}
+    keys, values, codes = (torch.stack(parts) for parts in zip(*entries, strict=True))
+    if not isinstance(store, LongTermStore):  # its coders have learnt since
+        codes = torch.stack([store.compress(key) for key in keys])
+    return {"the stored keys": keys, "the stored values": values, "the stored codes": codes}
 
 
 def written_out_transformer(model: Transformer, tokens: Int[Tensor, "batch time"]) -> WrittenOut:

@@ -19,12 +19,14 @@ from cortexzoo.harness.checking.properties.base import (
 from cortexzoo.harness.checking.subject import Model, Subject
 from cortexzoo.harness.checking.written_out import (
     WrittenOut,
+    written_out_consolidation,
     written_out_cortexgpt,
     written_out_hybrid,
     written_out_transformer,
 )
 from cortexzoo.specs.properties import PROPERTIES
 from cortexzoo.specs.variant import HardTopK
+from cortexzoo.zoo.memory.long_term import LongTermState
 from cortexzoo.zoo.models.cortexgpt import CortexGPT, CortexGPTState
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.hybrid.state import HybridState
@@ -74,7 +76,7 @@ def reference_strategy(subject: Subject) -> st.SearchStrategy[Case]:
 
 
 def forward_matches_a_reference(subject: Subject, case: Case) -> Finding:
-    """Logits, short-term memory, readings and gradients in float64 against those of the written-out form.
+    """Logits, memory, what is consolidated, readings and gradients in float64 against those of the written-out form.
 
     The memory at the start is that of `before` tokens, consolidated; the trained one is too large for lists. Shared
     are the weights and, of a hybrid, the base.
@@ -127,7 +129,7 @@ def _compared(model: Model, tokens: Tensor, state: MemoryState, wanted: Tensor) 
         one_by_one, after = _one_by_one(model, tokens, state)
         found["an output of one token at a time"] = (one_by_one, written.logits)
         found |= {f"after single tokens {name}": pair for name, pair in _memories(after, written).items()}
-    found |= _readings(output.readings, written)
+    found |= _readings(output.readings, written) | _consolidated(model, output.state)
     largest = max((float(other.abs().max()) for other in others.values() if other.numel()), default=0.0)
     for name, one in moved.items():
         own = float(others[name].abs().max()) if one.numel() else 0.0
@@ -145,6 +147,20 @@ def _written_out(model: Model, tokens: Tensor, state: MemoryState) -> WrittenOut
         case Hybrid(), HybridState():
             return written_out_hybrid(model, tokens, state)
     raise AssertionError("only what has a written-out form is compared")
+
+
+@torch.no_grad()
+def _consolidated(model: Model, state: MemoryState) -> Compared:
+    """The store of a CortexGPT after a consolidation."""
+    if not isinstance(model, CortexGPT) or not isinstance(state, CortexGPTState):
+        return {}
+    wanted = written_out_consolidation(model, state)
+    if not wanted:
+        return {}
+    store = model.consolidate(state).long_term
+    assert isinstance(store, LongTermState)
+    found = (store.keys, store.values, store.codes)
+    return {name: (one.double(), tensor.double()) for one, (name, tensor) in zip(found, wanted.items(), strict=True)}
 
 
 def _readings(found: Mapping[str, Tensor], written: WrittenOut) -> Compared:

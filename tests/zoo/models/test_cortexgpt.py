@@ -140,7 +140,7 @@ SPECS = {
 @pytest.mark.parametrize("carried", [0, 3, 30], ids="carried{}".format)
 @pytest.mark.parametrize("name", SPECS)
 def test_fast_form_equals_token_loop(name: str, carried: int, length: int) -> None:
-    model = built(SPECS[name])
+    model = built(SPECS[name]).eval()
     state = warmed(model, 3, carried) if carried else model.initial_state(3)
     tokens = torch.randint(VOCAB, (3, length + 1), generator=torch.Generator().manual_seed(2))
     fast = model(tokens[:, :-1], state)

@@ -14,6 +14,7 @@ from cortexzoo.specs.suite import Check
 from cortexzoo.zoo.build import build_model
 from cortexzoo.zoo.memory.band_attention import _BandAttention
 from cortexzoo.zoo.memory.block import GateReading
+from cortexzoo.zoo.memory.long_term import LongTermRing, LongTermStore
 from cortexzoo.zoo.models import transformer
 from cortexzoo.zoo.models.columns import Columns
 from cortexzoo.zoo.models.cortexgpt import CortexGPT
@@ -29,7 +30,10 @@ NAME = "forward_matches_a_reference"
 LARGEST = "the reading stability/max_attention_logit"
 HYBRID = ("variant.backbone.training.steps=2", "variant.mixer.key_products=1", "variant.mixer.window_size=8")
 SUBJECTS = {
-    "two raw rings": ("cortexgpt-stable", ("variant.memory.long_term={kind: raw_ring}",)),
+    "two raw rings": (
+        "cortexgpt-stable",
+        ("variant.memory.long_term={kind: raw_ring}", "variant.memory.short_term.stores=output"),
+    ),
     "contexts": ("cortexgpt-stable", ()),
     "no long-term memory": ("cortexgpt-stable", ("variant.memory.long_term={kind: none}",)),
     "original": ("cortexgpt-original", ()),
@@ -115,6 +119,9 @@ def test_a_slow_store_is_left_to_its_own_properties() -> None:
         ("contexts", GateReading, "readings", "shares * (1 - long_term)", "shares", "the reading memory/gate_share"),
         ("two raw rings", GateReading, "readings", "means / means.sum()", "means", "the reading memory/gate_entropy"),
         ("two raw rings", _BandAttention, "forward", "torch.maximum", "torch.minimum", LARGEST),
+        ("two raw rings", LongTermRing, "consolidate", "append(keys, values", "append(values, keys", "the stored keys"),
+        ("two raw rings", LongTermRing, "consolidate", "topk(min", "neg().topk(min", "the stored"),
+        ("original", LongTermStore, "consolidate", ">= self.spec.min_reads", "< self.spec.min_reads", "the stored"),
         ("hybrid", DeltaMemory, "forward", "beta.detach().mean()", "beta.detach().amax()", "memory/write_strength"),
         ("hybrid", _Readings, "means", "1 - window", "window", "the reading memory/gate_share/fast_weights"),
         ("hybrid", _Readings, "add", "value * tokens", "value", "the reading memory/"),
