@@ -27,6 +27,15 @@ EQUIVALENT: dict[str, str] = {
     "zoo.data.permutation _through: skip a statement, mixed ^= mixed >> np.uint64(29) → pass": ANOTHER_ORDER,
     "zoo.data.permutation _through: skip a statement, mixed *= MIX → pass": ANOTHER_ORDER,
     "zoo.training.state.regrouped own_random_state: swap arguments, Stream.DROPOUT.seeds(seed, rank) → Stream.DROPOUT.seeds(rank, seed)": "another random state that follows from the seed, as good as this one",
+    "zoo.data.mixed_order _block: swap arguments, Stream.TEXT.generator(seed, block, 3) → Stream.TEXT.generator(block, seed, 3)": ANOTHER_ORDER,
+    "zoo.training.objectives.recall_objective RecallObjective.__init__: negate a condition, if spec.recompute_activations → if not spec.recompute_activations": MORE_WORK,
+    "zoo.training.objectives.samples SampleLog.note: detach, return right.mean() if len(right) else right.new_zeros(()) → return (right.mean() if len(right) else right.new_zeros((…": WITHOUT_GRADIENT,
+    "zoo.training.policies.checkpointing KeepCheckpoints._save_last: drop a term, self.keep_last > 1 and before → self.keep_last > 1": "before the first there is nothing to keep",
+    "zoo.ops.spans blocks_in_span: off by one, 1 → 2": MORE_WORK,
+    "zoo.ops.spans rows_in_span: off by one, 1 → 2 (2)": MORE_WORK,
+    "zoo.models.base Base.run: flip comparison, past is not None → past is None": MORE_WORK,
+    "zoo.training.sleep.dreams _generated: off by one, 31 → 32": ANOTHER_ORDER,
+    "zoo.memory.contexts.read_out ContextReadOut.forward: off by one, 1 → 2 (10)": "behind every entry there is a token",
 }
 """By the lasting name of the change."""
 

@@ -14,6 +14,7 @@ from cortexzoo.harness.checking.judge import judge
 from cortexzoo.harness.checking.modules.inputs import Inputs
 from cortexzoo.harness.checking.modules.registry import BARE
 from cortexzoo.harness.checking.modules.subject import BareSubject, seeded
+from cortexzoo.harness.checking.mutants import nested_state
 from cortexzoo.harness.checking.mutants.base import Host, Mutant
 from cortexzoo.harness.checking.mutants.gated_delta_layer import VOCAB, make_layer
 from cortexzoo.harness.checking.mutants.library import MUTANTS
@@ -64,7 +65,7 @@ EXPERIMENTS: dict[Host, tuple[str, tuple[str, ...]]] = {
             "recipe.schedule.period=30", "recipe.objective.replay.windows=16", "recipe.homeostasis={kind: usage}",
             "recipe.objective.protection={kind: metaplasticity}", "data=python-library", "variant.hidden_size=32",
             "variant.columns.num_columns=4", "variant.memory.short_term.capacity=32",
-            "variant.memory.long_term={kind: raw_ring, capacity: 64}",
+            "variant.memory.long_term={kind: raw_ring, capacity: 64}", "variant.memory.short_term.stores=output",
         ),
     ),
     "follower": (
@@ -96,6 +97,13 @@ EXPERIMENTS: dict[Host, tuple[str, tuple[str, ...]]] = {
             "recipe.objective.stages=[{gaps: [0, 1], tokens_per_step: 2048}]",
             "recipe.objective.drift.sequences=2", "recipe.monitor.validation_sequences=8", "data.gaps=[1]",
             "data.evaluation_documents=8",
+        ),
+    ),
+    "own": (
+        "transformer",
+        (
+            *SMALL, "recipe.steps=100",
+            f"variant={{kind: variant, family: module, name: own, source: '{nested_state.__file__}:make_model'}}",
         ),
     ),
 }  # fmt: skip

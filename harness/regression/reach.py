@@ -30,6 +30,7 @@ from cortexzoo.harness.regression.mutation_score import EFFORT, EXPERIMENTS, HOS
 from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.harness.runs.train import subject_of
 from cortexzoo.specs import load
+from cortexzoo.specs.allowed_code import allow_in_this_process
 from cortexzoo.specs.properties import PropertyName
 from cortexzoo.specs.suite import Check, SuiteSpec
 
@@ -72,6 +73,7 @@ class Hosts:
     @classmethod
     def trained(cls, runs: Path, jobs: int) -> "Hosts":
         """Found in `runs`, or trained into it."""
+        allow_in_this_process(True)  # the module of a host is a file of this package
         names = {experiment_of(host).hash(): host for host in EXPERIMENTS}
         trained = train_missing([experiment_of(host) for host in EXPERIMENTS], runs, jobs=jobs)
         return cls({names[experiment.hash()]: run.path for experiment, run in trained})

@@ -11,7 +11,16 @@ from typing import Any, Literal
 from cortexzoo.specs.properties import PropertyName
 
 Host = Literal[
-    "cortexgpt", "contexts", "original", "continual", "follower", "mixture", "transformer", "hybrid", "gated-delta"
+    "cortexgpt",
+    "contexts",
+    "original",
+    "continual",
+    "follower",
+    "mixture",
+    "transformer",
+    "hybrid",
+    "own",
+    "gated-delta",
 ]
 """The healthy subject that a defect is seeded in; written ones know five of them, those made by machine all."""
 
