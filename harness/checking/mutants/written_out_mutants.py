@@ -1,12 +1,14 @@
-"""Defects of what properties write out again: sampling, two texts in turn, orders, results, curves, the slow store."""
+"""Defects of what properties write out again: sampling, texts, orders, checkpoints, results, curves, the slow store."""
 
 from typing import Any
 
 from cortexzoo.harness.checking.mutants.base import Host, Mutant, in_source
-from cortexzoo.zoo import generation
-from cortexzoo.zoo.data import ngrams, reference
+from cortexzoo.zoo import checkpoints, generation
+from cortexzoo.zoo.checkpoints import CheckpointReader
+from cortexzoo.zoo.data import ngrams, reference, text_vocabulary
 from cortexzoo.zoo.data.mixed_order import MixedOrder
 from cortexzoo.zoo.data.order import DocumentOrder
+from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.models.hybrid.slow_store import SlowStore
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.objectives.continual import ContinualObjective, EarlierSelf
@@ -37,6 +39,14 @@ def _told(name: str, defect: str, owner: Any, function: str, old: str, new: str)
 
 def _recorded(name: str, defect: str, owner: Any, function: str, old: str, new: str) -> Mutant:
     return in_source(name, HOST, defect, owner, function, old, new, by="curves_match_a_reference")
+
+
+def _kept(name: str, defect: str, owner: Any, function: str, old: str, new: str) -> Mutant:
+    return in_source(name, CONTROL, defect, owner, function, old, new, by="checkpoints_survive_interruption")
+
+
+def _spelled(name: str, defect: str, owner: Any, function: str, old: str, new: str) -> Mutant:
+    return in_source(name, CONTROL, defect, owner, function, old, new, by="text_is_kept_whole")
 
 
 def _ordered(name: str, defect: str, owner: Any, function: str, old: str, new: str) -> Mutant:
@@ -99,4 +109,20 @@ WRITTEN_OUT_MUTANTS = (
               "target / used.clamp_min(1e-12)", "used.clamp_min(1e-12) / target"),
     _recorded("homeostasis-spares-the-gate", "sources of the gate are never opened", Homeostasis, "step_taken",
               "_scale(gate.linear.bias, sources,", "_scale(gate.linear.bias, sources * 0 + 1,"),
+    _kept("replaced-before-it-is-complete", "the checkpoint before is removed first", checkpoints, "_take_its_place",
+          "folder.rename(previous)", "shutil.rmtree(folder)"),
+    _kept("sums-are-not-looked-at", "a damaged file of a checkpoint is read", CheckpointReader, "verified",
+          "!= self.sums[file]", "== 'other'"),
+    _kept("weights-of-another-model", "weights that a model lacks are left out", checkpoints, "set_weights",
+          "set(required) ^ set(weights)", "set(required) - set(weights)"),
+    _kept("one-too-few-stay", "pruning removes one checkpoint too many", checkpoints, "prune",
+          "len(found) - keep", "len(found) - keep + 1"),
+    _spelled("cut-within-a-character", "parts are cut within a character", TextData, "from_spec",
+             "character_start(content, place)", "place"),
+    _spelled("characters-for-bytes", "characters of a part are counted, not bytes", TextData, "from_parts",
+             "len(part)", "len(part.decode())"),
+    _spelled("blanks-as-they-are-written", "a blank of SentencePiece stays another letter", text_vocabulary,
+             "_of_sentence_piece", '.replace(SPACE, " ")', ""),
+    _spelled("counting-begins-too-late", "counting knows nothing of what stands before a window", TextData,
+             "reference_losses", "text[max(0, start - BEFORE)", "text[max(0, start)"),
 )  # fmt: skip
