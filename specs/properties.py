@@ -58,6 +58,7 @@ PropertyName = Literal[
     "base_is_frozen",
     "state_norm_is_bounded",
     "gradients_reach_the_facts",
+    "recall_is_trained_as_specified",
     "recall_beats_controls",
     "recall_survives_distractors",
     "sleep_consolidates",
@@ -265,6 +266,10 @@ PROPERTIES: dict[PropertyName, PropertyInfo] = {
     ),
     "gradients_reach_the_facts": PropertyInfo(
         "the loss of an answer has a gradient at facts of an earlier chunk", 0.0, "at_most", "documents without", OURS
+    ),
+    "recall_is_trained_as_specified": PropertyInfo(
+        "stages, documents of a step, losses of answers and what guards the base are those of the spec",
+        0.0, "at_most", "mistakes", OURS,
     ),
     "recall_beats_controls": PropertyInfo(
         "over the longest gap trained on, the memory answers nearly all, and chance and the model without it do not",

@@ -36,6 +36,10 @@ EQUIVALENT: dict[str, str] = {
     "zoo.models.base Base.run: flip comparison, past is not None → past is None": MORE_WORK,
     "zoo.training.sleep.dreams _generated: off by one, 31 → 32": ANOTHER_ORDER,
     "zoo.memory.contexts.read_out ContextReadOut.forward: off by one, 1 → 2 (10)": "behind every entry there is a token",
+    "zoo.data.permutation permuted: off by one, 1 → 2 (3)": ANOTHER_ORDER,
+    "zoo.memory.band Band.block_steps: drop a term, BLOCK_QUERIES // self.rows → BLOCK_QUERIES": MORE_WORK,
+    "zoo.models.probing prove: swap arguments, torch.linspace(-1, 1, width, device=device, dtype=normed.… → torch.linspace(1, -1, width, device=device, dtype=normed.…": "another vector to try a base with, as good as this one",
+    "zoo.data.permutation permuted: off by one, 1 → 2 (4)": ANOTHER_ORDER,
 }
 """By the lasting name of the change."""
 

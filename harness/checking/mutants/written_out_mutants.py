@@ -1,4 +1,4 @@
-"""Defects of what properties write out again: sampling, texts, orders, checkpoints, results, curves, the slow store."""
+"""Defects of what properties write out again: sampling, texts, orders, checkpoints, stages, results, curves, sleep."""
 
 from typing import Any
 
@@ -12,7 +12,9 @@ from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.models.hybrid.slow_store import SlowStore
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.objectives.continual import ContinualObjective, EarlierSelf
+from cortexzoo.zoo.training.objectives.curriculum import Curriculum
 from cortexzoo.zoo.training.objectives.protection import FollowingSlowly, RatesByImportance
+from cortexzoo.zoo.training.objectives.recall_objective import RecallObjective
 from cortexzoo.zoo.training.objectives.replay import KeptWindows, Replay
 from cortexzoo.zoo.training.policies import homeostasis
 from cortexzoo.zoo.training.policies.homeostasis import Homeostasis
@@ -47,6 +49,10 @@ def _kept(name: str, defect: str, owner: Any, function: str, old: str, new: str)
 
 def _spelled(name: str, defect: str, owner: Any, function: str, old: str, new: str) -> Mutant:
     return in_source(name, CONTROL, defect, owner, function, old, new, by="text_is_kept_whole")
+
+
+def _asked(name: str, defect: str, owner: Any, function: str, old: str, new: str) -> Mutant:
+    return in_source(name, HYBRID, defect, owner, function, old, new, by="recall_is_trained_as_specified")
 
 
 def _ordered(name: str, defect: str, owner: Any, function: str, old: str, new: str) -> Mutant:
@@ -125,4 +131,12 @@ WRITTEN_OUT_MUTANTS = (
              "_of_sentence_piece", '.replace(SPACE, " ")', ""),
     _spelled("counting-begins-too-late", "counting knows nothing of what stands before a window", TextData,
              "reference_losses", "text[max(0, start - BEFORE)", "text[max(0, start)"),
+    _asked("promoted-by-one-gap", "a stage ends as soon as one of its gaps is learned", Curriculum, "_learned",
+           "return all(", "return any("),
+    _asked("counts-from-the-beginning", "a stage's steps are counted from the first of all", Curriculum, "_go_on",
+           "(step.number - self.began)", "step.number"),
+    _asked("guard-unweighted", "what guards the base has a weight of 1", RecallObjective, "loss",
+           "guard.weight * guarded", "guarded"),
+    _asked("one-document-too-many", "a step has more documents than fit", RecallObjective, "_rows",
+           "tokens // self.task.length(gap)", "tokens // self.task.length(gap) + 1"),
 )  # fmt: skip

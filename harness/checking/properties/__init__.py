@@ -25,6 +25,7 @@ from cortexzoo.harness.checking.properties.operations import OPERATIONS
 from cortexzoo.harness.checking.properties.orders import ORDERS
 from cortexzoo.harness.checking.properties.padding import PADDING
 from cortexzoo.harness.checking.properties.recall import RECALL
+from cortexzoo.harness.checking.properties.recall_training import RECALL_TRAINING
 from cortexzoo.harness.checking.properties.repeatability import REPEATABILITY
 from cortexzoo.harness.checking.properties.reproduction import REPRODUCTION
 from cortexzoo.harness.checking.properties.results import RESULTS
@@ -73,6 +74,7 @@ OF_TRAINED_MODELS: tuple[Property[Subject], ...] = (
     *OPERATIONS,
     *HYBRID,
     *RECALL,
+    *RECALL_TRAINING,
     *DISTRACTORS,
     *CONSOLIDATION,
     *SLOW_STORE,

@@ -1,0 +1,216 @@
+"""Training on facts: when stages end, how many documents a step has, and what is added to the loss of their answers."""
+
+import math
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, number, text
+from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.checking.training.witness import Record, brief, trainer_of
+from cortexzoo.specs import ExperimentSpec
+from cortexzoo.specs.objective import InChunkDivergence, InChunkSamples, InChunkSpec, NoInChunkGuard, Recall, Stage
+from cortexzoo.zoo.data.order import TrainingOrder
+from cortexzoo.zoo.training.objectives.curriculum import RIGHT, Curriculum
+from cortexzoo.zoo.training.objectives.recall_objective import GUARDED, RecallObjective
+from cortexzoo.zoo.training.policies.base import Step
+
+LAST_STEPS = 4
+"""Of each gap, that a promotion looks at."""
+SCRIPT = 120
+ROWS, PARTS, PIECES = 5, 2, 1
+ROUNDING, LEAST = 1e-4, 0.01
+"""Relative to what is wanted, or to `LEAST`: logits of a whole document and of its pieces."""
+GUARDS: dict[str, InChunkSpec] = {
+    "none": NoInChunkGuard(),
+    "samples": InChunkSamples(weight=0.5, documents=3),
+    "kl": InChunkDivergence(weight=2.0, sequences=3),
+}
+STAGES = (
+    Stage(gaps=(2,), samples_per_gap=9, promote_at=0.5),
+    Stage(gaps=(0, 3, 1), samples_per_gap=40, promote_at=0.75),
+    Stage(gaps=(1, 3), samples_per_gap=20, promote_at=0.25),
+    Stage(gaps=(1, 4), samples_per_gap=7),
+    Stage(gaps=(0, 2), samples_per_gap=11, promote_at=0.25),
+)
+
+
+def recall_training_cases(subject: Subject) -> Iterable[Case]:
+    """Scripts of right answers, and steps with each guard of the base."""
+    for seed in range(6):
+        yield {"of": "stages", "seed": seed}
+    for guard in GUARDS:
+        if guard != "kl" or subject.model.has_frozen_base:
+            yield {"of": guard, "seed": 0}
+
+
+def recall_is_trained_as_specified(subject: Subject, case: Case) -> Finding:
+    """Stages against a second account of a script, steps against losses from the model's own logits."""
+    if not isinstance(subject.experiment.recipe.objective, Recall):
+        raise DoesNotApply("the objective is not recall")
+    of, seed = text(case, "of"), number(case, "seed")
+    wrong = _stages(seed) if of == "stages" else _steps(subject.experiment, GUARDS[of])
+    if not wrong:
+        return Finding(0, "stages, documents and losses are those of the spec", case)
+    return Finding(len(wrong), "; ".join(wrong[:3]), {**case, "first": wrong[0]})
+
+
+@dataclass
+class _Heard:
+    """The trainer, as a curriculum sees it."""
+
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    def event(self, kind: str, detail: dict[str, Any]) -> None:
+        if kind == "stage":
+            self.events.append(detail)
+
+
+def _stages(seed: int) -> list[str]:
+    """Some scripts learn quickly, some hardly; every ninth step is refused."""
+    drawn, documents = random.Random(seed), dict[tuple[int, int], int]()
+    for place, stage in enumerate(STAGES):
+        documents |= {(place, gap): 1 + (gap + place) % 3 for gap in stage.gaps}
+    curriculum, heard = Curriculum(STAGES, seed, documents), _Heard()
+    wrong, place, began, epochs, told = [], 0, 0, 0, 0
+    shares: dict[int, list[float]] = {}
+    block: list[int] = []
+    for at in range(1, SCRIPT + 1):
+        stage = STAGES[place]
+        gap = curriculum.gap(at)
+        block.append(gap)
+        if len(block) == len(stage.gaps):
+            if sorted(block) != sorted(stage.gaps):
+                wrong.append(f"steps to {at} have the gaps {block}, the stage {list(stage.gaps)}")
+            block = []
+        right = min(1.0, drawn.random() * (0.6 + 0.2 * (seed % 4)))
+        step = Step(at, readings={RIGHT: right})
+        if at % 9:
+            curriculum.step_taken(cast(Any, heard), step)
+            shares.setdefault(gap, []).append(right)
+        else:
+            curriculum.step_refused(cast(Any, heard), step)
+        if step.metrics != {"curriculum/stage": place + 1.0, "curriculum/gap": float(gap)}:
+            wrong.append(f"step {at} records {step.metrics}, is of stage {place + 1} and gap {gap}")
+        served = (at - began) // len(stage.gaps)
+        whole = (at - began) % len(stage.gaps) == 0
+        fewest = min(documents[place, each] for each in stage.gaps)
+        needed = math.ceil(stage.samples_per_gap / fewest)
+        over = whole and served > 0 and served % needed == 0
+        last = place == len(STAGES) - 1
+        recent = [shares.get(each, [])[-LAST_STEPS:] for each in stage.gaps]
+        learned = (
+            not last
+            and stage.promote_at is not None
+            and all(len(some) == LAST_STEPS and sum(some) / LAST_STEPS >= stage.promote_at for some in recent)
+        )
+        epochs += over or learned
+        if not last and (over or learned):
+            place, began, shares, block, told = place + 1, at, {}, [], told + 1
+            why = "the answers were correct" if learned else "every gap had its documents"
+            wanted = {"stage": place + 1, "gaps": list(STAGES[place].gaps), "why": why}
+            if heard.events[-1:] != [wanted]:
+                wrong.append(f"after step {at}: {wanted} is not told, but {heard.events[-1:]}")
+        if (curriculum.stage, curriculum.epoch, len(heard.events)) != (place, epochs, told):
+            wrong.append(f"after step {at} stage {curriculum.stage + 1}, epoch {curriculum.epoch}; "
+                         f"should be {place + 1}, {epochs}")  # fmt: skip
+            return wrong
+    return wrong
+
+
+def _of_documents(experiment: ExperimentSpec, guard: InChunkSpec) -> ExperimentSpec:
+    """One step in two parts, with room for two documents of a part, read a chunk at a time."""
+    small = brief(experiment, 1, accumulation=PARTS, batch_size=ROWS)
+    objective = small.recipe.objective
+    assert isinstance(objective, Recall)
+    length = trainer_of(small, Record()).objective.task.length(PIECES)  # type: ignore[attr-defined]
+    stage = Stage(gaps=(PIECES,), tokens_per_step=2 * length + length // 2)
+    changed = objective.model_copy(update={"stages": (stage,), "in_chunk": guard, "bptt_chunks": PIECES})
+    return small.model_copy(update={"recipe": small.recipe.model_copy(update={"objective": changed})})
+
+
+def _steps(experiment: ExperimentSpec, guard: InChunkSpec) -> list[str]:
+    record = Record()
+    trainer = trainer_of(_of_documents(experiment, guard), record)
+    objective, model = trainer.objective, trainer.model.eval()
+    _awake(trainer.trainable)
+    assert isinstance(objective, RecallObjective)
+    examples = objective.examples(1)
+    length = objective.task.length(PIECES)
+    shape = [PARTS, 2, length + 1]
+    wrong = [] if list(examples.tokens.shape) == shape else [f"a step has {list(examples.tokens.shape)}, not {shape}"]
+    assert examples.scored is not None
+    documents: list[tuple[float, float, int]] = []
+    for place, (tokens, scored) in enumerate(zip(examples.tokens, examples.scored, strict=True)):
+        with torch.no_grad():
+            every = torch.ones_like(scored)  # of the answers alone an untrained model has none right
+            loss, output = objective.loss(model, tokens, every, model.initial_state(len(tokens)), place)
+            rows = [_answers(model, row[None], mask[None]) for row, mask in zip(tokens, every, strict=True)]
+            asked = [_answers(model, row[None], mask[None]) for row, mask in zip(tokens, scored, strict=True)]
+            guarded = _guarded(objective, model, guard, place, trainer.recipe.sequence_length, trainer.spec.seed)
+        documents += [(float(losses.mean()), float(right.mean()), len(right)) for losses, right in asked]
+        total = torch.cat([losses for losses, _ in rows]).mean()
+        pairs = {RIGHT: (output.readings[RIGHT], torch.cat([right for _, right in rows]).mean())}
+        if guarded is not None:
+            total = total + cast(Any, guard).weight * guarded
+            pairs[GUARDED] = (output.readings[GUARDED], guarded)
+        for name, (found, wanted) in {"the loss": (loss, total), **pairs}.items():
+            if abs(float(found) - float(wanted)) > ROUNDING * max(LEAST, abs(float(wanted))):
+                again = f"{float(found):.6g}, worked out again {float(wanted):.6g}"
+                wrong.append(f"{name} of micro-batch {place + 1} is {again}")
+    trainer.run()
+    samples = [detail for _, kind, detail in record.events if kind == "sample"]
+    if any(isinstance(module, nn.Dropout) and module.p for module in model.modules()):
+        return wrong
+    found_all = [(one["loss"], one["right"], one["answer_tokens"]) for one in samples]
+    if len(found_all) != len(documents) or any(
+        abs(a - b) > ROUNDING * max(LEAST, abs(b))
+        for one, wanted in zip(found_all, documents, strict=False)
+        for a, b in zip(one, wanted, strict=True)
+    ):
+        wrong.append(f"samples are recorded as {found_all[:2]}, worked out again {documents[:2]}")
+    return wrong
+
+
+@torch.no_grad()
+def _awake(parameters: Iterable[Tensor]) -> None:
+    """As training leaves them: a new sidecar adds nothing yet."""
+    generator = torch.Generator().manual_seed(0)
+    for parameter in parameters:
+        parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator).to(parameter))
+
+
+def _answers(model: Any, tokens: Tensor, scored: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of each answer token of one document read at once, and whether it is the likeliest."""
+    logits, targets = model(tokens[:, :-1], model.initial_state(1)).logits[scored].double(), tokens[:, 1:][scored]
+    return -logits.log_softmax(-1).gather(1, targets[:, None])[:, 0], (logits.argmax(-1) == targets).double()
+
+
+def _guarded(
+    objective: RecallObjective, model: Any, guard: InChunkSpec, place: int, length: int, seed: int
+) -> Tensor | None:
+    """What a part of the step adds: answers within a chunk, or the divergence from the base on the next windows."""
+    match guard:
+        case InChunkSamples(documents=count):
+            batch = objective.task.batch("train", range(place * count, (place + 1) * count), 0)
+            rows = zip(batch.tokens, batch.mask, strict=True)
+            return torch.cat([_answers(model, tokens[None], mask[None])[0] for tokens, mask in rows]).mean()
+        case InChunkDivergence(sequences=count):
+            words = objective._guard_text
+            assert words is not None
+            starts = TrainingOrder(len(words), length, seed).starts(place * count, count)
+            windows = torch.stack([words[start : start + length] for start in starts.tolist()]).long()
+            base = model(windows, model.initial_state(count), model.switches).logits.double().log_softmax(-1)
+            own = model(windows, model.initial_state(count)).logits.double().log_softmax(-1)
+            apart: Tensor = (base.exp() * (base - own)).sum(-1)
+            return apart.mean()
+    return None
+
+
+RECALL_TRAINING = (
+    Property("recall_is_trained_as_specified", recall_is_trained_as_specified, recall_training_cases, cost=5),
+)

@@ -1,0 +1,80 @@
+"""`recall_is_trained_as_specified`: passes as it is, and finds a mistake in stages, documents and losses."""
+
+import pytest
+
+from cortexzoo.harness.checking.judge import judge, judge_case
+from cortexzoo.harness.checking.mutants.base import rewritten
+from cortexzoo.harness.checking.properties import REGISTRY
+from cortexzoo.harness.checking.verdict import Judgement
+from cortexzoo.specs.suite import Check
+from cortexzoo.zoo.training.objectives import drift
+from cortexzoo.zoo.training.objectives.curriculum import Curriculum
+from cortexzoo.zoo.training.objectives.recall_objective import RecallObjective
+from cortexzoo.zoo.training.objectives.samples import SampleLog
+from tests.harness import tiny
+from tests.harness.checking.properties.test_forward import experiment_of, untrained
+
+PROPERTY = REGISTRY["recall_is_trained_as_specified"]
+SEEDS = range(6)
+
+
+def judged(of: str, seed: int = 0) -> Judgement:
+    return judge_case(PROPERTY, Check(), untrained(experiment_of("hybrid")), {"of": of, "seed": seed})
+
+
+def test_it_passes_as_it_is() -> None:
+    judgement = judge(PROPERTY, Check(), untrained(experiment_of("hybrid")))
+    assert judgement.verdict == "pass", judgement.reason
+    assert judgement.cases_tried == 9
+
+
+def test_a_text_has_no_facts() -> None:
+    judgement = judge(PROPERTY, Check(), tiny.subject())
+    assert judgement.verdict == "skipped" and judgement.reason == "the objective is not recall"
+
+
+@pytest.mark.parametrize(
+    ("function", "old", "new"),
+    [
+        ("gap", "number - 1 - self.began", "number - self.began"),
+        ("epoch_steps", "min(self.documents", "max(self.documents"),
+        ("epoch_steps", "len(stage.gaps) * ceil", "ceil"),
+        ("step_taken", "[-RECENT:]", ""),
+        ("step_refused", "self._go_on(trainer, step)", "pass"),
+        ("_go_on", "learned = self._learned() and not is_last", "learned = self._learned()"),
+        ("_go_on", "self.epoch += is_over or learned", "self.epoch += is_over"),
+        ("_go_on", "is_over or learned):", "is_over):"),
+        ("_go_on", "step.number, {}", "step.number, self._right"),
+        ("_go_on", "if not learned else", "if learned else"),
+        ("_go_on", "self.stage + 1, step.number", "self.stage + 1, step.number - 1"),
+        ("_go_on", "(step.number - self.began)", "step.number"),
+        ("_learned", "len(shares) < RECENT", "len(shares) < 1"),
+        ("_learned", ">= stage.promote_at", ">= stage.promote_at / 2"),
+        ("_learned", "return all(", "return any("),
+    ],
+)
+def test_a_mistake_in_stages_is_found(function: str, old: str, new: str) -> None:
+    with rewritten(Curriculum, function, old, new)():
+        assert any(judged("stages", seed).verdict in ("fail", "error") for seed in SEEDS)
+
+
+@pytest.mark.parametrize(
+    ("of", "owner", "function", "old", "new"),
+    [
+        ("none", RecallObjective, "_rows", "tokens // self.task.length(gap)", "tokens // self.task.length(gap) + 1"),
+        ("none", RecallObjective, "_rows", "min(self.recipe.batch_size, fitting)", "self.recipe.batch_size"),
+        ("none", RecallObjective, "_answers", "state = output.state if", "state = state if True or"),
+        ("none", RecallObjective, "_answers", "tokens[:, 1:][:, piece]", "tokens[:, :-1][:, piece]"),
+        ("none", SampleLog, "note", "right.mean()", "right.sum()"),
+        ("none", SampleLog, "note", "losses, right, torch", "right, losses, torch"),
+        ("none", SampleLog, "step_taken", "loss / max(tokens, 1.0)", "loss"),
+        ("samples", RecallObjective, "loss", "guard.weight * guarded", "guarded"),
+        ("samples", RecallObjective, "_share", "place * self.ranks.count", "self.ranks.count"),
+        ("samples", RecallObjective, "_in_chunk_loss", '"train", own, 0', '"train", own, 1'),
+        ("kl", RecallObjective, "_divergence", "self._guard_order.starts(own.start", "self._guard_order.starts(1"),
+        ("kl", drift, "divergence", "anchors.divergence(base, logits)", "anchors.divergence(logits, base)"),
+    ],
+)
+def test_a_mistake_in_a_step_is_found(of: str, owner: object, function: str, old: str, new: str) -> None:
+    with rewritten(owner, function, old, new)():
+        assert judged(of).verdict in ("fail", "error")
