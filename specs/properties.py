@@ -210,11 +210,11 @@ PROPERTIES: dict[PropertyName, PropertyInfo] = {
         0.0, "at_most", "differences", OURS,
     ),
     "text_is_kept_whole": PropertyInfo(
-        "parts are the text, tokens spell it, and counting reaches what it does by the byte, in any vocabulary",
+        "the three parts make up the text, tokens spell it, and losses of counting are right by the byte",
         0.0, "at_most", "mistakes", OURS,
     ),
     "checkpoints_survive_interruption": PropertyInfo(
-        "cut short at any operation on files, a checkpoint is whole; a damaged or foreign one is refused",
+        "a checkpoint survives an interrupt at any file operation; one that is damaged or of another model is refused",
         0.0, "at_most", "mistakes", OURS,
     ),
     "held_out_is_measured_whole": PropertyInfo(
@@ -233,7 +233,7 @@ PROPERTIES: dict[PropertyName, PropertyInfo] = {
         1e-6, "at_most", "relative difference", Source("rounding of float64 sums", "ours"),
     ),
     "curves_match_a_reference": PropertyInfo(
-        "recorded variance, spike score, readings and updates, and what homeostasis opens, are worked out alike",
+        "recorded variance, spike score, readings and updates, and what homeostasis adds, equal those computed again",
         1e-4, "at_most", "relative difference", Source("rounding of float32 sums", "ours"),
     ),
     "sleep_matches_a_reference": PropertyInfo(

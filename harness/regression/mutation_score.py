@@ -1,5 +1,6 @@
 """The mutation score: every mutant against every property of its host, in parallel processes."""
 
+import json
 import tempfile
 import time
 import warnings
@@ -26,6 +27,7 @@ from cortexzoo.harness.runs.options import UNTRACKED
 from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.harness.runs.train import subject_of, train_run
 from cortexzoo.specs import ExperimentSpec, load, load_experiment
+from cortexzoo.specs.allowed_code import allow_in_this_process
 from cortexzoo.specs.properties import PropertyName
 from cortexzoo.specs.suite import Check, SuiteSpec
 from cortexzoo.zoo.errors import TrainingError
@@ -33,6 +35,7 @@ from cortexzoo.zoo.errors import TrainingError
 HOSTS: tuple[Host, ...] = get_args(Host)
 EFFORT = Effort(examples=20, seconds=20.0)
 
+OWN = f"{nested_state.__file__}:make_model"
 SMALL = (
     "recipe.steps=200", "recipe.batch_size=8", "recipe.sequence_length=64", "recipe.optimizer.learning_rate=0.01",
     "recipe.consolidation.every=50", "recipe.monitor.validation_sequences=32",
@@ -103,7 +106,7 @@ EXPERIMENTS: dict[Host, tuple[str, tuple[str, ...]]] = {
         "transformer",
         (
             *SMALL, "recipe.steps=100",
-            f"variant={{kind: variant, family: module, name: own, source: '{nested_state.__file__}:make_model'}}",
+            f"variant={{kind: variant, family: module, name: own, source: {json.dumps(OWN)}}}",
         ),
     ),
 }  # fmt: skip
@@ -158,10 +161,7 @@ def score(
 ) -> MutationScore:
     """Judge every mutant and every host that it needs; hosts are trained into `runs`, or found there."""
     needed = [host for host in HOSTS if any(mutant.host == host for mutant in mutants)]
-    experiments = {experiment_of(host).hash(): host for host in needed if host in EXPERIMENTS}
-    trained: dict[Host, Path] = {}
-    for experiment, run in train_missing([experiment_of(h) for h in experiments.values()], runs, jobs=jobs):
-        trained[experiments[experiment.hash()]] = run.path
+    trained = trained_hosts([host for host in needed if host in EXPERIMENTS], runs, jobs)
     tasks: list[tuple[Host, str | None, Path | None]] = [(host, None, trained.get(host)) for host in needed]
     tasks += [(mutant.host, mutant.name, trained.get(mutant.host)) for mutant in mutants]
     found: dict[str | None, MutantResult] = {}
@@ -173,6 +173,14 @@ def score(
             found[outcome.mutant] = outcome
         done(number, len(tasks))
     return MutationScore(healthy, tuple(found[mutant.name] for mutant in mutants))
+
+
+def trained_hosts(hosts: Iterable[Host], runs: Path, jobs: int) -> dict[Host, Path]:
+    """The folders of these hosts' runs, found in `runs` or trained into it."""
+    allow_in_this_process(True)  # the module of a host is a file of this package
+    experiments = {experiment.hash(): (host, experiment) for host in hosts for experiment in [experiment_of(host)]}
+    trained = train_missing([experiment for _, experiment in experiments.values()], runs, jobs=jobs)
+    return {experiments[experiment.hash()][0]: run.path for experiment, run in trained}
 
 
 def judge_task(host: Host, name: str | None, run: Path | None) -> MutantResult:

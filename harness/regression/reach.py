@@ -23,14 +23,12 @@ from cortexzoo.harness.checking.mutants.gated_delta_layer import VOCAB, make_lay
 from cortexzoo.harness.checking.mutants.generated import Site, file_of
 from cortexzoo.harness.checking.properties import REGISTRY
 from cortexzoo.harness.checking.verdict import Judgement
-from cortexzoo.harness.parallel.train_missing import train_missing
 from cortexzoo.harness.parallel.workers import in_processes
 from cortexzoo.harness.regression.kept_results import write_whole
-from cortexzoo.harness.regression.mutation_score import EFFORT, EXPERIMENTS, HOSTS, experiment_of
+from cortexzoo.harness.regression.mutation_score import EFFORT, EXPERIMENTS, HOSTS, trained_hosts
 from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.harness.runs.train import subject_of
 from cortexzoo.specs import load
-from cortexzoo.specs.allowed_code import allow_in_this_process
 from cortexzoo.specs.properties import PropertyName
 from cortexzoo.specs.suite import Check, SuiteSpec
 
@@ -73,10 +71,7 @@ class Hosts:
     @classmethod
     def trained(cls, runs: Path, jobs: int) -> "Hosts":
         """Found in `runs`, or trained into it."""
-        allow_in_this_process(True)  # the module of a host is a file of this package
-        names = {experiment_of(host).hash(): host for host in EXPERIMENTS}
-        trained = train_missing([experiment_of(host) for host in EXPERIMENTS], runs, jobs=jobs)
-        return cls({names[experiment.hash()]: run.path for experiment, run in trained})
+        return cls(trained_hosts(EXPERIMENTS, runs, jobs))
 
     def judge(self, host: Host, name: PropertyName) -> Judgement:
         """One property on one host, as it is now."""

@@ -228,8 +228,9 @@ def long_term_by_brute_force(
 ) -> Tensor:
     """The read-out for one query, by sorting all distances to the indexed codes."""
     code = store.compress(query)
-    distances = (code.detach() - state.codes).square().sum(dim=1)
-    nearest = distances.argsort(stable=True)[: store.spec.top_k]  # of equals the oldest, as FAISS
+    # As FAISS compares them: in float32, of equals the oldest.
+    distances = (code.detach().float() - state.codes.float()).square().sum(dim=1)
+    nearest = distances.argsort(stable=True)[: store.spec.top_k]
     if isinstance(store, LongTermStore):
         inverse = 1 / ((code.detach() - state.codes[nearest]).square().sum(dim=1) + 1e-6)
         weighted = (inverse / inverse.sum()) @ state.values[nearest]

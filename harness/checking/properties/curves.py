@@ -4,6 +4,7 @@ import copy
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -22,7 +23,7 @@ from cortexzoo.harness.checking.training.witness import (
 )
 from cortexzoo.harness.checking.written_out import written_out_cortexgpt
 from cortexzoo.specs import recipe
-from cortexzoo.specs.plasticity import UsageTargets
+from cortexzoo.specs.plasticity import NoHomeostasis, UsageTargets
 from cortexzoo.specs.variant import CortexGPTSpec, SoftThreshold
 from cortexzoo.zoo.models.cortexgpt import CortexGPT, CortexGPTState
 from cortexzoo.zoo.training.loop import TrainingLoop
@@ -35,6 +36,9 @@ TOLD = 300
 """Losses that the monitor is told."""
 TARGETS = UsageTargets(columns=0.9, sources=0.9, rate=0.5, every=1)
 """So that nothing is used enough."""
+UPDATE = "stability/update_rms"
+LEAST = 1e-12
+"""Usage below this counts as this."""
 Curves = dict[str, float]
 
 
@@ -58,20 +62,31 @@ def curves_match_a_reference(subject: Subject, case: Case) -> Finding:
         pairs = _trained(subject)
     else:
         pairs = _opened(subject)
-    apart = {name: _apart(found, wanted) for name, (found, wanted) in pairs.items()}
-    worst = max(apart, key=lambda name: apart[name])
-    found, wanted = pairs[worst]
-    return Finding(apart[worst], f"{worst} is {found:.6g}, worked out again {wanted:.6g}", {**case, "first": worst})
+    if not pairs:
+        return Finding(0, "every step of the training was refused", case)
+    worst = max(pairs, key=lambda name: pairs[name].apart)
+    pair = pairs[worst]
+    reason = f"{worst} is {pair.found:.6g}, worked out again {pair.wanted:.6g}"
+    return Finding(pair.apart, reason, {**case, "first": worst})
 
 
-def _apart(found: float, wanted: float) -> float:
-    """Relative to what is wanted; of two that are no numbers, 0."""
-    if math.isnan(found) or math.isnan(wanted):
-        return 0.0 if math.isnan(found) and math.isnan(wanted) else math.inf
-    return abs(found - wanted) / max(abs(wanted), 1e-6)
+@dataclass(frozen=True)
+class _Pair:
+    """A figure as it is recorded, and as it is worked out again; NaN: there is none."""
+
+    found: float
+    wanted: float
+    scale: float = 0.0
+    """What a difference is relative to, if it is more than what is wanted."""
+
+    @property
+    def apart(self) -> float:
+        if math.isnan(self.found) or math.isnan(self.wanted):
+            return 0.0 if math.isnan(self.found) and math.isnan(self.wanted) else math.inf
+        return abs(self.found - self.wanted) / max(abs(self.wanted), self.scale, 1e-6)
 
 
-def _told(subject: Subject) -> dict[str, tuple[float, float]]:
+def _told(subject: Subject) -> dict[str, _Pair]:
     """The monitor of a trainer and a list of losses with outliers, refused ones, and some that are no numbers."""
     trainer = trainer_of(brief(on_a_tiny_model(subject.experiment), 1), Record())
     monitor = _policy(trainer, "stability")
@@ -80,15 +95,16 @@ def _told(subject: Subject) -> dict[str, tuple[float, float]]:
     norms = (1 + 0.5 * torch.rand(TOLD, generator=generator)).tolist()
     for place, far in {10: 4.0, 150: 3.0, 200: 1.0, 280: math.nan, 290: math.inf, 250: 2.6}.items():
         losses[place] = far
+    norms[230] = math.nan
     refused = {40, 150, 280}
-    pairs: dict[str, tuple[float, float]] = {}
+    pairs: dict[str, _Pair] = {}
     for place, (loss, norm) in enumerate(zip(losses, norms, strict=True)):
         step = Step(place + 1, loss=loss, gradient_norm=norm)
         tell = monitor.step_refused if place in refused else monitor.step_taken
         tell(trainer, step)
         wanted = _of_losses(losses[: place + 1], norms, [at for at in range(place + 1) if at not in refused])
         pairs |= {
-            f"{name} after {place + 1} losses": (step.metrics.get(name, math.nan), value)
+            f"{name} after {place + 1} losses": _Pair(step.metrics.get(name, math.nan), value)
             for name, value in wanted.items()
         }
     return pairs
@@ -103,7 +119,7 @@ def _of_losses(losses: Sequence[float], norms: Sequence[float], taken: Sequence[
         elif len(before) == SCORED:
             mean = math.fsum(before) / SCORED
             outliers += abs(loss - mean) > FAR * math.sqrt(_variance(before))
-    kept = [place for place in taken if math.isfinite(losses[place])][-KEPT:]
+    kept = [place for place in taken if math.isfinite(losses[place]) and math.isfinite(norms[place])][-KEPT:]
     curves = {"stability/spike_score": 100 * outliers / len(losses)}
     if kept:
         ranked = sorted(norms[place] for place in kept)
@@ -131,11 +147,15 @@ class _Before(Policy):
         self.weights = [parameter.detach().clone() for parameter in trainer.trainable]
 
 
-def _trained(subject: Subject) -> dict[str, tuple[float, float]]:
-    """A short training in two parts a step: means of readings, the size of each second update, sizes of memories."""
+def _trained(subject: Subject) -> dict[str, _Pair]:
+    """A short training in two parts a step: means of readings, the size of each second update, sizes of memories.
+
+    Of steps that are taken, and the size of an update to a hundredth of what else is: millions of weights are summed in
+    float32.
+    """
     experiment = measured(
         brief(subject.experiment, STEPS, batch_size=ROWS, accumulation=PARTS,
-              consolidation=recipe.EveryInterval(every=1)),
+              consolidation=recipe.EveryInterval(every=1), homeostasis=NoHomeostasis()),
         probe_every=2,
     )  # fmt: skip
     record, before = Record(), _Before()
@@ -145,16 +165,19 @@ def _trained(subject: Subject) -> dict[str, tuple[float, float]]:
     wanted: dict[int, Curves] = {}
 
     def look(_: Trainer, step: Step) -> None:
+        if step.refused is not None:
+            given.clear()
+            return
         names = dict.fromkeys(name for readings in given for name in readings)
         curves = {
             name: statistics.fmean(float(readings[name]) for readings in given if name in readings) for name in names
         }
         squares = sum(
-            float((parameter.detach() - old).double().square().sum())
+            float((parameter.detach() - old).cpu().double().square().sum())
             for parameter, old in zip(trainer.trainable, before.weights, strict=True)
         )
         count = sum(old.numel() for old in before.weights)
-        curves["stability/update_rms"] = math.sqrt(squares / count) if step.number % 2 == 0 else math.nan
+        curves[UPDATE] = math.sqrt(squares / count) if step.number % 2 == 0 else math.nan
         curves |= {f"train/{name}_size": float(size) for name, size in trainer.memory.sizes().items()}
         wanted[step.number] = curves
         given.clear()
@@ -165,33 +188,38 @@ def _trained(subject: Subject) -> dict[str, tuple[float, float]]:
     finally:
         hook.remove()
     return {
-        f"{name} of step {step}": (record.steps[step].get(name, math.nan), value)
+        f"{name} of step {step}": _Pair(
+            record.steps[step].get(name, math.nan), value, 100 * value if name == UPDATE else 0.0
+        )
         for step, curves in wanted.items()
         for name, value in curves.items()
     }
 
 
-def _opened(subject: Subject) -> dict[str, tuple[float, float]]:
+def _opened(subject: Subject) -> dict[str, _Pair]:
     """One step with homeostasis and one without: the biases differ by what too little use asks for."""
     record, seen = Record(), list[Tensor]()
-    plain = brief(subject.experiment, 1, batch_size=1)
+    plain = brief(subject.experiment, 1, batch_size=1, homeostasis=NoHomeostasis(), precision="fp32")
     trainer, other = trainer_of(plain, Record()), trainer_of(_with_homeostasis(plain), record)
     append(trainer, [Look(lambda _, step: seen.append(step.tokens[-1][:, :-1]))])
     trainer.run()
     other.run()
+    if not trainer.taken or not other.taken:
+        return {}
     model = trainer.model
     assert isinstance(model, CortexGPT)
     (tokens,) = seen
     columns, sources = _usage(model, tokens, trainer)
-    pairs: dict[str, tuple[float, float]] = {}
+    pairs: dict[str, _Pair] = {}
     for name, used, target, temperature in (
         ("columns.score", columns, TARGETS.columns, _temperature(model.columns.spec.sparsity)),
         ("memory.gate.linear", sources, TARGETS.sources, _temperature(model.memory.gate.spec)),
     ):
         old, new = (cast(Tensor, m.get_submodule(name).bias).tolist() for m in (model, other.model))
         for place, share in enumerate(used):
-            moved = temperature * TARGETS.rate * math.log(target / share) if share < target else 0.0
-            pairs[f"the bias {place} of {name}"] = (new[place], old[place] + moved)
+            moved = temperature * TARGETS.rate * math.log(target / max(share, LEAST)) if share < target else 0.0
+            scale = max(abs(old[place]), abs(moved))
+            pairs[f"the bias {place} of {name}"] = _Pair(new[place], old[place] + moved, scale)
     recorded = record.steps[1]
     told = {
         "least_column": min(columns),
@@ -199,7 +227,7 @@ def _opened(subject: Subject) -> dict[str, tuple[float, float]]:
         "sources_below": float(sum(share < TARGETS.sources for share in sources)),
     }
     names = {name: f"homeostasis/{name}" for name in told}
-    return pairs | {names[name]: (recorded.get(names[name], math.nan), value) for name, value in told.items()}
+    return pairs | {names[name]: _Pair(recorded.get(names[name], math.nan), value) for name, value in told.items()}
 
 
 def _with_homeostasis(experiment: Any) -> Any:
@@ -213,11 +241,13 @@ def _usage(model: CortexGPT, tokens: Tensor, trainer: TrainingLoop) -> tuple[lis
     memory = trainer.memory
     assert isinstance(memory, CortexGPTState)
     state = model.between_batches(memory, len(tokens))
+    # The written-out form computes on the CPU.
+    state = CortexGPTState.from_tensors({name: tensor.cpu() for name, tensor in state.tensors().items()})
     scores: list[Tensor] = []
-    judged = copy.deepcopy(model).eval()
+    judged = copy.deepcopy(model).cpu().eval()
     hook = judged.columns.score.register_forward_hook(lambda _module, _inputs, scored: scores.append(scored))
     try:
-        readings = written_out_cortexgpt(judged, tokens, state).readings
+        readings = written_out_cortexgpt(judged, tokens.cpu(), state).readings
     finally:
         hook.remove()
     soft: Any = model.columns.spec.sparsity

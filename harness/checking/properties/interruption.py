@@ -6,8 +6,8 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
-from functools import cache
+from functools import cache, partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ class _Cutter:
     def __init__(self) -> None:
         self.left: float = math.inf
         self.watched: str | None = None
+        self.writing: Path | None = None
+        """The file that the last operation opened, and may not have written whole."""
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self.watched is None or event not in OPERATIONS:
@@ -52,10 +54,11 @@ class _Cutter:
         self.left -= 1
         if self.left < 0:
             raise Cut
+        self.writing = Path(path) if event == "open" else None
 
     def run(self, step: Step, folder: Path, after: int) -> bool:
         """Whether the step came to its end."""
-        self.left, self.watched = after, str(folder)
+        self.left, self.watched, self.writing = after, str(folder), None
         try:
             step(folder)
         except Cut:
@@ -121,6 +124,11 @@ def _saved(folder: Path) -> int | None:
     return int(found.pop())
 
 
+def _saved_at_all(folder: Path) -> None:
+    reader = CheckpointReader(folder)
+    reader.tensors("model"), reader.tensors("rng"), reader.json("trainer")
+
+
 def _cut_short(what: str, place: Path) -> list[str]:
     last, steps = "last", [f"step-{number:02d}" for number in range(1, 5)]
 
@@ -161,11 +169,14 @@ def _cut_short(what: str, place: Path) -> list[str]:
     whole.mkdir()
     prepared[what](whole)
     wrong: list[str] = []
-    for after in range(MOST):
+    for after, torn in product(range(MOST), (False, True)):
         folder = place / f"cut-{after}"
         shutil.copytree(whole, folder)
         ended = CUTTER.run(steps_of[what], folder, after)
         when = f"{what}, cut short after {after} operations"
+        if torn and not ended and CUTTER.writing is not None:
+            when = f"{what}, cut short while {CUTTER.writing.name} is written"
+            CUTTER.writing.write_bytes(CUTTER.writing.read_bytes()[: CUTTER.writing.stat().st_size // 2])
         wrong += _read_as(folder, when, allowed[what])
         try:
             steps_of[what](folder)
@@ -188,8 +199,23 @@ def _read_as(folder: Path, when: str, wanted: Mapping[str, set[int | None]]) -> 
         except (CheckpointError, OSError, KeyError) as problem:
             found = type(problem).__name__
         if found not in values:
-            wrong.append(f"{when}: {name} is {found}, should be {' or '.join(str(value) for value in values)}")
+            wrong.append(f"{when}: {name} is {_named(found)}, should be {' or '.join(map(_named, values))}")
     return wrong
+
+
+def _named(found: Any) -> str:
+    return "absent" if found is None else f"that of {found}" if isinstance(found, int) else str(found)
+
+
+def _accepted(what: str, action: Callable[[], object]) -> list[str]:
+    """What is wrong unless an action ends with a `CheckpointError`."""
+    try:
+        action()
+    except CheckpointError:
+        return []
+    except Exception as problem:
+        return [f"{what}: raises {type(problem).__name__} instead of CheckpointError"]
+    return [f"{what}, and is accepted"]
 
 
 def _damaged(place: Path) -> list[str]:
@@ -205,17 +231,12 @@ def _damaged(place: Path) -> list[str]:
             "gone": None,
         }.items():
             (folder / file).unlink() if changed is None else (folder / file).write_bytes(changed)
-            with suppress(CheckpointError):
-                reader = CheckpointReader(folder)
-                reader.tensors("model"), reader.tensors("rng"), reader.json("trainer")
-                wrong.append(f"{file} is {how}, and everything is read")
+            wrong += _accepted(f"{file} is {how}", lambda: _saved_at_all(folder))
             (folder / file).write_bytes(content)
     foreign = place / "foreign"
     foreign.mkdir()
     (foreign / "notes.txt").write_text("of somebody", encoding="utf-8")
-    with suppress(CheckpointError):
-        _save(foreign, 1)
-        wrong.append("a folder of somebody else is replaced")
+    wrong += _accepted("a folder of somebody else's is to be replaced", lambda: _save(foreign, 1))
     if not (foreign / "notes.txt").exists():
         wrong.append("a file of somebody else is gone")
     return wrong
@@ -233,9 +254,7 @@ def _of_another(place: Path) -> list[str]:
     for what, other in {"wider": nn.Linear(4, 2), "without bias": nn.Linear(3, 2, bias=False),
                         "nested": nn.Sequential(nn.Linear(3, 2))}.items():  # fmt: skip
         before = copy.deepcopy(other)
-        with suppress(CheckpointError):
-            checkpoints.load_weights(other, folder)
-            wrong.append(f"a model that is {what} takes the weights")
+        wrong += _accepted(f"a model is {what}", partial(checkpoints.load_weights, other, folder))
         if not _equal(other, before):
             wrong.append(f"a model that is {what} was changed")
     return wrong
@@ -274,7 +293,7 @@ def _of_policies(subject: Subject, place: Path) -> list[str]:
     for policy in trainer.policies:
         fresh = next(own for own in trained().policies if own.name == policy.name).state_dict()
         for key, own in policy.state_dict().items():
-            if own is None or fresh[key] is None:
+            if own is None or fresh.get(key) is None:
                 continue
             others: list[Any] = [None, "text"]
             if isinstance(own, int | float) and not isinstance(own, bool):
@@ -284,9 +303,8 @@ def _of_policies(subject: Subject, place: Path) -> list[str]:
                     continue
                 trainer.storage = _Altering(policy.name, key, value)
                 trainer.save(place / "last")
-                with suppress(CheckpointError):
-                    trained().load(place / "last")
-                    wrong.append(f"{policy.name}.{key} is {value!r}, and is taken over")
+                how = "missing" if value is None else repr(value)
+                wrong += _accepted(f"{policy.name}.{key} is {how}", lambda: trained().load(place / "last"))
     return wrong
 
 

@@ -94,7 +94,7 @@ def _judged(kind: str, folder: Path, content: bytes, other: bytes) -> list[str]:
     for name in NAMES:
         wrong += _spelled(data.vocabulary, data.vocabulary.bytes_of(data.part(name)[:]).tobytes())
     if len(texts) > 1 and _data(kind, folder, texts[::-1]).sha256 == data.sha256:
-        wrong.append("a mixture in another order has the same sum")
+        wrong.append("a mixture in another order has the same sha256")
     return wrong
 
 
@@ -157,7 +157,8 @@ def _whole_character(whole: bytes, place: int) -> int:
 def _counts(data: TextData) -> list[str]:
     """Bytes of each part by its tokens, and none for those of bytes."""
     if data.byte_counts is None:
-        return [] if data.bytes_per_token == 1 and data.token_bytes("validation") is None else ["bytes are weighed"]
+        counts_as_one = data.bytes_per_token == 1 and data.token_bytes("validation") is None
+        return [] if counts_as_one else ["a byte does not count as one"]
     wrong = []
     for name in NAMES:
         size = sum(map(len, _bytes_by_token(data, name)))
@@ -220,7 +221,7 @@ def _vocabulary(vocabulary: TextVocabulary, kind: str, content: bytes) -> list[s
     lengths = [len(vocabulary.bytes_of(np.array([token]))) for token in range(vocabulary.size)]
     wrong = [] if lengths == vocabulary.lengths.tolist() else ["a token's length is not that of its bytes"]
     if vocabulary.needed != 1 + max(token for token, length in enumerate(lengths) if length):
-        wrong.append(f"{vocabulary.needed} logits are needed")
+        wrong.append(f"{vocabulary.needed} logits are said to be needed, which is not the last token with bytes")
     if not isinstance(vocabulary, TokenizerVocabulary):
         return wrong
     described = json.loads(vocabulary.file_content())
@@ -231,7 +232,7 @@ def _vocabulary(vocabulary: TextVocabulary, kind: str, content: bytes) -> list[s
         every = TokenizerVocabulary(trained_bpe([content.decode()], ENDLESS, FREQUENCY), "every")
         spelled = [every.bytes_of(np.array([token])).tobytes() for token in range(BYTES, every.size)]
         if rare := sum(content.count(token) < FREQUENCY for token in spelled):
-            wrong.append(f"{rare} tokens are of rarer pairs than asked for")
+            wrong.append(f"{rare} tokens occur less often than min_frequency")
     require_same(vocabulary, TokenizerVocabulary(json.dumps(described), "again"), "itself")
     first, second = sorted(tokens, key=lambda token: tokens[token])[-2:]
     described["model"]["vocab"] |= {first: tokens[second], second: tokens[first]}

@@ -13,6 +13,7 @@ from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.data import TextSpec
 from cortexzoo.specs.guards import NoRecovery, NoSpikeDetection
 from cortexzoo.specs.objective import Continual, NextToken, NoInChunkGuard, Recall
+from cortexzoo.specs.parallel import OneProcess
 from cortexzoo.specs.plasticity import NoHomeostasis
 from cortexzoo.specs.recipe import Never, RecipeSpec
 from cortexzoo.specs.sleep import NoSleep
@@ -129,13 +130,14 @@ def brief(experiment: ExperimentSpec, steps: int, **changes: Any) -> ExperimentS
     """The experiment for a few small steps that nothing interrupts, with further changes to its recipe.
 
     Variant, optimiser, schedule, clipping and precision are its own. Nothing is measured, consolidated or saved, no
-    step is a spike and there is no sleep, unless `changes` bring them back. Of several texts the last is trained on.
+    step is a spike, there is no sleep and one process, unless `changes` bring them back. Of several texts the last is
+    trained on.
     """
     recipe = experiment.recipe
     quiet = {"probe_every": NEVER, "validate_every": NEVER, "validation_sequences": None, "checkpoint_every": NEVER}
     small: dict[str, Any] = {
         "steps": steps, "batch_size": 2, "sequence_length": LENGTH, "accumulation": 1, "spikes": NoSpikeDetection(),
-        "recovery": NoRecovery(), "sleep": NoSleep(), "consolidation": Never(),
+        "recovery": NoRecovery(), "sleep": NoSleep(), "consolidation": Never(), "parallel": OneProcess(),
         "monitor": recipe.monitor.model_copy(update=quiet),
     }  # fmt: skip
     recipe = of_one_text(recipe).model_copy(update={**small, **changes})

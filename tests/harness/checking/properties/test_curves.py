@@ -6,6 +6,7 @@ from cortexzoo.harness.checking.judge import judge, judge_case
 from cortexzoo.harness.checking.mutants.base import rewritten
 from cortexzoo.harness.checking.properties import REGISTRY
 from cortexzoo.harness.checking.verdict import Judgement
+from cortexzoo.specs import load_experiment
 from cortexzoo.specs.suite import Check
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.policies import homeostasis
@@ -13,7 +14,7 @@ from cortexzoo.zoo.training.policies.homeostasis import Homeostasis
 from cortexzoo.zoo.training.policies.measuring.stability import StabilityMonitor, UpdateSize
 from cortexzoo.zoo.training.policies.measuring.telemetry import Telemetry
 from cortexzoo.zoo.training.state.movement import Movement
-from tests.harness.checking.properties.test_forward import SUBJECTS, experiment_of, untrained
+from tests.harness.checking.properties.test_forward import SMALL, SUBJECTS, experiment_of, untrained
 
 PROPERTY = REGISTRY["curves_match_a_reference"]
 
@@ -31,10 +32,29 @@ def test_it_passes_as_it_is(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        "recipe.homeostasis={kind: usage, every: 1}",
+        "recipe.precision=bf16",
+        "variant.columns.sparsity={sharpness: 100, threshold: 0.9, temperature: 5}",
+        "variant.columns.sparsity={sharpness: 2000, threshold: 0.9, temperature: 5}",
+        "recipe.optimizer.learning_rate=1e20",
+        "recipe.parallel={kind: fsdp2}",
+    ],
+)
+def test_what_a_recipe_may_ask_for_is_not_accused(change: str) -> None:
+    base, changes = SUBJECTS["two raw rings"]
+    subject = untrained(load_experiment(base, [*SMALL, *changes, change]))
+    judgement = judge(PROPERTY, Check(), subject)
+    assert judgement.verdict == "pass", judgement.reason
+
+
+@pytest.mark.parametrize(
     ("of", "owner", "function", "old", "new"),
     [
         ("losses", StabilityMonitor, "step_taken", "step.loss][-WINDOW:]", "step.loss][-WINDOW - 1:]"),
         ("losses", StabilityMonitor, "step_taken", "if math.isfinite(step.loss)", "if True"),
+        ("losses", StabilityMonitor, "step_taken", "and math.isfinite(step.gradient_norm)", ""),
         ("losses", StabilityMonitor, "step_refused", "self._score(step)", "self.step_taken(trainer, step)"),
         ("losses", StabilityMonitor, "_score", "== SCORE_WINDOW", "> SCORE_WINDOW"),
         ("losses", StabilityMonitor, "_score", "> far", "> 2 * far"),

@@ -65,6 +65,15 @@ def test_every_family_gives_what_its_written_out_form_gives(name: str) -> None:
     assert judgement.cases_tried >= 5
 
 
+@pytest.mark.parametrize(
+    ("length", "rows", "before", "seed"), [(54, 1, 10, 21), (98, 3, 6, 73), (7, 3, 30, 0)], ids=str
+)
+def test_of_equally_near_entries_both_forms_find_the_same(length: int, rows: int, before: int, seed: int) -> None:
+    case = {"length": length, "rows": rows, "before": before, "seed": seed}
+    judgement = judge_case(REGISTRY[NAME], Check(), untrained(experiment_of("two raw rings")), case)
+    assert judgement.verdict == "pass", judgement.reason
+
+
 def test_long_term_memory_is_not_empty_where_it_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
     forward = CortexGPT.forward
