@@ -12,6 +12,7 @@ from cortexzoo.harness.checking.subject import Model, Subject
 from cortexzoo.specs.properties import PROPERTIES
 from cortexzoo.zoo.build import load_data
 from cortexzoo.zoo.memory.contexts.diary import Diary
+from cortexzoo.zoo.models.cortexgpt import CortexGPT
 from cortexzoo.zoo.models.interface import MemoryState
 
 LENGTH = 64
@@ -57,9 +58,14 @@ def _record(subject: Subject) -> WorthRecord:
 
 
 def occurrence_cases(_: Subject) -> Iterable[Case]:
-    """A text that is read at once or in pieces, with a consolidation after each, and again in one or the other way."""
+    """A text that is read at once or in pieces, with a consolidation after each, and again in one or the other way.
+
+    Also token by token, from a memory so full that it begins with the text's first token.
+    """
     for pieces, again in ((1, 1), (3, 1), (1, 3), (3, 3)):
-        yield {"pieces": pieces, "again": again}
+        yield {"pieces": pieces, "again": again, "full": 0}
+    yield {"pieces": 1, "again": LENGTH, "full": 0}
+    yield {"pieces": 1, "again": LENGTH, "full": 1}
 
 
 @torch.no_grad()
@@ -69,6 +75,9 @@ def no_own_occurrence(subject: Subject, case: Case) -> Finding:
     state = model.initial_state(1)
     if not isinstance(getattr(state, "long_term", None), Diary):
         raise DoesNotApply("its long-term memory stores no continuations")
+    assert isinstance(model, CortexGPT) and model.contexts is not None
+    if number(case, "full"):
+        model.contexts.spec = model.contexts.spec.model_copy(update={"capacity": LENGTH})
     tokens, place = subject.random_tokens(1, LENGTH), torch.tensor([0])
     pieces = tokens.chunk(number(case, "again"), dim=1)
     state = model.placed(state, place)

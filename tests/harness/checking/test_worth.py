@@ -140,7 +140,17 @@ def test_a_document_that_loses_its_place_on_the_way_is_caught() -> None:
     with rewritten(Diary, "_moved_on", "torch.where(self.begins == UNKNOWN, UNKNOWN, self.begins + passed)",
                    "self.begins * 0 + UNKNOWN")():  # fmt: skip
         judgement = judged("no_own_occurrence", subject())
-    assert (judgement.verdict, judgement.case) == ("fail", {"pieces": 3, "again": 1})
+    assert (judgement.verdict, judgement.case) == ("fail", {"pieces": 3, "again": 1, "full": 0})
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("(sources >= 0).any()", "(sources > 0).any()"), ("& (places >= 0)", "& (places > 0)")],
+    ids=["the first token of a text", "the first place of a full memory"],
+)
+def test_what_hides_at_the_beginning_is_caught(old: str, new: str) -> None:
+    with rewritten(ContextReadOut, "_search", old, new)():
+        assert judged("no_own_occurrence", subject()).verdict == "fail"
 
 
 def test_a_memory_without_continuations_is_skipped() -> None:
