@@ -1,10 +1,13 @@
 """`curves_match_a_reference`: passes as it is, and finds a mistake in whatever a training records as it goes."""
 
+from functools import cache
+
 import pytest
 
 from cortexzoo.harness.checking.judge import judge, judge_case
 from cortexzoo.harness.checking.mutants.base import rewritten
 from cortexzoo.harness.checking.properties import REGISTRY
+from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.specs import load_experiment
 from cortexzoo.specs.suite import Check
@@ -19,8 +22,13 @@ from tests.harness.checking.properties.test_forward import SMALL, SUBJECTS, expe
 PROPERTY = REGISTRY["curves_match_a_reference"]
 
 
-def judged(name: str, of: str) -> Judgement:
-    return judge_case(PROPERTY, Check(), untrained(experiment_of(name)), {"of": of})
+@cache
+def two_rings() -> Subject:
+    return untrained(experiment_of("two raw rings"))
+
+
+def judged(of: str) -> Judgement:
+    return judge_case(PROPERTY, Check(), two_rings(), {"of": of})
 
 
 @pytest.mark.parametrize("name", SUBJECTS)
@@ -76,4 +84,4 @@ def test_what_a_recipe_may_ask_for_is_not_accused(change: str) -> None:
 )  # fmt: skip
 def test_a_small_mistake_is_found(of: str, owner: object, function: str, old: str, new: str) -> None:
     with rewritten(owner, function, old, new)():
-        assert judged("two raw rings", of).verdict in ("fail", "error")
+        assert judged(of).verdict in ("fail", "error")

@@ -1,10 +1,13 @@
 """`recall_is_trained_as_specified`: passes as it is, and finds a mistake in stages, documents and losses."""
 
+from functools import cache
+
 import pytest
 
 from cortexzoo.harness.checking.judge import judge, judge_case
 from cortexzoo.harness.checking.mutants.base import rewritten
 from cortexzoo.harness.checking.properties import REGISTRY
+from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.specs.suite import Check
 from cortexzoo.zoo.training.objectives import drift
@@ -18,12 +21,17 @@ PROPERTY = REGISTRY["recall_is_trained_as_specified"]
 SEEDS = range(6)
 
 
+@cache
+def hybrid() -> Subject:
+    return untrained(experiment_of("hybrid"))
+
+
 def judged(of: str, seed: int = 0) -> Judgement:
-    return judge_case(PROPERTY, Check(), untrained(experiment_of("hybrid")), {"of": of, "seed": seed})
+    return judge_case(PROPERTY, Check(), hybrid(), {"of": of, "seed": seed})
 
 
 def test_it_passes_as_it_is() -> None:
-    judgement = judge(PROPERTY, Check(), untrained(experiment_of("hybrid")))
+    judgement = judge(PROPERTY, Check(), hybrid())
     assert judgement.verdict == "pass", judgement.reason
     assert judgement.cases_tried == 9
 
