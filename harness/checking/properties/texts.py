@@ -46,6 +46,7 @@ SIZE, FREQUENCY, LENGTH, SOME = 300, 3, 6, 4
 BYTES, ENDLESS = 256, 100_000
 VALIDATION, TEST = 0.2, 0.15
 BLANK = "\u2581"
+MERGES = (("t", "h"), ("th", "e"), ("m", "o"), ("mo", "d"), (BLANK, "mod"), ("o", "f"))
 NAMES: tuple[Part, ...] = ("training", "validation", "test")
 LEAST = 1e-9
 MEGABYTE = 1 << 20
@@ -248,18 +249,24 @@ def _byte_level(content: bytes) -> str:
 
 def _pieces(content: bytes) -> str:
     """A tokenizer of SentencePiece's family: blanks are letters, bytes stand for what has no token, one is special."""
-    from tokenizers import Tokenizer, decoders, models, normalizers, trainers
-
-    tokenizer = Tokenizer(models.BPE(byte_fallback=True))
-    tokenizer.normalizer = normalizers.Replace(" ", BLANK)
-    tokenizer.decoder = decoders.Sequence([decoders.Replace(BLANK, " "), decoders.ByteFallback(), decoders.Fuse()])
-    by_byte = [f"<0x{byte:02X}>" for byte in range(256)]
-    trainer = trainers.BpeTrainer(vocab_size=SIZE, show_progress=False, special_tokens=[*by_byte, "<s>"])
-    plain = bytes(byte for byte in content if 32 <= byte < 128).decode()
-    tokenizer.train_from_iterator([plain], trainer)
-    described = json.loads(tokenizer.to_str())
-    described["added_tokens"] = [token for token in described["added_tokens"] if token["content"] == "<s>"]
-    return json.dumps(described)
+    letters = sorted({chr(byte) for byte in content if 32 < byte < 128} | {BLANK})
+    tokens = [*(f"<0x{byte:02X}>" for byte in range(BYTES)), *letters, *(first + second for first, second in MERGES)]
+    special = {"id": len(tokens), "content": "<s>", "single_word": False, "lstrip": False, "rstrip": False,
+               "normalized": False, "special": True}  # fmt: skip
+    steps = [
+        {"type": "Replace", "pattern": {"String": BLANK}, "content": " "},
+        {"type": "ByteFallback"},
+        {"type": "Fuse"},
+    ]
+    model = {"type": "BPE", "byte_fallback": True, "vocab": {token: i for i, token in enumerate([*tokens, "<s>"])},
+             "merges": [list(pair) for pair in MERGES]}  # fmt: skip
+    return json.dumps(
+        {
+            "version": "1.0", "truncation": None, "padding": None, "added_tokens": [special], "pre_tokenizer": None,
+            "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": BLANK}, "post_processor": None,
+            "decoder": {"type": "Sequence", "decoders": steps}, "model": model,
+        }
+    )  # fmt: skip
 
 
 def _long(content: bytes) -> bytes:
