@@ -6,8 +6,8 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache, partial
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,16 @@ from cortexzoo.zoo.checkpoints import CheckpointReader, Storage
 from cortexzoo.zoo.errors import CheckpointError
 from cortexzoo.zoo.training.loop import TrainingLoop
 
-OPERATIONS = {"open", "os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.link", "shutil.rmtree", "shutil.copytree"}
+FILE_OPERATIONS = {
+    "open",
+    "os.rename",
+    "os.mkdir",
+    "os.rmdir",
+    "os.remove",
+    "os.link",
+    "shutil.rmtree",
+    "shutil.copytree",
+}
 """Audit events of what changes a folder, or begins to."""
 MOST = 200
 """Operations after which the harness stops counting."""
@@ -44,7 +53,7 @@ class _Cutter:
         """The file that the last operation opened, and may not have written whole."""
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if self.watched is None or event not in OPERATIONS:
+        if self.watched is None or event not in FILE_OPERATIONS:
             return
         path = str(arguments[0])  # relative inside a folder that is being removed
         if Path(path).is_absolute() and not path.startswith(self.watched):
@@ -73,7 +82,7 @@ CUTTER = _Cutter()
 
 def interruption_cases(_: Subject) -> Iterable[Case]:
     """The first checkpoint, one in the place of another, with the other kept, pruning, going back; and damage."""
-    for what in ("first", "replaced", "kept", "pruned", "set back", "damaged", "of another model", "of policies"):
+    for what in (*OPERATIONS, "damaged", "of another model", "of policies"):
         yield {"what": what}
 
 
@@ -129,66 +138,87 @@ def _saved_at_all(folder: Path) -> None:
     reader.tensors("model"), reader.tensors("rng"), reader.json("trainer")
 
 
+LAST, STEPS = "last", tuple(f"step-{number:02d}" for number in range(1, 5))
+
+
+def _save_all(folder: Path) -> None:
+    for number, name in enumerate(STEPS, start=1):
+        _save(folder / name, number)
+    _save(folder / LAST, 9)
+
+
+@dataclass(frozen=True)
+class _Operation:
+    """Something that changes the checkpoints of a folder."""
+
+    before: Step
+    """What makes the folder."""
+    change: Step
+    cut: Mapping[str, set[int | None]]
+    """What each checkpoint may be where it was cut short; None: absent."""
+    end: Mapping[str, int]
+    """All checkpoints at the end."""
+
+
+OPERATIONS = {
+    "first": _Operation(lambda folder: None, lambda folder: _save(folder / LAST, 2), {LAST: {None, 2}}, {LAST: 2}),
+    "replaced": _Operation(
+        lambda folder: _save(folder / LAST, 1), lambda folder: _save(folder / LAST, 2), {LAST: {1, 2}}, {LAST: 2}
+    ),
+    "kept": _Operation(
+        lambda folder: _save(folder / LAST, 1),
+        lambda folder: _save(folder / LAST, 2, folder / STEPS[0]),
+        {LAST: {1, 2}, STEPS[0]: {None, 1}},
+        {LAST: 2, STEPS[0]: 1},
+    ),
+    "pruned": _Operation(
+        _save_all,
+        lambda folder: checkpoints.prune(folder, "step-", 2),
+        {STEPS[0]: {None, 1}, STEPS[1]: {None, 2}, STEPS[2]: {3}, STEPS[3]: {4}, LAST: {9}},
+        {STEPS[2]: 3, STEPS[3]: 4, LAST: 9},
+    ),
+    "set back": _Operation(
+        _save_all,
+        lambda folder: checkpoints.set_back(folder / LAST, folder / STEPS[1], "step-", 2),
+        {STEPS[0]: {1}, STEPS[1]: {2}, STEPS[2]: {None, 3}, STEPS[3]: {None, 4}, LAST: {9, 2}},
+        {STEPS[0]: 1, STEPS[1]: 2, LAST: 2},
+    ),
+}
+
+
 def _cut_short(what: str, place: Path) -> list[str]:
-    last, steps = "last", [f"step-{number:02d}" for number in range(1, 5)]
-
-    def with_all(folder: Path) -> None:
-        for number, name in enumerate(steps, start=1):
-            _save(folder / name, number)
-        _save(folder / last, 9)
-
-    prepared: dict[str, Step] = {
-        "first": lambda folder: None,
-        "replaced": lambda folder: _save(folder / last, 1),
-        "kept": lambda folder: _save(folder / last, 1),
-        "pruned": with_all,
-        "set back": with_all,
-    }
-    steps_of: dict[str, Step] = {
-        "first": lambda folder: _save(folder / last, 2),
-        "replaced": lambda folder: _save(folder / last, 2),
-        "kept": lambda folder: _save(folder / last, 2, folder / steps[0]),
-        "pruned": lambda folder: checkpoints.prune(folder, "step-", 2),
-        "set back": lambda folder: checkpoints.set_back(folder / last, folder / steps[1], "step-", 2),
-    }
-    allowed: dict[str, dict[str, set[int | None]]] = {
-        "first": {last: {None, 2}},
-        "replaced": {last: {1, 2}},
-        "kept": {last: {1, 2}, steps[0]: {None, 1}},
-        "pruned": {steps[0]: {None, 1}, steps[1]: {None, 2}, steps[2]: {3}, steps[3]: {4}, last: {9}},
-        "set back": {last: {9, 2}, steps[0]: {1}, steps[1]: {2}, steps[2]: {None, 3}, steps[3]: {None, 4}},
-    }
-    at_the_end: dict[str, dict[str, int]] = {
-        "first": {last: 2},
-        "replaced": {last: 2},
-        "kept": {last: 2, steps[0]: 1},
-        "pruned": {steps[2]: 3, steps[3]: 4, last: 9},
-        "set back": {last: 2, steps[0]: 1, steps[1]: 2},
-    }
-    whole = place / "whole"
+    operation, whole = OPERATIONS[what], place / "whole"
     whole.mkdir()
-    prepared[what](whole)
-    wrong: list[str] = []
-    for after, torn in product(range(MOST), (False, True)):
+    operation.before(whole)
+    for after in range(MOST):
         folder = place / f"cut-{after}"
         shutil.copytree(whole, folder)
-        ended = CUTTER.run(steps_of[what], folder, after)
-        when = f"{what}, cut short after {after} operations"
-        if torn and not ended and CUTTER.writing is not None:
-            when = f"{what}, cut short while {CUTTER.writing.name} is written"
-            CUTTER.writing.write_bytes(CUTTER.writing.read_bytes()[: CUTTER.writing.stat().st_size // 2])
-        wrong += _read_as(folder, when, allowed[what])
-        try:
-            steps_of[what](folder)
-        except (CheckpointError, OSError) as problem:
-            wrong.append(f"{when}: the same again fails: {type(problem).__name__}")
-        wrong += _read_as(folder, f"{when}, then done again", {name: {n} for name, n in at_the_end[what].items()})
-        if left := {path.name for path in folder.iterdir()} ^ set(at_the_end[what]):
-            wrong.append(f"{when}, then done again: {sorted(left)[0]} is left or gone")
-        shutil.rmtree(folder)
+        ended = CUTTER.run(operation.change, folder, after)
+        torn = place / f"torn-{after}"
+        if CUTTER.writing is not None and not ended:
+            shutil.copytree(folder, torn)
+        wrong = _mistakes(operation, folder, f"{what}, cut short after {after} operations")
+        if torn.exists() and CUTTER.writing is not None:
+            file = torn / CUTTER.writing.relative_to(folder)
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+            wrong += _mistakes(operation, torn, f"{what}, cut short while {file.name} is written")
         if ended or wrong:
             return wrong
     return [f"{what} takes more than {MOST} operations"]
+
+
+def _mistakes(operation: _Operation, folder: Path, when: str) -> list[str]:
+    """In what is read now, and once the operation was done again."""
+    wrong = _read_as(folder, when, operation.cut)
+    try:
+        operation.change(folder)
+    except (CheckpointError, OSError) as problem:
+        wrong.append(f"{when}: the same again fails: {type(problem).__name__}")
+    wrong += _read_as(folder, f"{when}, then done again", {name: {n} for name, n in operation.end.items()})
+    if left := {path.name for path in folder.iterdir()} ^ set(operation.end):
+        wrong.append(f"{when}, then done again: {sorted(left)[0]} is left or gone")
+    shutil.rmtree(folder)
+    return wrong
 
 
 def _read_as(folder: Path, when: str, wanted: Mapping[str, set[int | None]]) -> list[str]:
