@@ -36,6 +36,10 @@ class Word:
         return f"{self.verdict} (version {self.version})"
 
 
+TIMED = "linear_time"
+"""The one property that reads a clock: its numbers are of a machine and an hour."""
+
+
 @dataclass(frozen=True)
 class Band:
     """Where a property's observed value lies: between the extremes of some seeds, and a standard deviation beyond."""
@@ -63,7 +67,7 @@ class Committed:
     spec_hash: str
     words: Mapping[str, Word]
     bands: Mapping[str, Band] = field(default_factory=dict)
-    """Of the properties that gave a number with every seed; none before several seeds were measured."""
+    """Of the properties that gave a number with every seed, but of no clock; none before several seeds were measured."""
 
     @classmethod
     def of(cls, spec_hash: str, certificate: Certificate, others: Sequence[Certificate] = ()) -> "Committed":
@@ -113,7 +117,7 @@ def _bands(certificates: Sequence[Certificate]) -> dict[str, Band]:
     found: defaultdict[str, list[float]] = defaultdict(list)
     for certificate in certificates:
         for judgement in certificate.judgements:
-            if judgement.observed is not None and math.isfinite(judgement.observed):
+            if judgement.name != TIMED and judgement.observed is not None and math.isfinite(judgement.observed):
                 found[judgement.name].append(judgement.observed)
     return {name: Band.of(values) for name, values in found.items() if len(values) == len(certificates)}
 

@@ -107,6 +107,11 @@ def test_a_band_is_that_of_the_seeds_and_a_standard_deviation_more(tmp_path: Pat
     assert Committed.read("some", tmp_path) == then
 
 
+def test_what_a_clock_gives_has_no_band() -> None:
+    certificates = [Certificate((judgement("linear_time", "pass", observed=1 + seed / 10),), {}) for seed in range(3)]
+    assert Committed.of("abc", certificates[0], certificates[1:]).bands == {}
+
+
 @pytest.mark.parametrize(("observed", "verdict", "found"), [(0.2, "pass", 0), (0.5, "pass", 1), (0.5, "fail", 0)])
 def test_a_number_outside_its_band_drifts_while_the_verdict_stays(observed: float, verdict: str, found: int) -> None:
     now = Certificate((judgement("gate_balance", verdict, observed=observed),), {})
