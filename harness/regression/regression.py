@@ -67,7 +67,7 @@ class Committed:
     spec_hash: str
     words: Mapping[str, Word]
     bands: Mapping[str, Band] = field(default_factory=dict)
-    """Of the properties that gave a number with every seed, but of no clock; none before several seeds were measured."""
+    """Of what gave a number with every seed, but no clock; none before several seeds were measured."""
 
     @classmethod
     def of(cls, spec_hash: str, certificate: Certificate, others: Sequence[Certificate] = ()) -> "Committed":
