@@ -1,13 +1,11 @@
 """Checkpoints: whole wherever writing is cut short; what is damaged, or of another model, is refused."""
 
 import copy
-import math
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,68 +14,16 @@ from torch import Tensor, nn
 
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, text
 from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.checking.training.cutter import CUTTER, Step
 from cortexzoo.harness.checking.training.witness import Record, brief, on_a_tiny_model, trainer_of
 from cortexzoo.zoo import checkpoints
 from cortexzoo.zoo.checkpoints import CheckpointReader, Storage
 from cortexzoo.zoo.errors import CheckpointError
 from cortexzoo.zoo.training.loop import TrainingLoop
 
-FILE_OPERATIONS = {
-    "open",
-    "os.rename",
-    "os.mkdir",
-    "os.rmdir",
-    "os.remove",
-    "os.link",
-    "shutil.rmtree",
-    "shutil.copytree",
-}
-"""Audit events of what changes a folder, or begins to."""
 MOST = 200
 """Operations after which the harness stops counting."""
 TOO_LARGE = 2**70
-Step = Callable[[Path], None]
-
-
-class Cut(BaseException):
-    """A process ends here."""
-
-
-class _Cutter:
-    """Ends what runs at its n-th operation on files. An audit hook stays for ever, so that there is one alone."""
-
-    def __init__(self) -> None:
-        self.left: float = math.inf
-        self.watched: str | None = None
-        self.writing: Path | None = None
-        """The file that the last operation opened, and may not have written whole."""
-
-    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if self.watched is None or event not in FILE_OPERATIONS:
-            return
-        path = str(arguments[0])  # relative inside a folder that is being removed
-        if Path(path).is_absolute() and not path.startswith(self.watched):
-            return
-        if event == "open" and not set(str(arguments[1] or "")) & set("wax+"):
-            return
-        self.left -= 1
-        if self.left < 0:
-            raise Cut
-        self.writing = Path(path) if event == "open" else None
-
-    def run(self, step: Step, folder: Path, after: int) -> bool:
-        """Whether the step came to its end."""
-        self.left, self.watched, self.writing = after, str(folder), None
-        try:
-            step(folder)
-        except Cut:
-            return False
-        finally:
-            self.watched = None
-        return True
-
-
-CUTTER = _Cutter()
 
 
 def interruption_cases(_: Subject) -> Iterable[Case]:
@@ -89,7 +35,7 @@ def interruption_cases(_: Subject) -> Iterable[Case]:
 def checkpoints_survive_interruption(subject: Subject, case: Case) -> Finding:
     """Each operation that changes a folder is the last one once; then reading and the same again must work."""
     what = text(case, "what")
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, torch.random.fork_rng(devices=[]):
         if what == "damaged":
             wrong = _damaged(Path(name))
         elif what == "of another model":
@@ -97,16 +43,10 @@ def checkpoints_survive_interruption(subject: Subject, case: Case) -> Finding:
         elif what == "of policies":
             wrong = _of_policies(subject, Path(name))
         else:
-            _install()
             wrong = _cut_short(what, Path(name))
     if not wrong:
         return Finding(0, "nothing was lost, and nothing wrong was read", case)
     return Finding(len(wrong), "; ".join(wrong[:3]), {**case, "first": wrong[0]})
-
-
-@cache
-def _install() -> None:
-    sys.addaudithook(CUTTER)
 
 
 def _save(folder: Path, value: int, keep: Path | None = None) -> None:

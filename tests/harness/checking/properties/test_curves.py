@@ -31,11 +31,11 @@ def judged(of: str) -> Judgement:
     return judge_case(PROPERTY, Check(), two_rings(), {"of": of})
 
 
-@pytest.mark.parametrize("name", SUBJECTS)
+@pytest.mark.parametrize("name", ["two raw rings", "contexts", "original", "hybrid"])
 def test_it_passes_as_it_is(name: str) -> None:
     judgement = judge(PROPERTY, Check(), untrained(experiment_of(name)))
     assert judgement.verdict == "pass", judgement.reason
-    has_soft_columns = name in ("two raw rings", "contexts", "no long-term memory")
+    has_soft_columns = name in ("two raw rings", "contexts")
     assert judgement.cases_tried == (3 if has_soft_columns else 2)
 
 
