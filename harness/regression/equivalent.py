@@ -38,6 +38,8 @@ EQUIVALENT: dict[str, str] = {
     "zoo.memory.band Band.block_steps: drop a term, BLOCK_QUERIES // self.rows → BLOCK_QUERIES": MORE_WORK,
     "zoo.models.probing prove: swap arguments, torch.linspace(-1, 1, width, device=device, dtype=normed.… → torch.linspace(1, -1, width, device=device, dtype=normed.…": "another vector to try a base with, as good as this one",
     "zoo.data.permutation permuted: off by one, 1 → 2 (4)": ANOTHER_ORDER,
+    "zoo.ops.masked_columns _MaskedColumns.backward: swap arguments, torch.mul(d_hidden, hidden, out=spare) → torch.mul(hidden, d_hidden, out=spare)": "a product is the same in either order",
+    "zoo.models.hybrid.model Hybrid.fixed_weights: skip a statement, fixed.enter_context(self.sidecar(layer).fixed()) → pass": MORE_WORK,
 }
 """By the lasting name of the change."""
 
