@@ -36,7 +36,8 @@ TRAINS: set[PropertyName] = {
     "steps_match_a_reference", "guards_follow_their_rules", "sleep_matches_a_reference", "intervals_are_kept",
     "data_is_served_once_an_epoch", "held_out_is_measured_whole", "rollback_restores_everything",
     "best_is_the_best", "resume_is_exact", "refusals_leave_no_trace", "continual_training_follows_its_rules",
-    "results_are_of_the_record", "curves_match_a_reference",
+    "results_are_of_the_record", "curves_match_a_reference", "checkpoints_survive_interruption", "text_is_kept_whole",
+    "recall_is_trained_as_specified",
 }  # fmt: skip
 TRANSFORMER = ("variant.hidden_size=16", "variant.num_layers=1", "variant.num_heads=2", "variant.intermediate_size=16")
 HYBRID = (
