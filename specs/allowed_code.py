@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 VARIABLE = "CORTEXZOO_ALLOW_CODE"
@@ -19,6 +20,17 @@ def allow_in_this_process(allowed: bool) -> None:
         os.environ[VARIABLE] = "1"
     elif _INHERITED is None:
         os.environ.pop(VARIABLE, None)
+
+
+@contextmanager
+def allowed_meanwhile() -> Iterator[None]:
+    """Inside any code may run, also in the processes that are started there."""
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(VARIABLE, None) if before is None else os.environ.update({VARIABLE: before})
 
 
 def is_allowed(file: Path) -> bool:

@@ -27,7 +27,7 @@ from cortexzoo.harness.runs.options import UNTRACKED
 from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.harness.runs.train import subject_of, train_run
 from cortexzoo.specs import ExperimentSpec, load, load_experiment
-from cortexzoo.specs.allowed_code import allow_in_this_process
+from cortexzoo.specs.allowed_code import allowed_meanwhile
 from cortexzoo.specs.properties import PropertyName
 from cortexzoo.specs.suite import Check, SuiteSpec
 from cortexzoo.zoo.errors import TrainingError
@@ -156,6 +156,7 @@ def experiment_of(host: Host) -> ExperimentSpec:
     return load_experiment(name, list(changes))
 
 
+@allowed_meanwhile()  # the module of a host is a file of this package
 def score(
     mutants: Sequence[Mutant], runs: Path, jobs: int, done: Callable[[int, int], None] = lambda *_: None
 ) -> MutationScore:
@@ -177,7 +178,6 @@ def score(
 
 def trained_hosts(hosts: Iterable[Host], runs: Path, jobs: int) -> dict[Host, Path]:
     """The folders of these hosts' runs, found in `runs` or trained into it."""
-    allow_in_this_process(True)  # the module of a host is a file of this package
     experiments = {experiment.hash(): (host, experiment) for host in hosts for experiment in [experiment_of(host)]}
     trained = train_missing([experiment for _, experiment in experiments.values()], runs, jobs=jobs)
     return {experiments[experiment.hash()][0]: run.path for experiment, run in trained}

@@ -1,8 +1,10 @@
 """Defects of what properties write out again: sampling, texts, orders, checkpoints, stages, results, curves, sleep."""
 
+from collections.abc import Callable
 from typing import Any
 
 from cortexzoo.harness.checking.mutants.base import Host, Mutant, in_source
+from cortexzoo.specs.properties import PropertyName
 from cortexzoo.zoo import checkpoints, generation
 from cortexzoo.zoo.checkpoints import CheckpointReader
 from cortexzoo.zoo.data import ngrams, reference, text_vocabulary
@@ -27,51 +29,35 @@ HYBRID: Host = "hybrid"
 BOTH_TEXTS: Host = "continual"
 
 
-def _sampled(name: str, defect: str, function: str, old: str, new: str) -> Mutant:
-    return in_source(name, HOST, defect, generation, function, old, new, by="sampling_follows_its_settings")
+def _caught_by(by: PropertyName, host: Host) -> Callable[..., Mutant]:
+    """Makes mutants of one host for one property: of a name, a defect, the owner of a function, and its change."""
+
+    def make(name: str, defect: str, owner: Any, function: str, old: str, new: str) -> Mutant:
+        return in_source(name, host, defect, owner, function, old, new, by=by)
+
+    return make
 
 
-def _continual(name: str, defect: str, owner: Any, function: str, old: str, new: str) -> Mutant:
-    return in_source(name, BOTH_TEXTS, defect, owner, function, old, new, by="continual_training_follows_its_rules")
-
-
-def _told(name: str, defect: str, owner: Any, function: str, old: str, new: str) -> Mutant:
-    return in_source(name, CONTROL, defect, owner, function, old, new, by="results_are_of_the_record")
-
-
-def _recorded(name: str, defect: str, owner: Any, function: str, old: str, new: str) -> Mutant:
-    return in_source(name, HOST, defect, owner, function, old, new, by="curves_match_a_reference")
-
-
-def _kept(name: str, defect: str, owner: Any, function: str, old: str, new: str) -> Mutant:
-    return in_source(name, CONTROL, defect, owner, function, old, new, by="checkpoints_survive_interruption")
-
-
-def _spelled(name: str, defect: str, owner: Any, function: str, old: str, new: str) -> Mutant:
-    return in_source(name, CONTROL, defect, owner, function, old, new, by="text_is_kept_whole")
-
-
-def _asked(name: str, defect: str, owner: Any, function: str, old: str, new: str) -> Mutant:
-    return in_source(name, HYBRID, defect, owner, function, old, new, by="recall_is_trained_as_specified")
-
-
-def _ordered(name: str, defect: str, owner: Any, function: str, old: str, new: str) -> Mutant:
-    return in_source(name, CONTROL, defect, owner, function, old, new, by="orders_visit_each_window_once")
-
-
-def _stored(name: str, defect: str, function: str, old: str, new: str) -> Mutant:
-    return in_source(name, HYBRID, defect, SlowStore, function, old, new, by="slow_store_follows_its_formulas")
-
+_sampled = _caught_by("sampling_follows_its_settings", HOST)
+_continual = _caught_by("continual_training_follows_its_rules", BOTH_TEXTS)
+_told = _caught_by("results_are_of_the_record", CONTROL)
+_recorded = _caught_by("curves_match_a_reference", HOST)
+_kept = _caught_by("checkpoints_survive_interruption", CONTROL)
+_spelled = _caught_by("text_is_kept_whole", CONTROL)
+_asked = _caught_by("recall_is_trained_as_specified", HYBRID)
+_ordered = _caught_by("orders_visit_each_window_once", CONTROL)
+_stored = _caught_by("slow_store_follows_its_formulas", HYBRID)
 
 WRITTEN_OUT_MUTANTS = (
-    _sampled("temperature-upside-down", "logits are multiplied by the temperature", "_sample",
+    _sampled("temperature-upside-down", "logits are multiplied by the temperature", generation, "_sample",
              "logits / temperature", "logits * temperature"),
-    _sampled("one-token-too-few", "of the k likeliest tokens the last is never drawn", "_sample",
+    _sampled("one-token-too-few", "of the k likeliest tokens the last is never drawn", generation, "_sample",
              "logits < least", "logits <= least"),
-    _sampled("sampling-forgets", "each new token is drawn as if it stood after the prompt's memory", "generate",
-             "    state = output.state", "    state = state"),
-    _sampled("sampling-with-dropout", "the model stays in training mode", "generate", "model.eval()", "model.train()"),
-    _sampled("sampling-ignores-its-seed", "every seed draws the same tokens", "generate",
+    _sampled("sampling-forgets", "each new token is drawn as if it stood after the prompt's memory", generation,
+             "generate", "    state = output.state", "    state = state"),
+    _sampled("sampling-with-dropout", "the model stays in training mode", generation, "generate", "model.eval()",
+             "model.train()"),
+    _sampled("sampling-ignores-its-seed", "every seed draws the same tokens", generation, "generate",
              "manual_seed(seed)", "manual_seed(0)"),
     _continual("replays-what-was-never-read", "windows are kept that were not trained on", KeptWindows, "__init__",
                "choice(trained_on,", "choice(2 * trained_on,"),
@@ -95,11 +81,11 @@ WRITTEN_OUT_MUTANTS = (
              "self.seed, int(epoch)", "self.seed, 0"),
     _ordered("mixture-in-one-text", "windows of every text are taken from the first", MixedOrder, "starts",
              "offsets[text] + start", "start"),
-    _stored("products-of-one-channel", "a product takes its second channel twice", "features",
+    _stored("products-of-one-channel", "a product takes its second channel twice", SlowStore, "features",
             "self.channels[0]", "self.channels[1]"),
-    _stored("old-values-stay", "the old value of a key that is bound anew is not taken out", "absorb",
+    _stored("old-values-stay", "the old value of a key that is bound anew is not taken out", SlowStore, "absorb",
             "if known.any():", "if False:"),
-    _stored("unknown-is-answered", "what is novel is answered, what is known is not", "forward",
+    _stored("unknown-is-answered", "what is novel is answered, what is known is not", SlowStore, "forward",
             "novelty < self.threshold", "novelty > self.threshold"),
     _continual("follower-leads", "the slow learner takes the fast one's part", FollowingSlowly, "_follow",
                "then.lerp(now, self.spec.rate)", "now.lerp(then, self.spec.rate)"),

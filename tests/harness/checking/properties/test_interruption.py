@@ -3,7 +3,6 @@
 import pytest
 
 from cortexzoo.harness.checking.judge import judge, judge_case
-from cortexzoo.harness.checking.mutants.base import rewritten
 from cortexzoo.harness.checking.properties import REGISTRY
 from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.specs.suite import Check
@@ -11,6 +10,7 @@ from cortexzoo.zoo import checkpoints
 from cortexzoo.zoo.checkpoints import CheckpointReader
 from cortexzoo.zoo.training.state import snapshot
 from tests.harness import tiny
+from tests.harness.checking.properties.planted import is_caught
 
 PROPERTY = REGISTRY["checkpoints_survive_interruption"]
 
@@ -43,7 +43,13 @@ def test_it_passes_as_it_is() -> None:
         ("set back", checkpoints, "set_back", "begin(folder)", "partial_folder(folder).mkdir()"),
         ("damaged", CheckpointReader, "verified", "!= self.sums[file]", "== 'other'"),
         ("damaged", checkpoints, "begin", "folder.exists() and not", "False and not"),
-        ("of another model", checkpoints, "load_weights", "set_weights(", "list("),
+        (
+            "of another model",
+            checkpoints,
+            "load_weights",
+            'CheckpointReader(folder).tensors("model")',
+            "model.state_dict()",
+        ),
         (
             "of another model",
             checkpoints,
@@ -57,5 +63,4 @@ def test_it_passes_as_it_is() -> None:
     ],
 )
 def test_a_small_mistake_is_found(what: str, owner: object, function: str, old: str, new: str) -> None:
-    with rewritten(owner, function, old, new)():
-        assert judged(what).verdict in ("fail", "error")
+    assert is_caught(owner, function, old, new, lambda: judged(what))

@@ -1,11 +1,10 @@
 """`recall_is_trained_as_specified`: passes as it is, and finds a mistake in stages, documents and losses."""
 
-from functools import cache
+from functools import cache, partial
 
 import pytest
 
 from cortexzoo.harness.checking.judge import judge, judge_case
-from cortexzoo.harness.checking.mutants.base import rewritten
 from cortexzoo.harness.checking.properties import REGISTRY
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.verdict import Judgement
@@ -15,6 +14,7 @@ from cortexzoo.zoo.training.objectives.curriculum import Curriculum
 from cortexzoo.zoo.training.objectives.recall_objective import RecallObjective
 from cortexzoo.zoo.training.objectives.samples import SampleLog
 from tests.harness import tiny
+from tests.harness.checking.properties.planted import is_caught
 from tests.harness.checking.properties.test_forward import experiment_of, untrained
 
 PROPERTY = REGISTRY["recall_is_trained_as_specified"]
@@ -62,8 +62,7 @@ def test_a_text_has_no_facts() -> None:
     ],
 )
 def test_a_mistake_in_stages_is_found(function: str, old: str, new: str) -> None:
-    with rewritten(Curriculum, function, old, new)():
-        assert any(judged("stages", seed).verdict in ("fail", "error") for seed in SEEDS)
+    assert any(is_caught(Curriculum, function, old, new, partial(judged, "stages", seed)) for seed in SEEDS)
 
 
 @pytest.mark.parametrize(
@@ -84,5 +83,4 @@ def test_a_mistake_in_stages_is_found(function: str, old: str, new: str) -> None
     ],
 )
 def test_a_mistake_in_a_step_is_found(of: str, owner: object, function: str, old: str, new: str) -> None:
-    with rewritten(owner, function, old, new)():
-        assert judged(of).verdict in ("fail", "error")
+    assert is_caught(owner, function, old, new, lambda: judged(of))
