@@ -274,7 +274,11 @@ def _of_policies(subject: Subject, place: Path) -> list[str]:
                 trainer.storage = _Altering(policy.name, key, value)
                 trainer.save(place / "last")
                 how = "missing" if value is None else repr(value)
-                wrong += _accepted(f"{policy.name}.{key} is {how}", lambda: trained().load(place / "last"))
+                refusing = trained()
+                before = copy.deepcopy(refusing.model)
+                wrong += _accepted(f"{policy.name}.{key} is {how}", partial(refusing.load, place / "last"))
+                if not _equal(refusing.model, before):
+                    wrong.append(f"{policy.name}.{key} is {how}, and weights are taken over before it is refused")
     return wrong
 
 

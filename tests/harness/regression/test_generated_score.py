@@ -22,6 +22,7 @@ from cortexzoo.harness.regression.generated_score import GeneratedResult, campai
 from cortexzoo.harness.regression.generated_tests import TestedResult
 from cortexzoo.harness.regression.mutation_score import EXPERIMENTS, HOSTS
 from cortexzoo.harness.regression.reach import Hosts, Reach, in_turn
+from cortexzoo.specs.allowed_code import VARIABLE
 from cortexzoo.specs.properties import PropertyName
 from cortexzoo.specs.suite import Check
 from cortexzoo.zoo.training import schedule
@@ -160,6 +161,7 @@ def test_a_campaign_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(Hosts, "trained", lambda *_: TINY)
     monkeypatch.setattr(generated_score, "measured_reaches", lambda *_: [])
     first = campaign([WARMUP], tmp_path, tmp_path, 1)
+    assert VARIABLE not in os.environ, "the module of a host may run, and none after the campaign"
     (results,) = tmp_path.rglob("results.jsonl")
     assert results.parent == place_of(tmp_path)
     results.write_text(results.read_text() + '{"site": "broken\n')

@@ -61,7 +61,10 @@ def save(trainer: Trainer, folder: Path, keep: Path | None = None) -> None:
 
 
 def load(trainer: Trainer, folder: Path, changed: bool = False) -> None:
-    """Take over a checkpoint of the same experiment. Raises `CheckpointError`; then nothing was changed.
+    """Take over a checkpoint of the same experiment. Raises `CheckpointError`.
+
+    Then nothing was changed, unless moments or the inside of a policy's state are damaged, which shows only when
+    they are taken over: such a trainer must not train.
 
     The same experiment, text and kind of device are required: anything else would not be the training that was
     interrupted. Another number of processes shares the rows of the memory anew and starts a new recovery point; only
@@ -70,17 +73,19 @@ def load(trainer: Trainer, folder: Path, changed: bool = False) -> None:
     part, all raise.
     """
     saved = _together(trainer.ranks, folder, "read", lambda: _read(trainer, CheckpointReader(folder), changed))
+    description = saved.description
+    kept = [policy for policy in trainer.policies if policy.name in saved.policy_tensors]
+    for policy in kept:
+        with _damage_named(folder, f"the state of {policy.name}"):
+            _require_alike(policy.state_dict(), description["policies"][policy.name], policy.name)
     checkpoints.set_weights(trainer.model, saved.weights, folder)
     with _damage_named(folder, "the moments of the optimiser"):
         set_optimizer(trainer, saved.moments)
     trainer.memory = saved.memory
-    description = saved.description
     trainer.resume_from(description["position"], description["taken"], description["refused"], saved.random_state)
-    for policy in trainer.policies:
-        if policy.name in saved.policy_tensors:
-            with _damage_named(folder, f"the state of {policy.name}"):
-                _require_alike(policy.state_dict(), description["policies"][policy.name], policy.name)
-                policy.load_state(trainer, description["policies"][policy.name], saved.policy_tensors[policy.name])
+    for policy in kept:
+        with _damage_named(folder, f"the state of {policy.name}"):
+            policy.load_state(trainer, description["policies"][policy.name], saved.policy_tensors[policy.name])
 
 
 class _Description(BaseModel):
