@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from cortexzoo.specs.base import Spec
 from cortexzoo.specs.objective import Continual, NextToken, Recall
-from cortexzoo.specs.recipe import EveryInterval, RecipeSpec
+from cortexzoo.specs.recipe import EveryInterval, Never, RecipeSpec
 
 if TYPE_CHECKING:
     from cortexzoo.specs.experiment import ExperimentSpec
@@ -27,12 +27,29 @@ def doubts(spec: Spec) -> list[str]:
 
 
 def _of_experiment(experiment: "ExperimentSpec") -> list[str]:
-    from cortexzoo.specs.memory import NoLongTerm
+    from cortexzoo.specs.memory import Contexts, NoLongTerm
     from cortexzoo.specs.variant import CortexGPTSpec
 
     variant, recipe = experiment.variant, experiment.recipe
-    fills = isinstance(variant, CortexGPTSpec) and not isinstance(variant.memory.long_term, NoLongTerm)
-    return [*_of_objective(recipe, "recipe."), *(_of_consolidation(recipe, "recipe.") if fills else [])]
+    found = _of_objective(recipe, "recipe.")
+    if not isinstance(variant, CortexGPTSpec):
+        return found
+    if not isinstance(variant.memory.long_term, NoLongTerm):
+        found += _of_consolidation(recipe, "recipe.")
+    if isinstance(recipe.objective, Continual) and isinstance(variant.memory.long_term, Contexts):
+        found += _of_room(recipe, variant.memory.long_term.capacity)
+    return found
+
+
+def _of_room(recipe: RecipeSpec, capacity: int) -> list[str]:
+    """A diary drops its oldest entries, and with them what came before the text that is learned now."""
+    read = recipe.steps * recipe.batch_size * recipe.accumulation * recipe.sequence_length
+    if not isinstance(recipe.consolidation, Never) and capacity < read:
+        return [
+            f"variant.memory.long_term.capacity is {capacity} and training reads {read} tokens: "
+            "long-term memory drops the earlier text while the later one is learned"
+        ]
+    return []
 
 
 def _of_objective(recipe: RecipeSpec, where: str) -> list[str]:
