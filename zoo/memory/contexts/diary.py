@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool, Int, Shaped, UInt8
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
@@ -72,12 +72,13 @@ class Pages:
         """The tokens up to each place, the newest first, across boundaries."""
         if length not in self._reversed:
             self._reversed[length] = F.pad(self.tokens.flip(0), (0, length - 1), value=BOUNDARY)
-        return self._reversed[length].unfold(0, length, 1)[self.filled - 1 - places]
+        windows = self._reversed[length].unfold(0, length, 1)
+        return _rows(windows, self.filled - 1 - places)
 
     def _inside(self, places: Int[Tensor, "*found"], length: int) -> Bool[Tensor, "*found length"]:
         """Which of these tokens are of the place's own document."""
-        ages = torch.arange(length, dtype=torch.uint8, device=places.device)
-        return ages < self._since_boundary[places][..., None]
+        since = torch.arange(256, device=places.device)
+        return _rows(torch.arange(length, device=places.device) < since[:, None], self._since_boundary[places].int())
 
     @cached_property
     def _since_boundary(self) -> UInt8[Tensor, " places"]:
@@ -199,6 +200,12 @@ def cut_at_boundary(tokens: Int[Tensor, "*places length"]) -> Int[Tensor, "*plac
     """Contexts, the newest token first, with nothing behind the first boundary."""
     inside = (tokens != BOUNDARY).cumprod(dim=-1).bool()
     return torch.where(inside, tokens, BOUNDARY)
+
+
+def _rows(table: Shaped[Tensor, "rows width"], index: Int[Tensor, "*found"]) -> Shaped[Tensor, "*found width"]:
+    """table[index], whole rows at a time: several times as fast as indexing."""
+    rows: Tensor = table.index_select(0, index.flatten()).unflatten(0, index.shape)
+    return rows
 
 
 def _padded(rows: Tensor, at_least: int) -> Tensor:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
 
 from cortexzoo.specs.memory import Contexts
 from cortexzoo.zoo.memory.contexts.codes import CodeBook
 from cortexzoo.zoo.memory.contexts.diary import CONTEXT_ONLY, Pages, cut_at_boundary
+from cortexzoo.zoo.ops.lookup import looked_up
 
 SPARE = 8
 """So many more are searched in training, in the place of those that are left out."""
@@ -64,15 +64,15 @@ class ContextReadOut(nn.Module):
         places = self._search(queries, sources.flatten(), pages)
         there = places >= 0
         matches = pages.matching(places.clamp_min(0), queries)
-        run = matches.cumprod(dim=-1).sum(dim=-1)
-        # An embedding, since the gradient of an index is summed in the order in which threads finish.
-        scores = F.embedding(run, self.run[:, None])[..., 0] + matches.to(self.lag.dtype) @ self.lag
+        run = leading(matches)
+        scores = looked_up(self.run, run) + matches.to(self.lag.dtype) @ self.lag
         scores = scores.masked_fill(~there, -torch.inf)
         shares = torch.cat([torch.zeros_like(scores[:, :1]), scores], dim=1).softmax(dim=1)
         nothing, each = shares[:, 0], shares[:, 1:]
         weights = each / each.sum(dim=1, keepdim=True).clamp_min(TINY)
         following = pages.tokens[(places + 1).clamp_max(pages.filled - 1)] * there
-        same = (following[:, :, None] == following[:, None, :]).to(weights.dtype)
+        same = weights.new_empty(*following.shape, following.shape[1])
+        torch.eq(following[:, :, None], following[:, None, :], out=same)
         votes = (same * weights[:, None, :]).sum(dim=-1)
         first = (same * torch.ones_like(same[0]).tril(-1)).sum(dim=-1) == 0
         longest = run.amax(dim=1).to(weights.dtype) / self.spec.context
@@ -108,3 +108,13 @@ class ContextReadOut(nn.Module):
 
     def _own(self, found: Tensor, asked: Tensor) -> Bool[Tensor, "asked found"]:
         return (asked >= 0) & (found > CONTEXT_ONLY) & (found >= 0) & ((found - asked).abs() <= self.spec.own_span)
+
+
+def leading(matches: Bool[Tensor, "*asked length"]) -> Int[Tensor, "*asked"]:
+    """How many are true before the first that is not: `matches.cumprod(-1).sum(-1)`, without products as long."""
+    unbroken, *others = matches.view(torch.uint8).unbind(-1)
+    run = unbroken.clone()
+    for match in others:
+        unbroken = unbroken * match
+        run += unbroken
+    return run.long()

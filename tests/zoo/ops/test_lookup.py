@@ -1,0 +1,45 @@
+"""A few learned numbers read at many places, against plain indexing and against the gradient of an embedding."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from cortexzoo.zoo.ops.lookup import looked_up
+
+
+def read_and_gradient(table: Tensor, index: Tensor, weights: Tensor, read: object) -> tuple[Tensor, Tensor]:
+    learned = table.clone().requires_grad_()
+    found = read(learned, index)  # type: ignore[operator]
+    (gradient,) = torch.autograd.grad((found * weights).sum(), learned)
+    return found.detach(), gradient
+
+
+@given(st.integers(1, 30), st.lists(st.integers(0, 9), min_size=0, max_size=2), st.integers(0, 99))
+def test_it_is_plain_indexing(entries: int, shape: list[int], seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    table = torch.randn(entries, generator=generator, dtype=torch.float64)
+    index = torch.randint(entries, (*shape, 4), generator=generator)
+    weights = torch.randn(index.shape, generator=generator, dtype=torch.float64)
+    found, gradient = read_and_gradient(table, index, weights, looked_up)
+    naive, naive_gradient = read_and_gradient(table, index, weights, lambda learned, places: learned[places])
+    assert torch.equal(found, naive)
+    torch.testing.assert_close(gradient, naive_gradient, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_its_gradient_has_the_bits_of_an_embedding_whatever_the_threads(threads: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    table, index = torch.randn(25, generator=generator), torch.randint(25, (1024, 32), generator=generator)
+    weights = torch.randn(index.shape, generator=generator)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        _, gradient = read_and_gradient(table, index, weights, looked_up)
+    finally:
+        torch.set_num_threads(before)
+    embedding = lambda learned, places: F.embedding(places, learned[:, None])[..., 0]  # noqa: E731
+    _, embedded = read_and_gradient(table, index, weights, embedding)
+    assert torch.equal(gradient, embedded)
