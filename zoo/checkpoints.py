@@ -95,7 +95,7 @@ def publish(folder: Path, keep: Path | None = None) -> None:
 def prune(parent: Path, prefix: str, keep: int) -> None:
     """Of the checkpoints below `parent` whose names begin with `prefix`, remove all but the last `keep` by name."""
     found = sorted(path for path in parent.glob(f"{prefix}*") if (path / MANIFEST).is_file())
-    _remove(parent, prefix, found[: len(found) - keep])
+    _remove(parent, prefix, found[: max(0, len(found) - keep)])
 
 
 def set_back(folder: Path, earlier: Path, prefix: str, step: int) -> None:

@@ -73,10 +73,11 @@ def read_all_but_the_last(
 
 def _sample(logits: Tensor, temperature: float, top_k: int | None, generator: torch.Generator) -> Tensor:
     # The largest is NaN or infinite where one of them is, and -inf where no token may be chosen.
-    if not bool(logits.amax(dim=-1).isfinite().all()):
+    largest, likeliest = logits.max(dim=-1, keepdim=True)
+    if not bool(largest.isfinite().all()):
         raise NonFiniteLogits("no token can be chosen: the model's logits are not finite")
     if temperature == 0:
-        return logits.argmax(dim=-1, keepdim=True)
+        return likeliest
     if top_k is not None and top_k < logits.shape[-1]:
         least = logits.topk(top_k, dim=-1).values[:, -1:]
         logits = logits.masked_fill(logits < least, -torch.inf)

@@ -113,3 +113,13 @@ def test_only_tokens_that_stand_for_something_are_chosen() -> None:
     model = tiny_hybrid()
     chosen = generate(model, some_tokens(4, 3), 50, temperature=5.0, vocab_size=7)
     assert set(chosen.flatten().tolist()) == set(range(7))
+
+
+def test_what_was_generated_can_be_trained_on_and_the_memory_that_it_began_with() -> None:
+    model = tiny_hybrid()
+    state = model.read(some_tokens(1, CHUNK + 3)).state  # in the middle of a chunk, with a cache of the base
+    generated = generate(model, some_tokens(1, 4), 2 * CHUNK, state=state)
+    assert not generated.is_inference()
+    logits = model.train()(generated, state).logits
+    torch.nn.functional.cross_entropy(logits[0, :-1], generated[0, 1:]).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters() if parameter.requires_grad)

@@ -101,7 +101,10 @@ class MemoryLanguageModel(nn.Module, Generic[StateT]):
         return replace(output, logits=output.logits[:, -1:], alone=None)
 
     def fixed_weights(self) -> AbstractContextManager[object]:
-        """No weight changes inside, and nothing is differentiated: what follows from weights alone may be kept."""
+        """No weight changes inside, and nothing that is made inside is ever differentiated.
+
+        So what follows from weights alone may be kept.
+        """
         return nullcontext()
 
     def receptive_field(self, disabled: Collection[str] = ()) -> int | None:

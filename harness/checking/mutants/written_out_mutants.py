@@ -109,6 +109,8 @@ WRITTEN_OUT_MUTANTS = (
           "set(required) ^ set(weights)", "set(required) - set(weights)"),
     _kept("one-too-few-stay", "pruning removes one checkpoint too many", checkpoints, "prune",
           "len(found) - keep", "len(found) - keep + 1"),
+    _kept("pruned-where-few-are", "where fewer checkpoints are than may stay, some are removed", checkpoints, "prune",
+          "max(0, len(found) - keep)", "len(found) - keep"),
     _spelled("cut-one-later", "parts are cut a character too late", TextData, "from_spec",
              "character_start(content, place)", "character_start(content, place + 1)"),
     _spelled("characters-for-bytes", "characters of a part are counted, not bytes", TextData, "from_parts",

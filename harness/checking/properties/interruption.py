@@ -117,6 +117,12 @@ OPERATIONS = {
         {STEPS[0]: {None, 1}, STEPS[1]: {None, 2}, STEPS[2]: {3}, STEPS[3]: {4}, LAST: {9}},
         {STEPS[2]: 3, STEPS[3]: 4, LAST: 9},
     ),
+    "nothing to prune": _Operation(
+        _save_all,
+        lambda folder: checkpoints.prune(folder, "step-", 6),
+        {**{name: {number} for number, name in enumerate(STEPS, start=1)}, LAST: {9}},
+        {**{name: number for number, name in enumerate(STEPS, start=1)}, LAST: 9},
+    ),
     "set back": _Operation(
         _save_all,
         lambda folder: checkpoints.set_back(folder / LAST, folder / STEPS[1], "step-", 2),

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from cortexzoo.specs.mixer import MixerSpec
 from cortexzoo.specs.slow_store import ProductStore
-from cortexzoo.zoo.models.hybrid.delta_memory import DeltaMemory
+from cortexzoo.zoo.models.hybrid.delta_memory import READ_OUT_EPS, DeltaMemory
 from cortexzoo.zoo.models.hybrid.one_token import FoldedWeights
 from cortexzoo.zoo.models.hybrid.precision import wide_dtype, wide_linear, widened
 from cortexzoo.zoo.models.hybrid.short_conv import ShortConv
 from cortexzoo.zoo.models.hybrid.slow_store import SlowStore
 from cortexzoo.zoo.models.hybrid.state import SidecarState
-from cortexzoo.zoo.models.hybrid.unit import unit
+from cortexzoo.zoo.models.hybrid.unit import UNIT_EPS, unit
 from cortexzoo.zoo.ops.precision import autocast_is_on, full_precision
 from cortexzoo.zoo.ops.sliding_window import sliding_window_attention
 
@@ -105,9 +105,11 @@ class Sidecar(nn.Module):
         dtype, gates = wide_dtype(self.output.weight), self.memory.gates
         linears = (self.query, self.key, self.value, gates.decay, gates.write)
         inner = self.output.weight.new_zeros(3 * self.output.in_features)
+        dim, scale = self.spec.head_dim, self.memory.read_out_scale.to(dtype)
+        channels = torch.arange(dim, device=scale.device)
         return FoldedWeights(
             self.spec,
-            self.memory,
+            gates,
             into=torch.cat([linear.weight for linear in linears]).to(dtype).T.contiguous(),
             bias=torch.cat([inner, gates.decay.bias, gates.write.bias]).to(dtype),
             taps=self.conv.weight.to(dtype).flip(1).T.contiguous(),
@@ -115,6 +117,10 @@ class Sidecar(nn.Module):
             gate=self.gate.weight.to(dtype).T.contiguous(),
             gate_bias=self.gate.bias.to(dtype),
             out=self.output.weight.to(dtype).T.contiguous(),
+            neighbours=torch.stack([channels.roll(-j) for j in range(1, self.spec.key_products + 1)] or [channels]),
+            read_out_scale=scale * dim**0.5,
+            read_out_least=scale.new_tensor((READ_OUT_EPS * dim) ** 0.5),
+            unit_least=scale.new_tensor(UNIT_EPS**0.5),
         )
 
     def _forward(

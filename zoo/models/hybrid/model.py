@@ -73,8 +73,12 @@ class Hybrid(MemoryLanguageModel[HybridState]):
 
     @contextmanager
     def fixed_weights(self) -> Iterator[None]:
-        """The sidecars lay their weights together once."""
+        """The sidecars lay their weights together once, and torch notes nothing for gradients.
+
+        What is made inside can take part in no backward pass, outside either (`torch.inference_mode`).
+        """
         with ExitStack() as fixed:
+            fixed.enter_context(torch.inference_mode())
             for layer in self.sidecars:
                 fixed.enter_context(self.sidecar(layer).fixed())
             yield
@@ -137,7 +141,8 @@ class Hybrid(MemoryLanguageModel[HybridState]):
             readings.add(measured, piece.tokens)
         if not logits:
             logits = [self._like.new_zeros(batch, 0 if score == "last" else time, self.vocab_size)]
-        return ModelOutput(torch.cat(logits, dim=1), state, readings.means())
+        whole = logits[0] if len(logits) == 1 else torch.cat(logits, dim=1)
+        return ModelOutput(whole, state, readings.means())
 
     def logits_at(
         self,

@@ -22,7 +22,7 @@ def judged(what: str) -> Judgement:
 def test_it_passes_as_it_is() -> None:
     judgement = judge(PROPERTY, Check(), tiny.subject())
     assert judgement.verdict == "pass", judgement.reason
-    assert judgement.cases_tried == 8
+    assert judgement.cases_tried == 9
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,7 @@ def test_it_passes_as_it_is() -> None:
         ("kept", checkpoints, "publish", "partial_folder(keep), copy_function", "keep, copy_function"),
         ("kept", checkpoints, "publish", "keep is not None and", "keep is None and"),
         ("pruned", checkpoints, "prune", "len(found) - keep", "len(found) - keep + 1"),
+        ("nothing to prune", checkpoints, "prune", "max(0, len(found) - keep)", "len(found) - keep"),
         ("pruned", checkpoints, "_remove", "path.rename(partial_folder(path))", "shutil.rmtree(path)"),
         ("set back", checkpoints, "_remove", ".partial", ".other"),
         ("set back", checkpoints, "set_back", "int(n) > step", "int(n) >= step"),
