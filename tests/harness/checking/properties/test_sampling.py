@@ -51,7 +51,7 @@ def test_it_passes_as_it_is(subject: Subject) -> None:
 Change = tuple[str, str, str]
 CHANGES: dict[str, list[Change]] = {
     "greedy": [
-        ("_sample", "argmax", "argmin"),
+        ("_sample", "logits.max(", "logits.min("),
         ("generate", "    state = output.state", "    state = state"),
         ("generate", "model.read(tokens, state)", "model.read(tokens)"),
         ("generate", "model.eval()", "model.train()"),
