@@ -21,7 +21,7 @@ PER_PLATFORM = re.compile(r"(torch|sympy|triton|nvidia-.*|cuda-.*)==")
 RESOLVE = ("uv", "pip", "compile", "pyproject.toml", "--extra=dev", "--quiet", "--no-annotate", "--no-header")
 IN_PARALLEL = ("-n=logical", "--maxprocesses=4", "--dist=loadfile")
 """A process a core; tests of one file share what they train. A process takes a gigabyte, so that four are the most."""
-QUICK = (*IN_PARALLEL, "-m", "not slow")
+QUICK = (*IN_PARALLEL, "-m", "not slow", "--durations=20", "--durations-min=5")
 
 try:
     distribution("cortexzoo")

@@ -13,13 +13,19 @@ from tests.docs.fences import Fence, commands, fences, shows
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("README.md"), *ROOT.glob("docs/**/*.md")])
+TRAINS_MORE_THAN_ONCE = {"docs/own-base.md", "docs/own-module.md", "docs/own-text.md"}
 LONGEST_COMMAND = 600
 """Seconds. What takes longer is only shown, and proved elsewhere."""
 
 CORTEXZOO = "import sys; from cortexzoo.harness.cli import main; sys.argv[0] = 'cortexzoo'; sys.exit(main())"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def _as_parameter(page: Path) -> Any:
+    name = str(page.relative_to(ROOT))
+    return pytest.param(page, id=name, marks=[pytest.mark.slow] if name in TRAINS_MORE_THAN_ONCE else [])
+
+
+@pytest.mark.parametrize("page", [_as_parameter(page) for page in PAGES])
 def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, Any] = {"__name__": page.stem}
