@@ -1,7 +1,7 @@
 """The naive twin of `cortexgpt`: one token at a time, Python lists for memories, no precomputed anything.
 
 The oracle that the fast form is tested against, in logits, gradients and memory. It shares the parameters of a built
-model and nothing else. Dropout is left out: compare in evaluation mode, or with dropout 0.
+model and nothing else. In training mode its dropout is that of the fast form where torch's generator begins alike.
 """
 
 import math
@@ -60,6 +60,7 @@ def token_loop(model: CortexGPT, tokens: Int[Tensor, "batch time"], state: Corte
         x = _joined(spec, x, columns_by_concatenation(model.columns, model.columns_norm(x)), 1.0)
     memory = MemoryLoop(model.memory, state, tokens.shape[0])
     read_in = model.memory_norm(x)
+    memory.drop_some_of(read_in)
     outputs = torch.stack([memory.step(read_in[:, t], t) for t in range(tokens.shape[1])], dim=1)
     x = _joined(spec, x, outputs, spec.join.memory_weight if isinstance(spec.join, Residual) else 1.0)
     if spec.order == "memory_first":
@@ -163,12 +164,24 @@ class MemoryLoop:
         """Of each step and row, by the sources that there are."""
         self.largest = -math.inf
         """Of all scores so far."""
+        self.kept: Tensor | None = None
+        """[rows, steps, hidden]: what dropout leaves of each read-out; None: all."""
+
+    def drop_some_of(self, x: Float[Tensor, "batch time hidden"]) -> None:
+        """Draw what dropout leaves of the read-outs for x; a shared ring's are in the order of its steps."""
+        share = 1 - self.ring.dropout
+        if not self.ring.training or share == 1:
+            return
+        batch, time, width = x.shape
+        shape = (time, batch, width) if self.shared else (batch, time, width)
+        drawn = torch.bernoulli(x.detach().new_full(shape, share)) / share
+        self.kept = drawn.transpose(0, 1) if self.shared else drawn
 
     def step(self, current: Float[Tensor, "batch hidden"], t: int) -> Float[Tensor, "batch hidden"]:
         """Read for every row, mix, then store for every row."""
         rings = [self.rings[0 if self.shared else row] for row in range(len(current))]
         self.shares.append([])
-        outputs = [self._mixed(x, ring[-self.spec.capacity :], t) for x, ring in zip(current, rings, strict=True)]
+        outputs = [self._mixed(x, rings[row][-self.spec.capacity :], row, t) for row, x in enumerate(current)]
         first_reads = 1.0 if isinstance(self.store, LongTermStore) else 0.0
         for x, output, ring in zip(current, outputs, rings, strict=True):
             value = output if self.spec.stores == "output" else x
@@ -177,8 +190,9 @@ class MemoryLoop:
             ring.append(Slot(x, value, t, first_reads))
         return torch.stack(outputs)
 
-    def _mixed(self, x: Float[Tensor, "hidden"], visible: list[Slot], t: int) -> Tensor:
-        short = self._read_ring(x, visible, t)
+    def _mixed(self, x: Float[Tensor, "hidden"], visible: list[Slot], row: int, t: int) -> Tensor:
+        kept = None if self.kept is None else self.kept[row, t]
+        short = self.ring.read_out(self._read_ring(x, visible, t), kept)
         sources, live = [x, short], [True, bool(visible)]
         if self.store is not None:
             contents = self.contents
@@ -193,7 +207,7 @@ class MemoryLoop:
 
     def _read_ring(self, x: Float[Tensor, "hidden"], visible: list[Slot], t: int) -> Tensor:
         if not visible:
-            return self.ring.read_out(torch.zeros_like(x), None)
+            return torch.zeros_like(x)
         heads = self.spec.num_heads
         keys = self.ring.key(torch.stack([slot.key for slot in visible])).chunk(heads, dim=1)
         values = torch.stack([slot.value for slot in visible]).chunk(heads, dim=1)
@@ -212,7 +226,7 @@ class MemoryLoop:
                 for slot, weight in zip(visible, weights.tolist(), strict=True):
                     slot.reads += weight / heads
         retrieved = torch.cat(retrieved_by_head)
-        return self.ring.read_out(retrieved.detach() if self.spec.stop_gradient == "retrieval" else retrieved, None)
+        return retrieved.detach() if self.spec.stop_gradient == "retrieval" else retrieved
 
     def _shares(self, logits: Tensor, live: Tensor) -> Tensor:
         if not isinstance(self.gate.spec, SigmoidGate):

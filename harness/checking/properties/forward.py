@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import torch
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from cortexzoo.harness.checking.written_out import (
     written_out_hybrid,
     written_out_transformer,
 )
+from cortexzoo.specs.memory import Contexts
 from cortexzoo.specs.properties import PROPERTIES
 from cortexzoo.specs.variant import HardTopK
 from cortexzoo.zoo.memory.long_term import LongTermState
@@ -46,16 +48,31 @@ PIECES = "memory/output_share"
 def reference_cases(subject: Subject) -> Iterable[Case]:
     """One token, lengths on both sides of a chunk and a window, and a memory of nothing, a chunk, or more than a ring.
 
-    A hybrid begins between two chunks, and a transformer without a memory. With an odd seed
-    the text is the data's, and begins again with what was read before, so that contexts recur.
+    A hybrid begins between two chunks, and a transformer without a memory. A text that `recurs` is the data's, and
+    begins again with what was read before; one of `runs` repeats one token so often that more contexts are equal than a
+    memory finds. Once the model is in training mode, with its dropout.
     """
-    sizes = [(1, 2, 0, 0), (9, 2, 0, 0), (33, 1, 0, 0), (70, 2, 0, 0), (130, 1, 0, 0)]
+    sizes = [(1, 2, 0), (9, 2, 0), (33, 1, 0), (70, 2, 0), (130, 1, 0)]
     if isinstance(subject.model, CortexGPT):
-        sizes += [(1, 2, 3, 0), (9, 3, 30, 0), (40, 2, 50, 1)]
+        sizes += [(1, 2, 3), (9, 3, 30)]
     if isinstance(subject.model, Hybrid):
-        sizes += [(9, 2, subject.model.spec.chunk_size, 0)]
-    for length, rows, before, seed in sizes:
-        yield {"length": length, "rows": rows, "before": before, "seed": seed}
+        sizes += [(9, 2, subject.model.spec.chunk_size)]
+    for length, rows, before in sizes:
+        yield _case(length, rows, before)
+    if isinstance(subject.model, CortexGPT):
+        yield _case(40, 2, 50, "recurs")
+        yield _case(9, 2, 12, training=True)
+        if subject.model.contexts is not None:
+            yield _case(8, 1, len(_runs(subject.model.contexts.spec)), "runs")
+
+
+def _case(length: int, rows: int, before: int, text: str = "random", *, training: bool = False) -> Case:
+    return {"length": length, "rows": rows, "before": before, "seed": 0, "text": text, "training": training}
+
+
+def _runs(spec: Contexts) -> list[int]:
+    """Two runs of a token with other ends: of the equal contexts in them a memory finds some, and only one end."""
+    return [0] * (spec.context + spec.top_k) + [1] + [0] * (spec.context + 5) + [2]
 
 
 def reference_strategy(subject: Subject) -> st.SearchStrategy[Case]:
@@ -71,6 +88,8 @@ def reference_strategy(subject: Subject) -> st.SearchStrategy[Case]:
             "rows": st.integers(1, MOST_ROWS),
             "before": before,
             "seed": st.integers(0, 99),
+            "text": st.sampled_from(["random", "recurs"]),
+            "training": st.booleans(),
         }
     )
 
@@ -82,19 +101,23 @@ def forward_matches_a_reference(subject: Subject, case: Case) -> Finding:
     are the weights and, of a hybrid, the base.
     """
     _require_written_out(subject.model)
-    model = subject.copy().double()
+    model = subject.copy().double().train(case["training"] is True)
     if isinstance(model, Hybrid):
         # A slow store has no written-out form: it is filled in sleep, and judged by the properties of consolidation.
         for layer in model.sidecars:
             model.sidecar(layer).slow_store = None
     length, rows, before, seed = (number(case, name) for name in ("length", "rows", "before", "seed"))
     tokens = subject.random_tokens(rows, before + length, seed)
-    if seed % 2:
+    if case["text"] == "recurs":
         again = subject.sequences(rows, max(before, length))
         tokens = torch.cat([again[:, :before], again[:, :length]], dim=1)
-    state = _after(model, tokens[:, :before], rows)
+    elif case["text"] == "runs":
+        assert isinstance(model, CortexGPT) and model.contexts is not None
+        tokens = torch.tensor([*_runs(model.contexts.spec), *[0] * length])[None].expand(rows, -1)
     wanted = torch.randn(rows, length, model.vocab_size, generator=torch.Generator().manual_seed(seed)).double()
-    compared = _compared(model, tokens[:, before:], state, wanted)
+    with torch.random.fork_rng(devices=[]):
+        state = _after(model, tokens[:, :before], rows)
+        compared = _compared(model, tokens[:, before:], state, wanted, seed)
     apart = {name: largest_difference(one, other) / scale_of(other.detach()) for name, (one, other) in compared.items()}
     worst = max(apart, key=lambda name: apart[name])
     # A wrong output makes memory and gradients wrong as well, so that the first is named and not the largest.
@@ -119,17 +142,26 @@ def _after(model: Model, tokens: Tensor, rows: int) -> MemoryState:
     return kept
 
 
-def _compared(model: Model, tokens: Tensor, state: MemoryState, wanted: Tensor) -> Compared:
+def _compared(model: Model, tokens: Tensor, state: MemoryState, wanted: Tensor, seed: int) -> Compared:
+    torch.manual_seed(seed)
     output = model(tokens, state)
     moved = _gradients(model, output.logits, wanted)
+    torch.manual_seed(seed)
     written = _written_out(model, tokens, state)
     others = _gradients(model, written.logits, wanted)
     found = {"an output": (output.logits, written.logits)} | _memories(output.state, written)
+    if model.training:
+        return found | _scaled(moved, others)
     if not (isinstance(model, CortexGPT) and isinstance(model.spec.columns.sparsity, HardTopK)):
         one_by_one, after = _one_by_one(model, tokens, state)
         found["an output of one token at a time"] = (one_by_one, written.logits)
         found |= {f"after single tokens {name}": pair for name, pair in _memories(after, written).items()}
-    found |= _readings(output.readings, written) | _consolidated(model, output.state)
+    return found | _readings(output.readings, written) | _consolidated(model, output.state) | _scaled(moved, others)
+
+
+def _scaled(moved: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> Compared:
+    """Gradients in terms of the largest of their own."""
+    found = {}
     largest = max((float(other.abs().max()) for other in others.values() if other.numel()), default=0.0)
     for name, one in moved.items():
         own = float(others[name].abs().max()) if one.numel() else 0.0
@@ -151,9 +183,11 @@ def _written_out(model: Model, tokens: Tensor, state: MemoryState) -> WrittenOut
 
 @torch.no_grad()
 def _consolidated(model: Model, state: MemoryState) -> Compared:
-    """The store of a CortexGPT after a consolidation."""
+    """The store of a CortexGPT after a consolidation, its entries encoded by weights that have learnt since."""
     if not isinstance(model, CortexGPT) or not isinstance(state, CortexGPTState):
         return {}
+    if isinstance(state.long_term, LongTermState):
+        state = replace(state, long_term=replace(state.long_term, codes=state.long_term.codes + 1))
     wanted = written_out_consolidation(model, state)
     if not wanted:
         return {}

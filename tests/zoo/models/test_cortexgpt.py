@@ -288,3 +288,23 @@ def test_the_largest_attention_logit_is_read_in_evaluation() -> None:
     assert float(readings[name]) == pytest.approx(float(scores[:, torch.ones(9, 9).tril(-1).bool()].max()), rel=1e-5)
     assert name not in model(tokens[:, :1]).readings, "nothing to attend to"
     assert name not in model.train()(tokens).readings, "training is spared the cost"
+
+
+@pytest.mark.parametrize(
+    "name", ["stable-per_sequence-no_ltm", "stable-shared-ltm", "stable-contexts", "stable-contexts-shared"]
+)
+def test_dropout_is_that_of_the_token_loop(name: str) -> None:
+    model = built(SPECS[name]).train()
+    assert model.memory.short_term is not None
+    model.memory.short_term.dropout = 0.3
+    tokens = torch.randint(VOCAB, (3, 10), generator=torch.Generator().manual_seed(2))
+    state = warmed(model, 3, 7)
+    torch.manual_seed(5)
+    fast = model(tokens[:, :-1], state)
+    torch.manual_seed(5)
+    slow = token_loop(model, tokens[:, :-1], state)
+    assert (fast.logits - slow.logits).abs().max() <= EXACT_FORM
+    expected = gradients(model, slow.logits, tokens[:, 1:])
+    for parameter, gradient in gradients(model, fast.logits, tokens[:, 1:]).items():
+        assert (gradient - expected[parameter]).abs().max() <= EXACT_FORM, parameter
+    assert not torch.equal(fast.logits, model(tokens[:, :-1], state).logits), "other draws, other outputs"

@@ -14,7 +14,9 @@ from cortexzoo.specs.suite import Check
 from cortexzoo.zoo.build import build_model
 from cortexzoo.zoo.memory.band_attention import _BandAttention
 from cortexzoo.zoo.memory.block import GateReading
+from cortexzoo.zoo.memory.contexts.diary import Pages
 from cortexzoo.zoo.memory.long_term import LongTermRing, LongTermStore
+from cortexzoo.zoo.memory.short_term import ShortTermMemory
 from cortexzoo.zoo.models import transformer
 from cortexzoo.zoo.models.columns import Columns
 from cortexzoo.zoo.models.cortexgpt import CortexGPT
@@ -66,10 +68,14 @@ def test_every_family_gives_what_its_written_out_form_gives(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "rows", "before", "seed"), [(54, 1, 10, 21), (98, 3, 6, 73), (7, 3, 30, 0)], ids=str
+    ("length", "rows", "before", "seed", "text"),
+    [(54, 1, 10, 21, "recurs"), (98, 3, 6, 73, "recurs"), (7, 3, 30, 0, "random")],
+    ids=str,
 )
-def test_of_equally_near_entries_both_forms_find_the_same(length: int, rows: int, before: int, seed: int) -> None:
-    case = {"length": length, "rows": rows, "before": before, "seed": seed}
+def test_of_equally_near_entries_both_forms_find_the_same(
+    length: int, rows: int, before: int, seed: int, text: str
+) -> None:
+    case = {"length": length, "rows": rows, "before": before, "seed": seed, "text": text, "training": False}
     judgement = judge_case(REGISTRY[NAME], Check(), untrained(experiment_of("two raw rings")), case)
     assert judgement.verdict == "pass", judgement.reason
 
@@ -94,7 +100,8 @@ def test_a_slow_store_is_left_to_its_own_properties() -> None:
     )
     subject = untrained(experiment)
     assert isinstance(subject.model, Hybrid) and subject.model.slow_store is not None
-    judgement = judge_case(REGISTRY[NAME], Check(), subject, {"length": 9, "rows": 2, "before": 0, "seed": 0})
+    case = {"length": 9, "rows": 2, "before": 0, "seed": 0, "text": "random", "training": False}
+    judgement = judge_case(REGISTRY[NAME], Check(), subject, case)
     assert judgement.verdict == "pass", judgement.reason
 
 
@@ -129,6 +136,16 @@ def test_a_slow_store_is_left_to_its_own_properties() -> None:
         ("two raw rings", GateReading, "readings", "means / means.sum()", "means", "the reading memory/gate_entropy"),
         ("two raw rings", _BandAttention, "forward", "torch.maximum", "torch.minimum", LARGEST),
         ("two raw rings", LongTermRing, "consolidate", "append(keys, values", "append(values, keys", "the stored keys"),
+        (
+            "two raw rings",
+            LongTermRing,
+            "consolidate",
+            "self.compress(grown.keys)",
+            "torch.cat([state.codes, self.compress(keys)])",
+            "the stored codes",
+        ),
+        ("two raw rings", ShortTermMemory, "plan", ".div_(1 - self.dropout)", "", "an output"),
+        ("contexts", Pages, "index", "self.entries.flip(0)", "self.entries", "an output"),
         ("two raw rings", LongTermRing, "consolidate", "topk(min", "neg().topk(min", "the stored"),
         ("original", LongTermStore, "consolidate", ">= self.spec.min_reads", "< self.spec.min_reads", "the stored"),
         ("hybrid", DeltaMemory, "forward", "beta.detach().mean()", "beta.detach().amax()", "memory/write_strength"),
