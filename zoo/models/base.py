@@ -1,9 +1,9 @@
 """A language model as sidecars see it: decoder layers whose normed input is read and whose output is edited."""
 
 import hashlib
-from collections.abc import Callable, Collection
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from inspect import signature
 from typing import Any
@@ -48,6 +48,8 @@ class Base:
     """Its weights take gradients."""
     scores_the_last_alone: bool = True
     """It can leave out the logits of all tokens but the last."""
+    standing: "list[_Standing]" = field(default_factory=list, compare=False, repr=False)
+    """Hooks that are in place for more than one call."""
 
     @classmethod
     def of(
@@ -107,14 +109,14 @@ class Base:
         Positions count from the first cached token. With `last_logits_only` the last token alone is scored, with
         `scored` only the tokens it marks, and the logits are [number of them, vocab].
         """
-        past = None
-        if cache or keep_cache:
-            past = self.new_cache()
-            for index, (keys, values) in enumerate(cache):
-                past.update(keys, values, index)
+        standing = next((one for one in self.standing if one.layers == tuple(edited)), None)
+        past = self._past(cache, standing) if cache or keep_cache else None
         with ExitStack() as hooks:
-            for index in edited:
-                _hook(hooks, self.layers[index], self.norms[index], partial(edit, index))
+            if standing is not None:
+                standing.edit = edit
+                hooks.callback(standing.rest)
+            else:
+                self._hook(hooks, edited, edit)
             if scored is not None:
                 _choose(hooks, self.network, scored)
             last = {"logits_to_keep": 1 if last_logits_only else 0} if self.scores_the_last_alone else {}
@@ -125,7 +127,51 @@ class Base:
         if not keep_cache:
             return logits, ()
         assert past is not None
-        return logits, tuple((layer.keys, layer.values) for layer in past.layers)
+        after = tuple((layer.keys, layer.values) for layer in past.layers)
+        if standing is not None:
+            standing.past = (after, past)
+        return logits, after
+
+    def _past(self, cache: BaseCache, standing: "_Standing | None") -> Any:
+        """The network's own cache with these contents: the one that the call before left, where it is that."""
+        if standing is not None:
+            (known, past), standing.past = standing.past, ((), None)
+            if known is cache and past is not None:
+                return past
+        past = self.new_cache()
+        for index, (keys, values) in enumerate(cache):
+            past.update(keys, values, index)
+        return past
+
+    @contextmanager
+    def hooked(self, edited: tuple[int, ...]) -> Iterator[None]:
+        """For many calls of `run` with few tokens that edit these layers: what they share is made once."""
+        with ExitStack() as hooks:
+            standing = _Standing(edited)
+            self._hook(hooks, edited, standing)
+            self.standing.append(standing)
+            hooks.callback(self.standing.remove, standing)
+            yield
+
+    def _hook(self, hooks: ExitStack, edited: Collection[int], edit: Edit) -> None:
+        for index in edited:
+            _hook(hooks, self.layers[index], self.norms[index], partial(edit, index))
+
+
+class _Standing:
+    """Hooks that are in place for several calls, each with an edit of its own; between them they change nothing."""
+
+    def __init__(self, layers: tuple[int, ...]) -> None:
+        self.layers = layers
+        self.edit: Edit | None = None
+        self.past: tuple[BaseCache, Any] = ((), None)
+        """The cache that the last call gave, and the network's own form of it."""
+
+    def __call__(self, layer: int, normed: Tensor, hidden: Tensor) -> Tensor:
+        return hidden if self.edit is None else self.edit(layer, normed, hidden)
+
+    def rest(self) -> None:
+        self.edit = None
 
 
 def content_hash(network: nn.Module) -> str:

@@ -79,6 +79,7 @@ class Hybrid(MemoryLanguageModel[HybridState]):
         """
         with ExitStack() as fixed:
             fixed.enter_context(torch.inference_mode())
+            fixed.enter_context(self.base.hooked(self.spec.sidecar_layers))
             for layer in self.sidecars:
                 fixed.enter_context(self.sidecar(layer).fixed())
             yield

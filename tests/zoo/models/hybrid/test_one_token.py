@@ -1,5 +1,7 @@
 """A sidecar's step for one token: equal to its token loop and to its usual form, and taken only where it may be."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import Tensor
@@ -136,3 +138,38 @@ def test_a_hybrid_generates_the_same_tokens_with_it_and_without(rows: int) -> No
     likeliest = torch.cat(logits, dim=1).argmax(-1)
     assert torch.equal(tokens[:, 1:], likeliest[:, :-1])
     assert isinstance(model, Hybrid) and all(model.sidecar(layer)._folded is None for layer in model.sidecars)
+
+
+def test_while_weights_are_fixed_a_text_can_go_on_from_any_state_and_the_base_runs_alone() -> None:
+    model = tiny_hybrid()
+    prompt, tokens = some_tokens(1, CHUNK + 3), some_tokens(1, 4, seed=1)
+    with torch.no_grad():
+        alone = model.base.run(tokens, (), lambda _layer, _normed, hidden: hidden, (), keep_cache=False)[0]
+        with model.fixed_weights():
+            begun = model.read(prompt).state
+            first = [model.read(token, begun) for token in tokens.split(1, dim=1)]
+            after = [model.read(tokens[:, :1], output.state).logits for output in first]
+            again = [model.read(token, begun) for token in tokens.split(1, dim=1)]
+            in_turn = [model.read(tokens[:, :1], output.state).logits for output in reversed(again)]
+            assert torch.equal(
+                model.base.run(tokens, (), lambda _layer, _normed, hidden: hidden, (), keep_cache=False)[0], alone
+            )
+    assert all(torch.equal(a.logits, b.logits) for a, b in zip(first, again, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(after, reversed(in_turn), strict=True))
+    assert not any(torch.equal(a, b) for a, b in pairwise(after))
+
+
+def test_what_a_failed_call_left_is_not_read_on() -> None:
+    model = tiny_hybrid()
+    token = some_tokens(1, 1, seed=1)
+
+    def broken(_layer: int, _normed: torch.Tensor, _hidden: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("broken")
+
+    with torch.no_grad(), model.fixed_weights():
+        begun = model.read(some_tokens(1, CHUNK + 3)).state
+        expected = model.read(token, begun).logits
+        begun = model.read(some_tokens(1, CHUNK + 3)).state
+        with pytest.raises(RuntimeError, match="broken"):
+            model.base.run(token, begun.cache, broken, model.spec.sidecar_layers, keep_cache=True)
+        assert torch.equal(model.read(token, begun).logits, expected)
