@@ -10,7 +10,9 @@ from torch import Tensor
 
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, largest_difference, number
 from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.checking.training.witness import Witness
 from cortexzoo.specs import ExperimentSpec
+from cortexzoo.specs.guards import RecoveryCheckpoints
 from cortexzoo.specs.objective import Continual, NoReplay, ObjectiveSpec, Recall
 from cortexzoo.specs.recipe import EveryInterval
 from cortexzoo.specs.sleep import ConsolidateSleep, NoSleep
@@ -24,6 +26,9 @@ from cortexzoo.zoo.training.schedule import rate_factor
 from cortexzoo.zoo.training.state.moments import optimizer_tensors
 
 STEPS = 6
+NOT = 0
+"""No step."""
+RECOVERY = RecoveryCheckpoints(every=2, storm_limit=9)
 CLOCKED = {"telemetry"}
 """Policies whose state contains measured seconds."""
 
@@ -84,27 +89,31 @@ class BrokenGradient(Policy):
 
 
 def resume_cases(_: Subject) -> Iterable[Case]:
-    """Stopped before and after a consolidation and a sleep."""
-    for stop in (1, 3):
-        yield {"stop": stop, "steps": STEPS}
+    """Stopped before and after a consolidation and a sleep, and after a step was taken back."""
+    for stop, back in ((1, NOT), (3, NOT), (5, 4)):
+        yield {"stop": stop, "back": back, "steps": STEPS}
 
 
 def resume_strategy(_: Subject) -> st.SearchStrategy[Case]:
-    """Stopped anywhere."""
-    return st.fixed_dictionaries({"stop": st.integers(1, STEPS - 1), "steps": st.just(STEPS)})
+    """Stopped anywhere, whether or not a step is rolled back before or after it."""
+    return st.fixed_dictionaries(
+        {"stop": st.integers(1, STEPS - 1), "back": st.integers(NOT, STEPS - 1), "steps": st.just(STEPS)}
+    )
 
 
 def resume_is_exact(subject: Subject, case: Case) -> Finding:
     """Train on from a checkpoint: weights, moments, memory, guards and metrics as if never interrupted."""
-    experiment, stop = short(subject.experiment), number(case, "stop")
+    experiment, stop, back = short(subject.experiment), number(case, "stop"), number(case, "back")
+    recipe = experiment.recipe.model_copy(update={"recovery": RECOVERY} if back else {})
+    experiment = experiment.model_copy(update={"recipe": recipe})
     whole_log, log = Log(), Log()
-    whole = trainer_of(experiment, whole_log)
+    whole = trainer_of(experiment, whole_log, Witness({back: "roll_back"}))
     whole.run()
-    begun = trainer_of(experiment, log, StopAt(stop))
+    begun = trainer_of(experiment, log, Witness({back: "roll_back"}), StopAt(stop))
     begun.run()
     with tempfile.TemporaryDirectory() as folder:
         begun.save(Path(folder) / "checkpoint")
-        resumed = trainer_of(experiment, log, StopAt(0))
+        resumed = trainer_of(experiment, log, Witness({back: "roll_back"}), StopAt(0))
         resumed.load(Path(folder) / "checkpoint")
     resumed.run()
     one, other = everything(whole), everything(resumed)
@@ -116,7 +125,8 @@ def resume_is_exact(subject: Subject, case: Case) -> Finding:
     apart += [f"the state of {name}" for name in states[0] if states[0][name] != states[1].get(name)]
     if not apart:
         return Finding(0, f"{STEPS} steps with a stop equal {STEPS} steps without", case)
-    reason = f"resumed after step {stop}: {', '.join(apart[:3])} differ" + (f", {len(apart)} in all" * (len(apart) > 3))
+    undone = f", step {back} rolled back" if back else ""
+    reason = f"resumed after step {stop}{undone}: {', '.join(apart[:3])} differ" + (f", {len(apart)} in all" * (len(apart) > 3))
     return Finding(len(apart), reason, {**case, "first": apart[0]})
 
 
