@@ -69,6 +69,6 @@ def test_a_curriculum_is_counted_at_its_largest_steps_at_most() -> None:
     assert isinstance(recipe, RecipeSpec)
     costs = Costs.of(load("cortex-v2-hybrid", "variant"), recipe)
     assert costs.is_bound
-    assert (costs.batch_size, costs.length) == (1, 16_640), "the tokens of the last stage, as one document"
-    assert costs.training_flops == pytest.approx(costs.training_per_token * recipe.steps * 16_640)
+    assert (costs.batch_size, costs.length) == (1, 4_352), "the tokens of the last stage, as one document"
+    assert costs.training_flops == pytest.approx(costs.training_per_token * recipe.steps * 4_352)
     assert not Costs.of(load("cortex-v2-hybrid", "variant"), RecipeSpec(name="r")).is_bound
