@@ -30,6 +30,7 @@ DREAMS: dict[str, kinds.NoiseSleep | kinds.ReplaySleep] = {
     "noise near itself": kinds.NoiseSleep(length=5, kl_weight=5.0, **COMMON),
     "noise near its weights": kinds.NoiseSleep(length=6, ewc_weight=1e5, reservoir=3, **COMMON),
     "replay": kinds.ReplaySleep(reservoir=32, **{**COMMON, "clip": 100.0}),
+    "replay near itself": kinds.ReplaySleep(reservoir=32, kl_weight=5.0, **{**COMMON, "batch_size": 4}),
 }
 BOUNDS = kinds.AcceptHeldOut(max_loss_ratio=1.1, max_recall_drop=0.1)
 SCORES = (
@@ -206,10 +207,29 @@ def _fates(subject: Subject, case: Case) -> Finding:
     trainer = trainer_of(brief(on_a_tiny_model(subject.experiment), len(SCORES), sleep=spec), record)
     scores = iter([HeldOutScore(*pair) for b, rb, a, ra in SCORES for pair in ((b, rb), (a, ra))])
     trainer.objective.held_out = lambda _: next(scores, HeldOutScore(1.0, 0.5))  # type: ignore[method-assign, assignment]
+    seen = torch.zeros(())
+    trainer.model.register_buffer("harness_calls", seen)
+    dreams: list[list[Any]] = []
+    held_out: list[HeldOutScore | None] = []
+
+    def count(_: Any, given: tuple[Tensor, ...]) -> None:
+        """A buffer that every dream changes."""
+        if trainer.model.training:
+            seen.add_(1)
+            if len(weights["before"]) > len(weights["after"]):
+                dreams[-1].append(given[0].tolist())
 
     def look(when: str) -> Any:
-        return lambda *_: weights[when].append([p.detach().clone() for p in trainer.trainable])
+        def note(_: Trainer, step: Step) -> None:
+            weights[when].append([p.detach().clone() for p in (*trainer.trainable, seen)])
+            if when == "before":
+                dreams.append([])
+            else:
+                held_out.append(step.held_out)
 
+        return note
+
+    trainer.model.register_forward_pre_hook(count)
     _around(trainer, _sleep_of(trainer), look("before"), look("after"))
     trainer.run()
     due = [0, 7] if acceptance is BOUNDS else [0, 1, 2, 3, 4, 7]
@@ -221,7 +241,12 @@ def _fates(subject: Subject, case: Case) -> Finding:
         if any(not torch.equal(a, b) for a, b in zip(one, other, strict=True))
     ]
     wrong = [f"sleeps {s} are accepted, {due} should be" for s in (stayed,) if s != due]
-    wrong += [f"sleeps {m} moved the weights, {due} should" for m in (moved,) if m != due]
+    wrong += [f"sleeps {m} moved weights or buffers, {due} should" for m in (moved,) if m != due]
+    measured = [a if number in due else b for number, (b, _, a, _) in enumerate(SCORES)]
+    for number, (score, loss) in enumerate(zip(held_out, measured, strict=True)):
+        if score is None or score.loss != loss:
+            wrong.append(f"after sleep {number} the held-out loss is {score and score.loss}, {loss} should be")
+    wrong += [f"sleep {n} dreams what sleep {dreams.index(d)} did" for n, d in enumerate(dreams) if d in dreams[:n]]
     if not wrong:
         return Finding(0, f"of {len(SCORES)} sleeps with scripted scores {len(due)} stayed", case)
     return Finding(math.inf, "; ".join(wrong), {**case, "first": wrong[0]})

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.guards import RecoveryCheckpoints
 from cortexzoo.specs.objective import Continual, NoReplay, ObjectiveSpec, Recall
 from cortexzoo.specs.recipe import EveryInterval
-from cortexzoo.specs.sleep import ConsolidateSleep, NoSleep
+from cortexzoo.specs.sleep import AcceptAlways, ConsolidateSleep, NoSleep, ReplaySleep
 from cortexzoo.specs.task import TaskSpec
 from cortexzoo.zoo.build import build_model, load_data
 from cortexzoo.zoo.training.evaluation import lm_loss
@@ -28,7 +29,10 @@ from cortexzoo.zoo.training.state.moments import optimizer_tensors
 STEPS = 6
 NOT = 0
 """No step."""
+UPHILL = -1.0
+"""Gradients are multiplied by it from the second step on, so that validation gets worse."""
 RECOVERY = RecoveryCheckpoints(every=2, storm_limit=9)
+REPLAY = ReplaySleep(every=2, steps=1, batch_size=2, reservoir=3, acceptance=AcceptAlways())
 CLOCKED = {"telemetry"}
 """Policies whose state contains measured seconds."""
 
@@ -89,31 +93,47 @@ class BrokenGradient(Policy):
 
 
 def resume_cases(_: Subject) -> Iterable[Case]:
-    """Stopped before and after a consolidation and a sleep, and after a step was taken back."""
-    for stop, back in ((1, NOT), (3, NOT), (5, 4)):
-        yield {"stop": stop, "back": back, "steps": STEPS}
+    """Stopped before and after a consolidation and a sleep, and after a step was taken back.
+
+    Once when more was trained on than a reservoir holds, and validation was better before the stop than it is after it.
+    """
+    for stop, back, harder in ((1, NOT, False), (3, NOT, True), (5, 4, False)):
+        yield {"stop": stop, "back": back, "harder": harder, "steps": STEPS}
 
 
 def resume_strategy(_: Subject) -> st.SearchStrategy[Case]:
     """Stopped anywhere, whether or not a step is rolled back before or after it."""
     return st.fixed_dictionaries(
-        {"stop": st.integers(1, STEPS - 1), "back": st.integers(NOT, STEPS - 1), "steps": st.just(STEPS)}
+        {
+            "stop": st.integers(1, STEPS - 1),
+            "back": st.integers(NOT, STEPS - 1),
+            "harder": st.booleans(),
+            "steps": st.just(STEPS),
+        }
     )
 
 
 def resume_is_exact(subject: Subject, case: Case) -> Finding:
     """Train on from a checkpoint: weights, moments, memory, guards and metrics as if never interrupted."""
     experiment, stop, back = short(subject.experiment), number(case, "stop"), number(case, "back")
-    recipe = experiment.recipe.model_copy(update={"recovery": RECOVERY} if back else {})
-    experiment = experiment.model_copy(update={"recipe": recipe})
+    changes: dict[str, Any] = {"recovery": RECOVERY} if back else {}
+    scales = [1.0]
+    if case["harder"] is True:
+        changes["sleep"] = REPLAY
+        scales = [1.0, 1.0, *[UPHILL] * (STEPS - 1)]
+    experiment = experiment.model_copy(update={"recipe": experiment.recipe.model_copy(update=changes)})
+
+    def witness() -> Witness:
+        return Witness({back: "roll_back"}, scales)
+
     whole_log, log = Log(), Log()
-    whole = trainer_of(experiment, whole_log, Witness({back: "roll_back"}))
+    whole = trainer_of(experiment, whole_log, witness())
     whole.run()
-    begun = trainer_of(experiment, log, Witness({back: "roll_back"}), StopAt(stop))
+    begun = trainer_of(experiment, log, witness(), StopAt(stop))
     begun.run()
     with tempfile.TemporaryDirectory() as folder:
         begun.save(Path(folder) / "checkpoint")
-        resumed = trainer_of(experiment, log, Witness({back: "roll_back"}), StopAt(0))
+        resumed = trainer_of(experiment, log, witness(), StopAt(0))
         resumed.load(Path(folder) / "checkpoint")
     resumed.run()
     one, other = everything(whole), everything(resumed)

@@ -25,10 +25,10 @@ def test_a_few_steps_have_sleeps_where_the_recipe_has_them() -> None:
 
 @pytest.mark.parametrize("stop", [1, 2, 3])
 def test_a_run_that_sleeps_is_resumed_exactly(sleeper: Subject, stop: int) -> None:
-    assert resume_is_exact(sleeper, {"stop": stop, "back": 0, "steps": 6}).observed == 0
+    assert resume_is_exact(sleeper, {"stop": stop, "back": 0, "harder": False, "steps": 6}).observed == 0
 
 
 def test_a_sleep_that_is_not_resumed_is_found(sleeper: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Sleep, "load_state", lambda _sleep, _trainer, _values, _tensors: None)
-    found = resume_is_exact(sleeper, {"stop": 3, "back": 0, "steps": 6})
+    found = resume_is_exact(sleeper, {"stop": 3, "back": 0, "harder": False, "steps": 6})
     assert found.observed > 0 and found.reason.startswith("resumed after step 3: ")
