@@ -11,10 +11,13 @@ from torch import Tensor, nn
 
 from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, number, text
 from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.checking.training.recall_again import counted_again
 from cortexzoo.harness.checking.training.witness import Record, brief, trainer_of
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.objective import InChunkDivergence, InChunkSamples, InChunkSpec, NoInChunkGuard, Recall, Stage
+from cortexzoo.zoo.build import load_data
 from cortexzoo.zoo.data.order import TrainingOrder
+from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.training.objectives.curriculum import RIGHT, Curriculum
 from cortexzoo.zoo.training.objectives.recall_objective import GUARDED, RecallObjective
 from cortexzoo.zoo.training.policies.base import Step
@@ -22,6 +25,8 @@ from cortexzoo.zoo.training.policies.base import Step
 LAST_STEPS = 4
 """Of each gap, that a promotion looks at."""
 SCRIPT = 120
+TRAINS = 0.9
+"""Of plain text; drift is measured on the rest."""
 ROWS, PARTS, PIECES = 5, 2, 1
 ROUNDING, LEAST = 1e-4, 0.01
 """Relative to what is wanted, or to `LEAST`: logits of a whole document and of its pieces."""
@@ -40,22 +45,28 @@ STAGES = (
 
 
 def recall_training_cases(subject: Subject) -> Iterable[Case]:
-    """Scripts of right answers, and steps with each guard of the base."""
+    """Scripts of right answers, answers counted again, and steps with each guard of the base."""
     for seed in range(6):
         yield {"of": "stages", "seed": seed}
+    yield {"of": "answers", "seed": 0}
     for guard in GUARDS:
         if guard != "kl" or subject.model.has_frozen_base:
             yield {"of": guard, "seed": 0}
 
 
 def recall_is_trained_as_specified(subject: Subject, case: Case) -> Finding:
-    """Stages against a second account of a script, steps against losses from the model's own logits."""
+    """Stages against a second account of a script, steps against losses from the model's own logits, answers counted."""
     if not isinstance(subject.experiment.recipe.objective, Recall):
         raise DoesNotApply("the objective is not recall")
     of, seed = text(case, "of"), number(case, "seed")
-    wrong = _stages(seed) if of == "stages" else _steps(subject.experiment, GUARDS[of])
+    if of == "stages":
+        wrong = _stages(seed)
+    elif of == "answers":
+        wrong = counted_again(trainer_of(brief(subject.experiment, 1), Record()).objective.task)  # type: ignore[attr-defined]
+    else:
+        wrong = _steps(subject.experiment, GUARDS[of])
     if not wrong:
-        return Finding(0, "stages, documents and losses are those of the spec", case)
+        return Finding(0, "stages, documents, losses and answers are those of the spec", case)
     return Finding(len(wrong), "; ".join(wrong[:3]), {**case, "first": wrong[0]})
 
 
@@ -144,6 +155,11 @@ def _steps(experiment: ExperimentSpec, guard: InChunkSpec) -> list[str]:
     shape = [PARTS, 2, length + 1]
     wrong = [] if list(examples.tokens.shape) == shape else [f"a step has {list(examples.tokens.shape)}, not {shape}"]
     assert examples.scored is not None
+    data = load_data(trainer.spec)
+    if objective._guard_text is not None and isinstance(data, TaskData) and data.text is not None:
+        guards, whole = len(objective._guard_text), len(data.text)
+        if guards > TRAINS * whole:
+            wrong.append(f"{guards:,} of the text's {whole:,} tokens guard the base, and the last tenth is held out")
     documents: list[tuple[float, float, int]] = []
     for place, (tokens, scored) in enumerate(zip(examples.tokens, examples.scored, strict=True)):
         with torch.no_grad():

@@ -1,19 +1,24 @@
 """The slow store of a hybrid against its formulas, written out in float64 from the documentation."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, largest_difference, number, scale_of
 from cortexzoo.harness.checking.properties.hybrid import hybrid_of
 from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.specs.mixer import MixerSpec
 from cortexzoo.specs.slow_store import ProductStore
+from cortexzoo.zoo.models.hybrid.block import Sidecar
+from cortexzoo.zoo.models.hybrid.block_token_loop import sidecar_token_loop
 from cortexzoo.zoo.models.hybrid.slow_store import Pairs, SlowStore
 
 RIDGE, SAME_KEY = 3e-3, 0.9
 FEATURES, OUTPUTS = 80, 6
+HIDDEN, TOKENS = 8, 9
 MOST_LEFT_OUT = 64
 ESTIMATE = 0.5
 """Of the mean novelty: 64 probes estimate that of one key with a relative error of 0.18."""
@@ -51,10 +56,37 @@ def slow_store_follows_its_formulas(subject: Subject, case: Case) -> Finding:
         new = _day(random, 9, channels)[0]
         keys = torch.cat([new, keys[:5], new[:2]])
         values = torch.randn(len(keys), OUTPUTS, generator=random, dtype=torch.float64)
+    apart |= _in_a_sidecar(hybrid_of(subject).spec.mixer, spec, seed)
     worst = max(apart, key=lambda what: apart[what])
     if wrong:
         return Finding(float("inf"), wrong[0], {**case, "first": wrong[0]})
     return Finding(apart[worst], f"{worst} is {apart[worst]:.2g} from what the formulas give", {**case, "first": worst})
+
+
+def _in_a_sidecar(mixer: MixerSpec, spec: ProductStore, seed: int) -> dict[str, float]:
+    """A sidecar whose store answers every key, against one that takes a token at a time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        few = spec.model_copy(update={"features": OUTPUTS})
+        sidecar = Sidecar(mixer, HIDDEN, few).double()
+        store = sidecar.slow_store
+        assert store is not None
+        for tensor in (sidecar.output.weight, store.weights):
+            nn.init.normal_(tensor)
+        store.pairs.fill_(1)
+        store.usual.fill_(math.inf)
+        x = torch.randn(2, TOKENS, HIDDEN, dtype=torch.float64)
+        state = sidecar.initial_state(2)
+        with torch.no_grad():
+            out, after, _ = sidecar(x, state)
+            other, wanted, _ = sidecar_token_loop(sidecar, x, state)
+    pairs = {"outputs": (out, other), "fast weights": (after.fast_weights, wanted.fast_weights)}
+    assert after.expected is not None and wanted.expected is not None
+    pairs["expectation"] = (after.expected, wanted.expected)
+    return {
+        f"a sidecar's {what} with a store": largest_difference(one, written) / scale_of(written)
+        for what, (one, written) in pairs.items()
+    }
 
 
 def _day(random: torch.Generator, count: int, channels: int) -> tuple[Tensor, Tensor]:

@@ -53,17 +53,24 @@ def _step(
         q, k = (part[..., one] * part[..., other] for part in (q, k))
         q = q / (q.square().sum(-1, keepdim=True) + UNIT_EPS).sqrt()
         k = k / (k.square().sum(-1, keepdim=True) + UNIT_EPS).sqrt()
+    written, known, expected = v, None, state.expected
+    if sidecar.slow_store is not None:
+        assert expected is not None
+        known = sidecar.slow_store(q)  # [B, 1, inner]
+        written, expected = v - expected.reshape(v.shape), known[:, 0]
     read, fast_weights = recurrent_gated_delta_rule(
-        q, k, v, log_decay[:, None], beta[:, None], 1.0, state.fast_weights, output_final_state=True
+        q, k, written, log_decay[:, None], beta[:, None], 1.0, state.fast_weights, output_final_state=True
     )
     assert window is not None and fast_weights is not None
+    if known is not None and sidecar.slow_store is not None:
+        read = read + sidecar.slow_store.spec.gain * known.reshape(v.shape)
     memory = read / (read.square().mean(-1, keepdim=True) + READ_OUT_EPS).sqrt() * sidecar.memory.read_out_scale
 
     both = torch.cat([attention, memory], dim=-1).flatten(1)
     share = F.linear(both, sidecar.gate.weight, sidecar.gate.bias).sigmoid()[:, None, :, None]
     mixed = share * attention + (1 - share) * memory
     conv_state = newest_first[:, : spec.conv.kernel_size - 1].flip(1)
-    after = SidecarState(fast_weights, conv_state, window.keys, window.values)
+    after = SidecarState(fast_weights, conv_state, window.keys, window.values, expected)
     readings = {
         "memory/decay": log_decay.exp().mean(-1),
         "memory/write_strength": beta.mean(-1),

@@ -1,0 +1,116 @@
+"""Recall counted again, one document after the other, of a predictor that answers some questions and not others."""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from cortexzoo.zoo.data.tasks.build import build_task
+from cortexzoo.zoo.data.tasks.recall_measure import recall_at
+from cortexzoo.zoo.data.tasks.task import SPLITS, Task
+
+DOCUMENTS, ROWS = 7, 3
+"""Several batches, the last of them smaller."""
+GAPS = (1, 2)
+FORGOTTEN = 3
+"""The predictor knows nothing of the tokens that this divides."""
+KNOWN = 3.0
+"""The logit of the token that the predictor expects; all others are 0."""
+
+
+@dataclass
+class _Row:
+    """What followed each token of a document when it came first, but for some tokens."""
+
+    followed: dict[int, int] = field(default_factory=dict)
+    last: int | None = None
+
+    def expects(self, token: int) -> int | None:
+        """Reads a token and tells which one comes next."""
+        if self.last is not None and self.last % FORGOTTEN:
+            self.followed.setdefault(self.last, token)
+        self.last = token
+        return self.followed.get(token)
+
+
+def counted_again(task: Task) -> list[str]:
+    """What `recall_at` reports otherwise than a count of single documents does, and documents of more than one part."""
+    documents = [task.example(split, index, GAPS[0]).tokens.tobytes() for split in SPLITS for index in range(DOCUMENTS)]
+    alike = len(documents) - len(set(documents))
+    wrong = [f"{alike} documents of training, validation and test are alike"] if alike else []
+    for gap in GAPS:
+        found = recall_at(
+            task, _induction(task.vocabulary.size), gap, documents=DOCUMENTS, batch_size=ROWS, chunk_size=task.chunk_size
+        )
+        right, tokens, losses = _by_document(task, gap)
+        reported = {
+            "answers": float(found.accuracy.answers),
+            "answers right": found.accuracy.exact,
+            "tokens right": found.accuracy.token,
+            "nats a token": found.loss,
+        }
+        answers = [one for document in right for one in document]
+        counted = {
+            "answers": float(len(answers)),
+            "answers right": sum(answers) / len(answers),
+            "tokens right": sum(tokens) / len(tokens),
+            "nats a token": sum(losses) / len(losses),
+        }
+        for kind, (number, documents) in _by_filler(task, gap, right).items():
+            reported[f"answers right with {kind}"] = found.by_slice["filler"][number].exact
+            counted[f"answers right with {kind}"] = sum(documents) / len(documents)
+        wrong += [
+            f"{what} over {gap} chunks: {reported[what]:.6g}, counted again {value:.6g}"
+            for what, value in counted.items()
+            if not math.isclose(reported[what], value, rel_tol=1e-5, abs_tol=1e-9)
+        ]
+    return wrong
+
+
+def _induction(vocabulary: int):  # type: ignore[no-untyped-def]
+    def predict(tokens: Tensor, state: list[_Row] | None) -> tuple[Tensor, list[_Row]]:
+        rows = [_Row() for _ in tokens] if state is None else state
+        logits = torch.zeros(*tokens.shape, vocabulary)
+        for row, line in enumerate(tokens.tolist()):
+            for place, token in enumerate(line):
+                if (next_one := rows[row].expects(token)) is not None:
+                    logits[row, place, next_one] = KNOWN
+        return logits, rows
+
+    return predict
+
+
+def _by_document(task: Task, gap: int) -> tuple[list[list[bool]], list[bool], list[float]]:
+    """Whether each answer of each document is right; and of each token of an answer whether it is, and its loss."""
+    answers, tokens, losses = [], [], []
+    for index in range(DOCUMENTS):
+        document = task.example("validation", index, gap)
+        row, hits = _Row(), dict[int, list[bool]]()
+        following = zip(document.tokens[1:].tolist(), document.answers[1:].tolist(), strict=True)
+        for token, (target, answer) in zip(document.tokens[:-1].tolist(), following, strict=True):
+            expected = row.expects(token)
+            if answer:
+                # Of equal logits the first is the largest.
+                hits.setdefault(answer, []).append(target == (expected or 0))
+                others = task.vocabulary.size - 1
+                total = math.log(others + (1.0 if expected is None else math.exp(KNOWN)))
+                losses.append(total - (KNOWN if expected == target else 0.0))
+        answers.append([all(hits[number]) for number in sorted(hits)])
+        tokens += [hit for some in hits.values() for hit in some]
+    return answers, tokens, losses
+
+
+def _by_filler(task: Task, gap: int, right: list[list[bool]]) -> dict[str, tuple[int, list[bool]]]:
+    """By filler its number and the answers of documents that have it: those of the task with this filler alone."""
+    fillers = task.spec.fillers
+    if len(fillers) < 2:
+        return {}
+    found: dict[str, tuple[int, list[bool]]] = {}
+    for number, filler in enumerate(fillers):
+        alone = build_task(task.spec.model_copy(update={"filler": filler}), task.seed)
+        for index in range(DOCUMENTS):
+            mixed = task.example("validation", index, gap).tokens
+            if (alone.example("validation", index, gap).tokens == mixed).all():
+                found.setdefault(filler.kind, (number, []))[1].extend(right[index])
+    return found
