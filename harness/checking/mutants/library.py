@@ -7,6 +7,7 @@ from cortexzoo.harness.checking.mutants.hybrid_mutants import HYBRID_MUTANTS
 from cortexzoo.harness.checking.mutants.measuring_mutants import MEASURING_MUTANTS
 from cortexzoo.harness.checking.mutants.memory_mutants import MEMORY_MUTANTS
 from cortexzoo.harness.checking.mutants.model_mutants import MODEL_MUTANTS
+from cortexzoo.harness.checking.mutants.once_missed_mutants import ONCE_MISSED_MUTANTS
 from cortexzoo.harness.checking.mutants.op_mutants import OP_MUTANTS
 from cortexzoo.harness.checking.mutants.sleep_mutants import SLEEP_MUTANTS
 from cortexzoo.harness.checking.mutants.step_mutants import STEP_MUTANTS
@@ -18,6 +19,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *MEMORY_MUTANTS,
     *TRAINING_MUTANTS,
     *WRITTEN_OUT_MUTANTS,
+    *ONCE_MISSED_MUTANTS,
     *STEP_MUTANTS,
     *GUARD_MUTANTS,
     *DATA_MUTANTS,

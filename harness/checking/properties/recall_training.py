@@ -55,7 +55,7 @@ def recall_training_cases(subject: Subject) -> Iterable[Case]:
 
 
 def recall_is_trained_as_specified(subject: Subject, case: Case) -> Finding:
-    """Stages against a second account of a script, steps against losses from the model's own logits, answers counted."""
+    """Stages against a second account of a script, steps against losses of the model's own logits, answers counted."""
     if not isinstance(subject.experiment.recipe.objective, Recall):
         raise DoesNotApply("the objective is not recall")
     of, seed = text(case, "of"), number(case, "seed")

@@ -1,6 +1,7 @@
 """Recall counted again, one document after the other, of a predictor that answers some questions and not others."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -36,12 +37,17 @@ class _Row:
 
 def counted_again(task: Task) -> list[str]:
     """What `recall_at` reports otherwise than a count of single documents does, and documents of more than one part."""
-    documents = [task.example(split, index, GAPS[0]).tokens.tobytes() for split in SPLITS for index in range(DOCUMENTS)]
-    alike = len(documents) - len(set(documents))
+    drawn = [task.example(split, index, GAPS[0]).tokens.tobytes() for split in SPLITS for index in range(DOCUMENTS)]
+    alike = len(drawn) - len(set(drawn))
     wrong = [f"{alike} documents of training, validation and test are alike"] if alike else []
     for gap in GAPS:
         found = recall_at(
-            task, _induction(task.vocabulary.size), gap, documents=DOCUMENTS, batch_size=ROWS, chunk_size=task.chunk_size
+            task,
+            _induction(task.vocabulary.size),
+            gap,
+            documents=DOCUMENTS,
+            batch_size=ROWS,
+            chunk_size=task.chunk_size,
         )
         right, tokens, losses = _by_document(task, gap)
         reported = {
@@ -68,7 +74,7 @@ def counted_again(task: Task) -> list[str]:
     return wrong
 
 
-def _induction(vocabulary: int):  # type: ignore[no-untyped-def]
+def _induction(vocabulary: int) -> Callable[[Tensor, list[_Row] | None], tuple[Tensor, list[_Row]]]:
     def predict(tokens: Tensor, state: list[_Row] | None) -> tuple[Tensor, list[_Row]]:
         rows = [_Row() for _ in tokens] if state is None else state
         logits = torch.zeros(*tokens.shape, vocabulary)

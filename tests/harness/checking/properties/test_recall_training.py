@@ -9,6 +9,9 @@ from cortexzoo.harness.checking.properties import REGISTRY
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.specs.suite import Check
+from cortexzoo.zoo.data.task_data import TaskData
+from cortexzoo.zoo.data.tasks.accuracy import AnswerTally
+from cortexzoo.zoo.data.tasks.task import Task
 from cortexzoo.zoo.training.objectives import drift
 from cortexzoo.zoo.training.objectives.curriculum import Curriculum
 from cortexzoo.zoo.training.objectives.recall_objective import RecallObjective
@@ -33,7 +36,7 @@ def judged(of: str, seed: int = 0) -> Judgement:
 def test_it_passes_as_it_is() -> None:
     judgement = judge(PROPERTY, Check(), hybrid())
     assert judgement.verdict == "pass", judgement.reason
-    assert judgement.cases_tried == 9
+    assert judgement.cases_tried == 10
 
 
 def test_a_text_has_no_facts() -> None:
@@ -84,3 +87,20 @@ def test_a_mistake_in_stages_is_found(function: str, old: str, new: str) -> None
 )
 def test_a_mistake_in_a_step_is_found(of: str, owner: object, function: str, old: str, new: str) -> None:
     assert is_caught(owner, function, old, new, lambda: judged(of))
+
+
+@pytest.mark.parametrize(
+    ("owner", "function", "old", "new"),
+    [
+        (AnswerTally, "add", "first_document + rows", "rows"),
+        (Task, "example", "[key % len(self.spec.fillers)] * len(ends)", "[index % len(self.spec.fillers)] * len(ends)"),
+        (Task, "example", "SPLITS.index(split), index", "index"),
+    ],
+)
+def test_answers_that_are_counted_otherwise_are_found(owner: object, function: str, old: str, new: str) -> None:
+    assert is_caught(owner, function, old, new, partial(judged, "answers"))
+
+
+def test_a_base_that_is_guarded_with_what_drift_is_measured_on_is_found() -> None:
+    part = "self.text[: int(len(self.text) * (1 - HELD_OUT_TEXT))]"
+    assert is_caught(TaskData, "training_tokens", part, "self.text", partial(judged, "none"))

@@ -14,6 +14,7 @@ from cortexzoo.specs import load_experiment
 from cortexzoo.specs.suite import Check
 from cortexzoo.zoo.build import build_model
 from cortexzoo.zoo.models.hybrid import slow_store
+from cortexzoo.zoo.models.hybrid.block import Sidecar
 from cortexzoo.zoo.models.hybrid.slow_store import SlowStore
 from tests.harness import tiny
 
@@ -45,6 +46,8 @@ def test_what_is_no_hybrid_has_none() -> None:
 @pytest.mark.parametrize(
     ("owner", "function", "old", "new"),
     [
+        (Sidecar, "_forward", "before[:, :-1].reshape", "known.reshape"),
+        (Sidecar, "_forward", "self.slow_store.spec.gain * known", "known"),
         (SlowStore, "features", "self.channels[0]", "self.channels[1]"),
         (SlowStore, "features", "self.channels[1:]", "self.channels[2:]"),
         (SlowStore, "forward", "novelty < self.threshold", "novelty > self.threshold"),

@@ -2,12 +2,20 @@
 
 import pytest
 
+from cortexzoo.harness.checking.judge import judge_case
+from cortexzoo.harness.checking.properties import REGISTRY
 from cortexzoo.harness.checking.properties.trainer import resume_is_exact, short
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.runs.train import subject_of
 from cortexzoo.specs import load_experiment
 from cortexzoo.specs.sleep import NoSleep
+from cortexzoo.specs.suite import Check
+from cortexzoo.zoo.training.policies.measuring.validation import Validation
 from cortexzoo.zoo.training.sleep.policy import Sleep
+from cortexzoo.zoo.training.sleep.reservoir import Reservoir
+from cortexzoo.zoo.training.state import snapshot
+from tests.harness.checking.properties.planted import is_caught
+from tests.harness.checking.properties.test_forward import experiment_of, untrained
 from tests.harness.trained import small, train_small
 
 
@@ -32,3 +40,23 @@ def test_a_sleep_that_is_not_resumed_is_found(sleeper: Subject, monkeypatch: pyt
     monkeypatch.setattr(Sleep, "load_state", lambda _sleep, _trainer, _values, _tensors: None)
     found = resume_is_exact(sleeper, {"stop": 3, "back": 0, "harder": False, "steps": 6})
     assert found.observed > 0 and found.reason.startswith("resumed after step 3: ")
+
+
+@pytest.mark.parametrize(
+    ("case", "owner", "function", "old", "new"),
+    [
+        ((5, 4, False), snapshot, "_description", '"taken": trainer.taken', '"taken": trainer.position - 1'),
+        ((3, 0, True), Reservoir, "from_tensors", 'int(tensors["seen"]) if "seen" in tensors else 0', "len(examples)"),
+        ((3, 0, True), Validation, "load_state", 'values["loss"], values["best_loss"]', 'values["loss"], math.inf'),
+    ],
+)
+def test_what_a_resumed_run_has_forgotten_is_found(
+    case: tuple[int, int, bool], owner: object, function: str, old: str, new: str
+) -> None:
+    stop, back, harder = case
+    resumed = {"stop": stop, "back": back, "harder": harder, "steps": 6}
+    subject = untrained(experiment_of("transformer"))
+    assert resume_is_exact(subject, resumed).observed == 0
+    assert is_caught(
+        owner, function, old, new, lambda: judge_case(REGISTRY["resume_is_exact"], Check(), subject, resumed)
+    )

@@ -1,0 +1,62 @@
+"""Defects by an author who had not read the properties, and that none of them caught when first planted."""
+
+from cortexzoo.harness.checking.mutants.base import Host, in_source
+from cortexzoo.zoo.data.task_data import TaskData
+from cortexzoo.zoo.data.tasks.accuracy import AnswerTally
+from cortexzoo.zoo.data.tasks.task import Task
+from cortexzoo.zoo.memory.contexts.diary import Pages
+from cortexzoo.zoo.memory.long_term import LongTermRing
+from cortexzoo.zoo.memory.short_term import ShortTermMemory
+from cortexzoo.zoo.models.hybrid.block import Sidecar
+from cortexzoo.zoo.training.policies.measuring.validation import Validation
+from cortexzoo.zoo.training.sleep import anchors
+from cortexzoo.zoo.training.sleep.policy import Sleep
+from cortexzoo.zoo.training.sleep.reservoir import Reservoir
+from cortexzoo.zoo.training.state import snapshot
+from cortexzoo.zoo.training.state.undo import Weights
+
+CORTEX: Host = "cortexgpt"
+CONTEXTS: Host = "contexts"
+CONTROL: Host = "transformer"
+HYBRID: Host = "hybrid"
+
+ONCE_MISSED_MUTANTS = (
+    in_source("dropout-shrinks", CORTEX, "what dropout leaves of a read-out is not enlarged", ShortTermMemory, "plan",
+              ".div_(1 - self.dropout)", "", by="forward_matches_a_reference"),
+    in_source("old-codes-stay", CORTEX, "entries of a store keep the codes of coders that have learnt since",
+              LongTermRing, "consolidate", "self.compress(grown.keys)",
+              "torch.cat([state.codes, self.compress(keys)])[-len(grown.keys) :]", by="forward_matches_a_reference"),
+    in_source("oldest-of-equals", CONTEXTS, "of equally near contexts the oldest are found", Pages, "index", ".flip(0)",
+              "", by="forward_matches_a_reference"),
+    in_source("buffers-stay-asleep", CONTROL, "a sleep that is undone leaves its buffers", Weights, "restore",
+              "(*self.parameters.items(), *self.buffers.items())", "self.parameters.items()",
+              by="sleep_matches_a_reference"),
+    in_source("dreams-come-again", CONTROL, "after a sleep that is undone the next dreams the same", Sleep, "sleep",
+              "self.sleeps + 1", "self.accepted + 1", by="sleep_matches_a_reference"),
+    in_source("measured-of-what-is-undone", CONTROL, "after a sleep that is undone the held-out loss is the sleep's",
+              Sleep, "_record", "(slept.after if slept.accepted else slept.before).whole", "slept.after.whole",
+              by="sleep_matches_a_reference"),
+    in_source("divergence-over-padding", HYBRID, "a divergence is divided by the padding of dreams too", anchors,
+              "divergence", "each[real].mean()", "(each * real).mean()", by="sleep_matches_a_reference"),
+    in_source("taken-with-what-was-undone", CONTROL, "a checkpoint counts undone steps as taken", snapshot,
+              "_description", '"taken": trainer.taken', '"taken": trainer.position - trainer.refused',
+              by="resume_is_exact"),
+    in_source("reservoir-forgets", CONTROL, "a reservoir that is read back has seen what it holds", Reservoir,
+              "from_tensors", 'int(tensors["seen"]) if "seen" in tensors else 0', "len(examples)",
+              by="resume_is_exact"),
+    in_source("best-is-forgotten", CONTROL, "after a resume the first validation is the best", Validation, "load_state",
+              'self.loss, self.best_loss, self.best_step = values["loss"], values["best_loss"], values["best_step"]',
+              'self.loss, self.best_step = values["loss"], values["best_step"]', by="resume_is_exact"),
+    in_source("batches-share-rows", HYBRID, "documents of all batches are counted in the rows of the first",
+              AnswerTally, "add", "first_document + rows", "rows", by="recall_is_trained_as_specified"),
+    in_source("filed-by-number", HYBRID, "a document is filed under another filler than it has", Task, "example",
+              "[key % len(self.spec.fillers)] * len(ends)", "[index % len(self.spec.fillers)] * len(ends)",
+              by="recall_is_trained_as_specified"),
+    in_source("parts-share-documents", HYBRID, "what is asked in validation was trained on", Task, "example",
+              "SPLITS.index(split), index", "index", by="recall_is_trained_as_specified"),
+    in_source("held-out-text-guards", HYBRID, "the text that drift is measured on guards the base", TaskData,
+              "training_tokens", "self.text[: int(len(self.text) * (1 - HELD_OUT_TEXT))]", "self.text",
+              by="recall_is_trained_as_specified"),
+    in_source("expects-what-comes-next", HYBRID, "a slow store's answer to a token is taken from the token's own value",
+              Sidecar, "_forward", "before[:, :-1].reshape", "known.reshape", by="slow_store_follows_its_formulas"),
+)  # fmt: skip

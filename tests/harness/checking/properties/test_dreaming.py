@@ -1,0 +1,53 @@
+"""`sleep_matches_a_reference`: passes as it is, and finds what a sleep leaves, repeats or is measured wrongly."""
+
+from functools import cache, partial
+
+import pytest
+
+from cortexzoo.harness.checking.judge import judge, judge_case
+from cortexzoo.harness.checking.properties import REGISTRY
+from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.checking.verdict import Judgement
+from cortexzoo.specs.suite import Check
+from cortexzoo.zoo.training.sleep import anchors
+from cortexzoo.zoo.training.sleep.policy import Sleep
+from cortexzoo.zoo.training.state.undo import Weights
+from tests.harness.checking.properties.planted import is_caught
+from tests.harness.checking.properties.test_forward import experiment_of, untrained
+
+PROPERTY = REGISTRY["sleep_matches_a_reference"]
+
+
+@cache
+def subject(name: str) -> Subject:
+    return untrained(experiment_of(name))
+
+
+def judged(name: str, **case: str) -> Judgement:
+    return judge_case(PROPERTY, Check(), subject(name), case)
+
+
+@pytest.mark.parametrize("name", ["transformer", "hybrid"])
+def test_it_passes_as_it_is(name: str) -> None:
+    judgement = judge(PROPERTY, Check(), subject(name))
+    assert judgement.verdict == "pass", judgement.reason
+    assert judgement.cases_tried == 7
+
+
+@pytest.mark.parametrize(
+    ("owner", "function", "old", "new"),
+    [
+        (Weights, "restore", "(*self.parameters.items(), *self.buffers.items())", "self.parameters.items()"),
+        (Weights, "restore", "(*self.parameters.items(), *self.buffers.items())", "self.buffers.items()"),
+        (Sleep, "sleep", "self.sleeps + 1", "self.accepted + 1"),
+        (Sleep, "_record", "(slept.after if slept.accepted else slept.before).whole", "slept.after.whole"),
+        (Sleep, "sleep", "self.reference = self.reference or before", "self.reference = before"),
+    ],
+)
+def test_what_becomes_of_a_sleep_otherwise_is_found(owner: object, function: str, old: str, new: str) -> None:
+    assert is_caught(owner, function, old, new, partial(judged, "transformer", acceptance="held_out"))
+
+
+def test_a_divergence_that_counts_padding_is_found() -> None:
+    asleep = partial(judged, "hybrid", dreams="replay near itself")
+    assert is_caught(anchors, "divergence", "each[real].mean()", "(each * real).mean()", asleep)
