@@ -43,10 +43,10 @@ def _of_experiment(experiment: "ExperimentSpec") -> list[str]:
 
 def _of_room(recipe: RecipeSpec, capacity: int) -> list[str]:
     """A diary drops its oldest entries, and with them what came before the text that is learned now."""
-    read = recipe.steps * recipe.batch_size * recipe.accumulation * recipe.sequence_length
-    if not isinstance(recipe.consolidation, Never) and capacity < read:
+    entries = recipe.steps * recipe.batch_size * recipe.accumulation * (recipe.sequence_length + 1)  # and a boundary
+    if not isinstance(recipe.consolidation, Never) and not _of_consolidation(recipe, "") and capacity < entries:
         return [
-            f"variant.memory.long_term.capacity is {capacity} and training reads {read} tokens: "
+            f"variant.memory.long_term.capacity is {capacity} and training makes {entries} entries: "
             "long-term memory drops the earlier text while the later one is learned"
         ]
     return []

@@ -123,3 +123,19 @@ def test_what_was_generated_can_be_trained_on_and_the_memory_that_it_began_with(
     logits = model.train()(generated, state).logits
     torch.nn.functional.cross_entropy(logits[0, :-1], generated[0, 1:]).backward()
     assert all(parameter.grad is not None for parameter in model.parameters() if parameter.requires_grad)
+
+
+def test_after_a_text_was_generated_a_fresh_hybrid_learns() -> None:
+    model = tiny_hybrid()
+    generated = generate(model, some_tokens(1, 4), CHUNK)
+    model.train()(generated).logits.sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters() if parameter.requires_grad)
+
+
+def test_what_a_hook_keeps_while_a_text_is_generated_can_be_trained_on() -> None:
+    model, kept = tiny_hybrid(), []
+    model.base.norms[0].register_forward_hook(lambda _module, _given, output: kept.append(output))  # type: ignore[union-attr]
+    generate(model, some_tokens(1, 4), 3)
+    probe = torch.nn.Linear(kept[0].shape[-1], 1)
+    probe(torch.cat(kept, dim=1)).sum().backward()
+    assert probe.weight.grad is not None and not kept[0].is_inference()

@@ -145,7 +145,10 @@ class Base:
 
     @contextmanager
     def hooked(self, edited: tuple[int, ...]) -> Iterator[None]:
-        """For many calls of `run` with few tokens that edit these layers: what they share is made once."""
+        """For many calls of `run` with few tokens that edit these layers.
+
+        Hooks are placed once, and a call that goes on from the last one's cache takes over the network's form of it.
+        """
         with ExitStack() as hooks:
             standing = _Standing(edited)
             self._hook(hooks, edited, standing)

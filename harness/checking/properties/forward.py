@@ -113,7 +113,8 @@ def forward_matches_a_reference(subject: Subject, case: Case) -> Finding:
         tokens = torch.cat([again[:, :before], again[:, :length]], dim=1)
     elif case["text"] == "runs":
         assert isinstance(model, CortexGPT) and model.contexts is not None
-        tokens = torch.tensor([*_runs(model.contexts.spec), *[0] * length])[None].expand(rows, -1)
+        runs = torch.tensor([*_runs(model.contexts.spec), *[0] * length])
+        tokens = (runs % model.vocab_size)[None].expand(rows, -1)
     wanted = torch.randn(rows, length, model.vocab_size, generator=torch.Generator().manual_seed(seed)).double()
     with torch.random.fork_rng(devices=[]):
         state = _after(model, tokens[:, :before], rows)

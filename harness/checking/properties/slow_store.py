@@ -67,7 +67,8 @@ def _in_a_sidecar(mixer: MixerSpec, spec: ProductStore, seed: int) -> dict[str, 
     """A sidecar whose store answers every key, against one that takes a token at a time."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        few = spec.model_copy(update={"features": OUTPUTS})
+        channels = mixer.num_heads * mixer.head_dim * max(1, mixer.key_products)
+        few = spec.model_copy(update={"features": max(1, min(OUTPUTS, spec.distinct_products(channels)))})
         sidecar = Sidecar(mixer, HIDDEN, few).double()
         store = sidecar.slow_store
         assert store is not None

@@ -13,7 +13,7 @@ from cortexzoo.harness.checking.properties.base import Case, Finding, Property, 
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.training.witness import Witness
 from cortexzoo.specs import ExperimentSpec
-from cortexzoo.specs.guards import RecoveryCheckpoints
+from cortexzoo.specs.guards import NoSpikeDetection, RecoveryCheckpoints
 from cortexzoo.specs.objective import Continual, NoReplay, ObjectiveSpec, Recall
 from cortexzoo.specs.recipe import EveryInterval
 from cortexzoo.specs.sleep import AcceptAlways, ConsolidateSleep, NoSleep, ReplaySleep
@@ -119,7 +119,7 @@ def resume_is_exact(subject: Subject, case: Case) -> Finding:
     changes: dict[str, Any] = {"recovery": RECOVERY} if back else {}
     scales = [1.0]
     if case["harder"] is True:
-        changes["sleep"] = REPLAY
+        changes |= {"sleep": REPLAY, "spikes": NoSpikeDetection()}
         scales = [1.0, 1.0, *[UPHILL] * (STEPS - 1)]
     experiment = experiment.model_copy(update={"recipe": experiment.recipe.model_copy(update=changes)})
 

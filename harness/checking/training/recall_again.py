@@ -2,18 +2,22 @@
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from cortexzoo.zoo.data.tasks.build import build_task
+from cortexzoo.zoo.data.tasks.build import build_task_in
 from cortexzoo.zoo.data.tasks.recall_measure import recall_at
 from cortexzoo.zoo.data.tasks.task import SPLITS, Task
+from cortexzoo.zoo.errors import DataError
 
 DOCUMENTS, ROWS = 7, 3
 """Several batches, the last of them smaller."""
 GAPS = (1, 2)
+AT_ONCE = 32
+"""Tokens: a vocabulary may be large."""
 FORGOTTEN = 3
 """The predictor knows nothing of the tokens that this divides."""
 KNOWN = 3.0
@@ -37,17 +41,18 @@ class _Row:
 
 def counted_again(task: Task) -> list[str]:
     """What `recall_at` reports otherwise than a count of single documents does, and documents of more than one part."""
-    drawn = [task.example(split, index, GAPS[0]).tokens.tobytes() for split in SPLITS for index in range(DOCUMENTS)]
-    alike = len(drawn) - len(set(drawn))
-    wrong = [f"{alike} documents of training, validation and test are alike"] if alike else []
-    for gap in GAPS:
+    gaps = _gaps(task)
+    drawn = [{task.example(split, index, gaps[0]).tokens.tobytes() for split in SPLITS} for index in range(DOCUMENTS)]
+    alike = all(len(documents) < len(SPLITS) for documents in drawn)
+    wrong = [f"the first {DOCUMENTS} documents are in several of training, validation and test"] if alike else []
+    for gap in gaps:
         found = recall_at(
             task,
             _induction(task.vocabulary.size),
             gap,
             documents=DOCUMENTS,
             batch_size=ROWS,
-            chunk_size=task.chunk_size,
+            chunk_size=min(AT_ONCE, task.chunk_size),
         )
         right, tokens, losses = _by_document(task, gap)
         reported = {
@@ -64,6 +69,9 @@ def counted_again(task: Task) -> list[str]:
             "nats a token": sum(losses) / len(losses),
         }
         for kind, (number, documents) in _by_filler(task, gap, right).items():
+            if number not in found.by_slice["filler"]:
+                wrong.append(f"over {gap} chunks no document is filed under {kind}")
+                continue
             reported[f"answers right with {kind}"] = found.by_slice["filler"][number].exact
             counted[f"answers right with {kind}"] = sum(documents) / len(documents)
         wrong += [
@@ -107,16 +115,30 @@ def _by_document(task: Task, gap: int) -> tuple[list[list[bool]], list[bool], li
     return answers, tokens, losses
 
 
+def _gaps(task: Task) -> list[int]:
+    """Two that documents can have, or one."""
+    fitting = []
+    for gap in dict.fromkeys((*GAPS, *task.spec.gaps)):
+        with suppress(DataError):
+            task.length(gap)
+            fitting.append(gap)
+    return fitting[: len(GAPS)]
+
+
 def _by_filler(task: Task, gap: int, right: list[list[bool]]) -> dict[str, tuple[int, list[bool]]]:
-    """By filler its number and the answers of documents that have it: those of the task with this filler alone."""
+    """By filler its number and the answers of documents that have it: those of the task with this filler alone.
+
+    Nothing where a document could have either of two fillers.
+    """
     fillers = task.spec.fillers
-    if len(fillers) < 2:
-        return {}
     found: dict[str, tuple[int, list[bool]]] = {}
-    for number, filler in enumerate(fillers):
-        alone = build_task(task.spec.model_copy(update={"filler": filler}), task.seed)
-        for index in range(DOCUMENTS):
-            mixed = task.example("validation", index, gap).tokens
-            if (alone.example("validation", index, gap).tokens == mixed).all():
-                found.setdefault(filler.kind, (number, []))[1].extend(right[index])
+    if len(fillers) < 2:
+        return found
+    alone = [build_task_in(task.spec.model_copy(update={"filler": one}), task.vocabulary, task.seed) for one in fillers]
+    for index in range(DOCUMENTS):
+        mixed = task.example("validation", index, gap).tokens
+        like = [n for n, one in enumerate(alone) if (one.example("validation", index, gap).tokens == mixed).all()]
+        if len(like) != 1:
+            return {}
+        found.setdefault(fillers[like[0]].kind, (like[0], []))[1].extend(right[index])
     return found

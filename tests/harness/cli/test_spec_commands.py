@@ -210,7 +210,7 @@ def test_validate_warns_of_a_recipe_that_never_consolidates_before_its_end(run: 
     assert "consolidation.every is 500 and steps 500: long-term memory stays empty until the end of training" in err
 
 
-@pytest.mark.parametrize(("room", "warned"), [(393_216, True), (614_399, True), (614_400, False)])
+@pytest.mark.parametrize(("room", "warned"), [(393_216, True), (619_199, True), (619_200, False)])
 def test_validate_warns_of_two_texts_in_a_memory_with_room_for_one(run: Run, room: int, warned: bool) -> None:
     Path("two-texts.yaml").write_text(
         "kind: experiment\nname: two-texts\nrecipe: continual\ndata: python-library\nsuite: cortexgpt-stable\n"
@@ -218,7 +218,7 @@ def test_validate_warns_of_two_texts_in_a_memory_with_room_for_one(run: Run, roo
     )
     code, _, err = run("validate", "two-texts.yaml")
     assert code == 0
-    assert (f"variant.memory.long_term.capacity is {room} and training reads 614400 tokens" in err) == warned
+    assert (f"variant.memory.long_term.capacity is {room} and training makes 619200 entries" in err) == warned
 
 
 def test_new_writes_a_file_that_loads_and_never_overwrites(run: Run) -> None:

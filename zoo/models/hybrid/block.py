@@ -89,7 +89,7 @@ class Sidecar(nn.Module):
 
     @contextmanager
     def fixed(self) -> Iterator[None]:
-        """No weight changes inside, and nothing is differentiated: single tokens take the short way.
+        """No weight changes inside, and nothing made inside is differentiated: single tokens take the short way.
 
         Not with a slow store, with a memory switched off, or under autocast.
         """

@@ -7,10 +7,14 @@ import pytest
 from cortexzoo.harness.checking.judge import judge, judge_case
 from cortexzoo.harness.checking.properties import REGISTRY
 from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.checking.training.recall_again import counted_again
 from cortexzoo.harness.checking.verdict import Judgement
+from cortexzoo.specs import load
 from cortexzoo.specs.suite import Check
+from cortexzoo.specs.task import TaskSpec
 from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.data.tasks.accuracy import AnswerTally
+from cortexzoo.zoo.data.tasks.build import build_task
 from cortexzoo.zoo.data.tasks.task import Task
 from cortexzoo.zoo.training.objectives import drift
 from cortexzoo.zoo.training.objectives.curriculum import Curriculum
@@ -104,3 +108,18 @@ def test_answers_that_are_counted_otherwise_are_found(owner: object, function: s
 def test_a_base_that_is_guarded_with_what_drift_is_measured_on_is_found() -> None:
     part = "self.text[: int(len(self.text) * (1 - HELD_OUT_TEXT))]"
     assert is_caught(TaskData, "training_tokens", part, "self.text", partial(judged, "none"))
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("kv-tokens-distractors", ["document_chunks=3", "gaps=[0,1]"]),
+        ("kv-tokens", ["filler={kind: mixed, of: [{kind: noise},{kind: pairs},{kind: near_keys}]}", "task.num_keys=8"]),
+        ("mqar-64-4", ["task.sequence_length=8", "task.num_pairs=1", "chunk_size=8"]),
+        *((name, []) for name in ("kv", "copy", "nback", "add", "overwrite", "passkey", "selective-copy")),
+    ],
+)
+def test_answers_of_no_task_are_counted_otherwise(name: str, changes: list[str]) -> None:
+    spec = load(name, "data", changes)
+    assert isinstance(spec, TaskSpec)
+    assert counted_again(build_task(spec, seed=1)) == []
