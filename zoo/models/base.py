@@ -1,8 +1,8 @@
 """A language model as sidecars see it: decoder layers whose normed input is read and whose output is edited."""
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from inspect import signature
@@ -142,6 +142,17 @@ class Base:
         for index, (keys, values) in enumerate(cache):
             past.update(keys, values, index)
         return past
+
+    def inference(self, modules: Iterable[nn.Module]) -> AbstractContextManager[object]:
+        """`torch.inference_mode`; without gradients alone where a tensor may be kept to learn from.
+
+        So it is where one of the modules or of the network's has a hook, or the network's code is not of transformers.
+        """
+        if type(self.network).__module__.startswith("transformers.models.") and not any(
+            module._forward_hooks or module._forward_pre_hooks for module in (*modules, *self.network.modules())
+        ):
+            return torch.inference_mode()
+        return torch.no_grad()
 
     @contextmanager
     def hooked(self, edited: tuple[int, ...]) -> Iterator[None]:

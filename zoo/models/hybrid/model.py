@@ -75,21 +75,14 @@ class Hybrid(MemoryLanguageModel[HybridState]):
     def fixed_weights(self) -> Iterator[None]:
         """The sidecars lay their weights together once, and torch notes nothing for gradients.
 
-        What is made inside can take part in no backward pass, outside either (`torch.inference_mode`), unless someone
-        may keep it: a hook, or a base whose code is not of transformers itself.
+        What is made inside can take part in no backward pass, outside either, unless someone may keep it.
         """
         with ExitStack() as fixed:
-            fixed.enter_context(torch.no_grad() if self._is_watched() else torch.inference_mode())
+            fixed.enter_context(self.base.inference(self.modules()))
             fixed.enter_context(self.base.hooked(self.spec.sidecar_layers))
             for layer in self.sidecars:
                 fixed.enter_context(self.sidecar(layer).fixed())
             yield
-
-    def _is_watched(self) -> bool:
-        modules = [*self.modules(), *self.base.network.modules()]
-        return not type(self.base.network).__module__.startswith("transformers.models.") or any(
-            module._forward_hooks or module._forward_pre_hooks for module in modules
-        )
 
     def receptive_field(self, disabled: Collection[str] = ()) -> int | None:
         """Each sidecar looks back by its window and convolution, into a chunk that the base has seen from its start."""
