@@ -29,6 +29,17 @@ def cortexzoo(*arguments: str, environment: dict[str, str] | None = None) -> sub
     )
 
 
+def train(runs: Path, *changes: str) -> subprocess.CompletedProcess[str]:
+    return cortexzoo(
+        "train", "cortexgpt-stable", *(part for change in changes for part in ("--set", change)), "--runs", str(runs)
+    )
+
+
+def only_run(runs: Path) -> Run:
+    (folder,) = (runs / "cortexgpt-stable").iterdir()
+    return Run.open(folder)
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("runs")
@@ -36,14 +47,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(runs: Path) -> subprocess.CompletedProcess[str]:
-    changes = [part for change in SMALL for part in ("--set", change)]
-    return cortexzoo("train", "cortexgpt-stable", *changes, "--runs", str(runs))
+    return train(runs, *SMALL, FEW)
 
 
 @pytest.fixture(scope="module")
 def run(runs: Path, trained: subprocess.CompletedProcess[str]) -> Run:
-    (folder,) = (runs / "cortexgpt-stable").iterdir()
-    return Run.open(folder)
+    return only_run(runs)
 
 
 def test_training_ends_with_a_verdict(trained: subprocess.CompletedProcess[str], run: Run) -> None:
@@ -101,7 +110,10 @@ print(json.dumps({"loss": loss[None], "sources": sorted(shares), "summary": run[
 
 
 @pytest.mark.slow
-def test_checking_again_gives_the_same_verdicts(run: Run) -> None:
+def test_the_whole_suite_is_checked_and_checking_again_gives_the_same_verdicts(tmp_path: Path) -> None:
+    assert train(tmp_path, *SMALL).returncode == 1
+    run = only_run(tmp_path)
+    assert [judgement.name for judgement in run.certificate.unexpected] == ["better_than_counting"]
     before = {judgement.name: (judgement.verdict, judgement.observed) for judgement in run.certificate.judgements}
     checked = cortexzoo("check", str(run.path))
     assert checked.returncode == 1
