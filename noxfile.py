@@ -51,7 +51,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def slow(session: nox.Session) -> None:
-    """What is marked slow: several processes, packaging, whole studies and suites, all mutants but one of each property."""
+    """What is marked slow: several processes, packaging, whole studies and suites, mutants but one a property."""
     install(session)
     session.run("python", "-m", "pytest", *(session.posargs or (*IN_PARALLEL, "-m", "slow")))
 

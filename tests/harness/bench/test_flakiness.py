@@ -14,6 +14,7 @@ from cortexzoo.zoo.models.columns import Columns
 from tests.harness.trained import train_small
 
 
+@pytest.mark.slow
 def test_what_only_some_seeds_meet_is_told_with_seed_and_case(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -34,6 +34,7 @@ def test_some_edges_break_no_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert (report.cases, report.failures) == (8, [])
 
 
+@pytest.mark.slow
 def test_a_traceback_is_a_breach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_: object) -> None:
         raise AttributeError("no such thing")

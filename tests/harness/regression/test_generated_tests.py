@@ -52,6 +52,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_change_is_caught_by_the_test_that_reaches_it(project: Path) -> None:
     warmup = site("drop a term", "taken + 1 → taken")
     restarts = site("flip comparison", "taken >= period → taken > period")

@@ -105,53 +105,58 @@ def test_a_slow_store_is_left_to_its_own_properties() -> None:
     assert judgement.verdict == "pass", judgement.reason
 
 
+CHANGES = [
+    ("two raw rings", Columns, "forward", "return", "return 1.001 *", "an output"),
+    ("hybrid", gated_delta_chunks, "gates_of", "to_chunks(beta", "to_chunks(beta * beta", "an output"),
+    (
+        "hybrid",
+        Sidecar,
+        "_forward",
+        "gate.detach().mean()",
+        "gate.detach().mean()\n    conv_state = conv_state + 1",
+        "conv_state of layer 0",
+    ),
+    ("two raw rings", Columns, "forward", "return", "return x.detach() - x +", "gradient of"),
+    ("hybrid", FoldedWeights, "step", "* self.sharpness", "* self.sharpness * 1.01", "one token at a time"),
+    ("hybrid", Gates, "forward", "return log_decay,", "return log_decay.detach(),", "memory.gates.decay"),
+    (
+        "hybrid",
+        FoldedWeights,
+        "step",
+        "kept = self.spec.window_size - 1",
+        "kept = self.spec.window_size - 2",
+        "after single tokens window_keys",
+    ),
+    ("transformer", Layer, "forward", "is_causal=not seen", "is_causal=not seen, scale=1.0", "an output"),
+    ("transformer", transformer, "largest_logit", "query.shape[-1] ** -0.5", "query.shape[-1] ** -0.4", LARGEST),
+    ("transformer", Transformer, "forward", "if largest else {}", "if not largest else {}", LARGEST),
+    ("contexts", GateReading, "readings", "shares * (1 - long_term)", "shares", "the reading memory/gate_share"),
+    ("two raw rings", GateReading, "readings", "means / means.sum()", "means", "the reading memory/gate_entropy"),
+    ("two raw rings", _BandAttention, "forward", "torch.maximum", "torch.minimum", LARGEST),
+    ("two raw rings", LongTermRing, "consolidate", "append(keys, values", "append(values, keys", "the stored keys"),
+    (
+        "two raw rings",
+        LongTermRing,
+        "consolidate",
+        "self.compress(grown.keys)",
+        "torch.cat([state.codes, self.compress(keys)])",
+        "the stored codes",
+    ),
+    ("two raw rings", ShortTermMemory, "plan", ".div_(1 - self.dropout)", "", "an output"),
+    ("contexts", Pages, "index", "self.entries.flip(0)", "self.entries", "an output"),
+    ("two raw rings", LongTermRing, "consolidate", "topk(min", "neg().topk(min", "the stored"),
+    ("original", LongTermStore, "consolidate", ">= self.spec.min_reads", "< self.spec.min_reads", "the stored"),
+    ("hybrid", DeltaMemory, "forward", "beta.detach().mean()", "beta.detach().amax()", "memory/write_strength"),
+    ("hybrid", _Readings, "means", "1 - window", "window", "the reading memory/gate_share/fast_weights"),
+    ("hybrid", _Readings, "add", "value * tokens", "value", "the reading memory/"),
+]
+QUICK = {row[0]: row for row in reversed(CHANGES)}
+"""Of each family one change; the others are for `nox -s slow`."""
+
+
 @pytest.mark.parametrize(
     ("name", "owner", "function", "old", "new", "words"),
-    [
-        ("two raw rings", Columns, "forward", "return", "return 1.001 *", "an output"),
-        ("hybrid", gated_delta_chunks, "gates_of", "to_chunks(beta", "to_chunks(beta * beta", "an output"),
-        (
-            "hybrid",
-            Sidecar,
-            "_forward",
-            "gate.detach().mean()",
-            "gate.detach().mean()\n    conv_state = conv_state + 1",
-            "conv_state of layer 0",
-        ),
-        ("two raw rings", Columns, "forward", "return", "return x.detach() - x +", "gradient of"),
-        ("hybrid", FoldedWeights, "step", "* self.sharpness", "* self.sharpness * 1.01", "one token at a time"),
-        ("hybrid", Gates, "forward", "return log_decay,", "return log_decay.detach(),", "memory.gates.decay"),
-        (
-            "hybrid",
-            FoldedWeights,
-            "step",
-            "kept = self.spec.window_size - 1",
-            "kept = self.spec.window_size - 2",
-            "after single tokens window_keys",
-        ),
-        ("transformer", Layer, "forward", "is_causal=not seen", "is_causal=not seen, scale=1.0", "an output"),
-        ("transformer", transformer, "largest_logit", "query.shape[-1] ** -0.5", "query.shape[-1] ** -0.4", LARGEST),
-        ("transformer", Transformer, "forward", "if largest else {}", "if not largest else {}", LARGEST),
-        ("contexts", GateReading, "readings", "shares * (1 - long_term)", "shares", "the reading memory/gate_share"),
-        ("two raw rings", GateReading, "readings", "means / means.sum()", "means", "the reading memory/gate_entropy"),
-        ("two raw rings", _BandAttention, "forward", "torch.maximum", "torch.minimum", LARGEST),
-        ("two raw rings", LongTermRing, "consolidate", "append(keys, values", "append(values, keys", "the stored keys"),
-        (
-            "two raw rings",
-            LongTermRing,
-            "consolidate",
-            "self.compress(grown.keys)",
-            "torch.cat([state.codes, self.compress(keys)])",
-            "the stored codes",
-        ),
-        ("two raw rings", ShortTermMemory, "plan", ".div_(1 - self.dropout)", "", "an output"),
-        ("contexts", Pages, "index", "self.entries.flip(0)", "self.entries", "an output"),
-        ("two raw rings", LongTermRing, "consolidate", "topk(min", "neg().topk(min", "the stored"),
-        ("original", LongTermStore, "consolidate", ">= self.spec.min_reads", "< self.spec.min_reads", "the stored"),
-        ("hybrid", DeltaMemory, "forward", "beta.detach().mean()", "beta.detach().amax()", "memory/write_strength"),
-        ("hybrid", _Readings, "means", "1 - window", "window", "the reading memory/gate_share/fast_weights"),
-        ("hybrid", _Readings, "add", "value * tokens", "value", "the reading memory/"),
-    ],
+    [row if row is QUICK[row[0]] else pytest.param(*row, marks=pytest.mark.slow) for row in CHANGES],
 )
 def test_a_small_change_is_found(name: str, owner: object, function: str, old: str, new: str, words: str) -> None:
     subject = untrained(experiment_of(name))
