@@ -3,7 +3,6 @@
 import pytest
 
 from cortexzoo.harness.checking.judge import judge
-from cortexzoo.harness.checking.mutants.base import rewritten
 from cortexzoo.harness.checking.properties import REGISTRY
 from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.specs.suite import Check
@@ -11,6 +10,7 @@ from cortexzoo.zoo.data import mixed_order, order, permutation
 from cortexzoo.zoo.data.mixed_order import MixedOrder
 from cortexzoo.zoo.data.order import DocumentOrder, TrainingOrder
 from tests.harness import tiny
+from tests.harness.checking.properties.planted import is_caught
 
 
 @pytest.fixture(autouse=True)
@@ -38,13 +38,12 @@ def test_it_passes_as_it_is() -> None:
         (DocumentOrder, "window_starts", 'side="right"', 'side="left"'),
         (DocumentOrder, "scored", "< (ends", "<= (ends"),
         (DocumentOrder, "starts", "self.seed, int(epoch)", "self.seed, 0"),
-        (permutation, "permuted", ">= count", "> count"),
+        (permutation, "permuted", "_through(found[outside], half, keys)", "0"),
         (MixedOrder, "starts", "offsets[text] + start", "start"),
         (MixedOrder, "starts", "ranks[place]", "place"),
-        (mixed_order, "_block", "(len(weights)), counts)", "(len(weights)), counts[::-1])"),
+        (mixed_order, "_block", "np.arange(counts[text])", "0"),
         (mixed_order, "_counts", "np.floor(shares)", "np.ceil(shares) + 9"),
     ],
 )  # fmt: skip
 def test_a_wrong_order_is_found(owner: object, function: str, old: str, new: str) -> None:
-    with rewritten(owner, function, old, new)():
-        assert judged().verdict in ("fail", "error")
+    assert is_caught(owner, function, old, new, judged)

@@ -3,7 +3,6 @@
 import pytest
 
 from cortexzoo.harness.checking.judge import judge
-from cortexzoo.harness.checking.mutants.base import rewritten
 from cortexzoo.harness.checking.properties import REGISTRY
 from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.specs.suite import Check
@@ -14,6 +13,7 @@ from cortexzoo.zoo.training.policies.measuring import swing
 from cortexzoo.zoo.training.policies.measuring.probe import Probe
 from cortexzoo.zoo.training.policies.measuring.validation import Validation
 from tests.harness import tiny
+from tests.harness.checking.properties.planted import is_caught
 
 
 def judged() -> Judgement:
@@ -41,11 +41,10 @@ def test_it_passes_as_it_is() -> None:
         (reference, "_scored_pairs", "some - 1", "some"),
         (ngrams._Counts, "interpolated", "count + distinct * shorter", "count + shorter"),
         (ngrams._Counts, "interpolated", "starts >= 0", "starts > 9"),
-        (ngrams._Counts, "of", "np.diff(np.append(first, len(grams)))", "totals * 0 + 1"),
+        (ngrams._Counts, "of", "np.diff(np.append(first, len(grams)))", "np.diff(np.append(first, len(grams))) + 1"),
         (TextData, "reference_losses", "starts[:, None] + 1", "starts[:, None] + 2"),
         (Validation, "_validate", "score.loss < self.best_loss", "score.loss > self.best_loss"),
     ],
 )
 def test_a_small_mistake_is_found(owner: object, function: str, old: str, new: str) -> None:
-    with rewritten(owner, function, old, new)():
-        assert judged().verdict in ("fail", "error")
+    assert is_caught(owner, function, old, new, judged)
