@@ -193,7 +193,10 @@ class Diary:
             for old, new in ((self.log, self.open), (self.log_sources, sources))
         )
         most = -(-spec.capacity // log.shape[0])
-        return replace(self, log=log[:, -most:], log_sources=sources[:, -most:])
+        log, sources = log[:, -most:], sources[:, -most:]
+        # Where a document is cut off, a boundary too: in the pages another row's stands before it.
+        log[:, 0] = sources[:, 0] = BOUNDARY
+        return replace(self, log=log, log_sources=sources)
 
 
 def cut_at_boundary(tokens: Int[Tensor, "*places length"]) -> Int[Tensor, "*places length"]:

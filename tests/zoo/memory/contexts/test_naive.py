@@ -90,5 +90,17 @@ def test_the_pages_hold_what_the_twin_holds(lengths: list[int], rows: int, seed:
     assert len(diary.pages.entries) == len(loop.entries())
 
 
+def test_documents_of_two_rows_do_not_join_where_they_are_cut_off() -> None:
+    spec = SPEC.model_copy(update={"capacity": 40, "lists": 4})
+    tokens = torch.arange(60).view(2, 30) + 1
+    pieces = Diary.empty(2, torch.device("cpu"))
+    for piece in tokens.split(1, dim=1):
+        pieces = pieces.read(piece, spec)
+    for diary in (pieces, Diary.empty(2, torch.device("cpu")).read(tokens, spec)):
+        pages = diary.consolidated(spec).pages
+        assert pages.tokens.tolist() == [-1, *range(12, 31), -1, *range(42, 61)]
+        assert [pages.tokens[place + 1] - pages.tokens[place] for place in pages.entries] == [1] * 36
+
+
 def _places(diary: Diary) -> list[tuple[int, int]]:
     return list(zip(diary.pages.tokens.tolist(), diary.pages.sources.tolist(), strict=True))
