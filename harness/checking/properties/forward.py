@@ -39,6 +39,8 @@ BOUND = PROPERTIES["forward_matches_a_reference"].bound
 LONGEST, MOST_ROWS, MOST_BEFORE = 150, 3, 60
 LEAST_GRADIENT = 1e-8
 """Of the largest gradient of all weights: what is smaller is compared in terms of it, since it may be rounding."""
+MOVED = 0.1
+"""Standard deviation of what is added to the scores of matching tokens, against `SCORE_OF_A_TOKEN` = 0.5."""
 Compared = dict[str, tuple[Tensor, Tensor]]
 """What the model gives and what the written-out form gives, by name."""
 PIECES = "memory/output_share"
@@ -106,6 +108,7 @@ def forward_matches_a_reference(subject: Subject, case: Case) -> Finding:
         # A slow store has no written-out form: it is filled in sleep, and judged by the properties of consolidation.
         for layer in model.sidecars:
             model.sidecar(layer).slow_store = None
+    _keep_from_ties(model)
     length, rows, before, seed = (number(case, name) for name in ("length", "rows", "before", "seed"))
     tokens = subject.random_tokens(rows, before + length, seed)
     if case["text"] == "recurs":
@@ -125,6 +128,18 @@ def forward_matches_a_reference(subject: Subject, case: Case) -> Finding:
     what = next((name for name in apart if apart[name] > BOUND), worst)
     reason = f"{what} is {apart[what]:.2g} from what the written-out form gives ({rows} rows of {length} tokens"
     return Finding(apart[worst], reason + (f" after {before})" if before else ")"), {**case, "first": what})
+
+
+@torch.no_grad()
+def _keep_from_ties(model: Model) -> None:
+    """What each matching token adds to a context's score is moved at random, in place, for both forms alike.
+
+    It begins at zero. Then contexts that match in other tokens weigh exactly the same, and the largest of their votes,
+    which the share depends on, has no gradient there: each form may give another of the one-sided ones.
+    """
+    if isinstance(model, CortexGPT) and model.contexts is not None:
+        lag = model.contexts.read_out.lag
+        lag.add_(torch.randn(lag.shape, generator=torch.Generator().manual_seed(0)), alpha=MOVED)
 
 
 def _require_written_out(model: Model) -> None:

@@ -80,6 +80,14 @@ def test_of_equally_near_entries_both_forms_find_the_same(
     assert judgement.verdict == "pass", judgement.reason
 
 
+def test_of_equal_votes_no_gradient_is_asked() -> None:
+    few = ("variant.memory.long_term.capacity=40", "variant.memory.long_term.lists=4")
+    subject = untrained(load_experiment("cortexgpt-stable", [*SMALL, *few]))
+    case = {"length": 9, "rows": 2, "before": 12, "seed": 4, "text": "random", "training": False}
+    judgement = judge_case(REGISTRY[NAME], Check(), subject, case)
+    assert judgement.verdict == "pass", judgement.reason
+
+
 def test_long_term_memory_is_not_empty_where_it_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
     forward = CortexGPT.forward
