@@ -1,4 +1,4 @@
-"""Defects of what properties write out again: sampling, texts, orders, checkpoints, stages, results, curves, sleep."""
+"""Defects of what properties write out again: fresh weights, sampling, texts, orders, checkpoints, results, sleep."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,12 @@ from cortexzoo.zoo.data import ngrams, reference, text_vocabulary
 from cortexzoo.zoo.data.mixed_order import MixedOrder
 from cortexzoo.zoo.data.order import DocumentOrder
 from cortexzoo.zoo.data.text import TextData
+from cortexzoo.zoo.memory import short_term
+from cortexzoo.zoo.models.columns import Columns
+from cortexzoo.zoo.models.hybrid.block import Sidecar
+from cortexzoo.zoo.models.hybrid.short_conv import ShortConv
 from cortexzoo.zoo.models.hybrid.slow_store import SlowStore
+from cortexzoo.zoo.models.transformer import Transformer
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.objectives.continual import ContinualObjective, EarlierSelf
 from cortexzoo.zoo.training.objectives.curriculum import Curriculum
@@ -47,6 +52,7 @@ _spelled = _caught_by("text_is_kept_whole", CONTROL)
 _asked = _caught_by("recall_is_trained_as_specified", HYBRID)
 _ordered = _caught_by("orders_visit_each_window_once", CONTROL)
 _stored = _caught_by("slow_store_follows_its_formulas", HYBRID)
+_begun = _caught_by("weights_start_as_specified", HOST)
 
 WRITTEN_OUT_MUTANTS = (
     _sampled("temperature-upside-down", "logits are multiplied by the temperature", generation, "_sample",
@@ -127,4 +133,14 @@ WRITTEN_OUT_MUTANTS = (
            "guard.weight * guarded", "guarded"),
     _asked("one-document-too-many", "a step has more documents than fit", RecallObjective, "_rows",
            "tokens // self.task.length(gap)", "tokens // self.task.length(gap) + 1"),
+    _begun("mixer-of-one-column", "the mixer's weights are drawn as if it read one column", Columns, "reset_parameters",
+           "(self.mix_weight, n * d)", "(self.mix_weight, d)"),
+    _begun("heads-fade-alike", "at the start all heads forget equally fast", short_term, "_spread_recency", "** place",
+           "** (0 * place + 0.5)"),
+    in_source("embedding-of-one", CONTROL, "the embedding is drawn with a standard deviation of 1", Transformer,
+              "__init__", "std=spec.embedding_std", "std=1.0", by="weights_start_as_specified"),
+    in_source("queries-of-their-own", HYBRID, "queries do not start equal to keys", Sidecar, "__init__",
+              "self.query.weight.copy_(self.key.weight)", "pass", by="weights_start_as_specified"),
+    in_source("queries-as-late-as-keys", HYBRID, "queries start as many tokens late as keys", ShortConv, "__init__",
+              "(lags - 1).clamp_min(0)", "lags", by="weights_start_as_specified"),
 )  # fmt: skip

@@ -11,6 +11,7 @@ from cortexzoo.harness.checking.properties.distractors import DISTRACTORS
 from cortexzoo.harness.checking.properties.dreaming import DREAMING
 from cortexzoo.harness.checking.properties.fields import FIELDS
 from cortexzoo.harness.checking.properties.forward import FORWARD
+from cortexzoo.harness.checking.properties.fresh import FRESH
 from cortexzoo.harness.checking.properties.gate import GATE
 from cortexzoo.harness.checking.properties.gradients import GRADIENTS
 from cortexzoo.harness.checking.properties.growth import GROWTH
@@ -51,6 +52,7 @@ OF_TRAINED_MODELS: tuple[Property[Subject], ...] = (
     *REPEATABILITY,
     *FORWARD,
     *SAMPLING,
+    *FRESH,
     *GRADIENTS,
     *GATE,
     *TRAINING,
