@@ -8,11 +8,11 @@ from cortexzoo.specs.provenance import OURS, PHASE_1, Source
 
 PropertyName = Literal[
     "causality", "batch_isolation", "repeatability", "forward_matches_a_reference", "sampling_follows_its_settings",
-    "weights_start_as_specified", "finite_gradients", "every_parameter_learns", "gate_balance", "bounded_loss_ratio",
-    "better_than_counting", "chunk_invariance", "any_shape_works", "own_token_counts", "determinism", "save_and_load",
-    "padding_changes_nothing", "linear_time", "linear_memory", "state_is_detached", "every_switch_counts",
-    "memory_is_bounded", "oldest_is_evicted", "stored_is_found", "memory_matters", "length_times_eight",
-    "no_dead_column", "resume_is_exact", "refusals_leave_no_trace", "loss_is_of_the_next_token",
+    "weights_start_as_specified", "mistakes_are_refused", "finite_gradients", "every_parameter_learns", "gate_balance",
+    "bounded_loss_ratio", "better_than_counting", "chunk_invariance", "any_shape_works", "own_token_counts",
+    "determinism", "save_and_load", "padding_changes_nothing", "linear_time", "linear_memory", "state_is_detached",
+    "every_switch_counts", "memory_is_bounded", "oldest_is_evicted", "stored_is_found", "memory_matters",
+    "length_times_eight", "no_dead_column", "resume_is_exact", "refusals_leave_no_trace", "loss_is_of_the_next_token",
     "steps_match_a_reference", "rollback_restores_everything", "continual_training_follows_its_rules",
     "guards_follow_their_rules", "intervals_are_kept", "data_is_served_once_an_epoch", "orders_visit_each_window_once",
     "text_is_kept_whole", "checkpoints_survive_interruption", "held_out_is_measured_whole",
@@ -58,6 +58,9 @@ PROPERTIES: dict[PropertyName, PropertyInfo] = {
     "weights_start_as_specified": PropertyInfo(
         "a fresh model's weights have the shapes, values and distributions that its spec says", 7.0, "at_most",
         "standard deviations", Source("one in a million for all weights together", "ours"),
+    ),
+    "mistakes_are_refused": PropertyInfo(
+        "what does not fit is refused in one line, and what only just fits is not", 0.0, "at_most", "mistakes", OURS,
     ),
     "finite_gradients": PropertyInfo(
         "loss and gradients are finite at every tried length", 0.0, "at_most", "non-finite values", OURS, version=2,

@@ -67,6 +67,8 @@ def _split(name: str, tensor: Tensor) -> tuple[Steps, Any]:
 
 def _nested(leaves: list[tuple[Steps, Any]]) -> Any:
     if leaves[0][0] == []:
+        if len(leaves) > 1:
+            raise ValueError("memory state contains contradictory paths")
         return leaves[0][1]
     kind = leaves[0][0][0][0]
     inner: dict[str, list[tuple[Steps, Any]]] = {}

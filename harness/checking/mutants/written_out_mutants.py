@@ -1,4 +1,4 @@
-"""Defects of what properties write out again: fresh weights, sampling, texts, orders, checkpoints, results, sleep."""
+"""Defects of what properties write out again: fresh weights, limits, sampling, texts, orders, results, sleep."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,11 +12,13 @@ from cortexzoo.zoo.data.mixed_order import MixedOrder
 from cortexzoo.zoo.data.order import DocumentOrder
 from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.memory import short_term
+from cortexzoo.zoo.models import own_module, probing
 from cortexzoo.zoo.models.columns import Columns
 from cortexzoo.zoo.models.hybrid.block import Sidecar
 from cortexzoo.zoo.models.hybrid.short_conv import ShortConv
 from cortexzoo.zoo.models.hybrid.slow_store import SlowStore
 from cortexzoo.zoo.models.transformer import Transformer
+from cortexzoo.zoo.training import optimizer
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.objectives.continual import ContinualObjective, EarlierSelf
 from cortexzoo.zoo.training.objectives.curriculum import Curriculum
@@ -27,6 +29,7 @@ from cortexzoo.zoo.training.policies import homeostasis
 from cortexzoo.zoo.training.policies.homeostasis import Homeostasis
 from cortexzoo.zoo.training.policies.measuring.probe import Probe
 from cortexzoo.zoo.training.policies.measuring.stability import StabilityMonitor, UpdateSize
+from cortexzoo.zoo.training.state import snapshot
 
 HOST: Host = "cortexgpt"
 CONTROL: Host = "transformer"
@@ -52,6 +55,7 @@ _spelled = _caught_by("text_is_kept_whole", CONTROL)
 _asked = _caught_by("recall_is_trained_as_specified", HYBRID)
 _ordered = _caught_by("orders_visit_each_window_once", CONTROL)
 _stored = _caught_by("slow_store_follows_its_formulas", HYBRID)
+_refused = _caught_by("mistakes_are_refused", CONTROL)
 _begun = _caught_by("weights_start_as_specified", HOST)
 
 WRITTEN_OUT_MUTANTS = (
@@ -133,6 +137,16 @@ WRITTEN_OUT_MUTANTS = (
            "guard.weight * guarded", "guarded"),
     _asked("one-document-too-many", "a step has more documents than fit", RecallObjective, "_rows",
            "tokens // self.task.length(gap)", "tokens // self.task.length(gap) + 1"),
+    _refused("window-without-its-target", "a text may be as long as a window without its last target", TextData,
+             "require", "< sequence_length + 1", "< sequence_length"),
+    _refused("a-step-too-many", "a checkpoint may count one step more than there are", snapshot, "_described", "> last",
+             "> last + 1"),
+    _refused("in-two-groups", "a parameter may be in two groups", optimizer, "_check_partition",
+             "len(grouped) != len(set(grouped))", "False"),
+    _refused("deaf-at-the-end", "whether a base's last layer is heard is not tried", probing, "prove",
+             "{0, len(places.layers) - 1}", "{0}"),
+    _refused("tried-with-one-token", "a module of one's own is tried with one token", own_module, "own_model",
+             "torch.zeros(1, 2,", "torch.zeros(1, 1,"),
     _begun("mixer-of-one-column", "the mixer's weights are drawn as if it read one column", Columns, "reset_parameters",
            "(self.mix_weight, n * d)", "(self.mix_weight, d)"),
     _begun("heads-fade-alike", "at the start all heads forget equally fast", short_term, "_spread_recency", "** place",

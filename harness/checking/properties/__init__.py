@@ -27,6 +27,7 @@ from cortexzoo.harness.checking.properties.orders import ORDERS
 from cortexzoo.harness.checking.properties.padding import PADDING
 from cortexzoo.harness.checking.properties.recall import RECALL
 from cortexzoo.harness.checking.properties.recall_training import RECALL_TRAINING
+from cortexzoo.harness.checking.properties.refusals import REFUSALS
 from cortexzoo.harness.checking.properties.repeatability import REPEATABILITY
 from cortexzoo.harness.checking.properties.reproduction import REPRODUCTION
 from cortexzoo.harness.checking.properties.results import RESULTS
@@ -53,6 +54,7 @@ OF_TRAINED_MODELS: tuple[Property[Subject], ...] = (
     *FORWARD,
     *SAMPLING,
     *FRESH,
+    *REFUSALS,
     *GRADIENTS,
     *GATE,
     *TRAINING,
