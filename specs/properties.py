@@ -18,10 +18,10 @@ PropertyName = Literal[
     "text_is_kept_whole", "checkpoints_survive_interruption", "held_out_is_measured_whole",
     "measuring_changes_nothing", "best_is_the_best", "results_are_of_the_record", "curves_match_a_reference",
     "sleep_matches_a_reference", "every_field_counts", "no_nan_after_sleep", "sleep_harms_nothing", "any_order_works",
-    "base_is_frozen", "state_norm_is_bounded", "gradients_reach_the_facts", "recall_is_trained_as_specified",
-    "recall_beats_controls", "recall_survives_distractors", "sleep_consolidates", "old_facts_are_kept",
-    "slow_store_follows_its_formulas", "drift_is_measured", "each_memory_is_worth_it", "memory_is_not_a_crutch",
-    "no_own_occurrence",
+    "reach_is_as_stated", "base_is_frozen", "state_norm_is_bounded", "gradients_reach_the_facts",
+    "recall_is_trained_as_specified", "recall_beats_controls", "recall_survives_distractors", "sleep_consolidates",
+    "old_facts_are_kept", "slow_store_follows_its_formulas", "drift_is_measured", "each_memory_is_worth_it",
+    "memory_is_not_a_crutch", "no_own_occurrence",
 ]  # fmt: skip
 ADDED = added_properties(get_args(PropertyName))
 """Those of plugins, which no shipped suite names."""
@@ -215,6 +215,10 @@ PROPERTIES: dict[PropertyName, PropertyInfo] = {
     "any_order_works": PropertyInfo(
         "training, faults, evaluating, consolidating, resetting, saving and loading in any order leave a sound state",
         0.0, "at_most", "broken rules", OURS,
+    ),
+    "reach_is_as_stated": PropertyInfo(
+        "without its fast weights a hybrid sees as far back as it states, and no token further", 0.0, "at_most",
+        "tokens", OURS,
     ),
     "base_is_frozen": PropertyInfo(
         "a fresh model and one without its memories are the base, and training leaves the base as it was",

@@ -15,6 +15,7 @@ from cortexzoo.zoo.memory import short_term
 from cortexzoo.zoo.models import own_module, probing
 from cortexzoo.zoo.models.columns import Columns
 from cortexzoo.zoo.models.hybrid.block import Sidecar
+from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.hybrid.short_conv import ShortConv
 from cortexzoo.zoo.models.hybrid.slow_store import SlowStore
 from cortexzoo.zoo.models.transformer import Transformer
@@ -55,6 +56,7 @@ _spelled = _caught_by("text_is_kept_whole", CONTROL)
 _asked = _caught_by("recall_is_trained_as_specified", HYBRID)
 _ordered = _caught_by("orders_visit_each_window_once", CONTROL)
 _stored = _caught_by("slow_store_follows_its_formulas", HYBRID)
+_reached = _caught_by("reach_is_as_stated", HYBRID)
 _refused = _caught_by("mistakes_are_refused", CONTROL)
 _begun = _caught_by("weights_start_as_specified", HOST)
 
@@ -137,6 +139,10 @@ WRITTEN_OUT_MUTANTS = (
            "guard.weight * guarded", "guarded"),
     _asked("one-document-too-many", "a step has more documents than fit", RecallObjective, "_rows",
            "tokens // self.task.length(gap)", "tokens // self.task.length(gap) + 1"),
+    _reached("reach-of-a-shorter-filter", "the stated reach lacks a token of the convolution", Hybrid,
+             "receptive_field", "kernel_size - 1", "kernel_size - 2"),
+    _reached("reach-of-one-sidecar", "the stated reach is that of one sidecar, however many there are", Hybrid,
+             "receptive_field", "len(self.sidecars) * ", ""),
     _refused("window-without-its-target", "a text may be as long as a window without its last target", TextData,
              "require", "< sequence_length + 1", "< sequence_length"),
     _refused("a-step-too-many", "a checkpoint may count one step more than there are", snapshot, "_described", "> last",

@@ -25,6 +25,7 @@ from cortexzoo.harness.checking.properties.memory import MEMORY
 from cortexzoo.harness.checking.properties.operations import OPERATIONS
 from cortexzoo.harness.checking.properties.orders import ORDERS
 from cortexzoo.harness.checking.properties.padding import PADDING
+from cortexzoo.harness.checking.properties.reach import REACH
 from cortexzoo.harness.checking.properties.recall import RECALL
 from cortexzoo.harness.checking.properties.recall_training import RECALL_TRAINING
 from cortexzoo.harness.checking.properties.refusals import REFUSALS
@@ -77,6 +78,7 @@ OF_TRAINED_MODELS: tuple[Property[Subject], ...] = (
     *FIELDS,
     *OPERATIONS,
     *HYBRID,
+    *REACH,
     *RECALL,
     *RECALL_TRAINING,
     *DISTRACTORS,

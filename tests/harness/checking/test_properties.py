@@ -45,7 +45,7 @@ OF_REAL_MODELS = {
     "recall_beats_controls", "recall_survives_distractors", "sleep_consolidates", "old_facts_are_kept",
     "drift_is_measured", "each_memory_is_worth_it", "memory_is_not_a_crutch", "no_own_occurrence",
     "forward_matches_a_reference", "continual_training_follows_its_rules", "slow_store_follows_its_formulas",
-    "recall_is_trained_as_specified", "weights_start_as_specified",
+    "recall_is_trained_as_specified", "weights_start_as_specified", "reach_is_as_stated",
 }  # fmt: skip
 """What does not apply to the tiny model; the mutants show these at work."""
 

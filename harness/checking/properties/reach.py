@@ -1,0 +1,84 @@
+"""How far back a hybrid sees without its fast weights: as far as it states, and no token further."""
+
+from collections.abc import Collection, Iterable
+
+import torch
+from torch import nn
+
+from cortexzoo.harness.checking.properties.base import Case, Finding, Property, number, text
+from cortexzoo.harness.checking.properties.hybrid import hybrid_of
+from cortexzoo.harness.checking.subject import Subject, Tokens
+from cortexzoo.specs.slow_store import NoSlowStore
+from cortexzoo.zoo.build import build_model
+from cortexzoo.zoo.models.hybrid.model import FAST_WEIGHTS, WINDOW, Hybrid
+
+CHUNK, CHUNKS = 8, 6
+"""Tokens of a chunk, and chunks of a text, one of them after the last that is looked at."""
+SIZES = (1, 5, 6, 7, 13, 14, 15)
+"""Windows: with a convolution of 4 taps they end before, on and behind the border of a chunk."""
+ROUNDING = 1e-11
+"""Of the largest logit: what lies below may be the order of sums in float64."""
+STD = 0.5
+"""Of the last projection of a sidecar, which begins at zero."""
+
+
+def reach_cases(subject: Subject) -> Iterable[Case]:
+    """Windows and filters that end before, on and behind a border; and other memories switched off."""
+    several = hybrid_of(subject).spec.backbone.architecture.num_layers > 1
+    for layers in ("last", "all") if several else ("all",):
+        for size in SIZES if layers == "last" else SIZES[3:5]:
+            yield {"window": size, "kernel": 4, "layers": layers, "without": FAST_WEIGHTS}
+    yield {"window": 5, "kernel": 4, "layers": "all", "without": f"{FAST_WEIGHTS} and {WINDOW}"}
+    yield {"window": 5, "kernel": 4, "layers": "all", "without": WINDOW}
+
+
+@torch.no_grad()
+def reach_is_as_stated(subject: Subject, case: Case) -> Finding:
+    """Every token of a text is edited in turn: which of them change the logits of its last chunk but one.
+
+    Of those before that chunk, none may lie further back than is stated, in float64. Where only the last layer has a
+    sidecar, which reads what the base made of a chunk from its start, the furthest must be the first that is stated;
+    and where no limit is stated, the first token of all.
+    """
+    model, disabled = _small(subject, case), text(case, "without").split(" and ")
+    stated = model.receptive_field(disabled)
+    if stated is not None and stated % CHUNK:
+        return Finding(1, f"a reach of {stated} tokens ends within a chunk of {CHUNK}", {**case, "stated": stated})
+    begin = (CHUNKS - 2) * CHUNK
+    tokens = subject.random_tokens(1, CHUNKS * CHUNK)
+    seen = _seen(model, tokens, subject.other_tokens(tokens), begin, disabled)
+    wanted = begin if stated is None else min(begin, stated)
+    off = seen - wanted if case["layers"] == "all" and stated is not None else abs(seen - wanted)
+    reason = f"{seen} tokens before a chunk are seen, {'all' if stated is None else stated} are stated"
+    return Finding(max(0, off), f"{reason}: a window of {case['window']}, a filter of {case['kernel']}", case)
+
+
+def _seen(model: Hybrid, tokens: Tokens, others: Tokens, begin: int, disabled: Collection[str]) -> int:
+    """How far before place `begin` the furthest token lies that the chunk there sees; 0: none does."""
+
+    read = tokens.repeat(begin + 1, 1)
+    for place in range(begin):
+        read[place, place] = others[0, place]
+    logits = model(read, None, disabled).logits[:, begin : begin + CHUNK]
+    apart = (logits[:-1] - logits[-1:]).abs().amax(dim=(1, 2))
+    moved = (apart > ROUNDING * float(logits.abs().max())).nonzero()[:, 0].tolist()
+    return begin - min(moved, default=begin)
+
+
+def _small(subject: Subject, case: Case) -> Hybrid:
+    """A fresh hybrid on the subject's base, with short chunks, whose sidecars add something."""
+    spec = hybrid_of(subject).spec
+    mixer = spec.mixer
+    conv = mixer.conv.model_copy(update={"kernel_size": number(case, "kernel"), "key_lags": (0,)})
+    mixer = mixer.model_copy(update={"window_size": number(case, "window"), "conv": conv})
+    layers = (spec.backbone.architecture.num_layers - 1,) if case["layers"] == "last" else spec.layers
+    small = {"chunk_size": CHUNK, "mixer": mixer, "layers": layers, "slow_store": NoSlowStore()}
+    model = build_model(spec.model_copy(update=small), 0)
+    assert isinstance(model, Hybrid)
+    random = torch.Generator().manual_seed(0)
+    for layer in model.sidecars:
+        nn.init.normal_(model.sidecar(layer).output.weight, std=STD, generator=random)
+    return model.double().eval()
+
+
+REACH = (Property("reach_is_as_stated", reach_is_as_stated, reach_cases),)
