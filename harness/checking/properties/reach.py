@@ -10,7 +10,8 @@ from cortexzoo.harness.checking.properties.hybrid import hybrid_of
 from cortexzoo.harness.checking.subject import Subject, Tokens
 from cortexzoo.specs.slow_store import NoSlowStore
 from cortexzoo.zoo.build import build_model
-from cortexzoo.zoo.models.hybrid.model import FAST_WEIGHTS, WINDOW, Hybrid
+from cortexzoo.zoo.models.hybrid.block import FAST_WEIGHTS, WINDOW
+from cortexzoo.zoo.models.hybrid.model import Hybrid
 
 CHUNK, CHUNKS = 8, 6
 """Tokens of a chunk, and chunks of a text, one of them after the last that is looked at."""
