@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from cortexzoo.specs.properties import PropertyName
@@ -53,7 +54,10 @@ def replaced(owner: Any, name: str, make: Make) -> Patch:
     @contextmanager
     def patch() -> Iterator[None]:
         original = owner.__dict__[name]
-        setattr(owner, name, make(original))
+        defective = make(original)
+        if isinstance(defective, cached_property):
+            defective.__set_name__(owner, name)  # which only the body of a class does by itself
+        setattr(owner, name, defective)
         try:
             yield
         finally:
@@ -94,7 +98,9 @@ def rewritten(owner: Any, name: str, old: str, new: str) -> Patch:
     @contextmanager
     def patch() -> Iterator[None]:
         original = owner.__dict__[name]
-        read: Any = original.fget if isinstance(original, property) else getattr(original, "__func__", original)
+        read: Any = getattr(original, "__func__", original)
+        if isinstance(original, property | cached_property):
+            read = original.fget if isinstance(original, property) else original.func
         source = textwrap.dedent(inspect.getsource(read))
         if source.count(old) != 1:
             raise ValueError(f"{name} contains {old!r} {source.count(old)} times, not once")

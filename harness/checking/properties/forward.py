@@ -51,8 +51,8 @@ def reference_cases(subject: Subject) -> Iterable[Case]:
     """One token, lengths on both sides of a chunk and a window, and a memory of nothing, a chunk, or more than a ring.
 
     A hybrid begins between two chunks, and a transformer without a memory. A text that `recurs` is the data's, and
-    begins again with what was read before; one of `runs` repeats one token so often that more contexts are equal than a
-    memory finds. Once the model is in training mode, with its dropout.
+    begins again with what was read before; one that `recalls` repeats the end of a long one; one of `runs` repeats one
+    token so often that more contexts are equal than a memory finds. Once the model is in training mode, and drops out.
     """
     sizes = [(1, 2, 0), (9, 2, 0), (33, 1, 0), (70, 2, 0), (130, 1, 0)]
     if isinstance(subject.model, CortexGPT):
@@ -66,6 +66,7 @@ def reference_cases(subject: Subject) -> Iterable[Case]:
         yield _case(9, 2, 12, training=True)
         if subject.model.contexts is not None:
             yield _case(8, 1, len(_runs(subject.model.contexts.spec)), "runs")
+            yield _case(12, 1, 300, "recalls")
 
 
 def _case(length: int, rows: int, before: int, text: str = "random", *, training: bool = False) -> Case:
@@ -114,6 +115,8 @@ def forward_matches_a_reference(subject: Subject, case: Case) -> Finding:
     if case["text"] == "recurs":
         again = subject.sequences(rows, max(before, length))
         tokens = torch.cat([again[:, :before], again[:, :length]], dim=1)
+    elif case["text"] == "recalls":
+        tokens = torch.cat([tokens[:, :before], tokens[:, before - length : before]], dim=1)
     elif case["text"] == "runs":
         assert isinstance(model, CortexGPT) and model.contexts is not None
         runs = torch.tensor([*_runs(model.contexts.spec), *[0] * length])

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, largest_difference, number
 from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.checking.training.restored import unlike_policies
 from cortexzoo.harness.checking.training.witness import Witness
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.guards import NoSpikeDetection, RecoveryCheckpoints
@@ -114,7 +115,10 @@ def resume_strategy(_: Subject) -> st.SearchStrategy[Case]:
 
 
 def resume_is_exact(subject: Subject, case: Case) -> Finding:
-    """Train on from a checkpoint: weights, moments, memory, guards and metrics as if never interrupted."""
+    """Train on from a checkpoint: weights, moments, memory, guards and metrics as if never interrupted.
+
+    What each policy has, must be what it had when the checkpoint was written.
+    """
     experiment, stop, back = short(subject.experiment), number(case, "stop"), number(case, "back")
     changes: dict[str, Any] = {"recovery": RECOVERY} if back else {}
     scales = [1.0]
@@ -135,9 +139,10 @@ def resume_is_exact(subject: Subject, case: Case) -> Finding:
         begun.save(Path(folder) / "checkpoint")
         resumed = trainer_of(experiment, log, witness(), StopAt(0))
         resumed.load(Path(folder) / "checkpoint")
+    unlike = [f"{name} as it is read" for name in unlike_policies(begun, resumed, CLOCKED)]
     resumed.run()
     one, other = everything(whole), everything(resumed)
-    apart = [n for n in one if n not in other or largest_difference(one[n], other[n])]
+    apart = unlike + [n for n in one if n not in other or largest_difference(one[n], other[n])]
     apart += [name for name in other if name not in one]
     for step, metrics in whole_log.steps.items():
         apart += [f"{n} of step {step}" for n, v in metrics.items() if not _equal(v, log.steps.get(step, {}).get(n))]

@@ -3,10 +3,13 @@
 import inspect
 
 import pytest
+import torch
 
 from cortexzoo.harness.checking.mutants.base import rewritten
 from cortexzoo.harness.checking.mutants.generated import Site, file_of, sample, sites_of
 from cortexzoo.zoo.memory import gate
+from cortexzoo.zoo.memory.contexts import diary
+from cortexzoo.zoo.memory.contexts.diary import Pages
 from cortexzoo.zoo.training import schedule
 from cortexzoo.zoo.training.policies.guards import gates
 
@@ -61,3 +64,11 @@ def test_source_that_is_not_there_cannot_be_changed() -> None:
         rewritten(schedule, "rate_factor", "nowhere", "")(),
     ):
         pass
+
+
+def test_what_is_computed_once_can_be_changed_too() -> None:
+    (site,) = (site for site in sites_of(diary) if site.change == "255 → 256")
+    tokens = torch.arange(300, dtype=torch.int32)
+    with site.seeded():
+        assert Pages(tokens, tokens)._since_boundary[255] == 0
+    assert Pages(tokens, tokens)._since_boundary[255] == 255

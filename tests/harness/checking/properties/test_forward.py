@@ -152,6 +152,7 @@ CHANGES = [
     ),
     ("two raw rings", ShortTermMemory, "plan", ".div_(1 - self.dropout)", "", "an output"),
     ("contexts", Pages, "index", "self.entries.flip(0)", "self.entries", "an output"),
+    ("contexts", Pages, "_since_boundary", "clamp_max(255)", "clamp_max(256)", "an output"),
     ("two raw rings", LongTermRing, "consolidate", "topk(min", "neg().topk(min", "the stored"),
     ("original", LongTermStore, "consolidate", ">= self.spec.min_reads", "< self.spec.min_reads", "the stored"),
     ("hybrid", DeltaMemory, "forward", "beta.detach().mean()", "beta.detach().amax()", "memory/write_strength"),

@@ -1,0 +1,68 @@
+"""What a policy has when it is read back from a checkpoint, attribute by attribute, against what was written."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cortexzoo.zoo.training.loop import TrainingLoop
+
+OF_A_STEP = {
+    "_before", "_before_step", "_bounds", "_cause", "_learnt", "_measured", "_movement", "_rate", "samples.gap",
+}  # fmt: skip
+"""What a policy keeps for the rest of a step, or makes again from the rest once it is needed."""
+OWN = "harness_"
+"""Begins the names of the harness's own policies, which no checkpoint knows."""
+PLAIN = (bool, int, float, str, type(None))
+
+
+def unlike_policies(written: TrainingLoop, read: TrainingLoop, but: set[str]) -> list[str]:
+    """Attributes in which the policies of two trainings differ, by path; those of the policies `but` are left out.
+
+    Compared are tensors, modules, numbers, words, and what consists of them in dataclasses, mappings and sequences;
+    of dataclasses the fields that count when two are compared.
+    """
+    others = {policy.name: policy for policy in read.policies}
+    found = []
+    for policy in written.policies:
+        if policy.name in but or policy.name not in others or policy.name.startswith(OWN):
+            continue
+        other = vars(others[policy.name])
+        for name, value in vars(policy).items():
+            if not {name, f"{policy.name}.{name}"} & OF_A_STEP:
+                found += _unlike(f"{policy.name}.{name}", value, other.get(name))
+    return found
+
+
+def _unlike(path: str, one: Any, other: Any) -> list[str]:
+    if isinstance(one, nn.Module) and isinstance(other, nn.Module):
+        return _unlike(path, dict(one.state_dict()), dict(other.state_dict()))
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        alike = one.shape == other.shape and torch.equal(one.detach().nan_to_num(), other.detach().nan_to_num())
+        return [] if alike else [path]
+    if isinstance(one, PLAIN) or isinstance(other, PLAIN):
+        return [] if _same(one, other) else [path]
+    if is_dataclass(one) and type(one) is type(other):
+        parts = [field.name for field in fields(one) if field.compare]
+        return [
+            found for name in parts for found in _unlike(f"{path}.{name}", getattr(one, name), getattr(other, name))
+        ]
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        if set(one) != set(other):
+            return [path]
+        return [found for key, value in one.items() for found in _unlike(f"{path}.{key}", value, other[key])]
+    if isinstance(one, Sequence) and isinstance(other, Sequence):
+        if len(one) != len(other):
+            return [path]
+        pairs = enumerate(zip(one, other, strict=True))
+        return [found for number, (a, b) in pairs for found in _unlike(f"{path}[{number}]", a, b)]
+    return []  # neither data nor made of them
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, float) and isinstance(other, float):
+        return one == other or (math.isnan(one) and math.isnan(other))
+    return type(one) is type(other) and bool(one == other)
