@@ -8,20 +8,20 @@ from cortexzoo.specs.provenance import OURS, PHASE_1, Source
 
 PropertyName = Literal[
     "causality", "batch_isolation", "repeatability", "forward_matches_a_reference", "sampling_follows_its_settings",
-    "weights_start_as_specified", "mistakes_are_refused", "finite_gradients", "every_parameter_learns", "gate_balance",
-    "bounded_loss_ratio", "better_than_counting", "chunk_invariance", "any_shape_works", "own_token_counts",
-    "determinism", "save_and_load", "padding_changes_nothing", "linear_time", "linear_memory", "state_is_detached",
-    "every_switch_counts", "memory_is_bounded", "oldest_is_evicted", "stored_is_found", "memory_matters",
-    "length_times_eight", "no_dead_column", "resume_is_exact", "refusals_leave_no_trace", "loss_is_of_the_next_token",
-    "steps_match_a_reference", "rollback_restores_everything", "continual_training_follows_its_rules",
-    "guards_follow_their_rules", "intervals_are_kept", "data_is_served_once_an_epoch", "orders_visit_each_window_once",
-    "text_is_kept_whole", "checkpoints_survive_interruption", "held_out_is_measured_whole",
-    "measuring_changes_nothing", "best_is_the_best", "results_are_of_the_record", "curves_match_a_reference",
-    "sleep_matches_a_reference", "every_field_counts", "no_nan_after_sleep", "sleep_harms_nothing", "any_order_works",
-    "reach_is_as_stated", "base_is_frozen", "state_norm_is_bounded", "gradients_reach_the_facts",
-    "recall_is_trained_as_specified", "recall_beats_controls", "recall_survives_distractors", "sleep_consolidates",
-    "old_facts_are_kept", "slow_store_follows_its_formulas", "drift_is_measured", "each_memory_is_worth_it",
-    "memory_is_not_a_crutch", "no_own_occurrence",
+    "weights_start_as_specified", "operators_match_formulas", "mistakes_are_refused", "finite_gradients",
+    "every_parameter_learns", "gate_balance", "bounded_loss_ratio", "better_than_counting", "chunk_invariance",
+    "any_shape_works", "own_token_counts", "determinism", "save_and_load", "padding_changes_nothing", "linear_time",
+    "linear_memory", "state_is_detached", "every_switch_counts", "memory_is_bounded", "oldest_is_evicted",
+    "stored_is_found", "memory_matters", "length_times_eight", "no_dead_column", "resume_is_exact",
+    "refusals_leave_no_trace", "loss_is_of_the_next_token", "steps_match_a_reference", "rollback_restores_everything",
+    "continual_training_follows_its_rules", "guards_follow_their_rules", "intervals_are_kept",
+    "data_is_served_once_an_epoch", "orders_visit_each_window_once", "text_is_kept_whole",
+    "checkpoints_survive_interruption", "held_out_is_measured_whole", "measuring_changes_nothing", "best_is_the_best",
+    "results_are_of_the_record", "curves_match_a_reference", "sleep_matches_a_reference", "every_field_counts",
+    "no_nan_after_sleep", "sleep_harms_nothing", "any_order_works", "reach_is_as_stated", "base_is_frozen",
+    "state_norm_is_bounded", "gradients_reach_the_facts", "recall_is_trained_as_specified", "recall_beats_controls",
+    "recall_survives_distractors", "sleep_consolidates", "old_facts_are_kept", "slow_store_follows_its_formulas",
+    "drift_is_measured", "each_memory_is_worth_it", "memory_is_not_a_crutch", "no_own_occurrence",
 ]  # fmt: skip
 ADDED = added_properties(get_args(PropertyName))
 """Those of plugins, which no shipped suite names."""
@@ -58,6 +58,10 @@ PROPERTIES: dict[PropertyName, PropertyInfo] = {
     "weights_start_as_specified": PropertyInfo(
         "a fresh model's weights have the shapes, values and distributions that its spec says", 7.0, "at_most",
         "standard deviations", Source("one in a million for all weights together", "ours"),
+    ),
+    "operators_match_formulas": PropertyInfo(
+        "the gated delta rule and attention over a window give what their formulas give", 1e-9, "at_most",
+        "difference / largest", Source("rounding of float64", "ours"),
     ),
     "mistakes_are_refused": PropertyInfo(
         "what does not fit is refused in one line, and what only just fits is not", 0.0, "at_most", "mistakes", OURS,

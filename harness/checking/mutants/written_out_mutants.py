@@ -19,6 +19,7 @@ from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.hybrid.short_conv import ShortConv
 from cortexzoo.zoo.models.hybrid.slow_store import SlowStore
 from cortexzoo.zoo.models.transformer import Transformer
+from cortexzoo.zoo.ops import recurrent_gated_delta, sliding_window, unit_lower_inverse
 from cortexzoo.zoo.training import optimizer
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.objectives.continual import ContinualObjective, EarlierSelf
@@ -56,6 +57,7 @@ _spelled = _caught_by("text_is_kept_whole", CONTROL)
 _asked = _caught_by("recall_is_trained_as_specified", HYBRID)
 _ordered = _caught_by("orders_visit_each_window_once", CONTROL)
 _stored = _caught_by("slow_store_follows_its_formulas", HYBRID)
+_computed = _caught_by("operators_match_formulas", CONTROL)
 _reached = _caught_by("reach_is_as_stated", HYBRID)
 _refused = _caught_by("mistakes_are_refused", CONTROL)
 _begun = _caught_by("weights_start_as_specified", HOST)
@@ -139,6 +141,12 @@ WRITTEN_OUT_MUTANTS = (
            "guard.weight * guarded", "guarded"),
     _asked("one-document-too-many", "a step has more documents than fit", RecallObjective, "_rows",
            "tokens // self.task.length(gap)", "tokens // self.task.length(gap) + 1"),
+    _computed("scaled-by-heads", "by default the token loop scales by the number of heads", recurrent_gated_delta,
+              "recurrent_gated_delta_rule", "k.shape[-1] ** -0.5", "k.shape[-2] ** -0.5"),
+    _computed("mask-of-a-wider-window", "the masked form sees a token more than the window", sliding_window,
+              "masked_window_attention", "key <= query - window_size", "key < query - window_size"),
+    _computed("chunks-of-powers-of-two", "the inverse is cut wrongly where a chunk is no power of two",
+              unit_lower_inverse, "unit_lower_inverse", "[:, :size, :size]", "[:, -size:, -size:]"),
     _reached("reach-of-a-shorter-filter", "the stated reach lacks a token of the convolution", Hybrid,
              "receptive_field", "kernel_size - 1", "kernel_size - 2"),
     _reached("reach-of-one-sidecar", "the stated reach is that of one sidecar, however many there are", Hybrid,

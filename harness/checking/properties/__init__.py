@@ -23,6 +23,7 @@ from cortexzoo.harness.checking.properties.isolation import ISOLATION
 from cortexzoo.harness.checking.properties.measuring import MEASURING
 from cortexzoo.harness.checking.properties.memory import MEMORY
 from cortexzoo.harness.checking.properties.operations import OPERATIONS
+from cortexzoo.harness.checking.properties.operators import OPERATORS
 from cortexzoo.harness.checking.properties.orders import ORDERS
 from cortexzoo.harness.checking.properties.padding import PADDING
 from cortexzoo.harness.checking.properties.reach import REACH
@@ -55,6 +56,7 @@ OF_TRAINED_MODELS: tuple[Property[Subject], ...] = (
     *FORWARD,
     *SAMPLING,
     *FRESH,
+    *OPERATORS,
     *REFUSALS,
     *GRADIENTS,
     *GATE,
