@@ -8,6 +8,7 @@ from cortexzoo.zoo.memory.contexts.diary import Pages
 from cortexzoo.zoo.memory.long_term import LongTermRing
 from cortexzoo.zoo.memory.short_term import ShortTermMemory
 from cortexzoo.zoo.models.hybrid.block import Sidecar
+from cortexzoo.zoo.models.interface import MemoryLanguageModel
 from cortexzoo.zoo.training.policies.measuring.validation import Validation
 from cortexzoo.zoo.training.sleep import anchors
 from cortexzoo.zoo.training.sleep.policy import Sleep
@@ -48,6 +49,8 @@ ONCE_MISSED_MUTANTS = (
               "tensors", "example.place != NO_PLACE", "example.place == NO_PLACE", by="resume_is_exact"),
     in_source("far-is-nowhere", CONTEXTS, "of a document of more than 255 tokens the rest has no context", Pages,
               "_since_boundary", "clamp_max(255)", "clamp_max(256)", by="forward_matches_a_reference"),
+    in_source("answers-twice", CONTROL, "where the last token's logits are asked for, those of the last two are given",
+              MemoryLanguageModel, "read", "[:, -1:]", "[:, -2:]", by="forward_matches_a_reference"),
     in_source("best-is-forgotten", CONTROL, "after a resume the first validation is the best", Validation, "load_state",
               'self.loss, self.best_loss, self.best_step = values["loss"], values["best_loss"], values["best_step"]',
               'self.loss, self.best_step = values["loss"], values["best_step"]', by="resume_is_exact"),

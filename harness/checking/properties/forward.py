@@ -171,6 +171,8 @@ def _compared(model: Model, tokens: Tensor, state: MemoryState, wanted: Tensor, 
     found = {"an output": (output.logits, written.logits)} | _memories(output.state, written)
     if model.training:
         return found | _scaled(moved, others)
+    with torch.no_grad():
+        found["the output after what is read"] = (model.read(tokens, state).logits, written.logits[:, -1:])
     if not (isinstance(model, CortexGPT) and isinstance(model.spec.columns.sparsity, HardTopK)):
         one_by_one, after = _one_by_one(model, tokens, state)
         found["an output of one token at a time"] = (one_by_one, written.logits)

@@ -24,6 +24,7 @@ from cortexzoo.zoo.models.hybrid.block import Sidecar
 from cortexzoo.zoo.models.hybrid.delta_memory import DeltaMemory, Gates
 from cortexzoo.zoo.models.hybrid.model import Hybrid, _Readings
 from cortexzoo.zoo.models.hybrid.one_token import FoldedWeights
+from cortexzoo.zoo.models.interface import MemoryLanguageModel
 from cortexzoo.zoo.models.transformer import Layer, Transformer
 from cortexzoo.zoo.ops import gated_delta_chunks
 from tests.harness import tiny
@@ -139,6 +140,7 @@ CHANGES = [
     ("transformer", transformer, "largest_logit", "query.shape[-1] ** -0.5", "query.shape[-1] ** -0.4", LARGEST),
     ("transformer", Transformer, "forward", "if largest else {}", "if not largest else {}", LARGEST),
     ("contexts", GateReading, "readings", "shares * (1 - long_term)", "shares", "the reading memory/gate_share"),
+    ("transformer", MemoryLanguageModel, "read", "[:, -1:]", "[:, -2:]", "the output after what is read"),
     ("two raw rings", GateReading, "readings", "means / means.sum()", "means", "the reading memory/gate_entropy"),
     ("two raw rings", _BandAttention, "forward", "torch.maximum", "torch.minimum", LARGEST),
     ("two raw rings", LongTermRing, "consolidate", "append(keys, values", "append(values, keys", "the stored keys"),
