@@ -8,10 +8,12 @@ import torch
 
 from cortexzoo.harness.checking.mistakes.attempt import Attempt, fits, mistaken
 from cortexzoo.harness.checking.subject import Model, Subject
+from cortexzoo.specs.slow_store import NoSlowStore, ProductStore
 from cortexzoo.zoo.generation import generate, read_all_but_the_last
 from cortexzoo.zoo.models.cortexgpt import CortexGPT
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.hybrid.state import HybridState
+from cortexzoo.zoo.models.hybrid.weights import with_slow_store
 from cortexzoo.zoo.models.read_text import RereadingModel
 from cortexzoo.zoo.models.state_tree import named_tensors, tree_of
 from cortexzoo.zoo.models.transformer import Transformer
@@ -40,6 +42,8 @@ def of_calls(subject: Subject) -> Iterator[Attempt]:
         elsewhere = {layer + 1: sidecar for layer, sidecar in state.sidecars.items()}
         other = HybridState(elsewhere, state.cache, state.position)
         yield mistaken("a state of sidecars beside other layers", partial(model, tokens, other))
+        one = Hybrid(model.spec.model_copy(update={"layers": (0,), "slow_store": NoSlowStore()}), model.base)
+        yield fits("a slow store beside the only sidecar", partial(with_slow_store, one, ProductStore(features=8)))
     yield from _of_sampling(model, tokens)
 
 

@@ -14,10 +14,11 @@ from cortexzoo.harness.checking.mistakes.attempt import Attempt, fits, mistaken
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.specs.allowed_code import allowed_meanwhile
 from cortexzoo.specs.own_variant import ModuleSpec
+from cortexzoo.zoo.models.interface import MemoryLanguageModel
 from cortexzoo.zoo.models.own_module import own_model
 from cortexzoo.zoo.models.probing import Places, prove
 
-VOCAB, LAYERS, WIDTH = 11, 3, 4
+VOCAB, LAYERS, WIDTH, PIECE = 11, 3, 4, 4
 MODULES = f'''
 import torch
 from torch import nn
@@ -63,6 +64,7 @@ def make(kind):
         "logits of a list": lambda: Given(lambda logits, _: [logits]),
         "named logits": lambda: Given(lambda logits, _: Answer(logits)),
         "logits of a row": lambda: Given(one_row),
+        "what was read": lambda: Given(lambda logits, _: logits.cumsum(1)),
         "logits and a state": lambda: Given(lambda logits, _: (logits, some), some),
         "a list of both": lambda: Given(lambda logits, _: [logits, some], some),
         "more beside a state": lambda: Given(lambda logits, _: (logits, some, "more"), some),
@@ -78,7 +80,7 @@ def make(kind):
         "a beginning of words": lambda: Given(lambda logits, _: (logits, some), "words"),
     }}[kind]()
 '''
-FIT = 8
+FIT = 9
 """So many of these kinds fit, the first ones."""
 KINDS = [line.split('"')[1] for line in MODULES.splitlines() if line.startswith('        "')]
 
@@ -87,14 +89,31 @@ def of_modules(_: Subject) -> Iterator[Attempt]:
     """Of modules in a file, as a variant names them."""
     for number, kind in enumerate(KINDS):
         yield (fits if number < FIT else mistaken)(f"a module that returns {kind}", partial(_made, kind))
+    yield fits("a text in pieces of four", _in_pieces)
     yield mistaken("a limit for a module with a state", partial(_made, "logits and a state", max_length=4))
 
 
-def _made(kind: str, max_length: int | None = None) -> None:
+def _in_pieces() -> None:
+    """A module that sums up what it reads, four tokens at a time: whole, and continued where a call ended."""
+    model = _made("what was read", max_length=PIECE)
+    tokens = torch.arange(2 * 11).view(2, 11) % VOCAB
+    with torch.no_grad():
+        wanted = torch.cat([model.module(piece) for piece in tokens.split(PIECE, dim=1)], dim=1)  # type: ignore[operator]
+        state, read = model.initial_state(2), []
+        for piece in (*tokens.split(3, dim=1), tokens[:, :0]):
+            output = model(piece, state)
+            state = output.state
+            read.append(output.logits)
+        for name, found in {"at once": model(tokens).logits, "three at a time": torch.cat(read, dim=1)}.items():
+            if not torch.allclose(found, wanted, atol=1e-5):
+                raise ValueError(f"read {name}, it gives something else than its pieces")
+
+
+def _made(kind: str, max_length: int | None = None) -> MemoryLanguageModel[Any]:
     with tempfile.TemporaryDirectory() as folder, allowed_meanwhile():
         file = Path(folder) / "modules.py"
         file.write_text(MODULES, encoding="utf-8")
-        own_model(
+        return own_model(
             ModuleSpec(
                 name="own", source=f"{file}:make", vocab_size=VOCAB, max_length=max_length, arguments={"kind": kind}
             )

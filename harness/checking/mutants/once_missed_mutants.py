@@ -7,8 +7,11 @@ from cortexzoo.zoo.data.tasks.task import Task
 from cortexzoo.zoo.memory.contexts.diary import Pages
 from cortexzoo.zoo.memory.long_term import LongTermRing
 from cortexzoo.zoo.memory.short_term import ShortTermMemory
+from cortexzoo.zoo.models.hybrid import weights
 from cortexzoo.zoo.models.hybrid.block import Sidecar
 from cortexzoo.zoo.models.interface import MemoryLanguageModel
+from cortexzoo.zoo.training.objectives.continual import ContinualObjective
+from cortexzoo.zoo.training.objectives.recall_objective import RecallObjective
 from cortexzoo.zoo.training.policies.measuring.validation import Validation
 from cortexzoo.zoo.training.sleep import anchors
 from cortexzoo.zoo.training.sleep.policy import Sleep
@@ -20,6 +23,7 @@ CORTEX: Host = "cortexgpt"
 CONTEXTS: Host = "contexts"
 CONTROL: Host = "transformer"
 HYBRID: Host = "hybrid"
+BOTH_TEXTS: Host = "continual"
 
 ONCE_MISSED_MUTANTS = (
     in_source("dropout-shrinks", CORTEX, "what dropout leaves of a read-out is not enlarged", ShortTermMemory, "plan",
@@ -51,6 +55,13 @@ ONCE_MISSED_MUTANTS = (
               "_since_boundary", "clamp_max(255)", "clamp_max(256)", by="forward_matches_a_reference"),
     in_source("answers-twice", CONTROL, "where the last token's logits are asked for, those of the last two are given",
               MemoryLanguageModel, "read", "[:, -1:]", "[:, -2:]", by="forward_matches_a_reference"),
+    in_source("divergence-untold", BOTH_TEXTS, "the divergence from the earlier self is not recorded",
+              ContinualObjective, "loss", "output.readings[DIVERGENCE] = apart.detach()", "pass",
+              by="continual_training_follows_its_rules"),
+    in_source("base-is-not-asked", HYBRID, "no answers of the base alone are reported", RecallObjective, "conclusions",
+              "if model.has_frozen_base:", "if False:", by="recall_is_trained_as_specified"),
+    in_source("store-needs-two-sidecars", HYBRID, "a slow store is put beside two sidecars at least", weights,
+              "with_slow_store", "spec.sidecar_layers[0]", "spec.sidecar_layers[1]", by="mistakes_are_refused"),
     in_source("best-is-forgotten", CONTROL, "after a resume the first validation is the best", Validation, "load_state",
               'self.loss, self.best_loss, self.best_step = values["loss"], values["best_loss"], values["best_step"]',
               'self.loss, self.best_step = values["loss"], values["best_step"]', by="resume_is_exact"),

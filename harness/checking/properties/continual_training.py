@@ -168,10 +168,17 @@ def _reported(experiment: ExperimentSpec, earlier: bytes) -> list[str]:
         if step.number == STEPS:
             wanted.update(earlier_loss=_loss(trainer, held_out), later_loss=_loss(trainer, data.test[:]))
 
-    trainer = trainer_of(experiment, Record())
+    record = Record()
+    trainer = trainer_of(experiment, record)
     append(trainer, [Look(look)])
     result = trainer.run()
     wrong = []
+    objective = experiment.recipe.objective
+    assert isinstance(objective, Continual)
+    if not isinstance(objective.replay, NoReplay) and objective.replay.kl_weight:
+        recorded = record.with_metric("train/replay_divergence")
+        if sorted(recorded) != list(range(EARLIER_STEPS + 1, STEPS + 1)) or not all(v >= 0 for v in recorded.values()):
+            wrong.append(f"the divergence from the earlier self is recorded as {recorded}")
     for name, loss in wanted.items():
         reported = getattr(result, name)
         if reported is None or not math.isclose(reported, loss, rel_tol=1e-4):

@@ -26,6 +26,7 @@ from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 from cortexzoo.zoo.training.recorder import WALL_CLOCK_METRICS
 from cortexzoo.zoo.training.schedule import rate_factor
 from cortexzoo.zoo.training.state.moments import optimizer_tensors
+from cortexzoo.zoo.training.state.snapshot import load_memory
 
 STEPS = 6
 NOT = 0
@@ -139,7 +140,9 @@ def resume_is_exact(subject: Subject, case: Case) -> Finding:
         begun.save(Path(folder) / "checkpoint")
         resumed = trainer_of(experiment, log, witness(), StopAt(0))
         resumed.load(Path(folder) / "checkpoint")
+        kept = load_memory(resumed.model, Path(folder) / "checkpoint").tensors()
     unlike = [f"{name} as it is read" for name in unlike_policies(begun, resumed, CLOCKED)]
+    unlike += [f"memory {n} alone" for n, one in begun.memory.tensors().items() if not torch.equal(one, kept[n])]
     resumed.run()
     one, other = everything(whole), everything(resumed)
     apart = unlike + [n for n in one if n not in other or largest_difference(one[n], other[n])]

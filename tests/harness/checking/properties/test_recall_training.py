@@ -40,7 +40,7 @@ def judged(of: str, seed: int = 0) -> Judgement:
 def test_it_passes_as_it_is() -> None:
     judgement = judge(PROPERTY, Check(), hybrid())
     assert judgement.verdict == "pass", judgement.reason
-    assert judgement.cases_tried == 10
+    assert judgement.cases_tried == 11
 
 
 def test_a_text_has_no_facts() -> None:

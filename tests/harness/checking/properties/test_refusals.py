@@ -19,8 +19,9 @@ from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.errors import DataError
 from cortexzoo.zoo.models import own_module, probing, state_tree
 from cortexzoo.zoo.models.cortexgpt import CortexGPTState
+from cortexzoo.zoo.models.hybrid import weights
 from cortexzoo.zoo.models.hybrid.model import Hybrid
-from cortexzoo.zoo.models.own_module import CarriedModel
+from cortexzoo.zoo.models.own_module import CarriedModel, RereadModel
 from cortexzoo.zoo.ops import recurrent_gated_delta, shapes, sliding_window
 from cortexzoo.zoo.training import optimizer, parallel
 from cortexzoo.zoo.training.state import snapshot
@@ -80,6 +81,8 @@ def test_it_passes_as_it_is(name: str) -> None:
         ("modules", "transformer", own_module, "own_model", "torch.zeros(1, 2,", "torch.zeros(1, 1,"),
         ("modules", "transformer", own_module, "own_model", "torch.zeros(1, 2,", "torch.zeros(2, 2,"),
         ("modules", "transformer", CarriedModel, "forward", "len(returned) < 2", "len(returned) != 2"),
+        ("modules", "transformer", RereadModel, "in_pieces", "split(length", "split(length + 1"),
+        ("calls", "hybrid", weights, "with_slow_store", "spec.sidecar_layers[0]", "spec.sidecar_layers[1]"),
         ("training", "transformer", optimizer, "build_optimizer", "_check_partition(model, groups)", "pass"),
         ("training", "transformer", parallel, "spread_over", "AGC | AdaGC", "AGC"),
         ("checkpoints", "transformer", snapshot, "_described", "> last", ">= last"),
