@@ -7,7 +7,7 @@ from cortexzoo.zoo.data.tasks.task import Task
 from cortexzoo.zoo.memory.contexts.diary import Pages
 from cortexzoo.zoo.memory.long_term import LongTermRing
 from cortexzoo.zoo.memory.short_term import ShortTermMemory
-from cortexzoo.zoo.models.hybrid import weights
+from cortexzoo.zoo.models.hybrid import slow_store, weights
 from cortexzoo.zoo.models.hybrid.block import Sidecar
 from cortexzoo.zoo.models.interface import MemoryLanguageModel
 from cortexzoo.zoo.training.objectives.continual import ContinualObjective
@@ -62,6 +62,10 @@ ONCE_MISSED_MUTANTS = (
               "if model.has_frozen_base:", "if False:", by="recall_is_trained_as_specified"),
     in_source("store-needs-two-sidecars", HYBRID, "a slow store is put beside two sidecars at least", weights,
               "with_slow_store", "spec.sidecar_layers[0]", "spec.sidecar_layers[1]", by="mistakes_are_refused"),
+    in_source("stopped-halfway", CONTROL, "a sleep that is stopped leaves the updates that it made", Sleep, "sleep",
+              "if not finished:\n        weights.restore(trainer.model)", "if not finished:", by="sleep_harms_nothing"),
+    in_source("twice-in-a-row", HYBRID, "of a key that comes twice in a row both values are kept", slow_store,
+              "last_of_each", "triu(1)", "triu(2)", by="slow_store_follows_its_formulas"),
     in_source("best-is-forgotten", CONTROL, "after a resume the first validation is the best", Validation, "load_state",
               'self.loss, self.best_loss, self.best_step = values["loss"], values["best_loss"], values["best_step"]',
               'self.loss, self.best_step = values["loss"], values["best_step"]', by="resume_is_exact"),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -154,7 +155,8 @@ def no_nan_after_sleep(subject: Subject, case: Case) -> Finding:
 
 
 def harm_cases(subject: Subject) -> Iterable[Case]:
-    """One that is refused whatever it did, then every kind: as the recipe has it, or else as it is by default."""
+    """One that is stopped, one that is refused whatever it did, then every kind: as the recipe has it or by default."""
+    yield {"dreams": "noise", "acceptance": "none, it is stopped"}
     yield {"dreams": "noise", "acceptance": "impossible"}
     for kind in KINDS:
         yield {"dreams": kind, "acceptance": "own"}
@@ -163,6 +165,10 @@ def harm_cases(subject: Subject) -> Iterable[Case]:
 def sleep_harms_nothing(subject: Subject, case: Case) -> Finding:
     """Held-out loss after the sleep over that before; infinite where recall fell, or what must not change did."""
     spec = _own_or_usual(subject, text(case, "dreams"))
+    if text(case, "acceptance") == "none, it is stopped":
+        traces = _stopped(subject, spec)
+        reason = f"a sleep that was stopped changed {', '.join(traces[:3])}" if traces else "a stop leaves no trace"
+        return Finding(math.inf if traces else 0, reason, case)
     acceptance = IMPOSSIBLE if text(case, "acceptance") == "impossible" else spec.acceptance
     trainer = sleeper(subject, spec, acceptance, steps=1)
     sleep = _sleep_of(trainer)
@@ -185,6 +191,29 @@ def sleep_harms_nothing(subject: Subject, case: Case) -> Finding:
         return Finding(math.inf, reason, case)
     ratio = after.loss / before.loss if math.isfinite(after.loss) else math.inf
     return Finding(ratio, f"held-out loss {before.loss:.4f}, then {after.loss:.4f} ({fate})", case)
+
+
+def _stopped(subject: Subject, spec: Dreaming) -> list[str]:
+    """What is not as it was after a sleep that is stopped, or interrupted, before the second of its updates."""
+    found = []
+    for cut_short in (False, True):
+        trainer = sleeper(subject, spec.model_copy(update={"steps": 2}), spec.acceptance, steps=1)
+        sleep, slept = _sleep_of(trainer), None
+
+        def progress(done: int, _: int, trainer: TrainingLoop = trainer, cut_short: bool = cut_short) -> None:
+            if done == 1 and cut_short:
+                raise KeyboardInterrupt
+            if done == 1:
+                trainer.stop("interrupted")
+
+        sleep.progress = progress
+        before = _look(trainer)
+        with suppress(KeyboardInterrupt):
+            slept = sleep.sleep(trainer)
+        after = _look(trainer)
+        found += [name for name, tensor in before.items() if not torch.equal(tensor, after[name])]
+        found += ["the number of sleeps"] * (slept is not None or sleep.sleeps > 0)
+    return found
 
 
 def sleeper(subject: Subject, spec: Dreaming, acceptance: AcceptanceSpec, steps: int) -> TrainingLoop:

@@ -54,7 +54,7 @@ def slow_store_follows_its_formulas(subject: Subject, case: Case) -> Finding:
         apart |= {f"{what} after night {night}": d for what, d in _differences(store, formulas, keys).items()}
         wrong += _known(store, formulas, torch.cat([keys, others]))
         new = _day(random, 9, channels)[0]
-        keys = torch.cat([new, keys[:5], new[:2]])
+        keys = torch.cat([new[:1], new, keys[:5], new[:2]])  # at once again, later again, and bound anew
         values = torch.randn(len(keys), OUTPUTS, generator=random, dtype=torch.float64)
     apart |= _in_a_sidecar(hybrid_of(subject).spec.mixer, spec, seed)
     worst = max(apart, key=lambda what: apart[what])

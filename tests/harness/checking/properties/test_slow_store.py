@@ -62,6 +62,7 @@ def test_what_is_no_hybrid_has_none() -> None:
         (SlowStore, "_leave_out", ".median()", ".mean()"),
         (SlowStore, "_solve", "* ridge / ", "* 2 * ridge / "),
         (slow_store, "last_of_each", "triu(1)", "tril(-1)"),
+        (slow_store, "last_of_each", "triu(1)", "triu(2)"),
         (slow_store, "last_of_each", ">= same_key", ">= same_key + 1"),
         (
             slow_store,
