@@ -7,10 +7,12 @@ from pathlib import Path
 from cortexzoo.harness.runs.costs import Costs, in_bytes
 from cortexzoo.harness.tracking.base import Warn
 from cortexzoo.specs import ExperimentSpec
+from cortexzoo.specs.own_variant import HuggingFaceSpec, ModuleSpec
 from cortexzoo.zoo.errors import CostsUnknown, SetupError
 
 COUNTED = 8192
 """Tokens of a row. To count a pass takes time with its length, so that longer rows are extrapolated."""
+_PREDICTED: dict[tuple[object, ...], int] = {}
 GROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
@@ -20,7 +22,7 @@ def require_memory(experiment: ExperimentSpec, warn: Warn) -> None:
     Where nothing can be predicted, `warn` gets a line.
     """
     try:
-        wanted, there = predicted_memory(experiment), memory_of_device()
+        wanted, there = _predicted_once(experiment), memory_of_device()
     except CostsUnknown as unknown:
         warn(f"{unknown}; whether they fit into memory was not checked")
         return
@@ -31,6 +33,21 @@ def require_memory(experiment: ExperimentSpec, warn: Warn) -> None:
             "make the model, recipe.batch_size or recipe.sequence_length smaller (cortexzoo show lists what takes how "
             "much), or use --force to train anyway"
         )
+
+
+def _predicted_once(experiment: ExperimentSpec) -> int:
+    """`predicted_memory`, counted once in a process for all seeds and recipes that train alike in memory.
+
+    It takes up to some seconds, as long as a short training. What runs code of the user's is counted anew.
+    """
+    variant, recipe = experiment.variant, experiment.recipe
+    if isinstance(variant, ModuleSpec | HuggingFaceSpec):
+        return predicted_memory(experiment)
+    rows = (recipe.batch_size, recipe.sequence_length, recipe.objective.canonical_json())
+    known = (variant.canonical_json(), *rows)
+    if known not in _PREDICTED:
+        _PREDICTED[known] = predicted_memory(experiment)
+    return _PREDICTED[known]
 
 
 def predicted_memory(experiment: ExperimentSpec) -> int:

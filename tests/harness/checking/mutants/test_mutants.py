@@ -115,18 +115,15 @@ def test_the_library_is_large_and_its_names_differ() -> None:
 def test_a_patch_is_undone_also_after_an_error(mutant: Mutant) -> None:
     importlib.import_module(FOREIGN)  # one mutant patches it
 
-    def attributes() -> dict[str, object]:
-        modules = {
-            path: m
-            for path, m in sys.modules.items()
-            if path.startswith(("cortexzoo.zoo.", "cortexzoo.harness.", FOREIGN))
-        }
-        found = {f"{path}.{name}": value for path, module in modules.items() for name, value in vars(module).items()}
-        classes = {path: value for path, value in found.items() if isinstance(value, type)}
-        return found | {f"{p}.{n}": v for p, c in classes.items() for n, v in vars(c).items()}
+    def attributes() -> dict[tuple[str, str], object]:
+        """What the modules hold, and the classes in them, each once."""
+        modules = [m for p, m in sys.modules.items() if p.startswith(("cortexzoo.zoo.", "cortexzoo.harness.", FOREIGN))]
+        classes = {id(value): value for m in modules for value in vars(m).values() if isinstance(value, type)}
+        owners = {m.__name__: m for m in modules} | {f"{c!r} {i}": c for i, c in classes.items()}
+        return {(owner, name): value for owner, holder in owners.items() for name, value in vars(holder).items()}
 
     before = attributes()
-    during: list[dict[str, object]] = []
+    during: list[dict[tuple[str, str], object]] = []
 
     def fail_inside() -> None:
         with mutant.seeded():
