@@ -1,6 +1,7 @@
 """What counting longer and longer contexts reaches: n-gram models of the training text, interpolated by Witten-Bell."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,8 @@ from cortexzoo.zoo.data.order import ByteArray
 LONGEST = 6
 BYTES = 256
 CHUNK = 1 << 22
+SHORT = 1 << 21
+"""Bytes of a text whose counts are kept for the next training in this process: they take some ten times its room."""
 
 Codes = npt.NDArray[np.int64]
 
@@ -24,8 +27,9 @@ def interpolated_losses(train: ByteArray, text: ByteArray, scored: Codes) -> lis
     """
     probability = np.full(len(scored), 1 / BYTES)
     losses = []
+    content = train.tobytes() if len(train) <= SHORT else None
     for order in range(1, LONGEST + 1):
-        counted = _Counts.of(train, order)
+        counted = _Counts.of(train, order) if content is None else counts_of_short(content, order)
         probability = counted.interpolated(text, scored, probability)
         losses.append(float(-np.log(probability).mean()))
     return losses
@@ -69,6 +73,12 @@ class _Counts:
         distinct = self.distinct[context]
         longer = (count + distinct * shorter) / (self.totals[context] + distinct)
         return np.where(known, longer, shorter)
+
+
+@lru_cache(maxsize=2 * LONGEST)
+def counts_of_short(content: bytes, order: int) -> _Counts:
+    """Of one text or two: a check trains many times on the same, and to count it takes longer than a few steps."""
+    return _Counts.of(np.frombuffer(content, np.uint8), order)
 
 
 def _codes(text: ByteArray, order: int) -> Codes:

@@ -28,6 +28,7 @@ def probability(train: bytes, context: bytes, byte: int) -> float:
 def test_the_losses_are_those_of_the_definition(train: bytes, text: bytes, chunk: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ngrams, "CHUNK", chunk)
+        patch.setattr(ngrams, "SHORT", 0)  # nothing of what another size of chunks has counted
         arrays = (np.frombuffer(part, dtype=np.uint8) for part in (train, text))
         losses = interpolated_losses(*arrays, np.arange(len(text)))
     for order, loss in enumerate(losses, start=1):
@@ -43,3 +44,15 @@ def _before(text: bytes, place: int, order: int) -> bytes:
 def test_there_is_one_loss_an_order() -> None:
     text = np.frombuffer(b"abcabcabc", dtype=np.uint8)
     assert len(interpolated_losses(text, text, np.array([4]))) == LONGEST
+
+
+def test_a_short_text_is_counted_once_and_a_long_one_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = np.frombuffer(b"counted once", dtype=np.uint8)
+    ngrams.counts_of_short.cache_clear()
+    first = interpolated_losses(text, text, np.array([4]))
+    assert interpolated_losses(text.copy(), text, np.array([4])) == first
+    known = ngrams.counts_of_short.cache_info()
+    assert (known.hits, known.misses) == (LONGEST, LONGEST)
+    monkeypatch.setattr(ngrams, "SHORT", len(text) - 1)
+    assert interpolated_losses(text, text, np.array([4])) == first
+    assert ngrams.counts_of_short.cache_info() == known

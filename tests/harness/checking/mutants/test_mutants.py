@@ -26,7 +26,7 @@ from cortexzoo.specs.properties import PropertyName
 from cortexzoo.specs.suite import Check
 from cortexzoo.zoo.cache import CACHE_VARIABLE
 from cortexzoo.zoo.training import evaluation
-from tests.harness.trained import QUIET, SMALL, train_small
+from tests.harness.trained import QUIET, SMALL
 
 FOREIGN = "transformers.models.qwen2.modeling_qwen2"
 CAUGHT = [mutant for mutant in MUTANTS if mutant.caught_by is not None]
@@ -51,31 +51,43 @@ BOTH_TEXTS = (
     "recipe={extends: continual}", *SMALL, "recipe.objective.earlier_steps=6", "recipe.schedule.period=6",
     "recipe.objective.replay.windows=4", "data=python-library",
 )  # fmt: skip
+SMALL_STORES = ("short_term.capacity=32", "long_term.capacity=40", "long_term.writes=8")
+TRAINED = {
+    "cortexgpt": ("cortexgpt-stable", (*SMALL, RAW_RING, *(f"variant.memory.{change}" for change in SMALL_STORES))),
+    "contexts": ("cortexgpt-stable", SMALL),
+    "continual": ("cortexgpt-stable", BOTH_TEXTS),
+    "transformer": ("transformer", (*TRANSFORMER, *FEW_STEPS)),
+    "hybrid": ("cortex-v2-hybrid", HYBRID),
+}
 
 HEALTHY: dict[tuple[PropertyName, str], Judgement] = {}
 """Verdicts on the hosts as they are, judged once: the next test shows that every patch is undone."""
 
 
+class Hosts(dict[str, Subject | BareSubject]):
+    """Each is trained when the first of its mutants asks for it."""
+
+    def __init__(self, runs: Path) -> None:
+        super().__init__()
+        self.runs = runs
+
+    def __missing__(self, name: str) -> Subject | BareSubject:
+        self[name] = trained_host(name, self.runs)
+        return self[name]
+
+
 @pytest.fixture(scope="module")
-def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Subject | BareSubject]]:
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
-        yield trained_hosts(tmp_path_factory.mktemp("runs"))
+        yield Hosts(tmp_path_factory.mktemp("runs"))
 
 
-def trained_hosts(runs: Path) -> dict[str, Subject | BareSubject]:
-    control = load_experiment("transformer", [*TRANSFORMER, *FEW_STEPS])
-    trained = train_run(control, runs, QUIET)
-    hybrid = load_experiment("cortex-v2-hybrid", list(HYBRID))
-    small = [f"variant.memory.{c}" for c in ("short_term.capacity=32", "long_term.capacity=40", "long_term.writes=8")]
-    return {
-        "cortexgpt": subject_of(train_small(runs, RAW_RING, *small)),
-        "contexts": subject_of(train_small(runs)),
-        "continual": subject_of(train_run(load_experiment("cortexgpt-stable", list(BOTH_TEXTS)), runs, QUIET)),
-        "transformer": subject_of(trained),
-        "hybrid": subject_of(train_run(hybrid, runs, QUIET)),
-        "gated-delta": BareSubject(make_layer, seeded(make_layer, 0), Inputs("tokens", VOCAB), longest=40),
-    }
+def trained_host(name: str, runs: Path) -> Subject | BareSubject:
+    if name == "gated-delta":
+        return BareSubject(make_layer, seeded(make_layer, 0), Inputs("tokens", VOCAB), longest=40)
+    experiment, changes = TRAINED[name]
+    return subject_of(train_run(load_experiment(experiment, list(changes)), runs, QUIET))
 
 
 def judged(name: PropertyName, host: Subject | BareSubject) -> Judgement:
@@ -91,9 +103,7 @@ def marked(mutant: Mutant) -> object:
 
 
 @pytest.mark.parametrize("mutant", [marked(mutant) for mutant in CAUGHT])
-def test_the_healthy_host_passes_where_the_mutant_fails(
-    mutant: Mutant, hosts: dict[str, Subject | BareSubject]
-) -> None:
+def test_the_healthy_host_passes_where_the_mutant_fails(mutant: Mutant, hosts: Hosts) -> None:
     name, host = mutant.caught_by, hosts[mutant.host]
     assert name is not None
     with mutant.seeded():
