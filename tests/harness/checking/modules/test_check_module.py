@@ -2,19 +2,23 @@
 
 import json
 import runpy
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
 
-from cortexzoo.harness.checking.modules.account import Found
+from cortexzoo.harness.checking.modules.account import Account, Found
 from cortexzoo.harness.checking.modules.errors import ModuleError
 from cortexzoo.harness.checking.modules.loading import Reference
 from cortexzoo.harness.checking.modules.request import Request
 from cortexzoo.harness.checking.modules.supervision import check_module
 from cortexzoo.harness.checking.modules.worker import work
 from cortexzoo.harness.checking.schema import certificate_schema, schema_text
+from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.harness.cli import main
+from cortexzoo.harness.regression import replay
 from cortexzoo.specs import SuiteSpec
 from cortexzoo.specs.properties import PropertyName
 from cortexzoo.specs.suite import Check
@@ -22,21 +26,36 @@ from cortexzoo.specs.suite import Check
 SUBJECTS = Path(__file__).parents[2] / "subjects"
 ILL = SUBJECTS / "ill_behaved.py"
 NAIVE = SUBJECTS / "naive_gated_attention.py"
+FINITE: PropertyName = "finite_gradients"
+LATER: PropertyName = "save_and_load"
 
 
 def suite(*names: PropertyName) -> SuiteSpec:
     return SuiteSpec(name="some", properties={name: Check() for name in names})
 
 
+def request_of(path: Path, name: str, *properties: PropertyName, seconds: float = 60) -> Request:
+    return Request(Reference.parse(f"{path}:{name}"), suite(*properties), seconds=seconds, examples=20)
+
+
 def checked(path: Path, name: str, *properties: PropertyName, seconds: float = 60) -> Found:
-    reference = Reference.parse(f"{path}:{name}")
-    return check_module(Request(reference, suite(*properties), seconds=seconds, examples=20))
+    return check_module(request_of(path, name, *properties, seconds=seconds))
+
+
+def judged_here(request: Request, *properties: PropertyName, **further: object) -> Found:
+    """What `check_module` finds, in this process: for what is judged, and not how its process is watched."""
+    found = Found()
+    account = Account(request, found, list(properties), lambda _: None)
+    account.take("started", 0)
+    account.take("prepared", None)
+    work({**request.as_json(properties, request.seconds), **further}, account.take)
+    return found
 
 
 def test_the_naive_gated_attention_is_reported_with_its_smallest_length() -> None:
     """Padded to whole chunks it fails from one token on; without padding log 2 a token overflows float32 at 129."""
     for factory, length in (("make_model", 1), ("make_without_padding", 129)):
-        found = checked(NAIVE, factory, "finite_gradients").judgements["finite_gradients"]
+        found = judged_here(request_of(NAIVE, factory, FINITE), FINITE).judgements[FINITE]
         assert found.verdict == "fail"
         assert found.case["length"] == length
         assert "NaN" in found.reason and f"at length {length}" in found.reason
@@ -55,12 +74,22 @@ def test_a_healthy_module_passes_everything_that_it_offers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("factory", "said"), [("Exiting", "exit code 7"), ("Crashing", "SIGSEGV"), ("Hanging", "did not end within 3 s")]
+    ("factory", "said", "further"),
+    [
+        ("Exiting", "exit code 7", (LATER,)),
+        ("Crashing", "SIGSEGV", ()),
+        ("Hanging", "did not end within 3 s", ()),
+        pytest.param("Crashing", "SIGSEGV", (LATER,), marks=pytest.mark.slow),
+        pytest.param("Hanging", "did not end within 3 s", (LATER,), marks=pytest.mark.slow),
+    ],
 )
-def test_what_dies_or_hangs_costs_one_row_and_is_named_with_its_case(factory: str, said: str) -> None:
-    found = checked(ILL, factory, "determinism", "batch_isolation", "save_and_load", seconds=10)
+def test_what_dies_or_hangs_costs_one_row_and_is_named_with_its_case(
+    factory: str, said: str, further: tuple[PropertyName, ...]
+) -> None:
+    """A further property takes a further process, which is only started where there is one."""
+    found = checked(ILL, factory, "determinism", "batch_isolation", *further, seconds=10)
     verdicts = {name: judgement.verdict for name, judgement in found.judgements.items()}
-    assert verdicts == {"determinism": "pass", "batch_isolation": "error", "save_and_load": "pass"}
+    assert verdicts == {"determinism": "pass", "batch_isolation": "error", **dict.fromkeys(further, "pass")}
     died = found.judgements["batch_isolation"]
     assert said in died.reason and died.case["rows"] == 6
 
@@ -72,7 +101,7 @@ def test_a_factory_that_kills_the_process_is_an_error_in_every_row() -> None:
 
 
 def test_an_exception_is_an_error_at_the_smallest_length_that_raises() -> None:
-    found = checked(ILL, "Raising", "finite_gradients").judgements["finite_gradients"]
+    found = judged_here(request_of(ILL, "Raising", FINITE), FINITE).judgements[FINITE]
     assert (found.verdict, found.case["length"]) == ("error", 41)
     assert "ValueError: anything but 41, got 41 (ill_behaved.py:" in found.reason
 
@@ -99,6 +128,7 @@ def test_what_cannot_be_tested_is_refused_in_one_line(factory: str, said: str) -
     assert said in str(content) and "\n" not in str(content)
 
 
+@pytest.mark.slow  # the last of the bad inputs below comes the same way
 def test_a_refusal_of_the_child_reaches_the_caller() -> None:
     with pytest.raises(ModuleError, match="weights are gone"):
         checked(ILL, "raises", "repeatability")
@@ -159,8 +189,14 @@ def test_explain_and_the_reports_of_a_check(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_replay_tells_a_verdict_that_changed(
-    certificate: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    certificate: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The case is judged in this process, which says the same and need not be started."""
+
+    def here(request: Request, name: PropertyName, case: Mapping[str, Any]) -> Judgement:
+        return judged_here(request, name, case=dict(case)).judgements[name]
+
+    monkeypatch.setattr(replay, "replay_module", here)
     content = json.loads(certificate.read_text())
     content["properties"]["repeatability"]["verdict"] = "fail"
     changed = tmp_path / "verdict.json"

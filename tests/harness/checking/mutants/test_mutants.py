@@ -30,8 +30,12 @@ from tests.harness.trained import QUIET, SMALL
 
 FOREIGN = "transformers.models.qwen2.modeling_qwen2"
 CAUGHT = [mutant for mutant in MUTANTS if mutant.caught_by is not None]
-FIRST = {mutant.caught_by: mutant.name for mutant in reversed(CAUGHT)}
+FIRST = {mutant.caught_by: mutant.name for mutant in reversed(CAUGHT)} | {
+    "data_is_served_once_an_epoch": "every-epoch-alike"  # the first is of a host that takes ten times as long
+}
 """Of each property one mutant; the others are for `nox -s slow`."""
+GUARDS = "guards_follow_their_rules"
+"""Of a healthy model it takes many seconds, which test_properties.py and test_continual.py spend."""
 TRANSFORMER = ("variant.hidden_size=16", "variant.num_layers=1", "variant.num_heads=2", "variant.intermediate_size=16")
 HYBRID = (
     "variant.backbone.training.steps=100", "recipe.steps=40", "recipe.optimizer.learning_rate=0.01", "data.gaps=[1]",
@@ -98,7 +102,8 @@ def judged(name: PropertyName, host: Subject | BareSubject) -> Judgement:
 
 def marked(mutant: Mutant) -> object:
     assert mutant.caught_by is not None
-    slow = mutant.name != FIRST[mutant.caught_by] or mutant.caught_by == "linear_memory"  # which takes long texts
+    dear = mutant.caught_by in (GUARDS, "linear_memory")  # the latter takes long texts
+    slow = mutant.name != FIRST[mutant.caught_by] or dear
     return pytest.param(mutant, id=mutant.name, marks=[pytest.mark.slow] if slow else [])
 
 
@@ -113,6 +118,14 @@ def test_the_healthy_host_passes_where_the_mutant_fails(mutant: Mutant, hosts: H
         HEALTHY[name, mutant.host] = judged(name, host)
     well = HEALTHY[name, mutant.host]
     assert well.verdict == "pass", well.reason
+
+
+def test_a_mutant_of_the_guards_fails(hosts: Hosts) -> None:
+    (mutant,) = (mutant for mutant in CAUGHT if mutant.name == FIRST[GUARDS])
+    host = hosts[mutant.host]
+    with mutant.seeded():
+        ill = judged(GUARDS, host)
+    assert ill.verdict == "fail", ill.reason
 
 
 def test_the_library_is_large_and_its_names_differ() -> None:
