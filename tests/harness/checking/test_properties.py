@@ -48,6 +48,8 @@ OF_REAL_MODELS = {
     "recall_is_trained_as_specified", "weights_start_as_specified", "reach_is_as_stated",
 }  # fmt: skip
 """What does not apply to the tiny model; the mutants show these at work."""
+DEAR = {"guards_follow_their_rules", "checkpoints_survive_interruption", "linear_time"}
+"""What takes seconds, and a model of its own or a clock rather than the subject."""
 
 
 @pytest.mark.parametrize("name", sorted(OF_REAL_MODELS))
@@ -108,7 +110,9 @@ def test_long_term_parameters_learn_only_because_memory_is_filled() -> None:
     assert judged("every_parameter_learns", tiny.subject(consolidated=False)).verdict == "pass"
 
 
-@pytest.mark.parametrize("name", PROPERTY_NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in DEAR else []) for name in PROPERTY_NAMES]
+)
 def test_no_property_changes_its_subject(name: PropertyName) -> None:
     subject = tiny.subject(tiny.CountingCalls())
     weights = {key: value.clone() for key, value in subject.model.state_dict().items()}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from cortexzoo.harness.checking.effort import Effort
 from cortexzoo.harness.checking.judge import judge
 from cortexzoo.harness.checking.modules.inputs import Inputs
 from cortexzoo.harness.checking.modules.registry import BARE
@@ -19,6 +20,7 @@ from cortexzoo.harness.checking.properties import REGISTRY
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.harness.cli import main
+from cortexzoo.harness.regression import mutation_score
 from cortexzoo.harness.regression.mutation_score import EFFORT, MutantResult, MutationScore
 from cortexzoo.harness.runs.train import subject_of, train_run
 from cortexzoo.specs import load_experiment
@@ -181,7 +183,13 @@ def test_only_what_holds_for_the_healthy_host_can_catch() -> None:
     assert MutationScore({"cortexgpt": healthy}, (survives,)).idle == ["causality"]
 
 
-def test_the_command_tells_the_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("processes", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_the_command_tells_the_score(
+    processes: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not processes:
+        monkeypatch.setattr(mutation_score, "in_processes", lambda tasks, _: ((key, task()) for key, task in tasks))
+        monkeypatch.setattr(mutation_score, "EFFORT", Effort(examples=1, seconds=1.0))
     report = tmp_path / "score.json"
     command = ["mutants", "--only", "one-source-only", "--jobs", "1", "--runs", str(tmp_path), "--json", str(report)]
     assert main(command) == 0
