@@ -130,6 +130,7 @@ def test_the_model_continues_a_prompt(run: Run) -> None:
     assert len(generated.stdout.encode()) > len("The class ")
 
 
+@pytest.mark.slow  # the line for an Aim that cannot be imported is that of tests/harness/tracking/test_base.py
 def test_a_broken_aim_costs_one_line(tmp_path: Path) -> None:
     (tmp_path / "aim").mkdir()
     (tmp_path / "aim" / "__init__.py").write_text("raise RuntimeError('broken build')\n")

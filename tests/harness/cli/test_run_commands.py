@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 from collections.abc import Mapping
 from contextlib import suppress
@@ -27,6 +28,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture
 def runs(run: Run) -> Path:
     return run.path.parent.parent
+
+
+def copied(run: Run, runs: Path) -> Run:
+    """The same run in another folder, to be changed."""
+    return Run.open(Path(shutil.copytree(run.path, runs / run.path.parent.name / run.path.name)))
 
 
 def train(runs: Path, *arguments: str) -> int:
@@ -183,8 +189,8 @@ def test_tasks_of_ones_own_need_permission(
     assert "such tasks can contain code, which runs with --allow-code only" in one_line(capsys)
 
 
-def test_a_damaged_checkpoint_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = train_small(tmp_path)
+def test_a_damaged_checkpoint_is_told_in_one_line(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = copied(run, tmp_path)
     weights = run.path / CHECKPOINTS / "best" / "model.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
@@ -245,8 +251,10 @@ def test_ctrl_c_ends_with_130_after_saving(
     assert main(["generate", str(run.path), "--prompt", "a", "--checkpoint", "last"]) == 0
 
 
-def test_a_killed_run_resumes_and_a_finished_one_does_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = train_small(tmp_path / "runs", FEW)
+def test_a_killed_run_resumes_and_a_finished_one_does_not(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = copied(run, tmp_path / "runs")
     (run.path / "summary.json").unlink()
     whole = run.metrics()
     assert train(tmp_path / "runs", "--no-check", "--resume", str(run.path)) == 0
@@ -256,8 +264,8 @@ def test_a_killed_run_resumes_and_a_finished_one_does_not(tmp_path: Path, capsys
     assert one_line(capsys) == f"{run.path}: has taken all its 12 steps, nothing is left to do"
 
 
-def test_resume_alone_takes_the_spec_of_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = train_small(tmp_path / "runs")
+def test_resume_alone_takes_the_spec_of_the_run(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = copied(run, tmp_path / "runs")
     (run.path / "summary.json").unlink()
     alone = ["train", "--trackers=jsonl", "--no-check", "--runs", str(tmp_path / "runs"), "--resume"]
     assert main([*alone, "latest"]) == 0
