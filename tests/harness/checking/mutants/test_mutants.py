@@ -104,7 +104,8 @@ def judged(name: PropertyName, host: Subject | BareSubject) -> Judgement:
 
 def marked(mutant: Mutant) -> object:
     assert mutant.caught_by is not None
-    dear = mutant.caught_by in (GUARDS, "linear_memory")  # the latter takes long texts
+    # Long texts take the second long; the third finds thirty changes in test_continual_training.py.
+    dear = mutant.caught_by in (GUARDS, "linear_memory", "continual_training_follows_its_rules")
     slow = mutant.name != FIRST[mutant.caught_by] or dear
     return pytest.param(mutant, id=mutant.name, marks=[pytest.mark.slow] if slow else [])
 

@@ -1,6 +1,7 @@
 """The forward pass of each family against its written-out form: equal, and one small change in it shows."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -158,18 +159,32 @@ CHANGES = [
     ("hybrid", _Readings, "means", "1 - window", "window", "the reading memory/gate_share/fast_weights"),
     ("hybrid", _Readings, "add", "value * tokens", "value", "the reading memory/"),
 ]
-QUICK = {row[0]: row for row in reversed(CHANGES)}
-"""Of each family one change; the others are for `nox -s slow`."""
+CONTEXTS = [row for row in CHANGES if row[0] == "contexts"]
+QUICK = {row[0]: row for row in reversed(CHANGES) if row[0] != "contexts"}
+"""Of each family one change; the others are for `nox -s slow`, also that of contexts, which is searched for long."""
 
 
 @pytest.mark.parametrize(
     ("name", "owner", "function", "old", "new", "words"),
-    [row if row is QUICK[row[0]] else pytest.param(*row, marks=pytest.mark.slow) for row in CHANGES],
+    [row if row is QUICK.get(row[0]) else pytest.param(*row, marks=pytest.mark.slow) for row in CHANGES],
 )
 def test_a_small_change_is_found(name: str, owner: object, function: str, old: str, new: str, words: str) -> None:
     subject = untrained(experiment_of(name))
     with rewritten(owner, function, old, new)():
         judgement = judge(REGISTRY[NAME], Check(), subject)
+    assert judgement.verdict == "fail" and words in judgement.reason
+
+
+@pytest.mark.parametrize(
+    ("row", "before", "text"), [(row, *case) for row, case in zip(CONTEXTS, [(5, "recurs"), (87, "runs")], strict=True)]
+)
+def test_a_small_change_in_contexts_fails_a_case(row: tuple[Any, ...], before: int, text: str) -> None:
+    """The one that the search finds."""
+    name, owner, function, old, new, words = row
+    case = {"length": 4, "rows": 1, "before": before, "seed": 0, "text": text, "training": False}
+    subject = untrained(experiment_of(name))
+    with rewritten(owner, function, old, new)():
+        judgement = judge_case(REGISTRY[NAME], Check(), subject, case)
     assert judgement.verdict == "fail" and words in judgement.reason
 
 
