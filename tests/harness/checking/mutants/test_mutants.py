@@ -36,6 +36,11 @@ FIRST = {mutant.caught_by: mutant.name for mutant in reversed(CAUGHT)} | {
     "data_is_served_once_an_epoch": "every-epoch-alike"  # the first is of a host that takes ten times as long
 }
 """Of each property one mutant; the others are for `nox -s slow`."""
+PLANTED: set[PropertyName] = {
+    "continual_training_follows_its_rules", "recall_is_trained_as_specified", "checkpoints_survive_interruption",
+    "text_is_kept_whole", "sampling_follows_its_settings", "curves_match_a_reference", "forward_matches_a_reference",
+}  # fmt: skip
+"""Each has a file of its own in tests/harness/checking/properties, which tries it as it is and with changes planted."""
 GUARDS = "guards_follow_their_rules"
 """Of a healthy model it takes many seconds, which test_properties.py and test_continual.py spend."""
 TRANSFORMER = ("variant.hidden_size=16", "variant.num_layers=1", "variant.num_heads=2", "variant.intermediate_size=16")
@@ -104,9 +109,8 @@ def judged(name: PropertyName, host: Subject | BareSubject) -> Judgement:
 
 def marked(mutant: Mutant) -> object:
     assert mutant.caught_by is not None
-    # Long texts take the second long; the third finds thirty changes in test_continual_training.py.
-    dear = mutant.caught_by in (GUARDS, "linear_memory", "continual_training_follows_its_rules")
-    slow = mutant.name != FIRST[mutant.caught_by] or dear
+    dear = mutant.caught_by in (GUARDS, "linear_memory")  # the latter takes long texts
+    slow = mutant.name != FIRST[mutant.caught_by] or dear or mutant.caught_by in PLANTED
     return pytest.param(mutant, id=mutant.name, marks=[pytest.mark.slow] if slow else [])
 
 
