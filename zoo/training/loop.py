@@ -72,6 +72,7 @@ class TrainingLoop:
         self.device: torch.device = self.accelerator.device
         self.precision: Literal["fp32", "bf16"] = recipe.precision
         self.ranks = Ranks(self.accelerator, recipe.batch_size)
+        model.to(self.device)
         self.objective = build_objective(data, spec, model, self.ranks)
         self.memory: MemoryState = model.initial_state(self.ranks.rows)
         self.parallel = spread_over(model, self.objective, recipe, self.ranks)
