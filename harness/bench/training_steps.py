@@ -20,7 +20,7 @@ from cortexzoo.zoo.build import build_model, load_data
 from cortexzoo.zoo.data.order import cut_windows
 from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.models.interface import MemoryLanguageModel
-from cortexzoo.zoo.training.evaluation import lm_loss, next_token_loss
+from cortexzoo.zoo.training.evaluation import Precision, autocast, lm_loss, next_token_loss
 from cortexzoo.zoo.training.optimizer import build_optimizer
 
 ROWS = 8
@@ -33,10 +33,11 @@ Tokens = torch.Tensor
 
 
 class Trained:
-    """A model, its optimiser and its memory."""
+    """A model, its optimiser and its memory, on the device of the batches."""
 
-    def __init__(self, variant: VariantSpec, batches: Sequence[Tokens]) -> None:
-        self.model: MemoryLanguageModel[Any] = build_model(variant, 0).train()
+    def __init__(self, variant: VariantSpec, batches: Sequence[Tokens], precision: Precision = "fp32") -> None:
+        self.device, self.precision = batches[0].device, precision
+        self.model: MemoryLanguageModel[Any] = build_model(variant, 0).train().to(self.device)
         self.optimizer = build_optimizer(self.model, AdamWSpec(learning_rate=1e-5))
         self.state = self.model.initial_state(ROWS)
         self.batches, self.number = batches, 0
@@ -55,9 +56,10 @@ class Trained:
         """One step on the next batch."""
         tokens = self.batches[self.number % len(self.batches)]
         self.number += 1
-        loss, output = lm_loss(self.model, tokens, self.model.between_batches(self.state, ROWS))
-        if output.alone is not None and output.alone_weight:
-            loss = loss + output.alone_weight * next_token_loss(output.alone, tokens)
+        with autocast(self.device, self.precision):
+            loss, output = lm_loss(self.model, tokens, self.model.between_batches(self.state, ROWS))
+            if output.alone is not None and output.alone_weight:
+                loss = loss + output.alone_weight * next_token_loss(output.alone, tokens)
         torch.autograd.backward(loss)
         clip_grad_norm_(self.model.parameters(), CLIP)
         self.optimizer.step()

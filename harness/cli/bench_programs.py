@@ -62,6 +62,8 @@ def of_flakiness(
 def of_gpu(
     page: Annotated[Path | None, typer.Option(help="Also write the figures to this Markdown page.")] = None,
     seconds: Annotated[float, typer.Option(min=1, help="Limit of each training.")] = gpu.MOST_SECONDS,
+    logs: Annotated[Path | None, typer.Option(help="Keep the trainings and their output in this folder.")] = None,
+    short: Annotated[bool, typer.Option("--short", help="Trainings of 20 steps: whether all of it runs.")] = False,
     json: JsonOption = None,
 ) -> None:
     """Run everything that needs a GPU, and write a page about it.
@@ -73,7 +75,7 @@ def of_gpu(
     if not gpu.is_there():
         raise BadInput("cortexzoo bench gpu: needs a GPU: torch.cuda.is_available() is false")
     rows = []
-    for row in gpu.rows(seconds):
+    for row in gpu.rows(seconds, logs, short):
         rows.append(row)
         print_text("  ".join(({True: "ok ", False: "BAD", None: "   "}[row.fine], row.section, row.what, row.seen)))
     if page is not None:

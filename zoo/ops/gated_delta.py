@@ -62,7 +62,10 @@ def chunk_gated_delta_rule(
     """
     check_gated_delta_inputs(q, k, v, g, beta, initial_state, chunk_size)
     scale = k.shape[-1] ** -0.5 if scale is None else scale
-    kernel = _fla_kernel(q.device) if _suits_fla(q, k, v) else None
+    # Inside forward the grad mode is off, so whether anything will be differentiated is an argument.
+    tensors = (q, k, v, g, beta, initial_state)
+    keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+    kernel = _fla_kernel(q.device, keep) if _suits_fla(q, k, v) else None
     if kernel is not None:
         state = None if initial_state is None else initial_state.float()
         out, final_state = kernel(
@@ -73,17 +76,13 @@ def chunk_gated_delta_rule(
         return recurrent_gated_delta_rule(
             q, k, v, g.clamp_min(MIN_LOG_DECAY), beta, scale, initial_state, output_final_state
         )
+    elif not keep and compiled.takes(*tensors):
+        shape = (k.shape[0], *k.shape[2:], v.shape[-1])
+        state = k.new_zeros(shape) if initial_state is None else initial_state
+        out, final_state = compiled.gated_delta_forward(q, k, v, g, beta, state, scale, chunk_size)
     else:
-        # Inside forward the grad mode is off, so whether anything will be differentiated is an argument.
-        tensors = (q, k, v, g, beta, initial_state)
-        keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
-        if not keep and compiled.takes(*tensors):
-            shape = (k.shape[0], *k.shape[2:], v.shape[-1])
-            state = k.new_zeros(shape) if initial_state is None else initial_state
-            out, final_state = compiled.gated_delta_forward(q, k, v, g, beta, state, scale, chunk_size)
-        else:
-            inputs = (q, k, v, g, beta, initial_state, scale, chunk_size, keep)
-            out, final_state = _ChunkGatedDeltaRule.apply(*inputs)  # type: ignore[no-untyped-call]
+        inputs = (q, k, v, g, beta, initial_state, scale, chunk_size, keep)
+        out, final_state = _ChunkGatedDeltaRule.apply(*inputs)  # type: ignore[no-untyped-call]
     return out, final_state if output_final_state else None
 
 
@@ -177,24 +176,26 @@ def _suits_fla(q: Tensor, k: Tensor, v: Tensor) -> bool:
 
 
 @cache
-def _fla_kernel(device: torch.device) -> Callable[..., tuple[Tensor, Tensor]] | None:
+def _fla_kernel(device: torch.device, backward: bool) -> Callable[..., tuple[Tensor, Tensor]] | None:
     """fla-core's chunk kernel, or None, with a warning, where it is not installed or does not work.
 
-    It refuses some pairs of Triton version and card only in its backward pass, so both passes are tried once a device.
-    Imported late: it needs Triton.
+    It refuses some pairs of Triton version and card, and some of them only in its backward pass, so it is tried once a
+    device, with and without that. Imported late: it needs Triton.
     """
-    if find_spec("fla") is None or find_spec("triton") is None:
+    if find_spec("fla") is None or find_spec("triton") is None or (backward and _fla_kernel(device, False) is None):
         return None
     try:
         from fla.ops.gated_delta_rule import chunk_gated_delta_rule as kernel
 
-        with torch.enable_grad():
-            ones = torch.ones(1, 2, 1, 16, device=device, dtype=torch.bfloat16, requires_grad=True)
+        with torch.set_grad_enabled(backward):
+            ones = torch.ones(1, 2, 1, 16, device=device, dtype=torch.bfloat16, requires_grad=backward)
             gate = torch.zeros(1, 2, 1, device=device)
             out, _ = kernel(ones, ones, ones, gate, gate, scale=1.0, initial_state=None, output_final_state=True)
-            torch.autograd.grad(out.sum(), ones)
+            if backward:
+                torch.autograd.grad(out.sum(), ones)
     except Exception as error:  # whatever it raises, our own form works
         reason = " ".join(str(error).split()) or type(error).__name__
-        warnings.warn(f"fla-core's kernel is not used on {device}: {reason}", RuntimeWarning, stacklevel=3)
+        where = f"for gradients on {device}" if backward else f"on {device}"
+        warnings.warn(f"fla-core's kernel is not used {where}: {reason}", RuntimeWarning, stacklevel=3)
         return None
     return kernel  # type: ignore[no-any-return]

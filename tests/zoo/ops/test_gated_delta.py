@@ -354,7 +354,7 @@ def test_fla_core_is_left_alone_on_a_cpu(kernel_calls: list[dict[str, Any]]) -> 
     assert kernel_calls == []
 
 
-def test_a_kernel_without_a_backward_pass_is_not_used(
+def test_a_kernel_without_a_backward_pass_is_used_where_nothing_is_differentiated(
     kernel_calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """fla-core refuses some versions of Triton on some cards, and only when gradients are asked for."""
@@ -372,18 +372,24 @@ def test_a_kernel_without_a_backward_pass_is_not_used(
     kernel = module.chunk_gated_delta_rule
     refusing = lambda *inputs, **options: (Refuses.apply(kernel(*inputs, **options)[0]), None)  # noqa: E731
     monkeypatch.setattr(module, "chunk_gated_delta_rule", refusing)
-    inputs = GatedDeltaCase(1, 9, 2, 4, 4, 32, "cut", 0).inputs(torch.bfloat16)
+    inputs = [tensor.requires_grad_() for tensor in GatedDeltaCase(1, 9, 2, 4, 4, 32, "cut", 0).inputs(torch.bfloat16)]
     expected = chunk_gated_delta_rule(*inputs[:5])[0]
     monkeypatch.setattr(gated_delta, "_suits_fla", lambda q, k, v: True)
-    with pytest.warns(RuntimeWarning, match="not used on cpu: this version of Triton is wrong here"):
+    with pytest.warns(RuntimeWarning, match="not used for gradients on cpu: this version of Triton is wrong here"):
         assert chunk_gated_delta_rule(*inputs[:5])[0].equal(expected)
+    asked = len(kernel_calls)
     assert chunk_gated_delta_rule(*inputs[:5])[0].equal(expected), "and it warns once"
+    assert len(kernel_calls) == asked
+    with torch.no_grad():
+        chunk_gated_delta_rule(*inputs[:5])
+    assert len(kernel_calls) == asked + 1
 
 
-def test_without_fla_core_there_is_no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("backward", [False, True])
+def test_without_fla_core_there_is_no_kernel(backward: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gated_delta, "find_spec", lambda name: None)
     gated_delta._fla_kernel.cache_clear()
-    assert gated_delta._fla_kernel(torch.device("cpu")) is None
+    assert gated_delta._fla_kernel(torch.device("cpu"), backward) is None
     gated_delta._fla_kernel.cache_clear()
 
 
