@@ -14,6 +14,7 @@ from cortexzoo.harness.checking.properties.base import Case, Finding, Property, 
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.threads import one_thread
 from cortexzoo.harness.checking.training.difference import relative
+from cortexzoo.harness.checking.training.generators import left_alone
 from cortexzoo.harness.checking.training.witness import Look, Record, Witness, brief, on_a_tiny_model, trainer_of
 from cortexzoo.specs import sleep as kinds
 from cortexzoo.zoo.streams import Stream
@@ -109,10 +110,11 @@ def _reference(
     optimizer = torch.optim.AdamW(parameters, lr=spec.learning_rate)
     dreams, dropout = Stream.SLEEP.seeds(seed, 1).generate_state(2)
     drawn = torch.Generator().manual_seed(int(dreams))
-    with torch.random.fork_rng():
+    device = parameters[0].device
+    with left_alone(device):
         torch.manual_seed(int(dropout))
         for _ in range(spec.steps):
-            tokens, scored, real = _dream(spec, model.vocab_size, examples, drawn)
+            tokens, scored, real = (part.to(device) for part in _dream(spec, model.vocab_size, examples, drawn))
             with torch.no_grad():
                 state = model.between_batches(memory, len(tokens))
             logits = model(tokens[:, :-1], state).logits.float()
@@ -164,12 +166,13 @@ def _fisher(model: Any, examples: Sequence[Example], state: Any) -> list[Tensor]
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     sums = [torch.zeros_like(parameter) for parameter in parameters]
     for example in examples:
-        logits = model(example.tokens[None, :-1], state).logits[0][example.scored]
-        loss = F.cross_entropy(logits.float(), example.tokens[1:][example.scored])
+        tokens, scored = example.tokens.to(sums[0].device), example.scored.to(sums[0].device)
+        logits = model(tokens[None, :-1], state).logits[0][scored]
+        loss = F.cross_entropy(logits.float(), tokens[1:][scored])
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
         for total, gradient in zip(sums, gradients, strict=True):
             if gradient is not None:
-                total += int(example.scored.sum()) * gradient.square() / len(examples)
+                total += int(scored.sum()) * gradient.square() / len(examples)
     return sums
 
 
@@ -207,7 +210,7 @@ def _fates(subject: Subject, case: Case) -> Finding:
     trainer = trainer_of(brief(on_a_tiny_model(subject.experiment), len(SCORES), sleep=spec), record)
     scores = iter([HeldOutScore(*pair) for b, rb, a, ra in SCORES for pair in ((b, rb), (a, ra))])
     trainer.objective.held_out = lambda _: next(scores, HeldOutScore(1.0, 0.5))  # type: ignore[method-assign, assignment]
-    seen = torch.zeros(())
+    seen = torch.zeros((), device=trainer.device)
     trainer.model.register_buffer("harness_calls", seen)
     dreams: list[list[Any]] = []
     held_out: list[HeldOutScore | None] = []

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cortexzoo.harness.checking.training.generators import Generators
 from cortexzoo.harness.checking.training.reference_loop import ReferenceLoop
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.objective import Continual, NoReplay
@@ -15,7 +16,7 @@ from cortexzoo.specs.plasticity import Metaplasticity, SlowFollower
 class ContinualReference(ReferenceLoop):
     """Written out from the documentation of the objective; the replayed rows are the last of each micro-batch."""
 
-    def __init__(self, experiment: ExperimentSpec, random_state: Tensor) -> None:
+    def __init__(self, experiment: ExperimentSpec, random_state: Generators) -> None:
         super().__init__(experiment, random_state)
         objective = experiment.recipe.objective
         assert isinstance(objective, Continual)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from cortexzoo.harness.checking.training.generators import Generators, left_alone
 from cortexzoo.harness.checking.training.reference_clipping import ReferenceClipping
 from cortexzoo.harness.checking.training.witness import Served
 from cortexzoo.specs import ExperimentSpec
@@ -32,17 +33,18 @@ class _Point:
     moments: dict[str, Any]
     memory: MemoryState
     clipping: ReferenceClipping
-    random_state: Tensor
+    random_state: Generators
     taken: int
 
 
 class ReferenceLoop:
-    """A fresh model of the experiment, trained on what it is given, one step a call of `step`."""
+    """A fresh model of the experiment, trained on what it is given, one step a call of `step`, on the same device."""
 
-    def __init__(self, experiment: ExperimentSpec, random_state: Tensor) -> None:
+    def __init__(self, experiment: ExperimentSpec, random_state: Generators) -> None:
         recipe = experiment.recipe
         self.recipe, self.seed = recipe, experiment.seed
         self.model: MemoryLanguageModel[Any] = build_model(experiment.variant, experiment.seed).train()
+        self.model.to(random_state.device)
         self.start = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         self.trainable = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         spec = recipe.optimizer
@@ -65,20 +67,21 @@ class ReferenceLoop:
         """
         recipe, count = self.recipe, len(served.tokens)
         state, losses = self.memory, []
-        with torch.random.fork_rng(devices=[]):
-            torch.set_rng_state(self._random_state)
+        device = self._random_state.device
+        with left_alone(device):
+            self._random_state.restore()
             for index, tokens in enumerate(served.tokens):
                 with torch.no_grad():
                     state = self.model.between_batches(state, len(tokens))
                 scored = None if served.scored is None else served.scored[index]
-                with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.precision == "bf16"):
+                with torch.autocast(device.type, dtype=torch.bfloat16, enabled=recipe.precision == "bf16"):
                     at = None if places is None else places[index]
                     reported, followed, state = self._loss(tokens, scored, state, at)
                 state = state.detached()
                 losses.append(reported.item())
                 if fate is None:
                     (followed / count).backward()
-            self._random_state = torch.get_rng_state()
+            self._random_state = Generators.now(device)
         self.losses[served.number] = math.fsum(losses) / count
         if fate is None:
             for parameter in self.trainable:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
+from cortexzoo.harness.checking.training.generators import Generators
 from cortexzoo.harness.checking.training.roles import LENGTH, text_of_roles
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.data import TextSpec
@@ -38,7 +38,7 @@ class Served:
     tokens: Tensor
     """[accumulation, rows, T + 1]."""
     scored: Tensor | None
-    random_state: Tensor
+    random_state: Generators
 
 
 @dataclass
@@ -78,7 +78,7 @@ class Witness(Policy):
     def batch_ready(self, trainer: Trainer, step: Step) -> None:
         assert step.tokens is not None
         scored = None if step.scored is None else step.scored.clone()
-        self.served.append(Served(step.number, step.tokens.clone(), scored, torch.get_rng_state()))
+        self.served.append(Served(step.number, step.tokens.clone(), scored, Generators.now(trainer.device)))
 
     def loss_known(self, trainer: Trainer, step: Step) -> None:
         fate = self.script.pop(step.number, None)

@@ -1,0 +1,39 @@
+"""Where torch's random numbers are that a training draws: those of the CPU, and of the card that it runs on."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Generators:
+    """The states of all generators that a training on `device` draws from."""
+
+    device: torch.device
+    states: tuple[Tensor, ...]
+
+    @classmethod
+    def now(cls, device: torch.device) -> "Generators":
+        """As they are."""
+        card = (torch.cuda.get_rng_state(device),) if device.type == "cuda" else ()
+        return cls(device, (torch.get_rng_state(), *card))
+
+    def restore(self) -> None:
+        """Draw from here on."""
+        torch.set_rng_state(self.states[0])
+        if len(self.states) > 1:
+            torch.cuda.set_rng_state(self.states[1], self.device)
+
+    def are(self, other: "Generators") -> bool:
+        """Whether the same numbers follow."""
+        return all(torch.equal(one, two) for one, two in zip(self.states, other.states, strict=True))
+
+
+@contextmanager
+def left_alone(device: torch.device) -> Iterator[None]:
+    """Whatever is drawn inside, the generators are as before afterwards."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        yield
