@@ -19,6 +19,7 @@ from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.threads import one_thread
 from cortexzoo.harness.checking.training.reference_continual import ContinualReference
 from cortexzoo.harness.checking.training.roles import LENGTH, training_starts
+from cortexzoo.harness.checking.training.surroundings import region
 from cortexzoo.harness.checking.training.witness import Fate, Look, Record, Witness, append, brief, data_of, trainer_of
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.data import TextFiles
@@ -192,7 +193,7 @@ def _loss(trainer: Trainer, part: np.ndarray) -> float:
     model = copy.deepcopy(trainer.model).eval()
     windows = np.stack([part[at : at + LENGTH + 1] for at in range(0, len(part) - LENGTH, LENGTH)])
     rows = torch.from_numpy(windows).to(trainer.device, torch.long)
-    with torch.autocast(trainer.device.type, dtype=torch.bfloat16, enabled=trainer.precision == "bf16"):
+    with region(trainer.device, trainer.precision):
         logits = model(rows[:, :-1], model.between_batches(trainer.memory, len(rows))).logits
     return -float(logits.double().log_softmax(-1).gather(-1, rows[:, 1:, None]).mean())
 

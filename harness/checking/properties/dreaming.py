@@ -14,8 +14,9 @@ from cortexzoo.harness.checking.properties.base import Case, Finding, Property, 
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.threads import one_thread
 from cortexzoo.harness.checking.training.difference import relative
-from cortexzoo.harness.checking.training.generators import left_alone
+from cortexzoo.harness.checking.training.surroundings import left_alone, region
 from cortexzoo.harness.checking.training.witness import Look, Record, Witness, brief, on_a_tiny_model, trainer_of
+from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs import sleep as kinds
 from cortexzoo.zoo.streams import Stream
 from cortexzoo.zoo.training.loop import TrainingLoop
@@ -26,7 +27,8 @@ from cortexzoo.zoo.training.sleep.reservoir import Example, Reservoir
 COMMON: dict[str, Any] = {
     "every": 2, "steps": 3, "batch_size": 2, "learning_rate": 3e-3, "clip": 0.05, "acceptance": kinds.AcceptAlways(),
 }  # fmt: skip
-DREAMS: dict[str, kinds.NoiseSleep | kinds.ReplaySleep] = {
+Dreams = kinds.NoiseSleep | kinds.ReplaySleep
+DREAMS: dict[str, Dreams] = {
     "noise": kinds.NoiseSleep(length=6, **COMMON),
     "noise near itself": kinds.NoiseSleep(length=5, kl_weight=5.0, **COMMON),
     "noise near its weights": kinds.NoiseSleep(length=6, ewc_weight=1e5, reservoir=3, **COMMON),
@@ -63,7 +65,10 @@ def sleep_matches_a_reference(subject: Subject, case: Case) -> Finding:
         return _fates(subject, case)
     spec = DREAMS[text(case, "dreams")]
     witness = Witness()
-    trainer = trainer_of(brief(subject.experiment, 2, sleep=spec), Record(), witness)
+    # What pulls a model back to itself is the difference of almost equal numbers, of which bfloat16 leaves rounding.
+    pulled = spec.kl_weight or spec.ewc_weight
+    experiment = brief(subject.experiment, 2, sleep=spec, **({"precision": "fp32"} if pulled else {}))
+    trainer = trainer_of(experiment, Record(), witness)
     sleep = _sleep_of(trainer)
     before: list[tuple[Any, Any]] = []
     after: list[dict[str, Tensor]] = []
@@ -87,7 +92,7 @@ def sleep_matches_a_reference(subject: Subject, case: Case) -> Finding:
         return Finding(math.inf, "; ".join(wrong), {**case, "first": wrong[0]})
     model, memory = before[0]
     start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    slept = _reference(model, memory, spec, examples, subject.experiment.seed)
+    slept = _reference(model, memory, spec, examples, experiment)
     apart = relative("weight", {n: (after[0].get(n), t, start[n]) for n, t in slept.items()})
     worst = max(apart, key=lambda what: apart[what])
     if not apart[worst]:
@@ -97,30 +102,35 @@ def sleep_matches_a_reference(subject: Subject, case: Case) -> Finding:
 
 
 def _reference(
-    model: Any, memory: Any, spec: kinds.NoiseSleep | kinds.ReplaySleep, examples: Sequence[Example], seed: int
+    model: Any,
+    memory: Any,
+    spec: Dreams,
+    examples: Sequence[Example],
+    experiment: ExperimentSpec,
 ) -> dict[str, Tensor]:
     """The weights after the first sleep, made by torch's AdamW alone; without those that only rounding moves."""
     model.train()
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    then = copy.deepcopy(model).eval()
+    then, device = copy.deepcopy(model).eval(), parameters[0].device
+    cast = region(device, experiment.recipe.precision)
     anchors = [parameter.detach().clone() for parameter in parameters]
     with torch.no_grad():
         one = model.between_batches(memory, 1)
-    fisher = _fisher(copy.deepcopy(model).eval(), examples, one) if spec.ewc_weight else []
+    fisher = _fisher(copy.deepcopy(model).eval(), examples, one, cast) if spec.ewc_weight else []
     optimizer = torch.optim.AdamW(parameters, lr=spec.learning_rate)
-    dreams, dropout = Stream.SLEEP.seeds(seed, 1).generate_state(2)
+    dreams, dropout = Stream.SLEEP.seeds(experiment.seed, 1).generate_state(2)
     drawn = torch.Generator().manual_seed(int(dreams))
-    device = parameters[0].device
     with left_alone(device):
         torch.manual_seed(int(dropout))
         for _ in range(spec.steps):
             tokens, scored, real = (part.to(device) for part in _dream(spec, model.vocab_size, examples, drawn))
             with torch.no_grad():
                 state = model.between_batches(memory, len(tokens))
-            logits = model(tokens[:, :-1], state).logits.float()
+            with cast:
+                logits = model(tokens[:, :-1], state).logits.float()
             loss = F.cross_entropy(logits[scored], tokens[:, 1:][scored])
             if spec.kl_weight:
-                with torch.no_grad():
+                with torch.no_grad(), cast:
                     old = then(tokens[:, :-1], state).logits.float().log_softmax(-1)
                 divergences = (old.exp() * (old - logits.log_softmax(-1))).sum(-1)
                 loss = loss + spec.kl_weight * divergences[real].mean()
@@ -147,7 +157,7 @@ def _noisy(model: Any, optimizer: torch.optim.Optimizer) -> set[str]:
 
 
 def _dream(
-    spec: kinds.NoiseSleep | kinds.ReplaySleep, vocab: int, examples: Sequence[Example], drawn: torch.Generator
+    spec: Dreams, vocab: int, examples: Sequence[Example], drawn: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Tokens, what is scored, and what is no padding."""
     if isinstance(spec, kinds.NoiseSleep):
@@ -161,13 +171,14 @@ def _dream(
     return tokens, scored, pad([torch.ones_like(example.scored) for example in chosen], batch_first=True)
 
 
-def _fisher(model: Any, examples: Sequence[Example], state: Any) -> list[Tensor]:
+def _fisher(model: Any, examples: Sequence[Example], state: Any, cast: torch.autocast) -> list[Tensor]:
     """For each parameter the mean over examples of their targets' number times the squared gradient of the loss."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     sums = [torch.zeros_like(parameter) for parameter in parameters]
     for example in examples:
         tokens, scored = example.tokens.to(sums[0].device), example.scored.to(sums[0].device)
-        logits = model(tokens[None, :-1], state).logits[0][scored]
+        with cast:
+            logits = model(tokens[None, :-1], state).logits[0][scored]
         loss = F.cross_entropy(logits.float(), tokens[1:][scored])
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
         for total, gradient in zip(sums, gradients, strict=True):
@@ -176,7 +187,7 @@ def _fisher(model: Any, examples: Sequence[Example], state: Any) -> list[Tensor]
     return sums
 
 
-def _reservoir(spec: kinds.NoiseSleep | kinds.ReplaySleep, examples: Sequence[Example], witness: Witness) -> list[str]:
+def _reservoir(spec: Dreams, examples: Sequence[Example], witness: Witness) -> list[str]:
     """What is wrong with the examples that were kept of those trained on."""
     if not spec.keeps_examples:
         return ["examples are kept, and none is needed"] if examples else []

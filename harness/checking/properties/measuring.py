@@ -23,6 +23,7 @@ from cortexzoo.harness.checking.properties.base import (
 from cortexzoo.harness.checking.properties.trainer import everything
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.training.roles import LENGTH
+from cortexzoo.harness.checking.training.surroundings import region
 from cortexzoo.harness.checking.training.witness import (
     Look,
     Record,
@@ -131,9 +132,9 @@ def _wrong_passes(passes: Passes, data: TextData, some: int | None) -> list[str]
 @torch.no_grad()
 def _held_out_loss(trainer: TrainingLoop, data: TextData | TaskData, some: int | None) -> float:
     """Nats a target over all examples, after the step that is over."""
-    model, device = copy.deepcopy(trainer.model).eval(), trainer.device
+    model = copy.deepcopy(trainer.model).eval()
     if isinstance(data, TaskData):
-        return sum(_answer_loss(model, data, gap, 2, device) for gap in (0, 1)) / 2
+        return sum(_answer_loss(trainer, model, data, gap, 2) for gap in (0, 1)) / 2
     windows = (len(data.validation) - 1) // LENGTH
     chosen = range(windows) if some is None else [int((i + 0.5) * windows / some) for i in range(some)]
     return _text_loss(trainer, model, data, [place * LENGTH for place in chosen])
@@ -143,7 +144,7 @@ def _held_out_loss(trainer: TrainingLoop, data: TextData | TaskData, some: int |
 def _probe_loss(trainer: TrainingLoop, data: TextData | TaskData) -> float:
     model = copy.deepcopy(trainer.model).eval()
     if isinstance(data, TaskData):
-        return _answer_loss(model, data, 1, ROWS, trainer.device)
+        return _answer_loss(trainer, model, data, 1, ROWS)
     windows = (len(data.validation) - 1) // LENGTH
     return _text_loss(trainer, model, data, [int((i + 0.5) * windows / ROWS) * LENGTH for i in range(ROWS)])
 
@@ -153,16 +154,17 @@ def _text_loss(trainer: TrainingLoop, model: Any, data: TextData, starts: Sequen
     for first in range(0, len(starts), ROWS):
         rows = [data.validation[start : start + LENGTH + 1].tolist() for start in starts[first : first + ROWS]]
         tokens = torch.tensor(rows, device=trainer.device)
-        with torch.autocast(trainer.device.type, dtype=torch.bfloat16, enabled=trainer.precision == "bf16"):
+        with region(trainer.device, trainer.precision):
             logits = model(tokens[:, :-1], model.between_batches(trainer.memory, len(rows))).logits
         chances = logits.double().log_softmax(-1).gather(-1, tokens[:, 1:, None])
         total -= chances.sum().cpu()
     return float(total) / (len(starts) * LENGTH)
 
 
-def _answer_loss(model: Any, data: TaskData, gap: int, documents: int, device: torch.device) -> float:
-    batch = data.task.batch("validation", range(documents), gap).to(device)
-    logits = model.logits_at(batch.inputs, batch.mask, model.initial_state(documents)).logits
+def _answer_loss(trainer: TrainingLoop, model: Any, data: TaskData, gap: int, documents: int) -> float:
+    batch = data.task.batch("validation", range(documents), gap).to(trainer.device)
+    with region(trainer.device, trainer.precision):
+        logits = model.logits_at(batch.inputs, batch.mask, model.initial_state(documents)).logits
     return float(F.cross_entropy(logits.double(), batch.tokens[:, 1:][batch.mask]))
 
 

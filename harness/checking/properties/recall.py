@@ -12,6 +12,7 @@ from cortexzoo.harness.checking.properties.hybrid import base_logits, hybrid_of
 from cortexzoo.harness.checking.properties.isolation import embedded_vectors
 from cortexzoo.harness.checking.properties.trainer import Log, short, trainer_of
 from cortexzoo.harness.checking.subject import Model, Subject
+from cortexzoo.harness.checking.training.surroundings import region
 from cortexzoo.specs.objective import Recall
 from cortexzoo.zoo.build import load_data
 from cortexzoo.zoo.data.task_data import TaskData
@@ -140,9 +141,10 @@ def drift_is_measured(subject: Subject, case: Case) -> Finding:
     if data.text is None:
         raise DoesNotApply("its vocabulary cannot spell a text to measure drift on")
     texts = windows(data.held_out_tokens(), objective.drift.sequences, recipe.sequence_length).to(trainer.device)
-    before = _drift(trainer.model, texts)
+    cast = region(trainer.device, trainer.precision)
+    before = _drift(trainer.model, texts, cast)
     trainer.run()
-    after = _drift(trainer.model, texts)
+    after = _drift(trainer.model, texts, cast)
     if len(log.reported) < 2:
         return Finding(math.inf, f"drift was reported {len(log.reported)} times, not twice", case)
     apart = {
@@ -159,12 +161,13 @@ def drift_is_measured(subject: Subject, case: Case) -> Finding:
 
 
 @torch.no_grad()
-def _drift(model: Hybrid, texts: Tensor) -> dict[str, float]:
+def _drift(model: Hybrid, texts: Tensor, cast: torch.autocast) -> dict[str, float]:
     """The required content of a drift event, in double precision."""
     model.eval()
     chunk, inputs, targets = model.spec.chunk_size, texts[:, :-1], texts[:, 1:]
-    base = base_logits(model.base, inputs, chunk).double().log_softmax(-1)
-    ours = model(inputs).logits.double().log_softmax(-1)
+    with cast:
+        logits = base_logits(model.base, inputs, chunk), model(inputs).logits
+    base, ours = (each.double().log_softmax(-1) for each in logits)
     model.train()
     losses = [-float(scores.gather(-1, targets[..., None]).mean()) for scores in (ours, base)]
     divergence = float((base.exp() * (base - ours)).sum(-1).mean())

@@ -160,8 +160,11 @@ def _stages(seed: int) -> list[str]:
 
 
 def _of_documents(experiment: ExperimentSpec, guard: InChunkSpec) -> ExperimentSpec:
-    """One step in two parts, with room for two documents of a part, read a chunk at a time."""
-    small = brief(experiment, 1, accumulation=PARTS, batch_size=ROWS)
+    """One step in two parts, with room for two documents of a part, read a chunk at a time.
+
+    In float32: bfloat16 rounds sums of chunks and of whole documents differently.
+    """
+    small = brief(experiment, 1, accumulation=PARTS, batch_size=ROWS, precision="fp32")
     objective = small.recipe.objective
     assert isinstance(objective, Recall)
     length = trainer_of(small, Record()).objective.task.length(PIECES)  # type: ignore[attr-defined]
@@ -187,7 +190,8 @@ def _steps(experiment: ExperimentSpec, guard: InChunkSpec) -> list[str]:
         if guards > TRAINS * whole:
             wrong.append(f"{guards:,} of the text's {whole:,} tokens guard the base, and the last tenth is held out")
     documents: list[tuple[float, float, int]] = []
-    for place, (tokens, scored) in enumerate(zip(examples.tokens, examples.scored, strict=True)):
+    device = trainer.device
+    for place, (tokens, scored) in enumerate(zip(examples.tokens.to(device), examples.scored.to(device), strict=True)):
         with torch.no_grad():
             every = torch.ones_like(scored)  # of the answers alone an untrained model has none right
             loss, output = objective.loss(model, tokens, every, model.initial_state(len(tokens)), place)
@@ -236,16 +240,17 @@ def _guarded(
     objective: RecallObjective, model: Any, guard: InChunkSpec, place: int, length: int, seed: int
 ) -> Tensor | None:
     """What a part of the step adds: answers within a chunk, or the divergence from the base on the next windows."""
+    device = next(model.parameters()).device
     match guard:
         case InChunkSamples(documents=count):
-            batch = objective.task.batch("train", range(place * count, (place + 1) * count), 0)
+            batch = objective.task.batch("train", range(place * count, (place + 1) * count), 0).to(device)
             rows = zip(batch.tokens, batch.mask, strict=True)
             return torch.cat([_answers(model, tokens[None], mask[None])[0] for tokens, mask in rows]).mean()
         case InChunkDivergence(sequences=count):
             words = objective._guard_text
             assert words is not None
             starts = TrainingOrder(len(words), length, seed).starts(place * count, count)
-            windows = torch.stack([words[start : start + length] for start in starts.tolist()]).long()
+            windows = torch.stack([words[start : start + length] for start in starts.tolist()]).long().to(device)
             base = model(windows, model.initial_state(count), model.switches).logits.double().log_softmax(-1)
             own = model(windows, model.initial_state(count)).logits.double().log_softmax(-1)
             apart: Tensor = (base.exp() * (base - own)).sum(-1)

@@ -11,10 +11,10 @@ from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Findi
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.threads import one_thread
 from cortexzoo.harness.checking.training.difference import relative
-from cortexzoo.harness.checking.training.generators import Generators
 from cortexzoo.harness.checking.training.reference_clipping import REFERENCED
 from cortexzoo.harness.checking.training.reference_loop import ReferenceLoop
 from cortexzoo.harness.checking.training.roles import training_starts
+from cortexzoo.harness.checking.training.surroundings import Generators
 from cortexzoo.harness.checking.training.witness import Fate, Record, Witness, brief, data_of, trainer_of
 from cortexzoo.specs import ExperimentSpec, guards, recipe
 from cortexzoo.zoo.data.text import TextData

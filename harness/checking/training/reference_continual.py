@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cortexzoo.harness.checking.training.generators import Generators
 from cortexzoo.harness.checking.training.reference_loop import ReferenceLoop
+from cortexzoo.harness.checking.training.surroundings import Generators
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.objective import Continual, NoReplay
 from cortexzoo.specs.plasticity import Metaplasticity, SlowFollower

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from cortexzoo.harness.checking.training.generators import Generators, left_alone
 from cortexzoo.harness.checking.training.reference_clipping import ReferenceClipping
+from cortexzoo.harness.checking.training.surroundings import Generators, left_alone, region
 from cortexzoo.harness.checking.training.witness import Served
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.guards import RecoveryCheckpoints
@@ -74,7 +74,7 @@ class ReferenceLoop:
                 with torch.no_grad():
                     state = self.model.between_batches(state, len(tokens))
                 scored = None if served.scored is None else served.scored[index]
-                with torch.autocast(device.type, dtype=torch.bfloat16, enabled=recipe.precision == "bf16"):
+                with region(device, recipe.precision):
                     at = None if places is None else places[index]
                     reported, followed, state = self._loss(tokens, scored, state, at)
                 state = state.detached()

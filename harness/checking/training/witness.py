@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from cortexzoo.harness.checking.training.generators import Generators
 from cortexzoo.harness.checking.training.roles import LENGTH, text_of_roles
+from cortexzoo.harness.checking.training.surroundings import Generators
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.data import TextSpec
 from cortexzoo.specs.guards import NoRecovery, NoSpikeDetection

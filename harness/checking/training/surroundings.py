@@ -1,4 +1,4 @@
-"""Where torch's random numbers are that a training draws: those of the CPU, and of the card that it runs on."""
+"""What surrounds a training's calls: its precision, and torch's random numbers, of the CPU and of its card."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +30,11 @@ class Generators:
     def are(self, other: "Generators") -> bool:
         """Whether the same numbers follow."""
         return all(torch.equal(one, two) for one, two in zip(self.states, other.states, strict=True))
+
+
+def region(device: torch.device, precision: str) -> torch.autocast:
+    """Around forward calls of a training on `device` with this `recipe.precision`."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
 @contextmanager
