@@ -54,16 +54,19 @@ class Trained:
 
     def step(self) -> None:
         """One step on the next batch."""
-        tokens = self.batches[self.number % len(self.batches)]
+        self.differentiate(self.batches[self.number % len(self.batches)])
         self.number += 1
+        clip_grad_norm_(self.model.parameters(), CLIP)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def differentiate(self, tokens: Tokens) -> None:
+        """Gradients of a batch."""
         with autocast(self.device, self.precision):
             loss, output = lm_loss(self.model, tokens, self.model.between_batches(self.state, ROWS))
             if output.alone is not None and output.alone_weight:
                 loss = loss + output.alone_weight * next_token_loss(output.alone, tokens)
         torch.autograd.backward(loss)
-        clip_grad_norm_(self.model.parameters(), CLIP)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
 
 
 class CortexGPTStep:

@@ -99,10 +99,13 @@ class Band:
 
     def fold(self, per_window: Float[Tensor, "groups blocks span"]) -> Float[Tensor, "groups length"]:
         """Sum the gradients of each block's slots back onto the flat layout."""
-        groups = per_window.shape[0]
-        start = torch.arange(self.num_blocks, device=per_window.device) * self.block_queries
-        slots = (start[:, None] + torch.arange(self.span, device=per_window.device)).flatten()
-        return per_window.new_zeros(groups, self.length).index_add_(1, slots, per_window.flatten(1))
+        width, blocks = self.block_queries, self.num_blocks
+        parts = -(-self.span // width)
+        cut = F.pad(per_window, (0, parts * width - self.span)).unflatten(2, (parts, width))
+        folded = per_window.new_zeros(len(per_window), blocks + parts, width)
+        for part in reversed(range(parts)):  # so that each slot sums its blocks from the first
+            folded[:, part : part + blocks] += cut[:, :, part]
+        return folded.flatten(1)[:, : self.length]
 
 
 def banded_scores(

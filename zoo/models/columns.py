@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cortexzoo.specs.variant import ColumnsSpec, HardTopK, SoftThreshold
+from cortexzoo.zoo.ops.lookup import added_at
 from cortexzoo.zoo.ops.masked_columns import masked_columns
 
 
@@ -102,4 +103,4 @@ class Columns(nn.Module):
         hidden = torch.baddbmm(self.hidden_bias[:, None], rows[chosen], self.hidden_weight).relu()
         output = torch.baddbmm(self.output_bias[:, None], hidden, self.output_weight)
         mixed = torch.bmm(output, self.mix_weight)
-        return self.mix_bias.expand_as(rows).index_add(0, chosen.flatten(), mixed.flatten(0, 1).to(rows.dtype))
+        return added_at(self.mix_bias.expand_as(rows), chosen.flatten(), mixed.flatten(0, 1).to(rows.dtype))

@@ -1,4 +1,7 @@
-"""Reading a few learned numbers at very many places."""
+"""Reading and adding at places named by an index, with sums that have one order on every device.
+
+On a card `index_add_` sums in the order in which threads finish; what is used there instead does not.
+"""
 
 from typing import Any
 
@@ -28,7 +31,16 @@ class _LookedUp(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (index,) = ctx.saved_tensors
-        if gradient.is_cuda:  # where index_add_ is summed in any order
-            rows = torch.ops.aten.embedding_dense_backward(gradient[..., None], index, ctx.entries, -1, False)
-            return rows[:, 0], None
+        if gradient.is_cuda:
+            entries = torch.arange(ctx.entries, device=index.device)[:, None]
+            return torch.where(index.flatten() == entries, gradient.flatten(), 0).sum(dim=1), None
         return gradient.new_zeros(ctx.entries).index_add_(0, index.flatten(), gradient.flatten()), None
+
+
+def added_at(
+    rows: Float[Tensor, "rows width"], index: Int[Tensor, " given"], given: Float[Tensor, "given width"]
+) -> Float[Tensor, "rows width"]:
+    """The rows, with each of `given` added to the one that `index` names, in their order."""
+    if rows.is_cuda:
+        return rows.index_put((index,), given, accumulate=True)
+    return rows.index_add(0, index, given)

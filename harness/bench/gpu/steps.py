@@ -14,6 +14,7 @@ from cortexzoo.specs.variant import VariantSpec
 from cortexzoo.zoo.training.evaluation import Precision
 
 SECTION = "training steps"
+TIMES = 5
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 
 
@@ -30,8 +31,18 @@ def rows() -> Iterator[Row]:
             yield compared("cortexgpt-stable", stable, peer, filled=True)
             peer = Trained(equal_transformer(hybrid, 64, 4, 256), batches, precision)
             yield compared("cortex-v2-hybrid-scratch", hybrid, peer)
-    remembering = Trained(stable, [tokens.cuda() for tokens in text_batches(128)]).fill()
-    remembering.step()
+    batches = [tokens.cuda() for tokens in text_batches(128)]
+    remembering = Trained(stable, batches).fill()
+    original = Trained(load("cortexgpt-original", "variant"), batches)
+    for name, trained in (
+        ("cortexgpt-stable", remembering),
+        ("cortexgpt-original", original),
+        ("cortex-v2-hybrid-scratch", Trained(hybrid, batches)),
+        ("its transformer", Trained(equal_transformer(hybrid, 64, 4, 256), batches)),
+    ):
+        unlike = unlike_gradients(trained)
+        seen = "the same bits" if not unlike else f"other bits of {', '.join(unlike[:4])}: {len(unlike)} in all"
+        yield Row(SECTION, f"gradients of {name} over the same batch, {TIMES} times", seen, not unlike, "the same bits")
     counted = copies_to_the_host(remembering.step)
     yield Row(
         SECTION,
@@ -40,13 +51,28 @@ def rows() -> Iterator[Row]:
     )
 
 
+def unlike_gradients(trained: Trained) -> list[str]:
+    """Parameters whose gradients are not the same bits each time, of all batches."""
+    unlike: set[str] = set()
+    for tokens in trained.batches:
+        first: dict[str, torch.Tensor] = {}
+        for _ in range(TIMES):
+            torch.manual_seed(0)
+            trained.differentiate(tokens)
+            found = {n: p.grad.clone() for n, p in trained.model.named_parameters() if p.grad is not None}
+            trained.optimizer.zero_grad(set_to_none=True)
+            first = first or found
+            unlike |= {name for name in found if not torch.equal(found[name], first[name])}
+    return sorted(unlike)
+
+
 def compared(name: str, variant: VariantSpec, peer: Trained, filled: bool = False) -> Row:
     """One variant beside its transformer, on the same batches."""
     trained = Trained(variant, peer.batches, peer.precision)
     if filled:
         trained.fill()
     length = peer.batches[0].shape[1] - 1
-    own, other, again, further = (milliseconds(each.step, 10) for each in (trained, peer, trained, peer))
+    own, other, again, further = (milliseconds(each.step, 5) for each in (trained, peer, trained, peer))
     ratios = sorted((other / own, further / again))
     seen = f"{ROWS * length / again * 1e3:,.0f} tokens/s, {ratios[0]:.2f} to {ratios[1]:.2f} × the transformer's"
     return Row(SECTION, f"{name}, {peer.precision}, {ROWS} × {length} tokens", seen)

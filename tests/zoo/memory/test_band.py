@@ -63,6 +63,16 @@ def test_a_query_that_sees_nothing_reads_zero_and_gives_no_gradient(band: Band) 
 
 
 @given(BANDS)
+def test_fold_sums_the_slots_of_all_blocks_in_their_order(band: Band) -> None:
+    per_window = torch.randn(2, band.num_blocks, band.span, generator=torch.Generator().manual_seed(2))
+    expected = torch.zeros(2, band.length)
+    for block in range(band.num_blocks):
+        first = block * band.block_queries
+        expected[:, first : first + band.span] += per_window[:, block]
+    assert torch.equal(band.fold(per_window), expected)
+
+
+@given(BANDS)
 def test_weights_sum_to_one_and_fold_counts_every_query_once(band: Band) -> None:
     written = band.steps * band.rows
     generator = torch.Generator().manual_seed(1)

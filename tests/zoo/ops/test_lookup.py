@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from cortexzoo.zoo.ops.lookup import looked_up
+from cortexzoo.zoo.ops.lookup import added_at, looked_up
 
 
 def read_and_gradient(table: Tensor, index: Tensor, weights: Tensor, read: object) -> tuple[Tensor, Tensor]:
@@ -43,3 +43,13 @@ def test_its_gradient_has_the_bits_of_an_embedding_whatever_the_threads(threads:
     embedding = lambda learned, places: F.embedding(places, learned[:, None])[..., 0]  # noqa: E731
     _, embedded = read_and_gradient(table, index, weights, embedding)
     assert torch.equal(gradient, embedded)
+
+
+def test_rows_are_added_where_the_index_says_in_their_order() -> None:
+    generator = torch.Generator().manual_seed(0)
+    rows, given_rows = torch.randn(5, 3, generator=generator), torch.randn(40, 3, generator=generator)
+    index = torch.randint(5, (40,), generator=generator)
+    expected = rows.clone()
+    for place, row in zip(index.tolist(), given_rows, strict=True):
+        expected[place] += row
+    assert torch.equal(added_at(rows, index, given_rows), expected)

@@ -65,7 +65,9 @@ class ContextReadOut(nn.Module):
         there = places >= 0
         matches = pages.matching(places.clamp_min(0), queries)
         run = leading(matches)
-        scores = looked_up(self.run, run) + matches.to(self.lag.dtype) @ self.lag
+        # On a card a product by so short a vector may be summed in any order.
+        by_lag = (matches * self.lag).sum(dim=-1) if matches.is_cuda else matches.to(self.lag.dtype) @ self.lag
+        scores = looked_up(self.run, run) + by_lag
         scores = scores.masked_fill(~there, -torch.inf)
         shares = torch.cat([torch.zeros_like(scores[:, :1]), scores], dim=1).softmax(dim=1)
         nothing, each = shares[:, 0], shares[:, 1:]

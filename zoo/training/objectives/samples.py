@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from cortexzoo.zoo.data.tasks.batch import Batch
+from cortexzoo.zoo.ops.lookup import added_at
 from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 
 
@@ -47,9 +48,8 @@ class SampleLog(Policy):
             right = (logits.argmax(-1) == targets).float()
             every = torch.arange(rows, device=scored.device)[:, None].expand_as(scored)
             asked = torch.cat([every[:, part][scored[:, part]] for part in pieces_of(time, piece)])
-            sums = torch.zeros(rows, 3, device=scored.device)
-            sums.index_add_(0, asked, torch.stack([losses, right, torch.ones_like(right)], dim=1))
-            self._measured[place % self.accumulation] = sums
+            each = torch.stack([losses, right, torch.ones_like(right)], dim=1)
+            self._measured[place % self.accumulation] = added_at(each.new_zeros(rows, 3), asked, each)
             return right.mean() if len(right) else right.new_zeros(())
 
     def step_taken(self, trainer: Trainer, step: Step) -> None:

@@ -1,0 +1,26 @@
+"""Trains tiny models on a card that is not there: `python -m tests.card.train_there LIBRARY OUT NAME [PROPERTY…]`.
+
+Writes what training found, or the verdicts of properties on what was trained.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from tests.card import library
+
+
+def main(built: str, out: Path, name: str, properties: list[str]) -> None:
+    """The card comes before torch."""
+    library.load(Path(built))
+    from tests.card import simulated
+
+    simulated.put_in()
+    from tests.card.tiny_experiments import judged, trained
+
+    found = judged(name, properties, out.parent) if properties else trained(name, out.parent)
+    out.write_text(json.dumps(found), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], sys.argv[4:])
