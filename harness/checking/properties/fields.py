@@ -12,10 +12,12 @@ from cortexzoo.harness.checking.properties.base import Case, Finding, Property, 
 from cortexzoo.harness.checking.properties.trainer import everything
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.training.field_values import other_values, paths
-from cortexzoo.harness.checking.training.witness import Record, brief, trainer_of
+from cortexzoo.harness.checking.training.witness import Record, brief, data_of, trainer_of
 from cortexzoo.specs import ExperimentSpec, recipe
 from cortexzoo.specs.memory import Contexts, NoLongTerm, NoShortTerm
+from cortexzoo.specs.objective import Recall
 from cortexzoo.specs.variant import CortexGPTSpec, VariantSpec
+from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.errors import OwnModuleError, TrainingError
 from cortexzoo.zoo.training.recorder import WALL_CLOCK_METRICS
 
@@ -65,6 +67,8 @@ def every_field_counts(subject: Subject, case: Case) -> Finding:
             continue
         if path.startswith(RATE_FACTOR) and path.removeprefix(RATE_FACTOR) not in moving:
             continue  # the variant has no such parameters, or they have no gradient
+        if path == "recipe.sequence_length" and _reads_no_text(subject):
+            continue  # of a recall task it is the length of the texts that guard a frozen base
         if path.startswith("variant.memory.gate.") and _has_one_source(experiment.variant):
             continue  # its share is 1 whatever the gate is
         courses = (_course(other)[0] != usual for other in other_values(experiment, path, field, value))
@@ -77,6 +81,14 @@ def every_field_counts(subject: Subject, case: Case) -> Finding:
     if not dead:
         return Finding(0, f"each of {tried} values of the {part} changes the training", case)
     return Finding(len(dead), f"without effect: {', '.join(dead[:5])}", {**case, "first": dead[0]})
+
+
+def _reads_no_text(subject: Subject) -> bool:
+    """Whether training is on a task alone, without a base that is measured on text."""
+    if not isinstance(subject.experiment.recipe.objective, Recall):
+        return False
+    data = data_of(subject.experiment)
+    return not subject.copy().has_frozen_base or (isinstance(data, TaskData) and data.text is None)
 
 
 def _has_one_source(variant: VariantSpec) -> bool:

@@ -131,7 +131,8 @@ class DriftLog(Log):
 
 def drift_is_measured(subject: Subject, case: Case) -> Finding:
     """Train an epoch of a few steps: the reports before and after it, against values computed one by one."""
-    hybrid_of(subject)
+    if not hybrid_of(subject).has_frozen_base:
+        raise DoesNotApply("the base learns too: there is nothing to drift from")
     task_of(subject)
     experiment, log = short(subject.experiment), DriftLog()
     recipe = experiment.recipe.model_copy(update={"steps": DRIFT_STEPS})

@@ -51,3 +51,13 @@ def test_what_becomes_of_a_sleep_otherwise_is_found(owner: object, function: str
 def test_a_divergence_that_counts_padding_is_found() -> None:
     asleep = partial(judged, "hybrid", dreams="replay near itself")
     assert is_caught(anchors, "divergence", "each[real].mean()", "(each * real).mean()", asleep)
+
+
+@pytest.mark.parametrize("name", ["transformer", "hybrid"])
+def test_what_a_recipe_computes_in_bfloat16_is_compared_in_it(name: str) -> None:
+    experiment = experiment_of(name)
+    halved = experiment.recipe.model_copy(update={"precision": "bf16"})
+    of = untrained(experiment.model_copy(update={"recipe": halved}))
+    for property_name in ("sleep_matches_a_reference", "held_out_is_measured_whole"):
+        judgement = judge(REGISTRY[property_name], Check(), of)
+        assert judgement.verdict == "pass", judgement.reason

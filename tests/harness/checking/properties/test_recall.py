@@ -11,6 +11,7 @@ from cortexzoo.harness.checking.properties import REGISTRY, consolidation, distr
 from cortexzoo.harness.checking.properties.base import DoesNotApply
 from cortexzoo.harness.checking.properties.consolidation import Days
 from cortexzoo.harness.checking.properties.distractors import filled
+from cortexzoo.harness.checking.properties.fields import every_field_counts
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.specs import load_experiment
@@ -54,6 +55,18 @@ def test_the_memory_answers_nearly_all_and_its_controls_do_not(
     found = judged("recall_beats_controls", subject())
     assert (found.verdict, found.observed) == (verdict, pytest.approx(observed))
     assert set(asked) == {256}, "the longest gap that training came to"
+
+
+def test_a_base_that_learns_has_no_drift() -> None:
+    found = judged("drift_is_measured", subject())
+    assert (found.verdict, found.reason) == ("skipped", "the base learns too: there is nothing to drift from")
+
+
+@pytest.mark.slow
+def test_a_base_that_learns_reads_no_text_of_a_length() -> None:
+    small = ("recipe.objective.stages=[{gaps: [0, 1], tokens_per_step: 512}]",)
+    found = every_field_counts(subject(*small), {"part": "recipe"})
+    assert found.observed == 0, found.reason
 
 
 def kinds(*changes: str) -> list[str]:
