@@ -132,7 +132,14 @@ def compared(
     reference: type[ReferenceLoop] = ReferenceLoop,
     places_of: PlacesOf = training_starts,
 ) -> Finding:
-    """The training against the reference: the largest difference, relative to what training changed."""
+    """The training against the reference: the largest difference, relative to what training changed.
+
+    In float32 where each gradient is clipped by itself: the reference, in plain numbers, rounds that otherwise, and
+    bfloat16 makes much of the last bit of a weight.
+    """
+    if isinstance(experiment.recipe.clipping, guards.AGC | guards.AdaGC):
+        exact = experiment.recipe.model_copy(update={"precision": "fp32"})
+        experiment = experiment.model_copy(update={"recipe": exact})
     if type(clipping := experiment.recipe.clipping) not in REFERENCED:
         raise DoesNotApply(f"no independent loop has clipping {clipping.kind}: add it to reference_clipping.py")
     record, witness = Record(), Witness(script, SCALES)

@@ -5,7 +5,9 @@ import torch
 
 from cortexzoo.harness.checking.properties import dreaming, steps
 from cortexzoo.harness.checking.properties.base import Finding
+from cortexzoo.specs import load_experiment
 from tests.harness import tiny
+from tests.harness.checking.properties.test_forward import untrained
 
 
 def test_training_and_reference_are_compared_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,3 +29,13 @@ def test_training_and_reference_are_compared_on_one_thread(monkeypatch: pytest.M
     finally:
         torch.set_num_threads(before)
     assert seen == [1, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["restarts", "constant"])
+def test_a_last_bit_does_not_count_in_bfloat16(name: str) -> None:
+    """Where each gradient is clipped by itself, the reference rounds otherwise."""
+    experiment = load_experiment("cortexgpt-stable")
+    halved = experiment.recipe.model_copy(update={"precision": "bf16"})
+    of = untrained(experiment.model_copy(update={"recipe": halved}))
+    finding = steps.steps_match_a_reference(of, {"recipe": name, "steps": 10})
+    assert finding.observed < 1e-4, finding.reason
