@@ -50,6 +50,7 @@ class ListedIndex:
         self._quantizer = faiss.IndexFlatL2(width)  # never asked, but it must outlive the index
         self._index: Any = faiss.IndexIVFFlat(self._quantizer, width, list_count)
         self._index.is_trained = True
+        self._index.parallel_mode = 3  # queries share the threads; the default leaves all to one
         self._parts: list[Tensor] = []
 
     def add(

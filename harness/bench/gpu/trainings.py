@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +36,8 @@ SHORT = {
 """What makes a training short; it is not checked."""
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "1", "-m")
 MOST_SHARDED_DIFFERENCE = 1e-5
+TRAINED = re.compile(r"(\d+ s) in all")
+VERDICTS = re.compile(r"(All verdicts as expected|Not as expected: [^.]*)")
 
 
 @dataclass
@@ -47,14 +51,17 @@ class Job:
     began: float
 
     def finish(self, limit: float) -> tuple[int, float, str]:
-        """Exit code, seconds, and the last lines of its output."""
+        """Exit code, seconds, and what it says of its verdicts, or else the end of its output."""
         try:
             code = self.process.wait(max(1.0, limit - (time.perf_counter() - self.began)))
         except subprocess.TimeoutExpired:
             self.process.kill()
             code = self.process.wait()
-        lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return code, time.perf_counter() - self.began, " ".join(" ".join(lines[-4:]).split())[-400:]
+        seconds = time.perf_counter() - self.began
+        output = " ".join(self.log.read_text(encoding="utf-8", errors="replace").split())
+        trained, verdicts = TRAINED.findall(output), VERDICTS.findall(output)
+        said = "; ".join([*(f"trained in {each}" for each in trained[-1:]), *verdicts[-1:]])
+        return code, seconds, said if verdicts else output[-400:]
 
     @property
     def run(self) -> Run:
@@ -65,18 +72,21 @@ def rows(folder: Path, limit: float, short: bool) -> Iterator[Row]:
     """Whole trainings on the device, several at a time. `short`: the shipped ones with few steps, still checked."""
     fewer = ("recipe.steps=20",) if short else ()
     started = {name: train(folder, name, name, [*changes, *fewer], "--check") for name, changes in JOBS.items()}
+    finishing = ThreadPoolExecutor(len(started) + len(SHORT))
+    finished = {name: finishing.submit(job.finish, limit) for name, job in started.items()}
     sharded = launched(folder, "sharded", [*TORCHRUN, "cortexzoo.harness.bench.gpu.sharded_steps"])
     ranked = train(folder, "torchrun", "cortexgpt-stable", SHORT["cortexgpt-stable"], launch=TORCHRUN)
     whole = {name: train(folder, f"whole-{name}", name, changes) for name, changes in SHORT.items()}
-    resumed = {name: killed_and_resumed(folder, name, limit) for name in SHORT}
-    for name, job in started.items():
-        code, seconds, output = job.finish(limit)
+    killed = {name: finishing.submit(killed_and_resumed, folder, name, limit) for name in SHORT}
+    for name, future in finished.items():
+        code, seconds, output = future.result()
         changes = ", ".join(JOBS[name]) or "as shipped"
         yield Row(SECTION, f"`{name}`, {changes}", f"exit code {code}, {seconds:.0f} s: {output}", code == 0, "0")
+    resumed = {name: future.result() for name, future in killed.items()}
     for job in (*whole.values(), ranked, *resumed.values()):
         job.finish(limit)
     for name, job in resumed.items():
-        yield same_weights(whole[name], job, f"`{name}`, bf16 as above, killed and resumed: weights")
+        yield same_weights(whole[name], job, f"`{name}`, a short training, killed and resumed: weights")
     yield same_weights(whole["cortexgpt-stable"], ranked, "one process under torchrun, DDP: weights")
     yield from sharded_differences(sharded, limit)
 
