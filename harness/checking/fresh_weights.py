@@ -13,6 +13,8 @@ from cortexzoo.specs.variant import CortexGPTSpec, Residual, TransformerSpec
 
 FURTHEST = 7.0
 """Standard deviations of a normal distribution beyond which no weight lies: one in 4e11."""
+ROUNDED = 1e-6
+"""Of a mean: a standard deviation that float32 does not resolve beside it."""
 SHARPNESS, FIRST_SCORE, SCORE_OF_A_TOKEN, FASTEST, SLOWEST = 2.0, -2.0, 0.5, 2.0, 0.05
 
 
@@ -36,7 +38,12 @@ class Drawn:
     std: float = 0.0
 
     def apart(self, drawn: Tensor) -> float:
-        """Standard deviations of the mean and of the mean square of [draws, *shape]; infinite beyond the limits."""
+        """Standard deviations of the mean and of the mean square of [draws, *shape]; infinite beyond the limits.
+
+        What float32 rounds away from the mean, or to zero, is no distribution.
+        """
+        if self.variance <= (ROUNDED * float(self.mean.abs().max())) ** 2:
+            return Exactly(self.mean).apart(drawn)
         off = (drawn - self.mean).double()
         most = self.within * (1 + 1e-6) if self.within else FURTHEST * self.std
         if float(off.abs().max()) > most + 1e-6 * float(self.mean.abs().max()):

@@ -10,6 +10,7 @@ import typer
 from cortexzoo.harness.bench import corpus_memory, flakiness, gpu, kills, recall_curve
 from cortexzoo.harness.bench.recall_plot import draw_recall
 from cortexzoo.harness.checking.effort import PROFILES
+from cortexzoo.harness.cli.docs_command import replaced
 from cortexzoo.harness.cli.errors import BadInput
 from cortexzoo.harness.cli.options import JsonOption
 from cortexzoo.harness.cli.output import print_table, print_text, require_folder_of, write_json
@@ -60,7 +61,7 @@ def of_flakiness(
 
 @app.command("gpu")
 def of_gpu(
-    page: Annotated[Path | None, typer.Option(help="Also write the figures to this Markdown page.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Also write the figures into this Markdown page.")] = None,
     seconds: Annotated[float, typer.Option(min=1, help="Limit of each training.")] = gpu.MOST_SECONDS,
     logs: Annotated[Path | None, typer.Option(help="Keep the trainings and their output in this folder.")] = None,
     short: Annotated[bool, typer.Option("--short", help="Trainings of 20 steps: whether all of it runs.")] = False,
@@ -74,12 +75,15 @@ def of_gpu(
     require_folder_of(page, "--page")
     if not gpu.is_there():
         raise BadInput("cortexzoo bench gpu: needs a GPU: torch.cuda.is_available() is false")
+    written = page.read_text(encoding="utf-8") if page is not None and page.is_file() else gpu.EMPTY_PAGE
+    if not all(mark in written for mark in gpu.MARKS):
+        raise BadInput(f"--page {page}: must have the marks {' … '.join(gpu.MARKS)}, between which the tables go")
     rows = []
     for row in gpu.rows(seconds, logs, short):
         rows.append(row)
         print_text("  ".join(({True: "ok ", False: "BAD", None: "   "}[row.fine], row.section, row.what, row.seen)))
     if page is not None:
-        page.write_text(gpu.page(rows), encoding="utf-8")
+        page.write_text(replaced(written, "gpu", lambda: gpu.tables(rows)), encoding="utf-8")
     write_json(json, [asdict(row) for row in rows])
     raise typer.Exit(int(any(row.fine is False for row in rows)))
 

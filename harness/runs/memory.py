@@ -38,10 +38,11 @@ def require_memory(experiment: ExperimentSpec, warn: Warn) -> None:
 def _predicted_once(experiment: ExperimentSpec) -> int:
     """`predicted_memory`, counted once in a process for all seeds and recipes that train alike in memory.
 
-    It takes up to some seconds, as long as a short training. What runs code of the user's is counted anew.
+    It takes up to some seconds, as long as a short training. What may be written in code of the user's is counted
+    anew: own modules, models of Hugging Face, and variants of plugins.
     """
     variant, recipe = experiment.variant, experiment.recipe
-    if isinstance(variant, ModuleSpec | HuggingFaceSpec):
+    if isinstance(variant, ModuleSpec | HuggingFaceSpec) or not type(variant).__module__.startswith("cortexzoo."):
         return predicted_memory(experiment)
     rows = (recipe.batch_size, recipe.sequence_length, recipe.objective.canonical_json())
     known = (variant.canonical_json(), *rows)

@@ -17,6 +17,9 @@ from cortexzoo.harness.bench.gpu import card, ops, steps, trainings
 from cortexzoo.harness.bench.gpu.row import Row
 
 MOST_SECONDS = 400.0
+MARKS = ("<!-- begin gpu -->", "<!-- end gpu -->")
+"""Between them a page has the tables."""
+EMPTY_PAGE = "\n".join(("# On a GPU", "", *MARKS, ""))
 
 
 def is_there() -> bool:
@@ -34,22 +37,15 @@ def rows(seconds: float, logs: Path | None = None, short: bool = False) -> Itera
         yield from trainings.rows(logs or Path(folder), seconds, short)
 
 
-def page(rows: Sequence[Row]) -> str:
-    """The rows as Markdown."""
-    lines = [
-        "# On a GPU",
-        "",
-        "`nox -s gpu` writes this page (`cortexzoo bench gpu --page docs/gpu.md`), on one card, in a few minutes.",
-        "It needs the checkout and the packages named at the top of `harness/bench/gpu/__init__.py`.",
-        "",
-    ]
+def tables(rows: Sequence[Row]) -> list[str]:
+    """The rows as Markdown, a table a section."""
+    lines = []
     for section in dict.fromkeys(row.section for row in rows):
-        lines += [f"## {section.capitalize()}", "", "| what | seen | bound | |", "|---|---|---|---|"]
+        lines += ["", f"### {section.capitalize()}", "", "| what | seen | bound | |", "|---|---|---|---|"]
         marks = {True: "within", False: "**not within**", None: ""}
         lines += [
             f"| {row.what} | {row.seen.replace('|', '/')} | {row.bound} | {marks[row.fine]} |"
             for row in rows
             if row.section == section
         ]
-        lines.append("")
-    return "\n".join(lines)
+    return lines[1:]

@@ -44,7 +44,6 @@ VERDICTS = re.compile(r"(All verdicts as expected|Not as expected: [^.]*)")
 class Job:
     """A command in a process of its own, its output in a file."""
 
-    what: str
     process: "subprocess.Popen[bytes]"
     log: Path
     runs: Path
@@ -95,7 +94,7 @@ def launched(folder: Path, what: str, arguments: Sequence[str]) -> Job:
     """A Python program with these arguments, and the folder of its runs."""
     runs, log = folder / what, folder / f"{what}.log"
     runs.mkdir(parents=True, exist_ok=True)
-    return Job(what, python([*arguments, "--runs", str(runs)], log), log, runs, time.perf_counter())
+    return Job(python([*arguments, "--runs", str(runs)], log), log, runs, time.perf_counter())
 
 
 def python(arguments: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
@@ -142,9 +141,7 @@ def weights(run: Run) -> dict[str, Tensor]:
 def same_weights(one: Job, other: Job, what: str) -> Row:
     """Whether two trainings end with the same bits."""
     try:
-        expected, found = (
-            CheckpointReader(job.run.path / "checkpoints" / "last").tensors("model") for job in (one, other)
-        )
+        expected, found = weights(one.run), weights(other.run)
         differing = [name for name in expected if not torch.equal(expected[name], found[name])]
     except Exception as error:  # whatever broke is the finding
         return Row(SECTION, what, f"{type(error).__name__}: {error}"[:200], False, "bit-equal")

@@ -57,13 +57,30 @@ def replaced(owner: Any, name: str, make: Make) -> Patch:
         defective = make(original)
         if isinstance(defective, cached_property):
             defective.__set_name__(owner, name)  # which only the body of a class does by itself
-        setattr(owner, name, defective)
-        try:
-            yield
-        finally:
-            setattr(owner, name, original)
+        with _nothing_kept(owner if inspect.ismodule(owner) else sys.modules[owner.__module__]):
+            setattr(owner, name, defective)
+            try:
+                yield
+            finally:
+                setattr(owner, name, original)
 
     return patch
+
+
+@contextmanager
+def _nothing_kept(module: Any) -> Iterator[None]:
+    """Functions of a module that keep results forget them, before it changes and after."""
+
+    def forget() -> None:
+        for value in list(vars(module).values()):
+            if callable(clear := getattr(value, "cache_clear", None)):
+                clear()
+
+    forget()
+    try:
+        yield
+    finally:
+        forget()
 
 
 def rebound(function: Callable[..., Any], make: Make) -> Patch:
@@ -78,13 +95,14 @@ def rebound(function: Callable[..., Any], make: Make) -> Patch:
             if path.startswith(PATCHED_PACKAGES) and module.__dict__.get(name) is function
         ]
         defective = make(function)
-        for module in users:
-            setattr(module, name, defective)
-        try:
-            yield
-        finally:
+        with _nothing_kept(sys.modules[function.__module__]):
             for module in users:
-                setattr(module, name, function)
+                setattr(module, name, defective)
+            try:
+                yield
+            finally:
+                for module in users:
+                    setattr(module, name, function)
 
     return patch
 

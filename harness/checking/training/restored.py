@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from cortexzoo.zoo.training.loop import TrainingLoop
 
 OF_A_STEP = {
-    "_before", "_before_step", "_bounds", "_cause", "_learnt", "_measured", "_movement", "_rate", "samples.gap",
+    "rates_by_importance._before", "sleep._before_step", "recovery._bounds", "batch_gate._cause", "finite_gate._cause",
+    "adagc._learnt", "samples._measured", "samples.gap", "stability._movement", "update_size._movement",
+    "updates._movement", "updates._rate",
 }  # fmt: skip
 """What a policy keeps for the rest of a step, or makes again from the rest once it is needed."""
 OWN = "harness_"
@@ -28,12 +30,15 @@ def unlike_policies(written: TrainingLoop, read: TrainingLoop, but: set[str]) ->
     others = {policy.name: policy for policy in read.policies}
     found = []
     for policy in written.policies:
-        if policy.name in but or policy.name not in others or policy.name.startswith(OWN):
+        if policy.name in but or policy.name.startswith(OWN):
             continue
-        other = vars(others[policy.name])
-        for name, value in vars(policy).items():
-            if not {name, f"{policy.name}.{name}"} & OF_A_STEP:
-                found += _unlike(f"{policy.name}.{name}", value, other.get(name))
+        if policy.name not in others:
+            found.append(policy.name)
+            continue
+        own, other = vars(policy), vars(others[policy.name])
+        for name in own | other:
+            if f"{policy.name}.{name}" not in OF_A_STEP:
+                found += _unlike(f"{policy.name}.{name}", own.get(name), other.get(name))
     return found
 
 

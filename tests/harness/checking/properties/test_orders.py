@@ -6,18 +6,11 @@ from cortexzoo.harness.checking.judge import judge
 from cortexzoo.harness.checking.properties import REGISTRY
 from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.specs.suite import Check
-from cortexzoo.zoo.data import mixed_order, order, permutation
+from cortexzoo.zoo.data import mixed_order, permutation
 from cortexzoo.zoo.data.mixed_order import MixedOrder
 from cortexzoo.zoo.data.order import DocumentOrder, TrainingOrder
 from tests.harness import tiny
 from tests.harness.checking.properties.planted import is_caught
-
-
-@pytest.fixture(autouse=True)
-def nothing_kept() -> None:
-    """Orders are kept from call to call."""
-    order._shuffled_grid.cache_clear()
-    mixed_order._block.cache_clear()
 
 
 def judged() -> Judgement:

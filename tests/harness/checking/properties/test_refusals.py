@@ -47,6 +47,12 @@ def subject_of(name: str) -> Subject:
     return replace(tiny.subject(), experiment=experiment, model=model, state=model.initial_state(1))
 
 
+@pytest.mark.parametrize("name", ["contexts", "original"])
+def test_calls_of_a_cortexgpt_pass(name: str) -> None:
+    judgement = judge_case(REGISTRY[NAME], Check(), subject_of(name), {"area": "calls"})
+    assert judgement.verdict == "pass", judgement.reason
+
+
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=[pytest.mark.slow] if name in ("contexts", "original") else []) for name in SUBJECTS],

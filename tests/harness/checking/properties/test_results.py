@@ -1,7 +1,5 @@
 """`results_are_of_the_record`: passes as it is, and finds a mistake in whatever a training reports of itself."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from cortexzoo.harness.checking.judge import judge
@@ -16,14 +14,6 @@ from cortexzoo.zoo.training.policies.measuring.probe import Probe
 from cortexzoo.zoo.training.policies.measuring.validation import Validation
 from tests.harness import tiny
 from tests.harness.checking.properties.planted import is_caught
-
-
-@pytest.fixture(autouse=True)
-def _counted_anew() -> Iterator[None]:
-    """What was counted with a mistake planted is forgotten, and so is what was counted before."""
-    ngrams.counts_of_short.cache_clear()
-    yield
-    ngrams.counts_of_short.cache_clear()
 
 
 def judged() -> Judgement:
