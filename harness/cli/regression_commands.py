@@ -133,13 +133,15 @@ def _compared(result: "Checked", then: "Committed") -> bool:
 def _written(results: "Sequence[Checked]") -> bool:
     """Write the verdicts of one experiment and bands over its seeds; return whether one of the first is unexpected."""
     from cortexzoo.harness.regression.regression import COMMITTED, Committed, CommittedError
+    from cortexzoo.harness.runs.cache import training_of
 
     name = results[0].experiment.name
     if gave_up := next((result.gave_up for result in results if result.certificate is None), None):
         print_text(f"{name}: training stopped, nothing is written: {gave_up}")
         return True
     first, *others = [result.certificate for result in results if result.certificate is not None]
-    made = Committed.of(results[0].experiment.hash(), first, others)
+    experiment = results[0].experiment
+    made = Committed.of(experiment.hash(), first, others, training_of(experiment).hash())
     if not others:
         with suppress(CommittedError):
             made = made.with_bands_of(Committed.read(name, COMMITTED))

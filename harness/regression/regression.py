@@ -68,16 +68,20 @@ class Committed:
     words: Mapping[str, Word]
     bands: Mapping[str, Band] = field(default_factory=dict)
     """Of what gave a number with every seed, but no clock; none before several seeds were measured."""
+    training_hash: str = ""
+    """Of the spec without its suite."""
 
     @classmethod
-    def of(cls, spec_hash: str, certificate: Certificate, others: Sequence[Certificate] = ()) -> "Committed":
+    def of(
+        cls, spec_hash: str, certificate: Certificate, others: Sequence[Certificate] = (), training_hash: str = ""
+    ) -> "Committed":
         """What is committed of a certificate, with bands where `others`, of further seeds, are given."""
         words: dict[str, Word] = {j.name: Word(j.verdict, j.version) for j in certificate.judgements}
-        return cls(spec_hash, words, _bands([certificate, *others]) if others else {})
+        return cls(spec_hash, words, _bands([certificate, *others]) if others else {}, training_hash)
 
     def with_bands_of(self, earlier: "Committed") -> "Committed":
-        """With the earlier bands of what means the same: those of another spec or version are void."""
-        if earlier.spec_hash != self.spec_hash:
+        """With the earlier bands of what means the same: those of another training or version are void."""
+        if earlier.training_hash != self.training_hash:
             return self
         same = {name for name, word in earlier.words.items() if self.words.get(name) == word}
         return replace(self, bands={name: band for name, band in earlier.bands.items() if name in same})
@@ -92,7 +96,7 @@ class Committed:
             entries = content["properties"]
             words = {key: Word(entry["verdict"], entry["version"]) for key, entry in entries.items()}
             bands = {key: Band(*map(float, entry["band"])) for key, entry in entries.items() if "band" in entry}
-            return cls(content["spec_hash"], words, bands)
+            return cls(content["spec_hash"], words, bands, content["training_hash"])
         except FileNotFoundError:
             raise CommittedError(f"{name}: has no committed certificate ({path}): {again}") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
@@ -102,7 +106,8 @@ class Committed:
         """One line a property, by name. Raises `OSError`."""
         path = folder / f"{name}.json"
         lines = [f'    "{key}": {json.dumps(self._entry(key))}' for key in sorted(self.words)]
-        head = f'{{\n  "experiment": "{name}",\n  "spec_hash": "{self.spec_hash}",\n  "properties": {{\n'
+        hashes = f'"spec_hash": "{self.spec_hash}",\n  "training_hash": "{self.training_hash}"'
+        head = f'{{\n  "experiment": "{name}",\n  {hashes},\n  "properties": {{\n'
         folder.mkdir(exist_ok=True)
         path.write_text(head + ",\n".join(lines) + "\n  }\n}\n", encoding="utf-8", newline="\n")
         return path

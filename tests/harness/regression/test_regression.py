@@ -22,7 +22,7 @@ from cortexzoo.harness.regression.regression import (
     changes,
     drifts,
 )
-from cortexzoo.harness.runs.cache import cache, find_trained
+from cortexzoo.harness.runs.cache import cache, find_trained, training_of
 from cortexzoo.harness.runs.train import subject_of
 from cortexzoo.specs import SuiteSpec, load_experiment, shipped_names
 from cortexzoo.specs.properties import PROPERTIES
@@ -41,6 +41,7 @@ def test_every_shipped_experiment_has_a_certificate_in_step_with_it(name: str) -
     skipped = {key for key, word in committed.words.items() if word.verdict == "skipped" and properties[key].may_skip}
     assert dict(committed.words) == expected | {key: replace(expected[key], verdict="skipped") for key in skipped}
     assert committed.spec_hash == experiment.hash(), f"of another spec: cortexzoo regression {name} --write"
+    assert committed.training_hash == training_of(experiment).hash()
 
 
 def test_no_certificate_is_left_of_an_experiment_that_is_gone() -> None:
@@ -97,7 +98,7 @@ def of_seeds(*values: float | None) -> Committed:
         Certificate(tuple(both if value is not None else both[:1]), {})
         for both, value in zip(judgements, values, strict=True)
     ]
-    return Committed.of("abc", certificates[0], certificates[1:])
+    return Committed.of("abc", certificates[0], certificates[1:], "def")
 
 
 def test_a_band_is_that_of_the_seeds_and_a_standard_deviation_more(tmp_path: Path) -> None:
@@ -118,11 +119,11 @@ def test_a_number_outside_its_band_drifts_while_the_verdict_stays(observed: floa
     assert [drift.observed for drift in drifts(of_seeds(0.1, 0.2, 0.3), now)] == [observed] * found
 
 
-def test_bands_are_kept_while_spec_and_property_are_the_same() -> None:
+def test_bands_are_kept_while_training_and_property_are_the_same_with_whatever_suite() -> None:
     earlier = of_seeds(0.1, 0.2, 0.3)
     one = Certificate((judgement("gate_balance", "pass"), judgement("causality", "pass", 2)), {})
-    assert set(Committed.of("abc", one).with_bands_of(earlier).bands) == {"gate_balance"}
-    assert not Committed.of("abd", one).with_bands_of(earlier).bands
+    assert set(Committed.of("abd", one, (), "def").with_bands_of(earlier).bands) == {"gate_balance"}
+    assert not Committed.of("abc", one, (), "deg").with_bands_of(earlier).bands
 
 
 def test_the_command_measures_bands_and_warns(
