@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from statistics import fmean
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -65,7 +66,7 @@ def occurrence_cases(_: Subject) -> Iterable[Case]:
     for pieces, again in ((1, 1), (3, 1), (1, 3), (3, 3)):
         yield {"pieces": pieces, "again": again, "full": 0}
     yield {"pieces": 1, "again": LENGTH, "full": 0}
-    yield {"pieces": 1, "again": LENGTH, "full": 1}
+    yield {"pieces": 2, "again": LENGTH, "full": 1}
 
 
 @torch.no_grad()
@@ -76,14 +77,19 @@ def no_own_occurrence(subject: Subject, case: Case) -> Finding:
     if not isinstance(getattr(state, "long_term", None), Diary):
         raise DoesNotApply("its long-term memory stores no continuations")
     assert isinstance(model, CortexGPT) and model.contexts is not None
-    if number(case, "full"):
-        model.contexts.spec = model.contexts.spec.model_copy(update={"capacity": LENGTH})
     tokens, place = subject.random_tokens(1, LENGTH), torch.tensor([0])
     pieces = tokens.chunk(number(case, "again"), dim=1)
-    state = model.placed(state, place)
-    for piece in tokens.chunk(number(case, "pieces"), dim=1):
-        state = model.consolidate(model(piece, state).state)
-    after = model.between_batches(state, 1)
+
+    def read() -> Any:
+        read = model.placed(state, place)
+        for piece in tokens.chunk(number(case, "pieces"), dim=1):
+            read = model.consolidate(model(piece, read).state)
+        return read
+
+    if number(case, "full"):  # without the boundary that is its first place
+        capacity = read().long_term.pages.filled - 1
+        model.contexts.spec = model.contexts.spec.model_copy(update={"capacity": capacity})
+    after = model.between_batches(read(), 1)
     if _found(model, pieces, after) == 0:
         raise DoesNotApply("long-term memory finds nothing, not even where it may")
     moved = _found(model, pieces, model.placed(after, place))

@@ -176,12 +176,16 @@ def test_a_small_change_is_found(name: str, owner: object, function: str, old: s
 
 
 @pytest.mark.parametrize(
-    ("row", "before", "text"), [(row, *case) for row, case in zip(CONTEXTS, [(5, "recurs"), (87, "runs")], strict=True)]
+    ("row", "length", "before", "text"),
+    [
+        (row, *case)
+        for row, case in zip(CONTEXTS, [(4, 5, "recurs"), (4, 87, "runs"), (5, 257, "recalls")], strict=True)
+    ],
 )
-def test_a_small_change_in_contexts_fails_a_case(row: tuple[Any, ...], before: int, text: str) -> None:
+def test_a_small_change_in_contexts_fails_a_case(row: tuple[Any, ...], length: int, before: int, text: str) -> None:
     """The one that the search finds."""
     name, owner, function, old, new, words = row
-    case = {"length": 4, "rows": 1, "before": before, "seed": 0, "text": text, "training": False}
+    case = {"length": length, "rows": 1, "before": before, "seed": 0, "text": text, "training": False}
     subject = untrained(experiment_of(name))
     with rewritten(owner, function, old, new)():
         judgement = judge_case(REGISTRY[NAME], Check(), subject, case)

@@ -55,5 +55,15 @@ def test_a_difference_is_named_by_its_path(one: object, other: object, path: str
 
 def test_what_does_not_last_is_left_out() -> None:
     assert unlike(Part(1, 1), Part(1, 2)) == unlike(object(), object()) == []
-    assert unlike(1, 2, "_cause") == unlike(1, 2, policy="clocked") == unlike(1, 2, policy="harness_stop") == []
-    assert unlike(1, 2, "gap", "samples") == [] != unlike(1, 2, "gap", "curriculum")
+    assert unlike(1, 2, policy="clocked") == unlike(1, 2, policy="harness_stop") == []
+    assert unlike(1, 2, "gap", "samples") == unlike(1, 2, "_cause", "finite_gate") == []
+    assert unlike(1, 2, "gap", "curriculum") and unlike(1, 2, "_cause")
+
+
+def test_a_policy_or_an_attribute_that_one_of_them_lacks_is_named() -> None:
+    none, kept = (SimpleNamespace(policies=policies) for policies in ([], [SimpleNamespace(name="some", kept=1)]))
+    bare = SimpleNamespace(policies=[SimpleNamespace(name="some")])
+    trainers: list[Any] = [none, kept, bare]
+    assert unlike_policies(trainers[1], trainers[0], set()) == ["some"]
+    assert unlike_policies(trainers[1], trainers[2], set()) == ["some.kept"]
+    assert unlike_policies(trainers[2], trainers[1], set()) == ["some.kept"]
