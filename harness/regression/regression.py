@@ -40,9 +40,16 @@ TIMED = "linear_time"
 """The one property that reads a clock: its numbers are of a machine and an hour."""
 
 
+PRINTED = 1e-4
+"""Of a number: its fourth digit."""
+
+
 @dataclass(frozen=True)
 class Band:
-    """Where a property's observed value lies: between the extremes of some seeds, and a standard deviation beyond."""
+    """Where a property's observed value lies: between the extremes of some seeds, and a standard deviation beyond.
+
+    A value that is the same with every seed has no deviation: of it the digits count that are printed.
+    """
 
     low: float
     high: float
@@ -54,7 +61,8 @@ class Band:
         return cls(min(values) - spread, max(values) + spread)
 
     def __contains__(self, value: float) -> bool:
-        return self.low <= value <= self.high
+        slack = PRINTED * max(abs(self.low), abs(self.high))
+        return self.low - slack <= value <= self.high + slack
 
     def __str__(self) -> str:
         return f"{self.low:.4g} to {self.high:.4g}"

@@ -108,6 +108,12 @@ def test_a_band_is_that_of_the_seeds_and_a_standard_deviation_more(tmp_path: Pat
     assert Committed.read("some", tmp_path) == then
 
 
+def test_a_value_that_is_the_same_with_every_seed_counts_as_it_is_printed() -> None:
+    band, none = Band.of([0.89824231, 0.89824231]), Band.of([0.0, 0.0])
+    assert 0.89824325 in band and 0.8985 not in band and 0.898 not in band
+    assert 0.0 in none and 1e-12 not in none
+
+
 def test_what_a_clock_gives_has_no_band() -> None:
     certificates = [Certificate((judgement("linear_time", "pass", observed=1 + seed / 10),), {}) for seed in range(3)]
     assert Committed.of("abc", certificates[0], certificates[1:]).bands == {}
