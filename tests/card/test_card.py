@@ -19,6 +19,7 @@ pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++
 OF_TRAINING = (
     *("steps_match_a_reference", "rollback_restores_everything", "sleep_matches_a_reference", "resume_is_exact"),
     *("held_out_is_measured_whole", "measuring_changes_nothing", "any_order_works", "every_field_counts"),
+    *("weights_start_as_specified", "operators_match_formulas", "mistakes_are_refused"),
 )
 OF_RECALL = ("recall_is_trained_as_specified", "gradients_reach_the_facts")
 

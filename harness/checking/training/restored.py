@@ -46,7 +46,8 @@ def _unlike(path: str, one: Any, other: Any) -> list[str]:
     if isinstance(one, nn.Module) and isinstance(other, nn.Module):
         return _unlike(path, dict(one.state_dict()), dict(other.state_dict()))
     if isinstance(one, Tensor) and isinstance(other, Tensor):
-        alike = one.shape == other.shape and torch.equal(one.detach().nan_to_num(), other.detach().nan_to_num())
+        here, there = (tensor.detach().cpu().nan_to_num() for tensor in (one, other))  # a policy may move it when asked
+        alike = one.shape == other.shape and torch.equal(here, there)
         return [] if alike else [path]
     if isinstance(one, PLAIN) or isinstance(other, PLAIN):
         return [] if _same(one, other) else [path]
