@@ -140,6 +140,9 @@ def weights(run: Run) -> dict[str, Tensor]:
 
 def same_weights(one: Job, other: Job, what: str) -> Row:
     """Whether two trainings end with the same bits."""
+    codes = one.process.returncode, other.process.returncode
+    if any(codes):
+        return Row(SECTION, what, f"exit codes {codes[0]} and {codes[1]}: not compared", False, "bit-equal")
     try:
         expected, found = weights(one.run), weights(other.run)
         differing = [name for name in expected if not torch.equal(expected[name], found[name])]

@@ -65,7 +65,7 @@ class ContextReadOut(nn.Module):
         there = places >= 0
         matches = pages.matching(places.clamp_min(0), queries)
         run = leading(matches)
-        # On a card a product by so short a vector may be summed in any order.
+        # On a card by a plain sum: with this product and an embedding's gradient trainings were not bit-equal there.
         by_lag = (matches * self.lag).sum(dim=-1) if matches.is_cuda else matches.to(self.lag.dtype) @ self.lag
         scores = looked_up(self.run, run) + by_lag
         scores = scores.masked_fill(~there, -torch.inf)
