@@ -76,6 +76,11 @@ class MixerSpec(Spec):
     write_threshold: Annotated[float, Field(ge=0, lt=1), OURS] = Field(
         0.0, description="A write weaker than this share of the strongest is dropped."
     )
+    write_width: Annotated[int, Field(ge=0, le=65536), OURS] = Field(
+        0,
+        description="Hidden units of the write gate beside its linear part. 0: linear alone, which can tell at most "
+        "about twice as many tokens apart as the base has dimensions.",
+    )
     negative_eigenvalues: Annotated[bool, OURS] = Field(
         False, description="Write strengths up to 2, so that a write can reverse a direction of the memory."
     )

@@ -142,6 +142,9 @@ def sidecar_start(spec: MixerSpec, width: int) -> Start:
     for name in ("query", "key", "value"):
         found |= _linear(name, width, inner, bias=False)
     found |= _linear("memory.gates.write", width, heads) | _linear("gate", 2 * inner, heads)
+    if spec.write_width:
+        found |= _linear("memory.gates.write_hidden", width, spec.write_width)
+        found["memory.gates.write_from_hidden.weight"] = Exactly(torch.zeros(heads, spec.write_width))
     found["memory.gates.write.bias"] = Exactly(torch.full((heads,), spec.write_bias))
     found["gate.bias"] = Exactly(torch.full((heads,), spec.gate_bias))
     return found

@@ -21,6 +21,7 @@ from tests.specs.conftest import Mistakes, Write
         ("mixer.window_size=0", "mixer.window_size must be > 0, got 0"),
         ("mixer.key_products=17", "key_products must be at most head_dim / 2 = 16, got 17"),
         ("mixer.write_threshold=1", "mixer.write_threshold must be < 1, got 1"),
+        ("mixer.write_width=-1", "mixer.write_width must be >= 0, got -1"),
         ("mixer.write_bias=50", "mixer.write_bias must be <= 20, got 50"),
         ("mixer.decay.slowest_bias=21", "mixer.decay.slowest_bias must be <= 20, got 21"),
         ("mixer.decay.slowest_bias=1", "fastest_bias must be at most slowest_bias = 1.0, got 12.0"),

@@ -58,7 +58,7 @@ COSTED: dict[str, VariantSpec] = {
         name="costed",
         backbone=FolderBackbone(path="/none", architecture=Qwen2Architecture(hidden_size=32, intermediate_size=48)),
         chunk_size=24,
-        mixer=MixerSpec(num_heads=2, head_dim=16, window_size=20, key_products=3),
+        mixer=MixerSpec(num_heads=2, head_dim=16, window_size=20, key_products=3, write_width=7),
     ),
     "hybrid from scratch": HybridSpec(
         name="costed",

@@ -27,6 +27,7 @@ from cortexzoo.zoo.models.hybrid import block, model
 from cortexzoo.zoo.models.hybrid.block import FAST_WEIGHTS, WINDOW, Sidecar
 from cortexzoo.zoo.models.hybrid.delta_memory import Gates
 from cortexzoo.zoo.models.hybrid.model import Hybrid
+from cortexzoo.zoo.models.hybrid.one_token import FoldedWeights
 from cortexzoo.zoo.models.hybrid.state import HybridState, SidecarState
 from cortexzoo.zoo.models.hybrid.unit import unit
 from cortexzoo.zoo.ops.gated_delta import chunk_gated_delta_rule
@@ -226,4 +227,8 @@ HYBRID_MUTANTS = (
               by="forward_matches_a_reference"),
     in_source("keys-of-any-length", HYBRID, "keys are not made unit vectors", Sidecar, "queries_keys_values",
               "unit(q), unit(k), v", "unit(q), k, v", by="forward_matches_a_reference"),
+    in_source("write-gate-linear", HYBRID, "the write gate leaves out its hidden units", Gates, "forward",
+              "write = write + wide", "write = write + 0 * wide", by="forward_matches_a_reference"),
+    in_source("write-gate-linear-in-generation", HYBRID, "the same, where a text is generated", FoldedWeights, "step",
+              "self.spec.write_width", "False", by="sampling_follows_its_settings"),
 )  # fmt: skip

@@ -114,6 +114,8 @@ def state_norm_is_bounded(subject: Subject, case: Case) -> Finding:
         for memory in memories.values():
             memory.gates.decay.bias.fill_(OPEN)
             memory.gates.write.bias.fill_(OPEN)
+            if memory.gates.write_from_hidden is not None:
+                memory.gates.write_from_hidden.weight.zero_()
     state, start = model.initial_state(1), 0
     largest, where = 0.0, ""
     with bounded_norms(memories) as bounds:

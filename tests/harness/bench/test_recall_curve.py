@@ -19,7 +19,7 @@ from cortexzoo.specs.task import KeyValue
 from cortexzoo.zoo.data.tasks.build import build_task
 from cortexzoo.zoo.errors import DataError
 from cortexzoo.zoo.models.hybrid.model import Hybrid
-from tests.zoo.models.hybrid.tiny import CHUNK, some_tokens, tiny_hybrid
+from tests.zoo.models.hybrid.tiny import CHUNK, MIXER, some_tokens, tiny_hybrid
 from tests.zoo.training.objectives.tiny import tiny_task
 
 GAP = (CHUNK, 3 * CHUNK)
@@ -31,11 +31,12 @@ def fast_weights(state: Any) -> Tensor:
 
 def model() -> Hybrid:
     """One that fades and writes visibly."""
-    hybrid = tiny_hybrid()
+    hybrid = tiny_hybrid(mixer=MIXER.model_copy(update={"write_width": 3}))
     for layer in hybrid.sidecars:
         gates = hybrid.sidecar(layer).memory.gates
         torch.nn.init.constant_(gates.decay.bias, 1.0)
         torch.nn.init.constant_(gates.write.bias, 3.0)
+        torch.nn.init.normal_(gates.write_from_hidden.weight, std=30.0)
     return hybrid
 
 

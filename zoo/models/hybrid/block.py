@@ -103,7 +103,11 @@ class Sidecar(nn.Module):
     @torch.no_grad()
     def _laid_together(self) -> FoldedWeights:
         dtype, gates = wide_dtype(self.output.weight), self.memory.gates
-        linears = (self.query, self.key, self.value, gates.decay, gates.write)
+        linears = [self.query, self.key, self.value, gates.decay, gates.write]
+        from_hidden = gates.decay.weight.new_zeros(0, self.spec.num_heads)
+        if gates.write_hidden is not None and gates.write_from_hidden is not None:
+            linears.append(gates.write_hidden)
+            from_hidden = gates.write_from_hidden.weight.T
         inner = self.output.weight.new_zeros(3 * self.output.in_features)
         dim, scale = self.spec.head_dim, self.memory.read_out_scale.to(dtype)
         channels = torch.arange(dim, device=scale.device)
@@ -111,7 +115,8 @@ class Sidecar(nn.Module):
             self.spec,
             gates,
             into=torch.cat([linear.weight for linear in linears]).to(dtype).T.contiguous(),
-            bias=torch.cat([inner, gates.decay.bias, gates.write.bias]).to(dtype),
+            bias=torch.cat([inner, *(linear.bias for linear in linears[3:])]).to(dtype),
+            from_hidden=from_hidden.to(dtype),
             taps=self.conv.weight.to(dtype).flip(1).T.contiguous(),
             sharpness=self.sharpness.to(dtype).exp()[:, None],
             gate=self.gate.weight.to(dtype).T.contiguous(),

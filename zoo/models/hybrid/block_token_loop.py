@@ -44,7 +44,11 @@ def _step(
     )
     gates = sidecar.memory.gates
     log_decay = F.logsigmoid(F.linear(x, gates.decay.weight, gates.decay.bias))
-    wanted = F.linear(x, gates.write.weight, gates.write.bias).sigmoid()
+    wanted = F.linear(x, gates.write.weight, gates.write.bias)
+    if gates.write_hidden is not None and gates.write_from_hidden is not None:
+        hidden = F.linear(x, gates.write_hidden.weight, gates.write_hidden.bias)
+        wanted = wanted + (hidden * hidden.sigmoid()) @ gates.write_from_hidden.weight.T
+    wanted = wanted.sigmoid()
     least = spec.write_threshold
     beta = gates.strongest_write * torch.where(wanted > least, (wanted - least) / (1 - least), 0)
     neighbours = [(i, (i + j) % spec.head_dim) for j in range(1, spec.key_products + 1) for i in range(spec.head_dim)]

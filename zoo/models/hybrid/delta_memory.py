@@ -15,17 +15,24 @@ READ_OUT_EPS = 1e-6
 class Gates(nn.Module):
     """How much of the memory each token leaves and how strongly it writes, one of each for every head.
 
-        log_decay = log sigmoid(W_a x + a)        beta = max(0, sigmoid(W_b x + b) - t) / (1 - t)
+        log_decay = log sigmoid(W_a x + a)        beta = max(0, sigmoid(W_b x + b + U silu(V x + c)) - t) / (1 - t)
 
-    and twice that beta with negative eigenvalues. W_a starts at zero, so that at first every token fades the memory by
-    its head's bias alone. A write threshold t > 0 lets a token write nothing at all: a sigmoid alone always writes a
-    little, and the gradient that would teach it to write less vanishes with what it writes.
+    and twice that beta with negative eigenvalues. V has `write_width` rows; with 0 of them there is no such term. W_a
+    and U start at zero, so that at first every token fades the memory by its head's bias alone. A write threshold
+    t > 0 lets a token write nothing at all: a sigmoid alone always writes a little, and the gradient that would teach
+    it to write less vanishes with what it writes.
     """
 
     def __init__(self, spec: MixerSpec, hidden_size: int) -> None:
         super().__init__()
         self.decay = nn.Linear(hidden_size, spec.num_heads)
         self.write = nn.Linear(hidden_size, spec.num_heads)
+        self.write_hidden: nn.Linear | None = None
+        self.write_from_hidden: nn.Linear | None = None
+        if spec.write_width:
+            self.write_hidden = nn.Linear(hidden_size, spec.write_width)
+            self.write_from_hidden = nn.Linear(spec.write_width, spec.num_heads, bias=False)
+            nn.init.zeros_(self.write_from_hidden.weight)
         self.strongest_write = 2.0 if spec.negative_eigenvalues else 1.0
         self.write_threshold = spec.write_threshold
         with torch.no_grad():
@@ -38,10 +45,13 @@ class Gates(nn.Module):
     ) -> tuple[Float[Tensor, "batch time heads"], Float[Tensor, "batch time heads"]]:
         """log_decay and beta."""
         log_decay = F.logsigmoid(wide_linear(self.decay, x))
-        return log_decay, self.strength(wide_linear(self.write, x).sigmoid())
+        write = wide_linear(self.write, x)
+        if self.write_hidden is not None and self.write_from_hidden is not None:
+            write = write + wide_linear(self.write_from_hidden, F.silu(wide_linear(self.write_hidden, x)))
+        return log_decay, self.strength(write.sigmoid())
 
     def strength(self, write: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-        """beta, from sigmoid(W_b x + b)."""
+        """beta, from the sigmoid above."""
         if self.write_threshold > 0:
             write = (write - self.write_threshold).relu() / (1 - self.write_threshold)
         return write if self.strongest_write == 1 else self.strongest_write * write

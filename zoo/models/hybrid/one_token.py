@@ -22,8 +22,9 @@ class FoldedWeights:
     spec: MixerSpec
     gates: Gates
     into: Float[Tensor, "hidden projected"]
-    """Queries, keys, values, decays and write strengths in one product."""
+    """Queries, keys, values, decays, write strengths and what is hidden of these in one product."""
     bias: Float[Tensor, " projected"]
+    from_hidden: Float[Tensor, "width heads"]
     taps: Float[Tensor, "lags channels"]
     """The oldest token first."""
     sharpness: Float[Tensor, "heads one"]
@@ -57,7 +58,10 @@ class FoldedWeights:
         if self.spec.key_products:
             q_k = self._unit((q_k[..., None, :] * q_k[..., self.neighbours]).flatten(-2))
         asked, stored = q_k[..., None, :].unbind(1)  # [B, H, 1, K]
-        decay, beta = projected[:, 3 * inner :].sigmoid().view(-1, 2, heads, 1, 1).unbind(1)  # [B, H, 1, 1]
+        gates = projected[:, 3 * inner : 3 * inner + 2 * heads]
+        if self.spec.write_width:
+            gates[:, heads:].addmm_(F.silu(projected[:, 3 * inner + 2 * heads :]), self.from_hidden)
+        decay, beta = gates.sigmoid().view(-1, 2, heads, 1, 1).unbind(1)  # [B, H, 1, 1]
         faded = state.fast_weights * decay
         error = (v[:, :, None] - stored @ faded) * self.gates.strength(beta)
         fast_weights = torch.addcmul(faded, stored.mT, error)

@@ -26,6 +26,9 @@ MIXERS = {
     "write threshold": MixerSpec(
         num_heads=2, head_dim=4, window_size=6, write_threshold=0.4, negative_eigenvalues=True
     ),
+    "write gate with hidden units": MixerSpec(
+        num_heads=2, head_dim=4, window_size=6, write_threshold=0.1, write_width=5
+    ),
     "products": MixerSpec(
         num_heads=2,
         head_dim=4,

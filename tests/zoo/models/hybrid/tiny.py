@@ -21,9 +21,11 @@ def tiny_spec(architecture: ArchitectureSpec = ARCHITECTURE, mixer: MixerSpec = 
     )
 
 
-def tiny_hybrid(architecture: ArchitectureSpec = ARCHITECTURE, *, awake: bool = True) -> Hybrid:
+def tiny_hybrid(
+    architecture: ArchitectureSpec = ARCHITECTURE, mixer: MixerSpec = MIXER, *, awake: bool = True
+) -> Hybrid:
     """`awake`: output projections are not zero, so that the sidecars matter."""
-    model = Hybrid(tiny_spec(architecture), random_backbone(architecture))
+    model = Hybrid(tiny_spec(architecture, mixer), random_backbone(architecture))
     if awake:
         for layer in model.sidecars:
             torch.nn.init.normal_(model.sidecar(layer).output.weight, std=0.5)
