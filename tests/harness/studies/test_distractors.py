@@ -55,6 +55,8 @@ def test_cells_differ_in_what_they_are_named_for() -> None:
     widened = distractors._seeing_all(build_model(attention))
     assert isinstance(widened, Hybrid) and widened.spec.mixer.window_size == distractors.ASKED
     assert few.mixer.memory_key_dim == 32
+    linear = variants[distractors.LINEAR]
+    assert isinstance(linear, HybridSpec) and linear.mixer.write_width == 0
 
 
 def test_the_worst_filler_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
