@@ -123,7 +123,7 @@ class NamedSpec(Spec):
 
 _NO_BEHAVIOUR = frozenset({"description", "provenance", "trackers", "parallel", "alerts"})
 _OFF = {"kind": "none"}
-_LATER_FIELDS: Mapping[str, Any] = {"homeostasis": _OFF, "protection": _OFF, "update_factor": 10.0}
+_LATER_FIELDS: Mapping[str, Any] = {"homeostasis": _OFF, "protection": _OFF, "update_factor": 10.0, "write_width": 0}
 """Fields that came when runs had hashes already, with the value at which a run has the hash from before they came."""
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from cortexzoo.specs.base import Neutral, PositiveInt, Spec
+from cortexzoo.specs.base import PositiveInt, Spec
 from cortexzoo.specs.provenance import OURS, RECALL, USER_RUN
 
 GateBias = Annotated[float, Field(ge=-20, le=20)]
@@ -76,7 +76,7 @@ class MixerSpec(Spec):
     write_threshold: Annotated[float, Field(ge=0, lt=1), OURS] = Field(
         0.0, description="A write weaker than this share of the strongest is dropped."
     )
-    write_width: Annotated[int, Field(ge=0, le=65536), OURS, Neutral(0)] = Field(
+    write_width: Annotated[int, Field(ge=0, le=65536), OURS] = Field(
         0,
         description="Hidden units of the write gate beside its linear part. 0: linear alone, which can tell at most "
         "about twice as many tokens apart as the base has dimensions.",
