@@ -20,7 +20,7 @@ PAGE = "recall.md"
 MIXED, NOISE_ALONE = "mixed fillers", "noise alone"
 FEW_CHANNELS = "keys of 32 channels"
 ATTENTION = "full attention"
-LINEAR = "linear write gate"
+LINEAR, TWO = "linear write gate", "two sidecars"
 FILLERS: tuple[FillerSpec, ...] = (NoiseFiller(), UnseenNoise(), TextFiller(), PairsFiller(), NearKeys())
 GAPS = (16, 64)
 FAR = 550
@@ -44,6 +44,7 @@ def cells() -> list[StudyCell]:
     return [
         StudyCell(MIXED, HYBRID),
         StudyCell(LINEAR, HYBRID, ("variant.mixer.write_width=0",)),
+        StudyCell(TWO, HYBRID, ("variant.layers=null",)),
         StudyCell(NOISE_ALONE, HYBRID, ("data=kv-tokens-far", *short)),
         StudyCell(FEW_CHANNELS, HYBRID, ("variant.mixer.key_products=0", *short)),
         StudyCell(ATTENTION, HYBRID, (*attention, *short)),
@@ -52,7 +53,8 @@ def cells() -> list[StudyCell]:
 
 def table(results: Mapping[str, Result]) -> list[tuple[str, ...]]:
     """Header and rows, the worst filler first: shares of whole answers, mean over seeds and the worst of them."""
-    columns = [(label, gap) for label in (MIXED, LINEAR) for gap in (*GAPS, FAR)]
+    columns = [(MIXED, gap) for gap in (*GAPS, FAR)]
+    columns += [(label, gap) for label in (LINEAR, TWO) for gap in (max(GAPS), FAR)]
     columns += [(label, gap) for label in (NOISE_ALONE, FEW_CHANNELS, ATTENTION) for gap in GAPS]
     header = ("filler", *(f"{label}, {gap} chunks" for label, gap in columns))
     rows = [

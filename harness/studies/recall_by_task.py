@@ -12,8 +12,9 @@ PAGE = "recall.md"
 FAR = "one-token pairs"
 NEAR_GAPS = ("data.gaps=[1,4,16,64]", "data.evaluation_documents=64")
 
-NOISE_ALONE = ("data=kv-tokens-far", "variant.mixer.key_products=0", "variant.mixer.write_width=0", "recipe.steps=500")
-"""Keys of 32 channels and a linear write gate are enough for six facts where no other fact fills the gap."""
+PLAIN = ("variant.layers=null", "variant.mixer.key_products=0", "variant.mixer.write_width=0")
+"""Keys of 32 channels and linear write gates are enough for six facts where no other fact fills the gap."""
+NOISE_ALONE = ("data=kv-tokens-far", *PLAIN, "recipe.steps=500")
 FAR_STAGES = (
     "recipe.objective.stages=[{gaps: [0, 1, 4, 16], tokens_per_step: 2048, samples_per_gap: 75, promote_at: 0.95}, "
     "{gaps: [4, 16, 64], tokens_per_step: 4096, samples_per_gap: 50, promote_at: 0.98}, "

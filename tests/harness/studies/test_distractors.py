@@ -55,8 +55,9 @@ def test_cells_differ_in_what_they_are_named_for() -> None:
     widened = distractors._seeing_all(build_model(attention))
     assert isinstance(widened, Hybrid) and widened.spec.mixer.window_size == distractors.ASKED
     assert few.mixer.memory_key_dim == 32
-    linear = variants[distractors.LINEAR]
+    linear, two = variants[distractors.LINEAR], variants[distractors.TWO]
     assert isinstance(linear, HybridSpec) and linear.mixer.write_width == 0
+    assert isinstance(two, HybridSpec) and two.sidecar_layers == (0, 1)
 
 
 def test_the_worst_filler_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
