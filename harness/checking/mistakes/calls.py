@@ -35,10 +35,10 @@ def of_calls(subject: Subject) -> Iterator[Attempt]:
         if not (isinstance(model, CortexGPT) and model.memory.shares_one_ring):
             yield mistaken("a memory of fewer rows", partial(model, further, state))
             yield mistaken("a memory of more rows", partial(model, tokens[:1], state))
-        yield from _of_names(state)
-    if isinstance(model, Hybrid) and isinstance(state, HybridState):
         yield fits("every memory switched off", partial(model, tokens, state, model.switches))
         yield mistaken("a memory that there is none of", partial(model, tokens, state, ("none",)))
+        yield from _of_names(state)
+    if isinstance(model, Hybrid) and isinstance(state, HybridState):
         elsewhere = {layer + 1: sidecar for layer, sidecar in state.sidecars.items()}
         other = HybridState(elsewhere, state.cache, state.position)
         yield mistaken("a state of sidecars beside other layers", partial(model, tokens, other))

@@ -62,6 +62,13 @@ def test_a_text_in_pieces_gives_the_logits_of_the_whole(variant: Any) -> None:
     assert batch_costs(variant, 2, 4).trained_parameters == parameter_count(variant)
 
 
+@pytest.mark.parametrize("factory", ["windowed", "carried"])
+def test_a_module_has_no_memory_to_switch_off(factory: str) -> None:
+    model = build_model(spec(factory), seed=0).eval()
+    with pytest.raises(ValueError, match="window is no memory of this model, it has none that can be switched off"):
+        model(torch.zeros(1, 3, dtype=torch.long), disabled=("window",))
+
+
 def test_pieces_of_max_length_begin_without_those_before() -> None:
     model = build_model(spec("windowed", arguments={"positions": 4}, max_length=4), seed=0).eval()
     tokens = torch.randint(256, (1, 10))
