@@ -14,9 +14,9 @@ from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.training.field_values import other_values, paths
 from cortexzoo.harness.checking.training.witness import Record, brief, data_of, trainer_of
 from cortexzoo.specs import ExperimentSpec, recipe
-from cortexzoo.specs.memory import Contexts, NoLongTerm, NoShortTerm
+from cortexzoo.specs.memory import Contexts, NoLongTerm, NoShortTerm, SigmoidGate
 from cortexzoo.specs.objective import Recall
-from cortexzoo.specs.variant import CortexGPTSpec, VariantSpec
+from cortexzoo.specs.variant import CortexGPTSpec, Replace, VariantSpec
 from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.errors import OwnModuleError, TrainingError
 from cortexzoo.zoo.training.recorder import WALL_CLOCK_METRICS
@@ -32,6 +32,8 @@ SMALL: Mapping[str, Any] = {
     "num_layers": 1, "num_heads": 2, "intermediate_size": 8,
 }  # fmt: skip
 """Values of a variant at which a few short steps come to every limit; those that it has not are left out."""
+FEW_PAIRS: Mapping[str, Any] = {"memory.long_term.capacity": 6, "memory.long_term.writes": 4}
+"""Of a ring that is filled from short-term memory: a step on a task may have one row, and store six pairs."""
 INERT: Mapping[str, str] = {
     "recipe.monitor": "when to measure; judged by intervals_are_kept and held_out_is_measured_whole",
     "recipe.spikes": "judged by guards_follow_their_rules, value by value",
@@ -69,8 +71,10 @@ def every_field_counts(subject: Subject, case: Case) -> Finding:
             continue  # the variant has no such parameters, or they have no gradient
         if path == "recipe.sequence_length" and _reads_no_text(subject):
             continue  # of a recall task it is the length of the texts that guard a frozen base
-        if path.startswith("variant.memory.gate.") and _has_one_source(experiment.variant):
-            continue  # its share is 1 whatever the gate is
+        if _has_one_source(experiment.variant) and (
+            path.startswith("variant.memory.gate.") or (path == "variant.order" and _replaces(experiment.variant))
+        ):
+            continue  # its share is 1 whatever the gate is, and it gives what it is given
         courses = (_course(other)[0] != usual for other in other_values(experiment, path, field, value))
         differs = list(_up_to_the_first(courses))
         tried += bool(differs)
@@ -92,13 +96,19 @@ def _reads_no_text(subject: Subject) -> bool:
 
 
 def _has_one_source(variant: VariantSpec) -> bool:
-    """Whether the gate has nothing to mix with the input: contexts do not pass it."""
+    """Whether the gate has nothing to mix with the input: contexts do not pass it. A softmax mixes with nothing."""
     memory = variant.memory if isinstance(variant, CortexGPTSpec) else None
     return (
         memory is not None
+        and isinstance(memory.gate, SigmoidGate)
         and isinstance(memory.short_term, NoShortTerm)
         and isinstance(memory.long_term, NoLongTerm | Contexts)
     )
+
+
+def _replaces(variant: VariantSpec) -> bool:
+    """Whether what a block gives replaces what it was given."""
+    return isinstance(variant, CortexGPTSpec) and isinstance(variant.join, Replace)
 
 
 def _up_to_the_first(flags: Iterable[bool]) -> Iterable[bool]:
@@ -122,8 +132,11 @@ def _busy(experiment: ExperimentSpec) -> ExperimentSpec:
     content = busy.model_dump()
     for part in ("recipe", "variant"):
         content[part]["provenance"] = {}  # of values that may be gone
-    for path, value in SMALL.items():
+    few = FEW_PAIRS if content["variant"].get("memory", {}).get("long_term", {}).get("kind") == "raw_ring" else {}
+    for path, value in {**SMALL, **few}.items():
         _set(content["variant"], path.split("."), value)
+    if content["variant"].get("mixer", {}).get("num_heads") == 1:  # the decays of one head are one decay
+        content["variant"]["mixer"]["num_heads"] = 2
     return ExperimentSpec.model_validate(content)
 
 

@@ -1,0 +1,83 @@
+"""No property accuses a model for settings that are allowed and unusual: each of these was accused once."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import MistralConfig, MistralForCausalLM
+
+from cortexzoo.harness.checking.judge import judge, judge_case
+from cortexzoo.harness.checking.properties import REGISTRY
+from cortexzoo.harness.checking.training.roles import LEAST_VOCABULARY, text_of_roles
+from cortexzoo.specs import load_experiment
+from cortexzoo.specs.properties import PropertyName
+from cortexzoo.specs.suite import Check
+from tests.harness.checking.properties.test_forward import SMALL, untrained
+
+A_TASK = ("recipe=cortex-v2-a1", "data=kv-tokens", "recipe.objective.in_chunk={kind: none}")
+TWO_DOCUMENTS = "data.task={kind: kv_tokens, num_pairs: 1, num_queries: 1, num_keys: 1, num_values: 2, num_noise: 1}"
+STABLE = ("cortexgpt-stable", *SMALL)
+RING = (*STABLE, "variant.memory.long_term={kind: raw_ring}")
+BARE = (*STABLE, "variant.memory={short_term: {kind: none}, long_term: {kind: none}}")
+HYBRID = ("cortex-v2-hybrid", "variant.backbone.training.steps=2")
+SCRATCH = (
+    "cortex-v2-hybrid",
+    "variant=cortex-v2-hybrid-scratch",
+    "variant.backbone.architecture.vocab_size=256",
+    "recipe.objective.in_chunk={kind: none}",
+)
+ONE_CHANNEL = (*HYBRID, "variant.mixer.num_heads=1", "variant.mixer.head_dim=2", "variant.mixer.key_products=0")
+
+SETTINGS: tuple[tuple[PropertyName, tuple[str, ...], dict[str, Any] | None], ...] = (
+    ("base_is_frozen", SCRATCH, None),
+    ("state_norm_is_bounded", (*HYBRID, "variant.mixer.write_threshold=0.9"), {"gates": "trained", "tokens": 400}),
+    ("every_parameter_learns", (*HYBRID, "variant.mixer.window_size=1"), None),
+    ("every_parameter_learns", BARE, None),
+    ("every_parameter_learns", (*RING, "variant.memory.short_term.capacity=1"), None),
+    ("every_parameter_learns", (*RING, "variant.memory.long_term.top_k=1"), None),
+    ("memory_is_bounded", BARE, None),
+    ("every_field_counts", (*BARE, "variant.join={kind: replace}"), {"part": "variant"}),
+    ("every_field_counts", (*RING, *A_TASK), {"part": "variant"}),
+    ("every_field_counts", ONE_CHANNEL, {"part": "variant"}),
+    ("mistakes_are_refused", ONE_CHANNEL, {"area": "calls"}),
+    ("held_out_is_measured_whole", (*RING, *A_TASK), {"sequences": "some"}),
+    ("recall_is_trained_as_specified", (*RING, *A_TASK), {"of": "none", "seed": 0}),
+    ("recall_is_trained_as_specified", (*HYBRID, "recipe.objective.in_chunk={kind: none}", "data=kv-tokens",
+                                        "data.vocabulary=own"), None),
+    ("data_is_served_once_an_epoch", (*STABLE, *A_TASK, TWO_DOCUMENTS), {"accumulation": 1}),
+    ("no_own_occurrence", (*STABLE, "variant.memory.long_term={kind: contexts, capacity: 97, own_span: 9}"), None),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "settings", "case"), SETTINGS, ids=str)
+def test_unusual_settings_are_not_accused(
+    name: PropertyName, settings: tuple[str, ...], case: dict[str, Any] | None
+) -> None:
+    subject = untrained(load_experiment(settings[0], [*settings[1:]]))
+    judgement = (
+        judge(REGISTRY[name], Check(), subject) if case is None else judge_case(REGISTRY[name], Check(), subject, case)
+    )
+    assert judgement.verdict == "pass", judgement.reason
+
+
+def test_a_base_with_a_window_of_its_own_sees_less_than_a_chunk(tmp_path: Path) -> None:
+    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+    torch.manual_seed(0)
+    config = MistralConfig(vocab_size=256, num_key_value_heads=2, sliding_window=5, max_position_embeddings=64, **shape)
+    MistralForCausalLM(config).save_pretrained(tmp_path / "base")
+    architecture = (
+        "{layout: mistral, hidden_size: 16, num_layers: 2, num_heads: 2, num_kv_heads: 2, intermediate_size: 24, "
+        "max_positions: 64}"
+    )
+    base = f"{{kind: folder, path: {tmp_path / 'base'}, architecture: {architecture}}}"
+    subject = untrained(load_experiment("cortex-v2-hybrid", [f"variant.backbone={base}"]))
+    judgement = judge(REGISTRY["reach_is_as_stated"], Check(), subject)
+    assert judgement.verdict == "pass", judgement.reason
+
+
+@pytest.mark.parametrize("size", [LEAST_VOCABULARY, 7, 20, 29, 30])
+def test_a_vocabulary_may_be_small(size: int) -> None:
+    text = text_of_roles(size)
+    parts = [set(part.tolist()) for part in (text.train, text.validation, text.test)]
+    assert not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
