@@ -15,7 +15,15 @@ from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.threads import one_thread
 from cortexzoo.harness.checking.training.difference import relative
 from cortexzoo.harness.checking.training.surroundings import left_alone, region
-from cortexzoo.harness.checking.training.witness import Look, Record, Witness, brief, on_a_tiny_model, trainer_of
+from cortexzoo.harness.checking.training.witness import (
+    Look,
+    Record,
+    Witness,
+    brief,
+    in_float32,
+    on_a_tiny_model,
+    trainer_of,
+)
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs import sleep as kinds
 from cortexzoo.zoo.streams import Stream
@@ -67,7 +75,7 @@ def sleep_matches_a_reference(subject: Subject, case: Case) -> Finding:
     witness = Witness()
     # What pulls a model back to itself is the difference of almost equal numbers, of which bfloat16 leaves rounding.
     pulled = spec.kl_weight or spec.ewc_weight
-    experiment = brief(subject.experiment, 2, sleep=spec, **({"precision": "fp32"} if pulled else {}))
+    experiment = brief(in_float32(subject.experiment) if pulled else subject.experiment, 2, sleep=spec)
     trainer = trainer_of(experiment, Record(), witness)
     sleep = _sleep_of(trainer)
     before: list[tuple[Any, Any]] = []

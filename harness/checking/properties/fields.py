@@ -16,7 +16,7 @@ from cortexzoo.harness.checking.training.witness import Record, brief, data_of, 
 from cortexzoo.specs import ExperimentSpec, recipe
 from cortexzoo.specs.memory import Contexts, NoLongTerm, NoShortTerm, SigmoidGate
 from cortexzoo.specs.objective import Recall
-from cortexzoo.specs.variant import CortexGPTSpec, Replace, VariantSpec
+from cortexzoo.specs.variant import CortexGPTSpec, Replace, VariantSpec, backbone_of
 from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.errors import OwnModuleError, TrainingError
 from cortexzoo.zoo.training.recorder import WALL_CLOCK_METRICS
@@ -47,6 +47,10 @@ INERT: Mapping[str, str] = {
     "variant.memory.long_term.lists": "divides the search: the same entries are found, sooner or later",
     "variant.memory.long_term.list_tokens": "divides the search: the nearest contexts are in one list at any number",
     "variant.mixer.conv.lags_over": "shares lags out; one lag leaves nothing to share",
+    "variant.slow_store.order": "of a store that is empty until a sleep; judged by slow_store_follows_its_formulas",
+    "variant.slow_store.seed": "the same",
+    "variant.slow_store.unknown_from": "the same",
+    "variant.slow_store.gain": "the same",
 }
 """Fields that may leave a short training as it is, each with the reason."""
 RATE_FACTOR = "recipe.optimizer.rate_factors."
@@ -75,6 +79,8 @@ def every_field_counts(subject: Subject, case: Case) -> Finding:
             path.startswith("variant.memory.gate.") or (path == "variant.order" and _replaces(experiment.variant))
         ):
             continue  # its share is 1 whatever the gate is, and it gives what it is given
+        if path == "recipe.precision" and _has_a_half_base(experiment.variant):
+            continue  # autocast leaves a bfloat16 base as it is, and sidecars compute in float32
         courses = (_course(other)[0] != usual for other in other_values(experiment, path, field, value))
         differs = list(_up_to_the_first(courses))
         tried += bool(differs)
@@ -104,6 +110,10 @@ def _has_one_source(variant: VariantSpec) -> bool:
         and isinstance(memory.short_term, NoShortTerm)
         and isinstance(memory.long_term, NoLongTerm | Contexts)
     )
+
+
+def _has_a_half_base(variant: VariantSpec) -> bool:
+    return getattr(backbone_of(variant), "dtype", "float32") == "bfloat16"
 
 
 def _replaces(variant: VariantSpec) -> bool:

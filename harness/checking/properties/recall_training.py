@@ -21,7 +21,7 @@ from cortexzoo.harness.checking.properties.base import (
 from cortexzoo.harness.checking.properties.trainer import of_short_gaps
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.training.recall_again import counted_again
-from cortexzoo.harness.checking.training.witness import Record, brief, trainer_of
+from cortexzoo.harness.checking.training.witness import Record, brief, in_float32, trainer_of
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.objective import InChunkDivergence, InChunkSamples, InChunkSpec, NoInChunkGuard, Recall, Stage
 from cortexzoo.zoo.build import load_data
@@ -175,7 +175,7 @@ def _of_documents(experiment: ExperimentSpec, guard: InChunkSpec) -> ExperimentS
 
     In float32: bfloat16 rounds sums of chunks and of whole documents differently.
     """
-    small = brief(experiment, 1, accumulation=PARTS, batch_size=ROWS, precision="fp32")
+    small = brief(in_float32(experiment), 1, accumulation=PARTS, batch_size=ROWS)
     objective = small.recipe.objective
     assert isinstance(objective, Recall)
     length = trainer_of(small, Record()).objective.task.length(PIECES)  # type: ignore[attr-defined]

@@ -15,7 +15,7 @@ from cortexzoo.harness.checking.training.reference_clipping import REFERENCED
 from cortexzoo.harness.checking.training.reference_loop import ReferenceLoop
 from cortexzoo.harness.checking.training.roles import training_starts
 from cortexzoo.harness.checking.training.surroundings import Generators
-from cortexzoo.harness.checking.training.witness import Fate, Record, Witness, brief, data_of, trainer_of
+from cortexzoo.harness.checking.training.witness import Fate, Record, Witness, brief, data_of, in_float32, trainer_of
 from cortexzoo.specs import ExperimentSpec, guards, recipe
 from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.training.loop import TrainingLoop
@@ -138,8 +138,7 @@ def compared(
     bfloat16 makes much of the last bit of a weight.
     """
     if isinstance(experiment.recipe.clipping, guards.AGC | guards.AdaGC):
-        exact = experiment.recipe.model_copy(update={"precision": "fp32"})
-        experiment = experiment.model_copy(update={"recipe": exact})
+        experiment = in_float32(experiment)
     if type(clipping := experiment.recipe.clipping) not in REFERENCED:
         raise DoesNotApply(f"no independent loop has clipping {clipping.kind}: add it to reference_clipping.py")
     record, witness = Record(), Witness(script, SCALES)

@@ -10,6 +10,7 @@ from torch import Tensor
 from cortexzoo.harness.checking.training.roles import LENGTH, text_of_roles
 from cortexzoo.harness.checking.training.surroundings import Generators
 from cortexzoo.specs import ExperimentSpec
+from cortexzoo.specs.backbone import PRETRAINED
 from cortexzoo.specs.data import TextSpec
 from cortexzoo.specs.guards import NoRecovery, NoSpikeDetection
 from cortexzoo.specs.objective import Continual, NextToken, NoInChunkGuard, Recall
@@ -18,7 +19,7 @@ from cortexzoo.specs.plasticity import NoHomeostasis
 from cortexzoo.specs.recipe import Never, RecipeSpec
 from cortexzoo.specs.sleep import NoSleep
 from cortexzoo.specs.task import TaskSpec
-from cortexzoo.specs.variant import TransformerSpec
+from cortexzoo.specs.variant import TransformerSpec, backbone_of
 from cortexzoo.zoo.build import build_model, load_data
 from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.data.text import TextData
@@ -148,6 +149,18 @@ def of_one_text(recipe: RecipeSpec) -> RecipeSpec:
     """The recipe without a text that comes before the experiment's own."""
     is_continual = isinstance(recipe.objective, Continual)
     return recipe.model_copy(update={"objective": NextToken()}) if is_continual else recipe
+
+
+def in_float32(experiment: ExperimentSpec) -> ExperimentSpec:
+    """The experiment with nothing in half precision, the weights of a frozen base included.
+
+    For what is compared to the last bits of float32, of which half precision makes much.
+    """
+    variant, backbone = experiment.variant, backbone_of(experiment.variant)
+    if isinstance(backbone, PRETRAINED):
+        variant = variant.model_copy(update={"backbone": backbone.model_copy(update={"dtype": "float32"})})
+    recipe = experiment.recipe.model_copy(update={"precision": "fp32"})
+    return experiment.model_copy(update={"variant": variant, "recipe": recipe})
 
 
 def on_a_tiny_model(experiment: ExperimentSpec) -> ExperimentSpec:

@@ -9,6 +9,7 @@ from transformers import MistralConfig, MistralForCausalLM
 
 from cortexzoo.harness.checking.judge import judge, judge_case
 from cortexzoo.harness.checking.properties import REGISTRY
+from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.training.roles import LEAST_VOCABULARY, text_of_roles
 from cortexzoo.specs import load_experiment
 from cortexzoo.specs.properties import PropertyName
@@ -46,6 +47,7 @@ SETTINGS: tuple[tuple[PropertyName, tuple[str, ...], dict[str, Any] | None], ...
     ("recall_is_trained_as_specified", (*HYBRID, "recipe.objective.in_chunk={kind: none}", "data=kv-tokens",
                                         "data.vocabulary=own"), None),
     ("data_is_served_once_an_epoch", (*STABLE, *A_TASK, TWO_DOCUMENTS), {"accumulation": 1}),
+    ("repeatability", (*STABLE, "variant.memory.long_term={kind: contexts, capacity: 60}"), None),
     ("no_own_occurrence", (*STABLE, "variant.memory.long_term={kind: contexts, capacity: 97, own_span: 9}"), None),
 )  # fmt: skip
 
@@ -61,18 +63,43 @@ def test_unusual_settings_are_not_accused(
     assert judgement.verdict == "pass", judgement.reason
 
 
-def test_a_base_with_a_window_of_its_own_sees_less_than_a_chunk(tmp_path: Path) -> None:
-    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+SHAPE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+LAYOUT = "hidden_size: 16, num_layers: 2, num_heads: 2, num_kv_heads: 2, intermediate_size: 24, max_positions: 64"
+
+
+def on_a_folder(folder: Path, dtype: torch.dtype, window: int | None, *settings: str) -> Subject:
+    """A hybrid on a small Mistral with weights of that type, whose attention reaches so far."""
     torch.manual_seed(0)
-    config = MistralConfig(vocab_size=256, num_key_value_heads=2, sliding_window=5, max_position_embeddings=64, **shape)
-    MistralForCausalLM(config).save_pretrained(tmp_path / "base")
-    architecture = (
-        "{layout: mistral, hidden_size: 16, num_layers: 2, num_heads: 2, num_kv_heads: 2, intermediate_size: 24, "
-        "max_positions: 64}"
+    config = MistralConfig(
+        vocab_size=256, num_key_value_heads=2, sliding_window=window, max_position_embeddings=64, **SHAPE
     )
-    base = f"{{kind: folder, path: {tmp_path / 'base'}, architecture: {architecture}}}"
-    subject = untrained(load_experiment("cortex-v2-hybrid", [f"variant.backbone={base}"]))
+    MistralForCausalLM(config).to(dtype).save_pretrained(folder)
+    word = str(dtype).removeprefix("torch.")
+    base = f"{{kind: folder, path: {folder}, dtype: {word}, architecture: {{layout: mistral, {LAYOUT}}}}}"
+    small = ("variant.mixer.key_products=1", "variant.mixer.window_size=8", "variant.mixer.head_dim=8")
+    return untrained(load_experiment("cortex-v2-hybrid", [f"variant.backbone={base}", *small, *settings]))
+
+
+def test_a_base_with_a_window_of_its_own_sees_less_than_a_chunk(tmp_path: Path) -> None:
+    subject = on_a_folder(tmp_path / "base", torch.float32, 5)
     judgement = judge(REGISTRY["reach_is_as_stated"], Check(), subject)
+    assert judgement.verdict == "pass", judgement.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [
+        ("chunk_invariance", {"pieces": "7" + "+7" * 59, "rows": 2, "mode": "eval", "seed": 0}),
+        ("steps_match_a_reference", {"recipe": "restarts", "steps": 10}),
+        ("sleep_matches_a_reference", {"dreams": "noise near itself"}),
+        ("every_field_counts", {"part": "recipe"}),
+    ],
+    ids=str,
+)
+def test_a_base_in_half_precision_rounds(name: PropertyName, case: dict[str, Any], tmp_path: Path) -> None:
+    text = ("recipe=robust", "data=pydoc-topics")
+    subject = on_a_folder(tmp_path / "base", torch.bfloat16, None, *text)
+    judgement = judge_case(REGISTRY[name], Check(), subject, case)
     assert judgement.verdict == "pass", judgement.reason
 
 
