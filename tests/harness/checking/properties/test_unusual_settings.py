@@ -1,5 +1,6 @@
 """No property accuses a model for settings that are allowed and unusual: each of these was accused once."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +109,22 @@ def test_a_vocabulary_may_be_small(size: int) -> None:
     text = text_of_roles(size)
     parts = [set(part.tolist()) for part in (text.train, text.validation, text.test)]
     assert not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
+
+
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [
+        ("resume_is_exact", {"stop": 3, "back": 0, "harder": False, "steps": 6}),
+        ("refusals_leave_no_trace", {"at": 3, "steps": 6}),
+        ("any_order_works", {"operations": "train evaluate"}),
+        ("sleep_harms_nothing", {"dreams": "noise", "acceptance": "impossible"}),
+    ],
+    ids=str,
+)
+def test_a_text_may_have_no_more_than_its_windows(name: PropertyName, case: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "short.txt"
+    file.write_text("the cat sat on a mat, and it was not here. so the dog ran off with a rug", encoding="utf-8")
+    data = f"data.source={{kind: files, paths: [{file}]}}"
+    subject = untrained(load_experiment("transformer", [SMALL[0], data, "recipe.sequence_length=4"]))
+    judgement = judge_case(REGISTRY[name], Check(), replace(subject, text=torch.arange(7)), case)
+    assert judgement.verdict == "pass", judgement.reason
