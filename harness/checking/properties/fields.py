@@ -19,6 +19,7 @@ from cortexzoo.specs.objective import Recall
 from cortexzoo.specs.variant import CortexGPTSpec, Replace, VariantSpec, backbone_of
 from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.errors import OwnModuleError, TrainingError
+from cortexzoo.zoo.models.read_text import RereadingModel
 from cortexzoo.zoo.training.recorder import WALL_CLOCK_METRICS
 
 SpecT = TypeVar("SpecT", bound=BaseModel)
@@ -79,6 +80,8 @@ def every_field_counts(subject: Subject, case: Case) -> Finding:
             path.startswith("variant.memory.gate.") or (path == "variant.order" and _replaces(experiment.variant))
         ):
             continue  # its share is 1 whatever the gate is, and it gives what it is given
+        if path == "recipe.objective.bptt_chunks" and isinstance(subject.model, RereadingModel):
+            continue  # it reads the whole text again at every piece
         if path == "recipe.precision" and _has_a_half_base(experiment.variant):
             continue  # autocast leaves a bfloat16 base as it is, and sidecars compute in float32
         courses = (_course(other)[0] != usual for other in other_values(experiment, path, field, value))

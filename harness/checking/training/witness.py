@@ -19,6 +19,7 @@ from cortexzoo.specs.plasticity import NoHomeostasis
 from cortexzoo.specs.recipe import Never, RecipeSpec
 from cortexzoo.specs.sleep import NoSleep
 from cortexzoo.specs.task import TaskSpec
+from cortexzoo.specs.tuned import AllWeights, TunedSpec
 from cortexzoo.specs.variant import TransformerSpec, backbone_of
 from cortexzoo.zoo.build import build_model, load_data
 from cortexzoo.zoo.data.task_data import TaskData
@@ -161,6 +162,13 @@ def in_float32(experiment: ExperimentSpec) -> ExperimentSpec:
         variant = variant.model_copy(update={"backbone": backbone.model_copy(update={"dtype": "float32"})})
     recipe = experiment.recipe.model_copy(update={"precision": "fp32"})
     return experiment.model_copy(update={"variant": variant, "recipe": recipe})
+
+
+def trains_in_half(experiment: ExperimentSpec) -> bool:
+    """Whether the weights that are trained are those of a base in half precision, and so are their gradients."""
+    variant = experiment.variant
+    in_full = isinstance(variant, TunedSpec) and isinstance(variant.method, AllWeights)
+    return in_full and getattr(backbone_of(variant), "dtype", "float32") != "float32"
 
 
 def on_a_tiny_model(experiment: ExperimentSpec) -> ExperimentSpec:

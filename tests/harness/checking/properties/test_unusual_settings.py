@@ -13,6 +13,7 @@ from cortexzoo.harness.checking.properties import REGISTRY
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.training.roles import LEAST_VOCABULARY, text_of_roles
 from cortexzoo.specs import load_experiment
+from cortexzoo.specs.doubts import doubts
 from cortexzoo.specs.properties import PropertyName
 from cortexzoo.specs.suite import Check
 from tests.harness.checking.properties.test_forward import SMALL, untrained
@@ -68,15 +69,20 @@ SHAPE = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "i
 LAYOUT = "hidden_size: 16, num_layers: 2, num_heads: 2, num_kv_heads: 2, intermediate_size: 24, max_positions: 64"
 
 
-def on_a_folder(folder: Path, dtype: torch.dtype, window: int | None, *settings: str) -> Subject:
-    """A hybrid on a small Mistral with weights of that type, whose attention reaches so far."""
+def base_in(folder: Path, dtype: torch.dtype, window: int | None) -> str:
+    """A small Mistral with weights of that type, whose attention reaches so far."""
     torch.manual_seed(0)
     config = MistralConfig(
         vocab_size=256, num_key_value_heads=2, sliding_window=window, max_position_embeddings=64, **SHAPE
     )
     MistralForCausalLM(config).to(dtype).save_pretrained(folder)
     word = str(dtype).removeprefix("torch.")
-    base = f"{{kind: folder, path: {folder}, dtype: {word}, architecture: {{layout: mistral, {LAYOUT}}}}}"
+    return f"{{kind: folder, path: {folder}, dtype: {word}, architecture: {{layout: mistral, {LAYOUT}}}}}"
+
+
+def on_a_folder(folder: Path, dtype: torch.dtype, window: int | None, *settings: str) -> Subject:
+    """A hybrid on it."""
+    base = base_in(folder, dtype, window)
     small = ("variant.mixer.key_products=1", "variant.mixer.window_size=8", "variant.mixer.head_dim=8")
     return untrained(load_experiment("cortex-v2-hybrid", [f"variant.backbone={base}", *small, *settings]))
 
@@ -102,6 +108,28 @@ def test_a_base_in_half_precision_rounds(name: PropertyName, case: dict[str, Any
     subject = on_a_folder(tmp_path / "base", torch.bfloat16, None, *text)
     judgement = judge_case(REGISTRY[name], Check(), subject, case)
     assert judgement.verdict == "pass", judgement.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [
+        ("steps_match_a_reference", {"recipe": "own", "steps": 6}),
+        ("rollback_restores_everything", {"clipping": "norm", "steps": 10}),
+        ("sleep_matches_a_reference", {"dreams": "noise"}),
+        ("every_field_counts", {"part": "recipe"}),
+    ],
+    ids=str,
+)
+def test_weights_that_are_trained_may_be_in_half_precision(
+    name: PropertyName, case: dict[str, Any], tmp_path: Path
+) -> None:
+    base = base_in(tmp_path / "base", torch.bfloat16, None)
+    variant = f"variant={{kind: variant, family: tuned, name: half, method: {{kind: full}}, backbone: {base}}}"
+    objective = "recipe.objective.in_chunk={kind: none}"
+    experiment = load_experiment("cortex-v2-hybrid", [variant, "variant.chunk_size=64", objective])
+    judgement = judge_case(REGISTRY[name], Check(), untrained(experiment), case)
+    assert judgement.verdict == "pass", judgement.reason
+    assert len(doubts(experiment)) == 1 and "float32 keeps them" in doubts(experiment)[0]
 
 
 @pytest.mark.parametrize("size", [LEAST_VOCABULARY, 7, 20, 29, 30])
