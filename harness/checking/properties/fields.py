@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import torch
 from pydantic import BaseModel
+from torch.nn.utils import get_total_norm
 
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, text
 from cortexzoo.harness.checking.properties.trainer import everything
@@ -20,6 +21,7 @@ from cortexzoo.specs.variant import CortexGPTSpec, Replace, VariantSpec, backbon
 from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.errors import OwnModuleError, TrainingError
 from cortexzoo.zoo.models.read_text import RereadingModel
+from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 from cortexzoo.zoo.training.recorder import WALL_CLOCK_METRICS
 
 SpecT = TypeVar("SpecT", bound=BaseModel)
@@ -35,6 +37,14 @@ SMALL: Mapping[str, Any] = {
 """Values of a variant at which a few short steps come to every limit; those that it has not are left out."""
 FEW_PAIRS: Mapping[str, Any] = {"memory.long_term.capacity": 6, "memory.long_term.writes": 4}
 """Of a ring that is filled from short-term memory: a step on a task may have one row, and store six pairs."""
+SOON: Mapping[str, Mapping[str, float]] = {
+    "adaptive": {"max_norm": 0.8, "percentile": 40.0, "window": 3, "min_history": 2, "spike_ratio": 1.5},
+    "zclip": {"warmup": 2, "decay": 0.7, "z_threshold": 0.5},
+    "adagc": {"warmup": 2, "decay": 0.6, "ratio": 0.9, "warmup_max_norm": 0.3},
+}
+"""Values of clipping that goes by earlier norms, at which `NORMS` come to every limit."""
+NORMS = (0.9, 0.3, 1.5, 0.2, 1.0, 4.0, 0.6)
+"""Of the gradients of each step, where clipping goes by earlier ones: some above their usual size, some below."""
 INERT: Mapping[str, str] = {
     "recipe.monitor": "when to measure; judged by intervals_are_kept and held_out_is_measured_whole",
     "recipe.spikes": "judged by guards_follow_their_rules, value by value",
@@ -140,7 +150,7 @@ def _busy(experiment: ExperimentSpec) -> ExperimentSpec:
         consolidation = recipe.AtRandom(probability=0.5)
     busy = brief(
         experiment, STEPS, batch_size=BATCH, schedule=_with(own.schedule, ratios), consolidation=consolidation,
-        clipping=_with(own.clipping, {"max_norm": 0.05}),
+        clipping=_with(own.clipping, SOON.get(own.clipping.kind, {"max_norm": 0.05})),
     )  # fmt: skip
     content = busy.model_dump()
     for part in ("recipe", "variant"):
@@ -167,11 +177,23 @@ def _set(content: dict[str, Any], steps: Sequence[str], value: Any) -> None:
         place[steps[-1]] = value
 
 
+class _GivenNorms(Policy):
+    """Gives the gradients of each step a norm of `NORMS`."""
+
+    name = "harness_norms"
+
+    def gradients_ready(self, trainer: Trainer, step: Step) -> None:
+        gradients = [parameter.grad for parameter in trainer.trainable if parameter.grad is not None]
+        norm = float(get_total_norm(gradients))
+        for gradient in gradients if norm else ():
+            gradient.mul_(NORMS[(step.number - 1) % len(NORMS)] / norm)
+
+
 def _course(experiment: ExperimentSpec) -> tuple[str, set[str]]:
     """A sum over all that a training leaves, and the parameter groups that it moved."""
     record, digest = Record(), hashlib.sha256()
     try:
-        trainer = trainer_of(experiment, record)
+        trainer = trainer_of(experiment, record, *([_GivenNorms()] if experiment.recipe.clipping.kind in SOON else []))
         trainer.run()
     except (TrainingError, OwnModuleError, ValueError) as problem:
         return f"training gave up ({problem})", set()

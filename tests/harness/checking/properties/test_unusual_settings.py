@@ -23,6 +23,7 @@ TWO_DOCUMENTS = "data.task={kind: kv_tokens, num_pairs: 1, num_queries: 1, num_k
 STABLE = ("cortexgpt-stable", *SMALL)
 RING = (*STABLE, "variant.memory.long_term={kind: raw_ring}")
 BARE = (*STABLE, "variant.memory={short_term: {kind: none}, long_term: {kind: none}}")
+PLAIN = ("transformer", "variant.hidden_size=8", "variant.num_layers=1")
 HYBRID = ("cortex-v2-hybrid", "variant.backbone.training.steps=2")
 SCRATCH = (
     "cortex-v2-hybrid",
@@ -43,6 +44,9 @@ SETTINGS: tuple[tuple[PropertyName, tuple[str, ...], dict[str, Any] | None], ...
     ("every_field_counts", (*BARE, "variant.join={kind: replace}"), {"part": "variant"}),
     ("every_field_counts", (*RING, *A_TASK), {"part": "variant"}),
     ("every_field_counts", ONE_CHANNEL, {"part": "variant"}),
+    ("every_field_counts", (*PLAIN, "recipe=phase-1"), {"part": "recipe"}),
+    ("every_field_counts", (*PLAIN, "recipe.clipping={kind: zclip}"), {"part": "recipe"}),
+    ("every_field_counts", (*PLAIN, "recipe.clipping={kind: adagc}"), {"part": "recipe"}),
     ("mistakes_are_refused", ONE_CHANNEL, {"area": "calls"}),
     ("held_out_is_measured_whole", (*RING, *A_TASK), {"sequences": "some"}),
     ("recall_is_trained_as_specified", (*RING, *A_TASK), {"of": "none", "seed": 0}),
