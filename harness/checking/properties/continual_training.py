@@ -24,7 +24,7 @@ from cortexzoo.harness.checking.training.witness import Fate, Look, Record, Witn
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.data import TextFiles
 from cortexzoo.specs.objective import Continual, GeneratedReplay, NoReplay, ReplaySpec, ReservoirReplay
-from cortexzoo.specs.plasticity import Metaplasticity, NoHomeostasis, NoProtection, ProtectionSpec, SlowFollower
+from cortexzoo.specs.plasticity import Metaplasticity, NoProtection, ProtectionSpec, SlowFollower
 from cortexzoo.specs.recipe import EveryInterval
 from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.training.policies.base import Step, Trainer
@@ -96,7 +96,7 @@ def continual_training_follows_its_rules(subject: Subject, case: Case) -> Findin
 
 
 def _experiment(experiment: ExperimentSpec, way: _Way, file: Path) -> ExperimentSpec:
-    small = brief(experiment, STEPS, **{"batch_size": ROWS, "homeostasis": NoHomeostasis(), **(way.changes or {})})
+    small = brief(experiment, STEPS, **{"batch_size": ROWS, **(way.changes or {})})
     objective = Continual(
         earlier=TextFiles(paths=(str(file),)), earlier_steps=EARLIER_STEPS, replay=way.replay, protection=way.protection
     )

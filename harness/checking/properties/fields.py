@@ -50,7 +50,7 @@ INERT: Mapping[str, str] = {
     "recipe.spikes": "judged by guards_follow_their_rules, value by value",
     "recipe.recovery": "judged by guards_follow_their_rules and rollback_restores_everything",
     "recipe.sleep": "judged by sleep_matches_a_reference and intervals_are_kept",
-    "recipe.homeostasis": "reads the usage first after its tenth step, when a short training has ended",
+    "recipe.homeostasis": "left out of a short training; judged by curves_match_a_reference",
     "recipe.objective.drift": "measures the finished run; judged by drift_is_measured",
     "recipe.objective.recompute_activations": "changes memory and time, and no number",
     "recipe.objective.stages": "a list; its documents are judged by data_is_served_once_an_epoch",

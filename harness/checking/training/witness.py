@@ -132,14 +132,15 @@ def brief(experiment: ExperimentSpec, steps: int, **changes: Any) -> ExperimentS
     """The experiment for a few small steps that nothing interrupts, with further changes to its recipe.
 
     Variant, optimiser, schedule, clipping and precision are its own. Nothing is measured, consolidated or saved, no
-    step is a spike, there is no sleep and one process, unless `changes` bring them back. Of several texts the last is
-    trained on.
+    step is a spike, there is no sleep, no homeostasis and one process, unless `changes` bring them back. Of several
+    texts the last is trained on.
     """
     recipe = experiment.recipe
     quiet = {"probe_every": NEVER, "validate_every": NEVER, "validation_sequences": None, "checkpoint_every": NEVER}
     small: dict[str, Any] = {
         "steps": steps, "batch_size": 2, "sequence_length": LENGTH, "accumulation": 1, "spikes": NoSpikeDetection(),
         "recovery": NoRecovery(), "sleep": NoSleep(), "consolidation": Never(), "parallel": OneProcess(),
+        "homeostasis": NoHomeostasis(),
         "monitor": recipe.monitor.model_copy(update=quiet),
     }  # fmt: skip
     recipe = of_one_text(recipe).model_copy(update={**small, **changes})

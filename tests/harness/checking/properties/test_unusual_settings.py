@@ -23,6 +23,7 @@ TWO_DOCUMENTS = "data.task={kind: kv_tokens, num_pairs: 1, num_queries: 1, num_k
 STABLE = ("cortexgpt-stable", *SMALL)
 RING = (*STABLE, "variant.memory.long_term={kind: raw_ring}")
 BARE = (*STABLE, "variant.memory={short_term: {kind: none}, long_term: {kind: none}}")
+USED = "recipe.homeostasis={kind: usage, every: 1, columns: 0.9}"
 PLAIN = ("transformer", "variant.hidden_size=8", "variant.num_layers=1")
 HYBRID = ("cortex-v2-hybrid", "variant.backbone.training.steps=2")
 SCRATCH = (
@@ -47,6 +48,8 @@ SETTINGS: tuple[tuple[PropertyName, tuple[str, ...], dict[str, Any] | None], ...
     ("every_field_counts", (*PLAIN, "recipe=phase-1"), {"part": "recipe"}),
     ("every_field_counts", (*PLAIN, "recipe.clipping={kind: zclip}"), {"part": "recipe"}),
     ("every_field_counts", (*PLAIN, "recipe.clipping={kind: adagc}"), {"part": "recipe"}),
+    ("steps_match_a_reference", (*STABLE, USED), {"recipe": "own", "steps": 6}),
+    ("held_out_is_measured_whole", (*STABLE, USED), {"sequences": "some"}),
     ("mistakes_are_refused", ONE_CHANNEL, {"area": "calls"}),
     ("held_out_is_measured_whole", (*RING, *A_TASK), {"sequences": "some"}),
     ("recall_is_trained_as_specified", (*RING, *A_TASK), {"of": "none", "seed": 0}),
