@@ -48,10 +48,9 @@ def _of_weights(experiment: "ExperimentSpec") -> list[str]:
     dtype = getattr(variant.backbone, "dtype", "float32") if isinstance(variant, TunedSpec) else "float32"
     if dtype == "float32" or not isinstance(variant.method, AllWeights):  # type: ignore[union-attr]
         return []
-    digits = {"float16": 3, "bfloat16": 2}[dtype]
     return [
-        f"variant.backbone.dtype is {dtype} and every weight is trained: weights have {digits} digits, "
-        "and updates that are smaller are lost; float32 keeps them"
+        f"variant.backbone.dtype is {dtype} and every weight is trained: updates below 1/256 of a weight are lost; "
+        "float32 keeps them"
     ]
 
 

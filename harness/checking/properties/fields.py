@@ -64,6 +64,8 @@ INERT: Mapping[str, str] = {
     "variant.slow_store.gain": "the same",
 }
 """Fields that may leave a short training as it is, each with the reason."""
+OF_TEXTS = {"variant.memory.long_term.own_span", "variant.memory.long_term.own_weight"}
+"""Documents of a task have no places in a text, and their answers alone count."""
 RATE_FACTOR = "recipe.optimizer.rate_factors."
 
 
@@ -84,6 +86,8 @@ def every_field_counts(subject: Subject, case: Case) -> Finding:
             continue
         if path.startswith(RATE_FACTOR) and path.removeprefix(RATE_FACTOR) not in moving:
             continue  # the variant has no such parameters, or they have no gradient
+        if path in OF_TEXTS and isinstance(experiment.recipe.objective, Recall):
+            continue
         if path == "recipe.sequence_length" and _reads_no_text(subject):
             continue  # of a recall task it is the length of the texts that guard a frozen base
         if _has_one_source(experiment.variant) and (

@@ -44,6 +44,7 @@ SETTINGS: tuple[tuple[PropertyName, tuple[str, ...], dict[str, Any] | None], ...
     ("memory_is_bounded", BARE, None),
     ("every_field_counts", (*BARE, "variant.join={kind: replace}"), {"part": "variant"}),
     ("every_field_counts", (*RING, *A_TASK), {"part": "variant"}),
+    ("every_field_counts", (*STABLE, *A_TASK, "variant.memory.long_term={kind: contexts}"), {"part": "variant"}),
     ("every_field_counts", ONE_CHANNEL, {"part": "variant"}),
     ("every_field_counts", (*PLAIN, "recipe=phase-1"), {"part": "recipe"}),
     ("every_field_counts", (*PLAIN, "recipe.clipping={kind: zclip}"), {"part": "recipe"}),
