@@ -12,7 +12,7 @@ from cortexzoo.harness.checking.judge import judge, judge_case
 from cortexzoo.harness.checking.properties import REGISTRY
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.training.roles import LEAST_VOCABULARY, text_of_roles
-from cortexzoo.specs import load_experiment
+from cortexzoo.specs import allowed_code, load_experiment
 from cortexzoo.specs.doubts import doubts
 from cortexzoo.specs.properties import PropertyName
 from cortexzoo.specs.suite import Check
@@ -163,4 +163,13 @@ def test_a_text_may_have_no_more_than_its_windows(name: PropertyName, case: dict
     data = f"data.source={{kind: files, paths: [{file}]}}"
     subject = untrained(load_experiment("transformer", [SMALL[0], data, "recipe.sequence_length=4"]))
     judgement = judge_case(REGISTRY[name], Check(), replace(subject, text=torch.arange(7)), case)
+    assert judgement.verdict == "pass", judgement.reason
+
+
+@pytest.mark.parametrize("way", ["near the earlier self", "generated"])
+def test_the_divergence_of_equal_models_may_be_rounding_below_zero(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(allowed_code.VARIABLE, "1")
+    module = "variant={kind: variant, family: module, name: carried, source: 'tests/zoo/models/own_models.py:carried'}"
+    subject = untrained(load_experiment("transformer", ["recipe=continual", "recipe.batch_size=4", module]))
+    judgement = judge_case(REGISTRY["continual_training_follows_its_rules"], Check(), subject, {"way": way})
     assert judgement.verdict == "pass", judgement.reason
