@@ -31,7 +31,7 @@ def _of_experiment(experiment: "ExperimentSpec") -> list[str]:
     from cortexzoo.specs.variant import CortexGPTSpec
 
     variant, recipe = experiment.variant, experiment.recipe
-    found = _of_objective(recipe, "recipe.")
+    found = _of_objective(recipe, "recipe.") + _of_weights(experiment)
     if not isinstance(variant, CortexGPTSpec):
         return found
     if not isinstance(variant.memory.long_term, NoLongTerm):
@@ -39,6 +39,19 @@ def _of_experiment(experiment: "ExperimentSpec") -> list[str]:
     if isinstance(recipe.objective, Continual) and isinstance(variant.memory.long_term, Contexts):
         found += _of_room(recipe, variant.memory.long_term.capacity)
     return found
+
+
+def _of_weights(experiment: "ExperimentSpec") -> list[str]:
+    from cortexzoo.specs.tuned import AllWeights, TunedSpec
+
+    variant = experiment.variant
+    dtype = getattr(variant.backbone, "dtype", "float32") if isinstance(variant, TunedSpec) else "float32"
+    if dtype == "float32" or not isinstance(variant.method, AllWeights):  # type: ignore[union-attr]
+        return []
+    return [
+        f"variant.backbone.dtype is {dtype} and every weight is trained: updates below 1/256 of a weight are lost; "
+        "float32 keeps them"
+    ]
 
 
 def _of_room(recipe: RecipeSpec, capacity: int) -> list[str]:

@@ -62,6 +62,15 @@ class TunedSpec(NamedSpec):
         return self.backbone.architecture.vocab_size
 
     @model_validator(mode="after")
+    def _can_be_trained(self) -> Self:
+        if isinstance(self.method, AllWeights) and getattr(self.backbone, "dtype", "") == "float16":
+            raise ValueError(
+                "backbone.dtype must be float32 or bfloat16 with `method: {kind: full}`, got float16: "
+                "squared gradients are zero in it, and training ends in NaN"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _chunk_fits(self) -> Self:
         require_chunk_fits(self.chunk_size, self.backbone)
         return self

@@ -188,7 +188,7 @@ def _filled(model: MemoryLanguageModel[Any], variant: VariantSpec, rows: int) ->
         each, unread = capacity, tuple[str, ...]()
         if isinstance(long_term, Contexts):
             # Written from the tokens of all rows alone; attention over so many of them would be counted for nothing.
-            each, unread = -(-capacity // rows), ("short_term",)
+            each, unread = -(-capacity // rows), tuple({"short_term"} & set(model.switches))
         with torch.no_grad():
             read = model(torch.zeros(rows, each, dtype=torch.long), state, unread).state
             entries = -1

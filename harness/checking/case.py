@@ -3,3 +3,7 @@
 from collections.abc import Mapping
 
 Case = Mapping[str, int | float | str]
+
+
+class DoesNotApply(Exception):
+    """The property does not apply to this subject; the message gives the reason."""

@@ -114,8 +114,15 @@ class Subject:
     modes = ("eval",)
     ways = ()
     longest = 450
-    eps = torch.finfo(torch.float32).eps
     exact = True
+
+    @property
+    def eps(self) -> float:
+        """The rounding of the least precise weights, those of a frozen base included."""
+        base = self.model.base_network
+        weights = [*self.model.parameters(), *([] if base is None else base.parameters())]
+        dtypes = {each.dtype for each in weights if each.is_floating_point()}
+        return max((torch.finfo(dtype).eps for dtype in dtypes), default=torch.finfo(torch.float32).eps)
 
     @property
     def carries_state(self) -> bool:

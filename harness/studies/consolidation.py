@@ -65,15 +65,16 @@ def measured(run: Run, checkpoint: str = "best") -> Found:
     facts = facts_in(test_part(run).tobytes())
     model, trained = run.load_model(checkpoint)
     day = facts[:FACTS]
+    off = [memory for memory in LONG_TERM if memory in model.switches]
     with undisturbed(model):
         evening = _read(model, trained, day)
-        by_day, by_day_alone = (_share_by_day(model, trained, day, disabled) for disabled in ((), LONG_TERM))
+        by_day, by_day_alone = (_share_by_day(model, trained, day, disabled) for disabled in ((), off))
         wiped = _share(model, evening, day)
         began = time.perf_counter()
         morning = model.consolidate(evening)
         _share(model, morning, day[:1])
         seconds = time.perf_counter() - began
-        moved, moved_off = (_share(model, morning, day, disabled) for disabled in ((), LONG_TERM))
+        moved, moved_off = (_share(model, morning, day, disabled) for disabled in ((), off))
         state, taught = trained, facts[: DAYS * FACTS_A_DAY]
         for first in range(0, len(taught), FACTS_A_DAY):
             state = model.consolidate(_read(model, state, taught[first : first + FACTS_A_DAY]))

@@ -8,6 +8,7 @@ from cortexzoo.specs.variant import backbone_of
 from tests.specs.conftest import Mistakes, Write
 
 SPEC = "kind: variant\nfamily: tuned\nname: mine\n"
+HALF = "backbone: {kind: folder, path: base, dtype: float16, architecture: {layout: gpt2}}\n"
 
 
 def test_the_method_is_a_part(write: Write) -> None:
@@ -25,6 +26,10 @@ def test_the_method_is_a_part(write: Write) -> None:
         (SPEC + "method: {kind: lora, rank: 0}", "4:28: method.rank must be > 0, got 0"),
         (SPEC + "method: {kind: lorra}", "method.kind must be lora or full, got 'lorra'"),
         (SPEC + "chunk_size: 4096", "chunk_size must be at most backbone.architecture.max_positions = 1024"),
+        (
+            SPEC + HALF + "method: {kind: full}",
+            "backbone.dtype must be float32 or bfloat16 with `method: {kind: full}`",
+        ),
         (SPEC + "backbone: {kind: scratch}", "backbone.kind must be trained, hub, folder, gguf or package"),
     ],
 )

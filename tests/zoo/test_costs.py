@@ -174,3 +174,16 @@ def counter() -> FlopCounterMode:
         return 2 * a[0] * a[1] * a[2] * b[2]
 
     return FlopCounterMode(display=False, custom_mapping={torch.ops.aten.baddbmm_: in_place})
+
+
+def test_a_diary_may_be_the_only_memory() -> None:
+    alone = load(
+        "cortexgpt-stable",
+        "variant",
+        [
+            "hidden_size=32",
+            "columns.num_columns=3",
+            "memory={short_term: {kind: none}, long_term: {kind: contexts, capacity: 48, lists: 1}}",
+        ],
+    )
+    assert sum(batch_costs(alone, ROWS, LENGTH).states.values()) > 0

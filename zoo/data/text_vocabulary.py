@@ -116,7 +116,10 @@ class TokenizerVocabulary(TextVocabulary):
         if self._unknown is not None and self._unknown in ids:
             found = self._tokenizer.encode(text, add_special_tokens=False)
             first, last = found.offsets[found.ids.index(self._unknown)]
-            raise DataError(f"{self.name}: has no token for {text[first:last][:20]!r}: use a tokenizer that covers it")
+            unknown = f"{self.name}: has no token for {text[first:last][:20]!r}"
+            if first == 0 or last == len(text):
+                unknown += ", where the text is cut into its parts, which may be within a word"
+            raise DataError(f"{unknown}: use a tokenizer that covers it")
         return ids
 
     def decode(self, ids: list[int]) -> str:

@@ -41,6 +41,8 @@ from cortexzoo.zoo.models.meta_device import note_what_creates_tensors
 from cortexzoo.zoo.models.network import hub_is_reachable
 from cortexzoo.zoo.models.trained_base import trained_weights
 
+SPECIAL_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
+
 
 def load_backbone(spec: BackboneSpec) -> Base:
     """The base that a spec names; under `torch.device("meta")` its shapes only, without file or network.
@@ -128,15 +130,19 @@ def load_tokenizer(spec: BackboneSpec) -> Any:
 
 
 def fresh_network(spec: HuggingFaceSpec) -> nn.Module:
-    """A causal language model of transformers with fresh weights. Raises `BackboneError` for what it cannot be."""
+    """A causal language model of transformers with fresh weights. Raises `BackboneError` for what it cannot be.
+
+    Special tokens of its usual vocabulary that are not among so few are left out.
+    """
     from transformers import AutoConfig, AutoModelForCausalLM
 
     with named_values(spec.model_type):
         known = AutoConfig.for_model(spec.model_type)
         require_known(spec, set(known.to_dict()) | set(known.attribute_map))
-        config = AutoConfig.for_model(
-            spec.model_type, **{**spec.model_dump(mode="json")["config"], "vocab_size": spec.vocab_size}
-        )
+        given = {**spec.model_dump(mode="json")["config"], "vocab_size": spec.vocab_size}
+        special = {name: getattr(known, name, None) for name in SPECIAL_TOKENS}
+        beyond = {name: None for name, token in special.items() if isinstance(token, int) and token >= spec.vocab_size}
+        config = AutoConfig.for_model(spec.model_type, **{**beyond, **given})
         return cast(nn.Module, AutoModelForCausalLM.from_config(config, dtype=torch.float32))
 
 

@@ -136,6 +136,7 @@ class CortexGPT(MemoryLanguageModel[CortexGPTState]):
         self, tokens: Int[Tensor, "batch time"], state: CortexGPTState | None = None, disabled: Collection[str] = ()
     ) -> ModelOutput[CortexGPTState]:
         """Logits [B, T, V] and the memory after the last token."""
+        self.check_switches(disabled)
         state = self.initial_state(tokens.shape[0]) if state is None else state
         self._check_groups(tokens, state)
         x = self.embedding(tokens)

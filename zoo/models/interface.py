@@ -81,8 +81,14 @@ class MemoryLanguageModel(nn.Module, Generic[StateT]):
         """Logits for every position. Without `state` the memory starts empty.
 
         Memories named in `disabled` are switched off: neither read nor written.
-        Raises `ValueError` when the state belongs to another batch size.
+        Raises `ValueError` when the state belongs to another batch size, or `disabled` has a name that is no switch.
         """
+
+    def check_switches(self, disabled: Collection[str]) -> None:
+        """Raises `ValueError` when `disabled` has a name that is not in `switches`."""
+        if unknown := sorted(set(disabled) - set(self.switches)):
+            known = ", ".join(self.switches) or "none that can be switched off"
+            raise ValueError(f"{unknown[0]} is no memory of this model, it has {known}")
 
     def logits_at(
         self,

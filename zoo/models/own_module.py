@@ -111,6 +111,7 @@ class CarriedModel(MemoryLanguageModel[CarriedState]):
         self, tokens: Int[Tensor, "batch time"], state: CarriedState | None = None, disabled: Collection[str] = ()
     ) -> ModelOutput[CarriedState]:
         """Logits [B, T, V] and the state after the last token, without its history."""
+        self.check_switches(disabled)
         given = self.initial_state(len(tokens)) if state is None else state
         returned = self.module(tokens, given.content)
         if not isinstance(returned, tuple | list) or len(returned) < 2:

@@ -65,6 +65,7 @@ class RereadingModel(MemoryLanguageModel[ReadState]):
         self, tokens: Int[Tensor, "batch time"], state: ReadState | None = None, disabled: Collection[str] = ()
     ) -> ModelOutput[ReadState]:
         """Logits [B, T, V] and the piece that was begun. Raises `ValueError` for a text of another batch size."""
+        self.check_switches(disabled)
         state = self.initial_state(len(tokens)) if state is None else state
         whole = state.continued(tokens)
         time = whole.shape[1]

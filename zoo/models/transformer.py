@@ -106,6 +106,7 @@ class Transformer(MemoryLanguageModel[TransformerState]):
 
         Raises `ValueError` when the cache belongs to another batch size.
         """
+        self.check_switches(disabled)
         state = self.initial_state(tokens.shape[0]) if state is None else state
         if state.keys.shape[1] != tokens.shape[0]:
             raise ValueError(

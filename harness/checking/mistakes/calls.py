@@ -18,7 +18,7 @@ from cortexzoo.zoo.models.read_text import RereadingModel
 from cortexzoo.zoo.models.state_tree import named_tensors, tree_of
 from cortexzoo.zoo.models.transformer import Transformer
 
-ROWS, LENGTH = 2, 5
+ROWS, LENGTH, FEATURES = 2, 5, 8
 NEST = {"a": [torch.ones(2), (1, 0.5), {}], "b_2": (True, None, []), "c": {"d": ((),), "e": [[torch.zeros(0)]]}}
 """Every kind of part that a state may have."""
 
@@ -35,15 +35,18 @@ def of_calls(subject: Subject) -> Iterator[Attempt]:
         if not (isinstance(model, CortexGPT) and model.memory.shares_one_ring):
             yield mistaken("a memory of fewer rows", partial(model, further, state))
             yield mistaken("a memory of more rows", partial(model, tokens[:1], state))
-        yield from _of_names(state)
-    if isinstance(model, Hybrid) and isinstance(state, HybridState):
         yield fits("every memory switched off", partial(model, tokens, state, model.switches))
         yield mistaken("a memory that there is none of", partial(model, tokens, state, ("none",)))
+        yield from _of_names(state)
+    if isinstance(model, Hybrid) and isinstance(state, HybridState):
         elsewhere = {layer + 1: sidecar for layer, sidecar in state.sidecars.items()}
         other = HybridState(elsewhere, state.cache, state.position)
         yield mistaken("a state of sidecars beside other layers", partial(model, tokens, other))
         one = Hybrid(model.spec.model_copy(update={"layers": (0,), "slow_store": NoSlowStore()}), model.base)
-        yield fits("a slow store beside the only sidecar", partial(with_slow_store, one, ProductStore(features=8)))
+        mixer = model.spec.mixer
+        most = ProductStore().distinct_products(mixer.num_heads * mixer.memory_key_dim)
+        store = ProductStore(features=min(FEATURES, most))
+        yield fits("a slow store beside the only sidecar", partial(with_slow_store, one, store))
     yield from _of_sampling(model, tokens)
 
 

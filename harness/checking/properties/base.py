@@ -10,14 +10,11 @@ from hypothesis.strategies import SearchStrategy
 from torch import Tensor
 
 from cortexzoo.harness.checking.case import Case as Case
+from cortexzoo.harness.checking.case import DoesNotApply as DoesNotApply
 from cortexzoo.specs.properties import PropertyName
 
 SubjectT = TypeVar("SubjectT", contravariant=True)
 """A trained model with its record (`cortexzoo.harness.checking.subject.Subject`), or a bare module."""
-
-
-class DoesNotApply(Exception):
-    """The property does not apply to this subject; the message gives the reason."""
 
 
 @dataclass(frozen=True)

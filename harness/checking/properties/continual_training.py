@@ -24,12 +24,14 @@ from cortexzoo.harness.checking.training.witness import Fate, Look, Record, Witn
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.data import TextFiles
 from cortexzoo.specs.objective import Continual, GeneratedReplay, NoReplay, ReplaySpec, ReservoirReplay
-from cortexzoo.specs.plasticity import Metaplasticity, NoHomeostasis, NoProtection, ProtectionSpec, SlowFollower
+from cortexzoo.specs.plasticity import Metaplasticity, NoProtection, ProtectionSpec, SlowFollower
 from cortexzoo.specs.recipe import EveryInterval
 from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.training.policies.base import Step, Trainer
 
 EARLIER_STEPS, STEPS, ROWS = 3, 8, 4
+ROUNDED = 1e-6
+"""Of a divergence in nats: the sum over tokens that float32 gives of equal distributions may lie so far below zero."""
 LETTERS = b"abcdefghijklmnopqrstuvwxyz"
 EARLIER_BYTES, EARLIER_TRAINING = 700, 560
 """Of the earlier text, eight tenths of which train: 34 windows."""
@@ -96,7 +98,7 @@ def continual_training_follows_its_rules(subject: Subject, case: Case) -> Findin
 
 
 def _experiment(experiment: ExperimentSpec, way: _Way, file: Path) -> ExperimentSpec:
-    small = brief(experiment, STEPS, **{"batch_size": ROWS, "homeostasis": NoHomeostasis(), **(way.changes or {})})
+    small = brief(experiment, STEPS, **{"batch_size": ROWS, **(way.changes or {})})
     objective = Continual(
         earlier=TextFiles(paths=(str(file),)), earlier_steps=EARLIER_STEPS, replay=way.replay, protection=way.protection
     )
@@ -178,7 +180,9 @@ def _reported(experiment: ExperimentSpec, earlier: bytes) -> list[str]:
     assert isinstance(objective, Continual)
     if not isinstance(objective.replay, NoReplay) and objective.replay.kl_weight:
         recorded = record.with_metric("train/replay_divergence")
-        if sorted(recorded) != list(range(EARLIER_STEPS + 1, STEPS + 1)) or not all(v >= 0 for v in recorded.values()):
+        if sorted(recorded) != list(range(EARLIER_STEPS + 1, STEPS + 1)) or not all(
+            value > -ROUNDED for value in recorded.values()
+        ):
             wrong.append(f"the divergence from the earlier self is recorded as {recorded}")
     for name, loss in wanted.items():
         reported = getattr(result, name)

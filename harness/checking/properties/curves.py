@@ -23,7 +23,7 @@ from cortexzoo.harness.checking.training.witness import (
 )
 from cortexzoo.harness.checking.written_out import written_out_cortexgpt
 from cortexzoo.specs import recipe
-from cortexzoo.specs.plasticity import NoHomeostasis, UsageTargets
+from cortexzoo.specs.plasticity import UsageTargets
 from cortexzoo.specs.variant import CortexGPTSpec, SoftThreshold
 from cortexzoo.zoo.models.cortexgpt import CortexGPT, CortexGPTState
 from cortexzoo.zoo.training.loop import TrainingLoop
@@ -155,7 +155,7 @@ def _trained(subject: Subject) -> dict[str, _Pair]:
     """
     experiment = measured(
         brief(subject.experiment, STEPS, batch_size=ROWS, accumulation=PARTS,
-              consolidation=recipe.EveryInterval(every=1), homeostasis=NoHomeostasis()),
+              consolidation=recipe.EveryInterval(every=1)),
         probe_every=2,
     )  # fmt: skip
     record, before = Record(), _Before()
@@ -199,7 +199,7 @@ def _trained(subject: Subject) -> dict[str, _Pair]:
 def _opened(subject: Subject) -> dict[str, _Pair]:
     """One step with homeostasis and one without: the biases differ by what too little use asks for."""
     record, seen = Record(), list[Tensor]()
-    plain = brief(subject.experiment, 1, batch_size=1, homeostasis=NoHomeostasis(), precision="fp32")
+    plain = brief(subject.experiment, 1, batch_size=1, precision="fp32")
     trainer, other = trainer_of(plain, Record()), trainer_of(_with_homeostasis(plain), record)
     append(trainer, [Look(lambda _, step: seen.append(step.tokens[-1][:, :-1]))])
     trainer.run()

@@ -15,7 +15,16 @@ from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.threads import one_thread
 from cortexzoo.harness.checking.training.difference import relative
 from cortexzoo.harness.checking.training.surroundings import left_alone, region
-from cortexzoo.harness.checking.training.witness import Look, Record, Witness, brief, on_a_tiny_model, trainer_of
+from cortexzoo.harness.checking.training.witness import (
+    Look,
+    Record,
+    Witness,
+    brief,
+    in_float32,
+    on_a_tiny_model,
+    trainer_of,
+    trains_in_half,
+)
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs import sleep as kinds
 from cortexzoo.zoo.streams import Stream
@@ -66,8 +75,8 @@ def sleep_matches_a_reference(subject: Subject, case: Case) -> Finding:
     spec = DREAMS[text(case, "dreams")]
     witness = Witness()
     # What pulls a model back to itself is the difference of almost equal numbers, of which bfloat16 leaves rounding.
-    pulled = spec.kl_weight or spec.ewc_weight
-    experiment = brief(subject.experiment, 2, sleep=spec, **({"precision": "fp32"} if pulled else {}))
+    pulled = spec.kl_weight or spec.ewc_weight or trains_in_half(subject.experiment)
+    experiment = brief(in_float32(subject.experiment) if pulled else subject.experiment, 2, sleep=spec)
     trainer = trainer_of(experiment, Record(), witness)
     sleep = _sleep_of(trainer)
     before: list[tuple[Any, Any]] = []
@@ -92,7 +101,10 @@ def sleep_matches_a_reference(subject: Subject, case: Case) -> Finding:
         return Finding(math.inf, "; ".join(wrong), {**case, "first": wrong[0]})
     model, memory = before[0]
     start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    slept = _reference(model, memory, spec, examples, experiment)
+    slept, noisy = _reference(model, memory, spec, examples, experiment)
+    for name, noise in noisy.items():
+        if name in after[0]:
+            slept[name] = torch.where(noise, after[0][name], slept[name])
     apart = relative("weight", {n: (after[0].get(n), t, start[n]) for n, t in slept.items()})
     worst = max(apart, key=lambda what: apart[what])
     if not apart[worst]:
@@ -107,8 +119,8 @@ def _reference(
     spec: Dreams,
     examples: Sequence[Example],
     experiment: ExperimentSpec,
-) -> dict[str, Tensor]:
-    """The weights after the first sleep, made by torch's AdamW alone; without those that only rounding moves."""
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The weights after the first sleep, made by torch's AdamW alone; and of each which numbers only rounding moves."""
     model.train()
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     then, device = copy.deepcopy(model).eval(), parameters[0].device
@@ -143,17 +155,20 @@ def _reference(
                 gradient.mul_(factor)
             optimizer.step()
             optimizer.zero_grad()
-    noisy = _noisy(model, optimizer)
-    return {name: tensor.detach() for name, tensor in model.state_dict().items() if name not in noisy}
+    return {name: tensor.detach() for name, tensor in model.state_dict().items()}, _noisy(model, optimizer)
 
 
-def _noisy(model: Any, optimizer: torch.optim.Optimizer) -> set[str]:
-    """Parameters whose gradients are nothing but rounding, which AdamW makes as large as any other."""
-    sizes = {
-        n: float(optimizer.state[p]["exp_avg_sq"].mean()) for n, p in model.named_parameters() if optimizer.state[p]
+def _noisy(model: Any, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Where gradients are nothing but rounding, which AdamW makes as large as any other: in whole parameters or parts.
+
+    Such as the biases of keys, which a softmax does not see. A number without any gradient moves as it should.
+    """
+    squares = {n: optimizer.state[p]["exp_avg_sq"] for n, p in model.named_parameters() if optimizer.state[p]}
+    least = ROUNDING**2 * max((float(square.mean()) for square in squares.values()), default=0.0)
+    return {
+        name: torch.full_like(square, float(square.mean()) < least).bool() | ((square > 0) & (square < least))
+        for name, square in squares.items()
     }
-    largest = max(sizes.values(), default=0.0)
-    return {name for name, size in sizes.items() if size < ROUNDING**2 * largest}
 
 
 def _dream(

@@ -8,6 +8,9 @@ from torch import Tensor, nn
 
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, number
 from cortexzoo.harness.checking.subject import Model, Subject, Tokens
+from cortexzoo.specs.memory import RawRing, SigmoidGate
+from cortexzoo.zoo.models.cortexgpt import CortexGPT
+from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.interface import MemoryState
 from cortexzoo.zoo.training.evaluation import lm_loss
 
@@ -66,10 +69,13 @@ def every_parameter_learns(subject: Subject, case: Case) -> Finding:
     """Gradients of three passes around two updates, with every memory filled.
 
     A zero-initialised projection hides what lies before it from the first pass, and an empty memory hides its own
-    parameters from all of them.
+    parameters from all of them. What only chooses among several things has nothing to choose where there is one.
     """
     model = subject.copy().train()
-    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    without_choice = _without_choice(model)
+    trainable = {
+        name: p for name, p in model.named_parameters() if p.requires_grad and not name.startswith(without_choice)
+    }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         tokens = subject.sequences(number(case, "rows"), number(case, "length") + 1)
@@ -88,6 +94,27 @@ def every_parameter_learns(subject: Subject, case: Case) -> Finding:
     share = sum(trainable[name].numel() for name in silent) / sum(p.numel() for p in trainable.values())
     why = f"({share:.1%} of all weights" + (f"; memory: {held})" if held else ")")
     return no_gradient(trainable, silent, lambda _: why, case)
+
+
+def _without_choice(model: Model) -> tuple[str, ...]:
+    """Beginnings of the names of parameters that only set the shares of a sum whose one part has the share 1.
+
+    By the settings: a gate over one source, attention over a ring of one pair, the sharpness of a search for one entry
+    and of a window of one token.
+    """
+    found: list[str] = []
+    match model:
+        case CortexGPT(spec=spec):
+            memory = spec.memory
+            if isinstance(memory.gate, SigmoidGate) and model.memory.short_term is None:
+                found.append("memory.gate.")
+            if getattr(memory.short_term, "capacity", 0) == 1:
+                found += [f"memory.short_term.{name}" for name in ("query.", "key.", "recency")]
+            if isinstance(memory.long_term, RawRing) and memory.long_term.top_k == 1:
+                found.append("memory.long_term.log_sharpness")
+        case Hybrid(spec=hybrid) if hybrid.mixer.window_size == 1:
+            found += [f"sidecars.{layer}.sharpness" for layer in hybrid.sidecar_layers]
+    return tuple(found)
 
 
 def silent_after(trainable: Mapping[str, nn.Parameter], moved: Callable[[int], set[str]], updates: int) -> set[str]:

@@ -37,6 +37,7 @@ from cortexzoo.harness.checking.training.witness import (
 from cortexzoo.specs import recipe
 from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.data.text import TextData
+from cortexzoo.zoo.models.interface import MemoryState
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.policies.base import HeldOutScore, Step, Trainer
 
@@ -134,7 +135,7 @@ def _held_out_loss(trainer: TrainingLoop, data: TextData | TaskData, some: int |
     """Nats a target over all examples, after the step that is over."""
     model = copy.deepcopy(trainer.model).eval()
     if isinstance(data, TaskData):
-        return sum(_answer_loss(trainer, model, data, gap, 2) for gap in (0, 1)) / 2
+        return sum(_answer_loss(trainer, model, data, gap, 2, model.initial_state(2)) for gap in (0, 1)) / 2
     windows = (len(data.validation) - 1) // LENGTH
     chosen = range(windows) if some is None else [int((i + 0.5) * windows / some) for i in range(some)]
     return _text_loss(trainer, model, data, [place * LENGTH for place in chosen])
@@ -144,7 +145,7 @@ def _held_out_loss(trainer: TrainingLoop, data: TextData | TaskData, some: int |
 def _probe_loss(trainer: TrainingLoop, data: TextData | TaskData) -> float:
     model = copy.deepcopy(trainer.model).eval()
     if isinstance(data, TaskData):
-        return _answer_loss(trainer, model, data, 1, ROWS)
+        return _answer_loss(trainer, model, data, 1, ROWS, model.between_batches(trainer.memory, ROWS))
     windows = (len(data.validation) - 1) // LENGTH
     return _text_loss(trainer, model, data, [int((i + 0.5) * windows / ROWS) * LENGTH for i in range(ROWS)])
 
@@ -161,10 +162,12 @@ def _text_loss(trainer: TrainingLoop, model: Any, data: TextData, starts: Sequen
     return float(total) / (len(starts) * LENGTH)
 
 
-def _answer_loss(trainer: TrainingLoop, model: Any, data: TaskData, gap: int, documents: int) -> float:
+def _answer_loss(
+    trainer: TrainingLoop, model: Any, data: TaskData, gap: int, documents: int, state: MemoryState
+) -> float:
     batch = data.task.batch("validation", range(documents), gap).to(trainer.device)
     with region(trainer.device, trainer.precision):
-        logits = model.logits_at(batch.inputs, batch.mask, model.initial_state(documents)).logits
+        logits = model.logits_at(batch.inputs, batch.mask, state).logits
     return float(F.cross_entropy(logits.double(), batch.tokens[:, 1:][batch.mask]))
 
 

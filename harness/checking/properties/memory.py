@@ -77,7 +77,8 @@ def memory_is_bounded(subject: Subject, case: Case) -> Finding:
         state = model.consolidate(state)
     held = held_bytes(state)
     reason = f"{held:,} bytes after {CALLS} calls and many consolidations, the declared cap is {cap:,.0f}"
-    return Finding(held / cap, reason, case)
+    share = held / cap if cap else float("inf") if held else 0.0  # a variant without a memory may hold nothing
+    return Finding(share, reason, case)
 
 
 @torch.no_grad()

@@ -13,20 +13,29 @@ from torch import Tensor
 
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, largest_difference, number
 from cortexzoo.harness.checking.subject import Model, Subject
+from cortexzoo.zoo.models.cortexgpt import CortexGPT
 
-LONGEST, MOST_ROWS = 200, 5
+LONGEST, MOST_ROWS, ENDLESS = 200, 5, 10**9
 OUTPUT = "the output"
 
 
 def repeatability_cases(subject: Subject) -> Iterable[Case]:
-    """One token, a few, and the recipe's length."""
-    for length in sorted({1, 17, subject.experiment.recipe.sequence_length}):
+    """One token, a few, and the recipe's length, or what stays open of a document."""
+    most = _stays_open(subject)
+    for length in sorted({min(length, most) for length in (1, 17, subject.experiment.recipe.sequence_length)}):
         yield {"length": length, "rows": 2}
 
 
-def repeatability_strategy(_: object) -> st.SearchStrategy[Case]:
+def repeatability_strategy(subject: Subject) -> st.SearchStrategy[Case]:
     """Any batch."""
-    return st.fixed_dictionaries({"length": st.integers(1, LONGEST), "rows": st.integers(1, MOST_ROWS)})
+    most = min(LONGEST, _stays_open(subject))
+    return st.fixed_dictionaries({"length": st.integers(1, most), "rows": st.integers(1, MOST_ROWS)})
+
+
+def _stays_open(subject: Subject) -> int:
+    """Tokens of a document that a diary does not take down before the document ends; without a diary any number."""
+    model = subject.model
+    return model.contexts.spec.open_length if isinstance(model, CortexGPT) and model.contexts is not None else ENDLESS
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -30,6 +31,8 @@ BATCH = 4
 EPOCHS = 3
 DOCUMENTS = 12
 """Steps on a task."""
+UNUSED, DRAWN, SIGMA = 10**6, 1000, 7.0
+"""Documents that are drawn to see how many a task has; where none of them are equal there are some 100,000 or more."""
 REFUSED: dict[int, Fate] = {2: "refuse"}
 
 
@@ -100,11 +103,16 @@ def _documents(experiment: ExperimentSpec, data: TaskData, accumulation: int) ->
     other = _digests(
         row for tokens in _served(spec.model_copy(update={"seed": spec.seed + 1})) for row in tokens.flatten(0, 1)
     )
-    wrong = [] if len(set(rows)) == len(rows) else [f"of {len(rows)} documents {len(set(rows))} differ"]
+    chance = _chance(data)
+    again = len(rows) - len(set(rows))
+    wrong = [f"of {len(rows)} documents {len(set(rows))} differ"] if _more(again, len(rows) ** 2 / 2 * chance) else []
     for split in ("validation", "test"):
-        held = {d for gap in (0, 1) for d in _digests(data.task.batch(split, range(2 * len(rows)), gap).tokens)}
-        if shared := len(held & set(rows)):
+        kept = [_digests(data.task.batch(split, range(2 * len(rows)), gap).tokens) for gap in (0, 1)]
+        shared = len({digest for digests in kept for digest in digests} & set(rows))
+        if _more(shared, 2 * len(kept[0]) * len(rows) * chance):
             wrong.append(f"{shared} documents of the {split} split are trained on")
+        if any(rows == digests[: len(rows)] for digests in kept):
+            wrong.append(f"what is trained on are the documents of the {split} split in their order")
     if rows != _digests(row for tokens in _served(spec) for row in tokens.flatten(0, 1)):
         wrong.append("the same seed gives other documents")
     if rows == other:
@@ -113,6 +121,17 @@ def _documents(experiment: ExperimentSpec, data: TaskData, accumulation: int) ->
     if any(sorted(lengths[i : i + 2]) != sorted(lengths[:2]) for i in range(0, DOCUMENTS, 2)):
         wrong.append("not every block of two steps has both gaps")
     return wrong
+
+
+def _chance(data: TaskData) -> float:
+    """How often two documents drawn apart are equal: a task of few keys and values has few documents."""
+    drawn = Counter(_digests(data.task.batch("train", range(UNUSED, UNUSED + DRAWN), 0).tokens))
+    return sum(count * (count - 1) for count in drawn.values()) / (DRAWN * (DRAWN - 1))
+
+
+def _more(found: int, expected: float) -> bool:
+    """Whether so many equal ones are no chance: none may be where none are expected, else one more than seven sigma."""
+    return found > (expected + SIGMA * math.sqrt(expected) + 1 if expected else 0)
 
 
 def _text_of_a_task(data: TaskData) -> list[str]:

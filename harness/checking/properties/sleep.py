@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cortexzoo.harness.checking.properties.base import (
     Case,
+    DoesNotApply,
     Finding,
     Property,
     largest_difference,
@@ -222,9 +223,11 @@ def sleeper(subject: Subject, spec: Dreaming, acceptance: AcceptanceSpec, steps:
     Spikes are not looked for: fresh moments and another batch size would be some. Nothing is rolled back, so that
     nothing can be hidden.
     """
-    recipe = subject.experiment.recipe
+    recipe, longest = subject.experiment.recipe, LONGEST
+    if subject.task is None and (longest := min(LONGEST, len(subject.text) // 2 - 1)) < 1:
+        raise DoesNotApply(f"of {len(subject.text)} tokens that are held out no half could be trained on")
     small = {
-        "steps": steps, "batch_size": ROWS, "sequence_length": min(LONGEST, recipe.sequence_length), "accumulation": 1,
+        "steps": steps, "batch_size": ROWS, "sequence_length": min(longest, recipe.sequence_length), "accumulation": 1,
         "spikes": NoSpikeDetection(), "recovery": NoRecovery(),
         "sleep": spec.model_copy(update={"every": steps + 1, "acceptance": acceptance}),
         "monitor": recipe.monitor.model_copy(

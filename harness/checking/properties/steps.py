@@ -15,7 +15,16 @@ from cortexzoo.harness.checking.training.reference_clipping import REFERENCED
 from cortexzoo.harness.checking.training.reference_loop import ReferenceLoop
 from cortexzoo.harness.checking.training.roles import training_starts
 from cortexzoo.harness.checking.training.surroundings import Generators
-from cortexzoo.harness.checking.training.witness import Fate, Record, Witness, brief, data_of, trainer_of
+from cortexzoo.harness.checking.training.witness import (
+    Fate,
+    Record,
+    Witness,
+    brief,
+    data_of,
+    in_float32,
+    trainer_of,
+    trains_in_half,
+)
 from cortexzoo.specs import ExperimentSpec, guards, recipe
 from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.training.loop import TrainingLoop
@@ -135,11 +144,11 @@ def compared(
     """The training against the reference: the largest difference, relative to what training changed.
 
     In float32 where each gradient is clipped by itself: the reference, in plain numbers, rounds that otherwise, and
-    bfloat16 makes much of the last bit of a weight.
+    bfloat16 makes much of the last bit of a weight. Also where gradients are in half precision, whose norm is known to
+    three digits.
     """
-    if isinstance(experiment.recipe.clipping, guards.AGC | guards.AdaGC):
-        exact = experiment.recipe.model_copy(update={"precision": "fp32"})
-        experiment = experiment.model_copy(update={"recipe": exact})
+    if isinstance(experiment.recipe.clipping, guards.AGC | guards.AdaGC) or trains_in_half(experiment):
+        experiment = in_float32(experiment)
     if type(clipping := experiment.recipe.clipping) not in REFERENCED:
         raise DoesNotApply(f"no independent loop has clipping {clipping.kind}: add it to reference_clipping.py")
     record, witness = Record(), Witness(script, SCALES)

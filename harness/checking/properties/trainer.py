@@ -28,7 +28,7 @@ from cortexzoo.zoo.training.schedule import rate_factor
 from cortexzoo.zoo.training.state.moments import optimizer_tensors
 from cortexzoo.zoo.training.state.snapshot import load_memory
 
-STEPS = 6
+STEPS, LENGTH = 6, 16
 NOT = 0
 """No step."""
 UPHILL = -1.0
@@ -239,7 +239,8 @@ def short(experiment: ExperimentSpec) -> ExperimentSpec:
     monitor = recipe.monitor.model_copy(
         update={"probe_every": 2, "validate_every": 2, "validation_sequences": 2, "checkpoint_every": 100}
     )
-    small = {"steps": STEPS, "batch_size": 2, "sequence_length": 16, "accumulation": 1, "monitor": monitor}
+    length = min(LENGTH, recipe.sequence_length)  # a text need not have longer windows than those of its recipe
+    small = {"steps": STEPS, "batch_size": 2, "sequence_length": length, "accumulation": 1, "monitor": monitor}
     update = {**small, "consolidation": consolidation, "sleep": sleep, "objective": _of_few_steps(recipe.objective)}
     return of_short_gaps(experiment.model_copy(update={"recipe": recipe.model_copy(update=update)}), documents=2)
 

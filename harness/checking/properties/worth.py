@@ -77,7 +77,9 @@ def no_own_occurrence(subject: Subject, case: Case) -> Finding:
     if not isinstance(getattr(state, "long_term", None), Diary):
         raise DoesNotApply("its long-term memory stores no continuations")
     assert isinstance(model, CortexGPT) and model.contexts is not None
-    tokens, place = subject.random_tokens(1, LENGTH), torch.tensor([0])
+    # Beyond the span that belongs to a place, other places may be found.
+    length = min(LENGTH, model.contexts.spec.own_span)
+    tokens, place = subject.random_tokens(1, length), torch.tensor([0])
     pieces = tokens.chunk(number(case, "again"), dim=1)
 
     def read() -> Any:

@@ -36,7 +36,7 @@ def other_values(experiment: ExperimentSpec, path: str, field: FieldInfo, value:
     if steps[-1] == "kind":
         wanted: list[Any] = [kind for kind in _kinds(field) if kind != was["kind"]]
     else:
-        wanted = _candidates(field, value)
+        wanted = [candidate for candidate in _candidates(field, value) if candidate != value]
     for candidate in wanted:
         place.clear()
         place.update({"kind": candidate} if steps[-1] == "kind" else {**was, steps[-1]: candidate})

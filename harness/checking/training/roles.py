@@ -5,6 +5,7 @@ from functools import lru_cache
 import numpy as np
 from torch import Tensor
 
+from cortexzoo.harness.checking.case import DoesNotApply
 from cortexzoo.zoo.data.text import TextData
 
 LENGTH = 16
@@ -12,14 +13,15 @@ LENGTH = 16
 WINDOWS = 21
 """Training windows of an epoch. Odd, so that epochs end within batches."""
 VALIDATION_WINDOWS = 7
-LEAST_VOCABULARY = 30
+LEAST_VOCABULARY = 6
 WORDS = 12
 
 
 @lru_cache(maxsize=8)
 def text_of_roles(vocab_size: int) -> TextData:
     """Three parts of words from alphabets of their own. No two training windows are equal, wherever they start."""
-    assert vocab_size >= LEAST_VOCABULARY, "a model of bytes has 256"
+    if vocab_size < LEAST_VOCABULARY:
+        raise DoesNotApply(f"with {vocab_size} tokens no text can show by its tokens which part they are of")
     third = min(vocab_size, 256) // 3
     random = np.random.default_rng(0)
     train = _words(random, 0, third, (WINDOWS + 1) * LENGTH + 1 + LENGTH // 2)

@@ -10,6 +10,7 @@ from torch import Tensor
 from cortexzoo.harness.checking.training.roles import LENGTH, text_of_roles
 from cortexzoo.harness.checking.training.surroundings import Generators
 from cortexzoo.specs import ExperimentSpec
+from cortexzoo.specs.backbone import PRETRAINED
 from cortexzoo.specs.data import TextSpec
 from cortexzoo.specs.guards import NoRecovery, NoSpikeDetection
 from cortexzoo.specs.objective import Continual, NextToken, NoInChunkGuard, Recall
@@ -18,7 +19,8 @@ from cortexzoo.specs.plasticity import NoHomeostasis
 from cortexzoo.specs.recipe import Never, RecipeSpec
 from cortexzoo.specs.sleep import NoSleep
 from cortexzoo.specs.task import TaskSpec
-from cortexzoo.specs.variant import TransformerSpec
+from cortexzoo.specs.tuned import AllWeights, TunedSpec
+from cortexzoo.specs.variant import TransformerSpec, backbone_of
 from cortexzoo.zoo.build import build_model, load_data
 from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.data.text import TextData
@@ -130,14 +132,15 @@ def brief(experiment: ExperimentSpec, steps: int, **changes: Any) -> ExperimentS
     """The experiment for a few small steps that nothing interrupts, with further changes to its recipe.
 
     Variant, optimiser, schedule, clipping and precision are its own. Nothing is measured, consolidated or saved, no
-    step is a spike, there is no sleep and one process, unless `changes` bring them back. Of several texts the last is
-    trained on.
+    step is a spike, there is no sleep, no homeostasis and one process, unless `changes` bring them back. Of several
+    texts the last is trained on.
     """
     recipe = experiment.recipe
     quiet = {"probe_every": NEVER, "validate_every": NEVER, "validation_sequences": None, "checkpoint_every": NEVER}
     small: dict[str, Any] = {
         "steps": steps, "batch_size": 2, "sequence_length": LENGTH, "accumulation": 1, "spikes": NoSpikeDetection(),
         "recovery": NoRecovery(), "sleep": NoSleep(), "consolidation": Never(), "parallel": OneProcess(),
+        "homeostasis": NoHomeostasis(),
         "monitor": recipe.monitor.model_copy(update=quiet),
     }  # fmt: skip
     recipe = of_one_text(recipe).model_copy(update={**small, **changes})
@@ -148,6 +151,25 @@ def of_one_text(recipe: RecipeSpec) -> RecipeSpec:
     """The recipe without a text that comes before the experiment's own."""
     is_continual = isinstance(recipe.objective, Continual)
     return recipe.model_copy(update={"objective": NextToken()}) if is_continual else recipe
+
+
+def in_float32(experiment: ExperimentSpec) -> ExperimentSpec:
+    """The experiment with nothing in half precision, the weights of a frozen base included.
+
+    For what is compared to the last bits of float32, of which half precision makes much.
+    """
+    variant, backbone = experiment.variant, backbone_of(experiment.variant)
+    if isinstance(backbone, PRETRAINED):
+        variant = variant.model_copy(update={"backbone": backbone.model_copy(update={"dtype": "float32"})})
+    recipe = experiment.recipe.model_copy(update={"precision": "fp32"})
+    return experiment.model_copy(update={"variant": variant, "recipe": recipe})
+
+
+def trains_in_half(experiment: ExperimentSpec) -> bool:
+    """Whether the weights that are trained are those of a base in half precision, and so are their gradients."""
+    variant = experiment.variant
+    in_full = isinstance(variant, TunedSpec) and isinstance(variant.method, AllWeights)
+    return in_full and getattr(backbone_of(variant), "dtype", "float32") != "float32"
 
 
 def on_a_tiny_model(experiment: ExperimentSpec) -> ExperimentSpec:

@@ -28,6 +28,8 @@ class Memory:
 class Notebook(torch.nn.Module):
     """Answers with what followed the same line in its memories; `forgets` the pages at each consolidation."""
 
+    switches = ("long_term",)
+
     def __init__(self, forgets: bool = False) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(()))

@@ -83,6 +83,10 @@ def test_special_tokens_stand_for_no_byte(bpe: TokenizerVocabulary) -> None:
 def test_a_character_without_a_token_is_named() -> None:
     vocabulary = TokenizerVocabulary(pieces_tokenizer(byte_fallback=False), "pieces")
     with pytest.raises(DataError, match="pieces: has no token for 'x': use a tokenizer that covers it"):
+        vocabulary.encode(b"the x the")
+    with pytest.raises(
+        DataError, match="for 'x', where the text is cut into its parts, which may be within a word: use"
+    ):
         vocabulary.encode(b"the x")
 
 

@@ -231,6 +231,8 @@ def test_a_memory_that_is_switched_off_is_neither_read_nor_written() -> None:
     assert not torch.equal(logits["short_term"].logits, model(tokens, state).logits)
     assert torch.equal(logits["short_term"].state.short_term.keys, state.short_term.keys)
     assert "memory/gate_share/short_term" not in logits["short_term"].readings
+    with pytest.raises(ValueError, match="longterm is no memory of this model, it has short_term, long_term"):
+        model(tokens, state, disabled={"longterm"})
 
 
 def test_without_any_memory_a_token_sees_itself_only() -> None:
@@ -239,6 +241,8 @@ def test_without_any_memory_a_token_sees_itself_only() -> None:
     alone = torch.cat([model(tokens[:, t : t + 1]).logits for t in range(8)], dim=1)
     torch.testing.assert_close(model(tokens).logits, alone, atol=EXACT_FORM, rtol=0)
     assert model.switches == ()
+    with pytest.raises(ValueError, match="short_term is no memory of this model, it has none that can be switched off"):
+        model(torch.zeros(1, 8, dtype=torch.long), disabled=("short_term",))
 
 
 def test_state_survives_its_tensors() -> None:

@@ -62,6 +62,13 @@ def test_a_text_in_pieces_gives_the_logits_of_the_whole(variant: Any) -> None:
     assert batch_costs(variant, 2, 4).trained_parameters == parameter_count(variant)
 
 
+@pytest.mark.parametrize("factory", ["windowed", "carried"])
+def test_a_module_has_no_memory_to_switch_off(factory: str) -> None:
+    model = build_model(spec(factory), seed=0).eval()
+    with pytest.raises(ValueError, match="window is no memory of this model, it has none that can be switched off"):
+        model(torch.zeros(1, 3, dtype=torch.long), disabled=("window",))
+
+
 def test_pieces_of_max_length_begin_without_those_before() -> None:
     model = build_model(spec("windowed", arguments={"positions": 4}, max_length=4), seed=0).eval()
     tokens = torch.randint(256, (1, 10))
@@ -145,3 +152,13 @@ def test_a_configuration_that_cannot_be_is_one_line(model_type: str, config: dic
     with pytest.raises(BackboneError, match=words) as caught:
         build_model(HuggingFaceSpec(name="wrong", model_type=model_type, config=config), seed=0)
     assert "\n" not in str(caught.value)
+
+
+def test_special_tokens_beyond_a_small_vocabulary_are_left_out(capfd: pytest.CaptureFixture[str]) -> None:
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    shape = {**sizes, "num_key_value_heads": 2}
+    model = build_model(HuggingFaceSpec(name="small", model_type="phi3", config=shape), seed=0)
+    config: Any = model.base_network or next(m for m in model.modules() if hasattr(m, "config"))
+    assert config.config.pad_token_id is None and config.config.eos_token_id is None
+    assert config.config.bos_token_id == 1
+    assert "token_id" not in capfd.readouterr().err

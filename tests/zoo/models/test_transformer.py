@@ -49,7 +49,9 @@ def test_later_tokens_change_nothing_before_them_and_positions_matter() -> None:
     assert not torch.allclose(model(swapped).logits[:, 5], before[:, 5])
 
 
-def test_a_changed_batch_size_is_refused_in_one_line() -> None:
+def test_another_batch_size_or_a_switch_that_there_is_none_of_is_refused_in_one_line() -> None:
+    with pytest.raises(ValueError, match="window is no memory of this model, it has none that can be switched off"):
+        built()(torch.zeros(1, 3, dtype=torch.long), None, ("window",))
     with pytest.raises(ValueError, match="belongs to a batch of 1, but this batch has 2 rows"):
         built()(torch.zeros(2, 3, dtype=torch.long), built().initial_state(1))
     with pytest.raises(ValueError, match="lacks keys"):

@@ -236,8 +236,7 @@ class Hybrid(MemoryLanguageModel[HybridState]):
                 f"the memory state belongs to a batch of {state.batch_size}, but this batch has {tokens.shape[0]} "
                 "rows: start from initial_state(batch_size) or keep the batch size"
             )
-        if unknown := sorted(set(disabled) - set(self.switches)):
-            raise ValueError(f"{unknown[0]} is no memory of this model, it has {', '.join(self.switches)}")
+        self.check_switches(disabled)
         if tuple(state.sidecars) != self.spec.sidecar_layers:
             raise ValueError(
                 f"the memory state has sidecars on layers {list(state.sidecars)}, this model on "

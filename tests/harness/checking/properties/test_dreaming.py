@@ -3,9 +3,11 @@
 from functools import cache, partial
 
 import pytest
+import torch
 
 from cortexzoo.harness.checking.judge import judge, judge_case
 from cortexzoo.harness.checking.properties import REGISTRY
+from cortexzoo.harness.checking.properties.dreaming import _noisy
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.specs.suite import Check
@@ -61,3 +63,18 @@ def test_what_a_recipe_computes_in_bfloat16_is_compared_in_it(name: str) -> None
     for property_name in ("sleep_matches_a_reference", "held_out_is_measured_whole"):
         judgement = judge(REGISTRY[property_name], Check(), of)
         assert judgement.verdict == "pass", judgement.reason
+
+
+def test_a_part_of_a_weight_may_have_no_gradient_but_rounding() -> None:
+    torch.manual_seed(0)
+    attention = torch.nn.MultiheadAttention(6, 2)
+    optimizer = torch.optim.AdamW(attention.parameters())
+    for _ in range(3):
+        x = torch.randn(5, 4, 6)
+        attention(x, x, x)[0].square().sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    noisy = _noisy(attention, optimizer)
+    of_queries, of_keys, of_values = noisy["in_proj_bias"].chunk(3)
+    assert of_keys.any() and not of_queries.any() and not of_values.any()  # a softmax does not see the bias of keys
+    assert not any(noise.any() for name, noise in noisy.items() if name != "in_proj_bias")

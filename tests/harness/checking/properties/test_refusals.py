@@ -18,10 +18,12 @@ from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.errors import DataError
 from cortexzoo.zoo.models import own_module, probing, state_tree
-from cortexzoo.zoo.models.cortexgpt import CortexGPTState
+from cortexzoo.zoo.models.cortexgpt import CortexGPT, CortexGPTState
 from cortexzoo.zoo.models.hybrid import weights
 from cortexzoo.zoo.models.hybrid.model import Hybrid
+from cortexzoo.zoo.models.interface import MemoryLanguageModel
 from cortexzoo.zoo.models.own_module import CarriedModel, RereadModel
+from cortexzoo.zoo.models.transformer import Transformer
 from cortexzoo.zoo.ops import recurrent_gated_delta, shapes, sliding_window
 from cortexzoo.zoo.training import optimizer, parallel
 from cortexzoo.zoo.training.state import snapshot
@@ -67,7 +69,10 @@ def test_it_passes_as_it_is(name: str) -> None:
     ("area", "name", "owner", "function", "old", "new"),
     [
         ("calls", "contexts", CortexGPTState, "from_tensors", "wanted - set(tensors)", "set()"),
-        ("calls", "hybrid", Hybrid, "_check", "set(disabled) - set(self.switches)", "set()"),
+        ("calls", "hybrid", MemoryLanguageModel, "check_switches", "set(disabled) - set(self.switches)", "set()"),
+        ("calls", "hybrid", Hybrid, "_check", "self.check_switches(disabled)", "None"),
+        ("calls", "contexts", CortexGPT, "forward", "self.check_switches(disabled)", "None"),
+        ("calls", "transformer", Transformer, "forward", "self.check_switches(disabled)", "None"),
         ("calls", "transformer", generation, "generate", "prompt.shape[1] == 0", "prompt.shape[1] <= 1"),
         ("calls", "transformer", generation, "generate", "temperature < 0", "temperature <= 0"),
         ("calls", "transformer", generation, "generate", "top_k < 1", "top_k <= 1"),
