@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
+from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +55,41 @@ class LargeNumber(Policy):
             table = next(module for module in trainer.model.modules() if isinstance(module, nn.Embedding))
             with torch.no_grad():
                 table.weight[0, 0] = self.number
+
+
+class NotFinite(Policy):
+    """Makes a number NaN while a step is under way, where no later pass reads it; a script may refuse that step."""
+
+    name = "harness_not_finite"
+
+    def __init__(self, step: int, part: str, *, refuses: bool) -> None:
+        self.step, self.part, self.refuses = step, part, refuses
+
+    def attach(self, trainer: Trainer) -> None:
+        """With a number in the model that nothing reads."""
+        trainer.model.register_buffer("harness_number", torch.zeros((), device=trainer.device))
+
+    def loss_known(self, trainer: Trainer, step: Step) -> None:
+        if step.number == self.step and self.refuses:
+            self._damage(trainer)
+            step.refuse("refused by the harness")
+
+    def step_taken(self, trainer: Trainer, step: Step) -> None:
+        if step.number == self.step:
+            self._damage(trainer)
+
+    def _damage(self, trainer: Trainer) -> None:
+        """In a weight, a moment, or the memory."""
+        if self.part == "weight":
+            trainer.model.get_buffer("harness_number").fill_(math.nan)
+        elif self.part == "moment":
+            weight = trainer.trainable[-1]
+            moment = next(value for value in trainer.optimizer.state[weight].values() if value.shape == weight.shape)
+            moment.view(-1)[-1] = math.nan
+        else:
+            lost = {"kept": torch.full((1,), math.nan, device=trainer.device)}
+            kept: Any = SimpleNamespace(tensors=lambda: lost, sizes=trainer.memory.sizes)
+            trainer.memory = kept
 
 
 @dataclass
