@@ -54,7 +54,7 @@ def reference_cases(subject: Subject) -> Iterable[Case]:
     begins again with what was read before; one that `recalls` repeats the end of a long one; one of `runs` repeats one
     token so often that more contexts are equal than a memory finds. Once the model is in training mode, and drops out.
     """
-    sizes = [(1, 2, 0), (9, 2, 0), (33, 1, 0), (70, 2, 0), (130, 1, 0)]
+    sizes = [(1, 2, 0), (2, 1, 0), (9, 2, 0), (33, 1, 0), (70, 2, 0), (130, 1, 0)]
     if isinstance(subject.model, CortexGPT):
         sizes += [(1, 2, 3), (9, 3, 30)]
     if isinstance(subject.model, Hybrid):
