@@ -4,11 +4,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
-from types import SimpleNamespace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from cortexzoo.specs import guards
 from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
@@ -87,9 +86,10 @@ class NotFinite(Policy):
             moment = next(value for value in trainer.optimizer.state[weight].values() if value.shape == weight.shape)
             moment.view(-1)[-1] = math.nan
         else:
-            lost = {"kept": torch.full((1,), math.nan, device=trainer.device)}
-            kept: Any = SimpleNamespace(tensors=lambda: lost, sizes=trainer.memory.sizes)
-            trainer.memory = kept
+            with_one_more = {
+                name: pad(kept, (0, 0, 0, 1), value=math.nan) for name, kept in trainer.memory.tensors().items()
+            }
+            trainer.memory = type(trainer.memory).from_tensors(with_one_more)
 
 
 @dataclass
