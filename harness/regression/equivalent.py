@@ -43,6 +43,9 @@ EQUIVALENT: dict[str, str] = {
     "zoo.ops.gated_delta_chunks span_backward: off by one, 2 → 3 (4)": "the same sum over two dimensions, the other one first",
     "zoo.ops.gated_delta chunk_gated_delta_rule: off by one, 1 → 2 (3)": MORE_WORK,
     "zoo.checkpoints _json: off by one, 1 → 2": "the same content with another indentation",
+    "zoo.ops.recurrent_gated_delta recurrent_gated_delta_rule: swap arguments, compute_dtype(q, k, v) → compute_dtype(k, q, v)": "the widest of all, in any order",
+    "zoo.data.text_vocabulary TokenizerVocabulary.bytes_of: off by one, 0 → 1": "of no tokens, one place beside none is none",
+    "zoo.data.vocabulary_source _trained: skip a statement, file.parent.mkdir(parents=True, exist_ok=True) → pass": "the lock beside the file makes the folder, too",
     "zoo.models.hybrid.model Hybrid._through: drop a term, self.recompute_activations and torch.is_grad_enabled() → self.recompute_activations": "without gradients nothing is kept in either case",
 }
 """By the lasting name of the change."""

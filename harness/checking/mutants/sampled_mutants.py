@@ -3,11 +3,13 @@
 from cortexzoo.harness.checking.mutants.base import Mutant, in_source
 from cortexzoo.zoo import checkpoints
 from cortexzoo.zoo.memory.contexts.diary import Diary
+from cortexzoo.zoo.memory.faiss_index import ListedIndex
 from cortexzoo.zoo.models import base
 from cortexzoo.zoo.models.base import Base
 from cortexzoo.zoo.models.hybrid.block import Sidecar
 from cortexzoo.zoo.models.hybrid.model import _Readings
 from cortexzoo.zoo.models.probing import _Watched
+from cortexzoo.zoo.training.objectives.replay import SampledWindows
 from cortexzoo.zoo.training.policies.guards.recovery import Recovery
 from cortexzoo.zoo.training.policies.measuring.probe import Probe
 
@@ -34,4 +36,8 @@ SAMPLED_MUTANTS: tuple[Mutant, ...] = (
               "x.shape[1] == 1", "x.shape[2] == 1", by="forward_matches_a_reference"),
     in_source("two-tokens-count-as-one", "hybrid", "readings of a call of two tokens are twice as large", _Readings,
               "means", "self.tokens[n] == 1", "self.tokens[n] == 2", by="forward_matches_a_reference"),
+    in_source("sampled-windows-overlap", "continual", "sampled windows stand in each other's places", SampledWindows,
+              "places", "numbers * APART * self.length", "numbers * APART", by="continual_training_follows_its_rules"),
+    in_source("newest-is-never-found", "contexts", "the entry that was added first is taken for none", ListedIndex,
+              "search", "ids < 0", "ids <= 0", by="stored_is_found"),
 )  # fmt: skip
