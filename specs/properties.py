@@ -60,7 +60,7 @@ PROPERTIES: dict[PropertyName, PropertyInfo] = {
         "standard deviations", Source("one in a million for all weights together", "ours"),
     ),
     "operators_match_formulas": PropertyInfo(
-        "the gated delta rule and attention over a window give what their formulas give", 1e-9, "at_most",
+        "the gated delta rule, attention over a window and columns give what their formulas give", 1e-9, "at_most",
         "difference / largest", Source("rounding of float64", "ours"),
     ),
     "mistakes_are_refused": PropertyInfo(

@@ -1,4 +1,4 @@
-"""The operators written out: the gated delta rule one token after the other, attention over a window query by query."""
+"""The operators written out: the gated delta rule token by token, attention query by query, columns one by one."""
 
 import math
 
@@ -46,3 +46,14 @@ def window_again(
         outputs.append((scores.softmax(1)[..., None] * values[:, first:end]).sum(1))
     kept = max(0, keys.shape[1] - size + 1)
     return torch.stack(outputs, 1) if outputs else v, (keys[:, kept:], values[:, kept:])
+
+
+def columns_again(rows: Tensor, mask: Tensor, weight: Tensor, bias: Tensor, output: Tensor) -> Tensor:
+    """The sum over columns i of m_i relu(x W_i + b_i) O_i: each has as many hidden units, which lie side by side."""
+    units, out = weight.shape[1] // mask.shape[1], rows.new_zeros(len(rows), output.shape[1])
+    for column in range(mask.shape[1]):
+        first, end = column * units, (column + 1) * units
+        before = bias[first:end] + sum(rows[:, i, None] * weight[i, first:end] for i in range(rows.shape[1]))
+        hidden = torch.where(before > 0, before, torch.zeros_like(before))
+        out = out + mask[:, column, None] * torch.stack([(hidden * o).sum(1) for o in output[first:end].T], 1)
+    return out

@@ -39,11 +39,14 @@ EQUIVALENT: dict[str, str] = {
     "zoo.models.probing prove: swap arguments, torch.linspace(-1, 1, width, device=device, dtype=normed.… → torch.linspace(1, -1, width, device=device, dtype=normed.…": "another vector to try a base with, as good as this one",
     "zoo.data.permutation permuted: off by one, 1 → 2 (4)": ANOTHER_ORDER,
     "zoo.ops.masked_columns _MaskedColumns.backward: swap arguments, torch.mul(d_hidden, hidden, out=spare) → torch.mul(hidden, d_hidden, out=spare)": "a product is the same in either order",
-    "zoo.models.hybrid.model Hybrid.fixed_weights: skip a statement, fixed.enter_context(self.sidecar(layer).fixed()) → pass": MORE_WORK,
     "zoo.memory.contexts.diary Diary.read: flip comparison, (room := (spec.open_length - diary.open.shape[1])) < toke… → (room := (spec.open_length - diary.open.shape[1])) <= tok…": "what is full is taken down a call sooner, and is the same in the pages",
     "zoo.ops.gated_delta_chunks span_backward: off by one, 2 → 3 (4)": "the same sum over two dimensions, the other one first",
     "zoo.ops.gated_delta chunk_gated_delta_rule: off by one, 1 → 2 (3)": MORE_WORK,
     "zoo.checkpoints _json: off by one, 1 → 2": "the same content with another indentation",
+    "zoo.ops.recurrent_gated_delta recurrent_gated_delta_rule: swap arguments, compute_dtype(q, k, v) → compute_dtype(k, q, v)": "the widest of all, in any order",
+    "zoo.data.text_vocabulary TokenizerVocabulary.bytes_of: off by one, 0 → 1": "of no tokens, one place beside none is none",
+    "zoo.data.vocabulary_source _trained: skip a statement, file.parent.mkdir(parents=True, exist_ok=True) → pass": "the lock beside the file makes the folder, too",
+    "zoo.models.hybrid.model Hybrid._through: drop a term, self.recompute_activations and torch.is_grad_enabled() → self.recompute_activations": "without gradients nothing is kept in either case",
 }
 """By the lasting name of the change."""
 

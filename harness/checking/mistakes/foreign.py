@@ -1,14 +1,12 @@
-"""Mistakes in what a user brings: modules that return something else, networks that cannot be a base."""
+"""Mistakes in modules that a user brings: they return something else, or carry what cannot be kept."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from cortexzoo.harness.checking.mistakes.attempt import Attempt, fits, mistaken
 from cortexzoo.harness.checking.subject import Subject
@@ -16,9 +14,8 @@ from cortexzoo.specs.allowed_code import allowed_meanwhile
 from cortexzoo.specs.own_variant import ModuleSpec
 from cortexzoo.zoo.models.interface import MemoryLanguageModel
 from cortexzoo.zoo.models.own_module import own_model
-from cortexzoo.zoo.models.probing import Places, prove
 
-VOCAB, LAYERS, WIDTH, PIECE = 11, 3, 4, 4
+VOCAB, PIECE = 11, 4
 MODULES = f'''
 import torch
 from torch import nn
@@ -118,55 +115,3 @@ def _made(kind: str, max_length: int | None = None) -> MemoryLanguageModel[Any]:
                 name="own", source=f"{file}:make", vocab_size=VOCAB, max_length=max_length, arguments={"kind": kind}
             )
         )
-
-
-class _Base(nn.Module):
-    """Layers that add up what was read; `run` may do something else than a call of the network.
-
-    unlike: what sidecars change although they add nothing. deaf: a layer to which nothing can be added. forgets: how
-    much of what was read is lost between two pieces. refuses: whether it refuses them.
-    """
-
-    def __init__(
-        self, unlike: float = 0.0, deaf: int | None = None, forgets: float = 0.0, *, refuses: bool = False
-    ) -> None:
-        super().__init__()
-        self.unlike, self.deaf, self.forgets, self.refuses = unlike, deaf, forgets, refuses
-        random = torch.Generator().manual_seed(0)
-        self.table = nn.Parameter(torch.randn(VOCAB, WIDTH, generator=random))
-        self.outputs = nn.Parameter(torch.randn(WIDTH, VOCAB, generator=random))
-
-    def forward(self, input_ids: Tensor, **_: Any) -> Any:
-        return SimpleNamespace(logits=self._logits(input_ids, None, lambda _, __, hidden: hidden, ())[0])
-
-    def run(self, tokens: Tensor, past: Any, edit: Callable[..., Tensor], layers: Any, *, keep_cache: bool) -> Any:
-        """Logits, and what was read."""
-        if self.refuses and len(past):
-            raise TypeError("keeps nothing")
-        logits, read = self._logits(tokens, past[0] if len(past) else None, edit, layers)
-        return logits + self.unlike, (read * (1 - self.forgets),) if keep_cache else ()
-
-    def _logits(self, tokens: Tensor, past: Tensor | None, edit: Callable[..., Tensor], layers: Any) -> Any:
-        hidden = self.table[tokens]
-        read = hidden.cumsum(1) + (0 if past is None else past)
-        for layer in range(LAYERS):
-            if layer in layers and layer != self.deaf:
-                read = edit(layer, read, read)
-        return read @ self.outputs, read[:, -1:]
-
-
-def of_bases(_: Subject) -> Iterator[Attempt]:
-    """Of networks beside whose layers sidecars are to stand."""
-    for what, base, works in (
-        ("a base", _Base(), True),
-        ("a base that loses what is within rounding", _Base(forgets=1e-4), True),
-        ("a base that deafens a layer between the first and the last", _Base(deaf=1), True),
-        ("a base that sidecars change although they add nothing", _Base(unlike=1e-6), False),
-        ("a base whose first layer hears nothing", _Base(deaf=0), False),
-        ("a base whose last layer hears nothing", _Base(deaf=LAYERS - 1), False),
-        ("a base that forgets between two pieces", _Base(forgets=1.0), False),
-        ("a base that forgets a little between two pieces", _Base(forgets=0.02), False),
-        ("a base that refuses pieces", _Base(refuses=True), False),
-    ):
-        places = Places((nn.Identity(),) * LAYERS, (None,) * LAYERS)
-        yield Attempt(what, partial(prove, base.run, base, places, VOCAB, "a base"), works)

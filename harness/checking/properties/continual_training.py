@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,17 @@ from cortexzoo.harness.checking.threads import one_thread
 from cortexzoo.harness.checking.training.reference_continual import ContinualReference
 from cortexzoo.harness.checking.training.roles import LENGTH, training_starts
 from cortexzoo.harness.checking.training.surroundings import region
-from cortexzoo.harness.checking.training.witness import Fate, Look, Record, Witness, append, brief, data_of, trainer_of
+from cortexzoo.harness.checking.training.witness import (
+    Fate,
+    Look,
+    Record,
+    Served,
+    Witness,
+    append,
+    brief,
+    data_of,
+    trainer_of,
+)
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.data import TextFiles
 from cortexzoo.specs.objective import Continual, GeneratedReplay, NoReplay, ReplaySpec, ReservoirReplay
@@ -77,7 +88,7 @@ def continual_training_follows_its_rules(subject: Subject, case: Case) -> Findin
     """A short training on two texts against an independent loop; its rows, and its reported losses.
 
     Of generated windows what is drawn again is checked, and not the loop: where they stand in the memory's text is the
-    trainer's own choice.
+    trainer's own choice, as long as none stands in another or beside it, nor in a text.
     """
     if not isinstance(subject.experiment.recipe.objective, Continual):
         raise DoesNotApply("the recipe trains on one text")
@@ -115,15 +126,28 @@ def _rows(experiment: ExperimentSpec, earlier: bytes) -> list[str]:
     first: list[bytes] = []
     later: list[int | None] = []
     again: list[bytes] = []
-    for number, micro_batches in enumerate(_served(experiment), start=1):
-        for tokens in micro_batches:
+    placed: dict[bytes, set[int]] = {}
+    for served in _served(experiment):
+        assert served.places is not None
+        for tokens, places in zip(served.tokens.cpu(), served.places, strict=True):
             rows = [row.numpy().astype(np.uint8).tobytes() for row in tokens]
-            if number <= EARLIER_STEPS:
+            for row, known, place in zip(rows, _places(earlier, data, tokens), places.tolist(), strict=True):
+                if known is None:
+                    placed.setdefault(row, set()).add(place)
+                elif place != known:
+                    wrong.append(f"a window of place {known} is said to stand at {place}")
+            if served.number <= EARLIER_STEPS:
                 first += rows
                 continue
             own = len(rows) - count
             later += training_starts(data, tokens[:own])
             again += rows[own:]
+    free = [
+        EARLIER_TRAINING + len(data.train) - LENGTH - 1,
+        *sorted(place for some in placed.values() for place in some),
+    ]
+    if any(place - before <= LENGTH for before, place in pairwise(free)):
+        wrong.append(f"sampled windows of {LENGTH} tokens stand in a text, or beside each other, at {free[1:]}")
     training = earlier[:EARLIER_TRAINING]
     if any(row not in training for row in first):
         wrong.append(f"the first {EARLIER_STEPS} steps train on what is no window of the earlier training part")
@@ -143,10 +167,10 @@ def _rows(experiment: ExperimentSpec, earlier: bytes) -> list[str]:
     return wrong
 
 
-def _served(experiment: ExperimentSpec) -> list[Tensor]:
+def _served(experiment: ExperimentSpec) -> list[Served]:
     witness = Witness()
     trainer_of(experiment, Record(), witness).run()
-    return [served.tokens.cpu() for served in witness.served]
+    return witness.served
 
 
 def _places(earlier: bytes, data: TextData, tokens: Tensor) -> list[int | None]:

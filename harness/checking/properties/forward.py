@@ -54,7 +54,7 @@ def reference_cases(subject: Subject) -> Iterable[Case]:
     begins again with what was read before; one that `recalls` repeats the end of a long one; one of `runs` repeats one
     token so often that more contexts are equal than a memory finds. Once the model is in training mode, and drops out.
     """
-    sizes = [(1, 2, 0), (9, 2, 0), (33, 1, 0), (70, 2, 0), (130, 1, 0)]
+    sizes = [(1, 2, 0), (2, 1, 0), (9, 2, 0), (33, 1, 0), (70, 2, 0), (130, 1, 0)]
     if isinstance(subject.model, CortexGPT):
         sizes += [(1, 2, 3), (9, 3, 30)]
     if isinstance(subject.model, Hybrid):
@@ -174,8 +174,10 @@ def _compared(model: Model, tokens: Tensor, state: MemoryState, wanted: Tensor, 
     with torch.no_grad():
         found["the output after what is read"] = (model.read(tokens, state).logits, written.logits[:, -1:])
     if not (isinstance(model, CortexGPT) and isinstance(model.spec.columns.sparsity, HardTopK)):
-        one_by_one, after = _one_by_one(model, tokens, state)
+        one_by_one, after, readings = _one_by_one(model, tokens, state)
         found["an output of one token at a time"] = (one_by_one, written.logits)
+        if isinstance(model, Hybrid):
+            found["how many readings single tokens give"] = (torch.tensor(float(readings)), torch.tensor(0.0))
         found |= {f"after single tokens {name}": pair for name, pair in _memories(after, written).items()}
     return found | _readings(output.readings, written) | _consolidated(model, output.state) | _scaled(moved, others)
 
@@ -230,18 +232,20 @@ def _readings(found: Mapping[str, Tensor], written: WrittenOut) -> Compared:
 
 
 @torch.no_grad()
-def _one_by_one(model: Model, tokens: Tensor, state: MemoryState) -> tuple[Tensor, MemoryState]:
+def _one_by_one(model: Model, tokens: Tensor, state: MemoryState) -> tuple[Tensor, MemoryState, int]:
     """Logits and memory as they are while a text is generated: single tokens, and weights that do not change.
 
-    Hard top-k selects over all tokens of a call, so that there one token is another question.
+    Hard top-k selects over all tokens of a call, so that there one token is another question. The number is that of
+    readings: a hybrid that takes its short way gives none.
     """
-    logits = []
+    logits, readings = [], 0
     with model.fixed_weights():
         for token in tokens.split(1, dim=1):
             output = model.read(token, state)
             logits.append(output.logits)
+            readings += len(output.readings)
             state = output.state
-    return torch.cat(logits, dim=1), state
+    return torch.cat(logits, dim=1), state, readings
 
 
 def _gradients(model: nn.Module, logits: Tensor, wanted: Tensor) -> Mapping[str, Tensor]:

@@ -13,7 +13,7 @@ from torch.nn.utils import get_total_norm
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, number, text
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.training.reference_guards import Course, ReferenceGuards, Seen
-from cortexzoo.harness.checking.training.reference_updates import LargeNumber, ScaledRates, Undone
+from cortexzoo.harness.checking.training.reference_updates import LargeNumber, NotFinite, ScaledRates, Undone
 from cortexzoo.harness.checking.training.witness import Record, brief, on_a_tiny_model, trainer_of
 from cortexzoo.specs import guards, recipe
 from cortexzoo.zoo.errors import TrainingStopped
@@ -53,6 +53,8 @@ UPDATE_RULE: dict[str, Any] = {
     "deviations": 1e6, "gradient_deviations": 1e6, "window": 7, "min_history": 4, "update_factor": 4.0,
 }  # fmt: skip
 """For the sizes of updates alone."""
+WHOLE = "whole"
+PARTS = ("weight", "moment", "memory")
 SCRIPTS = ("mixed", "row", "broken", "edge", "edge of norms", "dead", "storm")
 HIGHEST = 1e6
 EDGE = 0.004
@@ -104,6 +106,10 @@ def guard_cases(_: Subject) -> Iterable[Case]:
         yield {"rule": UPDATES, "script": "rates", "seed": seed}
     for seed in range(2):
         yield {"rule": UPDATES, "script": "outgrown", "seed": seed}
+    for script in ("due", "refused", "at the end"):
+        for seed in range(len(PARTS)):
+            yield {"rule": WHOLE, "script": script, "seed": seed}
+    yield {"rule": WHOLE, "script": "between", "seed": 0}
 
 
 def guard_strategy(_: Subject) -> st.SearchStrategy[Case]:
@@ -119,6 +125,8 @@ def guard_strategy(_: Subject) -> st.SearchStrategy[Case]:
 
 def guards_follow_their_rules(subject: Subject, case: Case) -> Finding:
     """Every decision and every count of the guards against those that the documentation gives for such a script."""
+    if text(case, "rule") == WHOLE:
+        return _not_finite(subject, case)
     if text(case, "rule") == UPDATES:
         return _outgrown(subject, case) if text(case, "script") == "outgrown" else _updates(subject, case)
     spikes, recovery = RULES[text(case, "rule")]
@@ -200,6 +208,34 @@ def _outgrown(subject: Subject, case: Case) -> Finding:
     if found == wanted:
         return Finding(0, f"a number of {damage.number:g} was undone after the step that had it", case)
     return Finding(1, f"a number of {damage.number:g} at step {at}: rollbacks {found}, should be {wanted}", case)
+
+
+def _not_finite(subject: Subject, case: Case) -> Finding:
+    """Something is NaN that no pass shows: undone before it is kept, after a refused step, or when the run ends."""
+    drawn, record, when = random.Random(f"not finite {number(case, 'seed')}"), Record(), text(case, "script")
+    part = "weight" if when == "between" else PARTS[number(case, "seed") % len(PARTS)]
+    every = drawn.choice([one for one in range(3, 9) if STEPS % one])
+    kept = drawn.randrange(1, STEPS // every) * every
+    at = {"due": kept + every, "between": kept + 1, "refused": kept + drawn.randrange(1, every), "at the end": STEPS}[
+        when
+    ]
+    back = at if when != "between" else kept + every
+    point = (back - 1) // every * every
+    undone = back - point - (when == "refused")
+    damage = NotFinite(at, part, refuses=when == "refused")
+    changes = {"spikes": guards.NoSpikeDetection(), "recovery": guards.RecoveryCheckpoints(every=every)}
+    trainer = trainer_of(brief(on_a_tiny_model(subject.experiment), STEPS, **changes), record, damage)
+    damage.attach(trainer)
+    try:
+        trainer.run()
+    except Exception as problem:
+        return Finding(math.inf, f"training gave up ({problem})", case)
+    found = [(step, d["to_step"], d["undone"]) for step, kind, d in record.events if kind == "rollback"]
+    wanted, taken = [(back, point, undone)], STEPS - undone - (when == "refused")
+    if found == wanted and trainer.taken == taken:
+        return Finding(0, f"a {part} that was not finite was undone at step {back}", case)
+    reason = f"a {part} is not finite at step {at}: rollbacks {found}, should be {wanted}; {trainer.taken} steps taken"
+    return Finding(1, reason, case)
 
 
 def _reports(course: Course) -> dict[str, int]:

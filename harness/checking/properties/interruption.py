@@ -1,9 +1,9 @@
-"""Checkpoints: whole wherever writing is cut short; what is damaged, or of another model, is refused."""
+"""Checkpoints: whole wherever writing is cut short or fails; what is damaged, or of another model, is refused."""
 
 import copy
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,20 +15,18 @@ from torch import Tensor, nn
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, text
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.training.cutter import CUTTER, Step
-from cortexzoo.harness.checking.training.witness import Record, brief, on_a_tiny_model, trainer_of
+from cortexzoo.harness.checking.training.saving import accepted, equal, not_written, of_policies
 from cortexzoo.zoo import checkpoints
-from cortexzoo.zoo.checkpoints import CheckpointReader, Storage
+from cortexzoo.zoo.checkpoints import CheckpointReader
 from cortexzoo.zoo.errors import CheckpointError
-from cortexzoo.zoo.training.loop import TrainingLoop
 
 MOST = 200
 """Operations after which the harness stops counting."""
-TOO_LARGE = 2**70
 
 
 def interruption_cases(_: Subject) -> Iterable[Case]:
-    """The first checkpoint, one in the place of another, with the other kept, pruning, going back; and damage."""
-    for what in (*OPERATIONS, "damaged", "of another model", "of policies"):
+    """The first checkpoint, one in the place of another, with the other kept, pruning, going back; damage."""
+    for what in (*OPERATIONS, "damaged", "of another model", "of policies", "not written"):
         yield {"what": what}
 
 
@@ -41,7 +39,9 @@ def checkpoints_survive_interruption(subject: Subject, case: Case) -> Finding:
         elif what == "of another model":
             wrong = _of_another(Path(name))
         elif what == "of policies":
-            wrong = _of_policies(subject, Path(name))
+            wrong = of_policies(subject, Path(name))
+        elif what == "not written":
+            wrong = not_written(subject, Path(name))
         else:
             wrong = _cut_short(what, Path(name))
     if not wrong:
@@ -183,17 +183,6 @@ def _named(found: Any) -> str:
     return "absent" if found is None else f"that of {found}" if isinstance(found, int) else str(found)
 
 
-def _accepted(what: str, action: Callable[[], object]) -> list[str]:
-    """What is wrong unless an action ends with a `CheckpointError`."""
-    try:
-        action()
-    except CheckpointError:
-        return []
-    except Exception as problem:
-        return [f"{what}: raises {type(problem).__name__} instead of CheckpointError"]
-    return [f"{what}, and is accepted"]
-
-
 def _damaged(place: Path) -> list[str]:
     """Every file cut, changed in one byte, or gone."""
     folder, wrong = place / "last", []
@@ -207,12 +196,12 @@ def _damaged(place: Path) -> list[str]:
             "gone": None,
         }.items():
             (folder / file).unlink() if changed is None else (folder / file).write_bytes(changed)
-            wrong += _accepted(f"{file} is {how}", lambda: _saved_at_all(folder))
+            wrong += accepted(f"{file} is {how}", lambda: _saved_at_all(folder))
             (folder / file).write_bytes(content)
     foreign = place / "foreign"
     foreign.mkdir()
     (foreign / "notes.txt").write_text("of somebody", encoding="utf-8")
-    wrong += _accepted("a folder of somebody else's is to be replaced", lambda: _save(foreign, 1))
+    wrong += accepted("a folder of somebody else's is to be replaced", lambda: _save(foreign, 1))
     if not (foreign / "notes.txt").exists():
         wrong.append("a file of somebody else is gone")
     return wrong
@@ -226,65 +215,13 @@ def _of_another(place: Path) -> list[str]:
     checkpoints.publish(folder)
     same = nn.Linear(3, 2)
     checkpoints.load_weights(same, folder)
-    wrong = [] if _equal(same, saved) else ["the weights are not those that were saved"]
+    wrong = [] if equal(same, saved) else ["the weights are not those that were saved"]
     for what, other in {"wider": nn.Linear(4, 2), "without bias": nn.Linear(3, 2, bias=False),
                         "nested": nn.Sequential(nn.Linear(3, 2))}.items():  # fmt: skip
         before = copy.deepcopy(other)
-        wrong += _accepted(f"a model is {what}", partial(checkpoints.load_weights, other, folder))
-        if not _equal(other, before):
+        wrong += accepted(f"a model is {what}", partial(checkpoints.load_weights, other, folder))
+        if not equal(other, before):
             wrong.append(f"a model that is {what} was changed")
-    return wrong
-
-
-def _equal(one: nn.Module, other: nn.Module) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
-
-
-class _Altering(Storage):
-    """Writes the state of one policy with another value, which its sum covers: as another program would."""
-
-    def __init__(self, policy: str, key: str, value: Any) -> None:
-        self.policy, self.key, self.value = policy, key, value
-
-    def write_files(self, folder: Path, tensors: Any, texts: Mapping[str, Mapping[str, Any]]) -> None:
-        """As before, with that value; None: without the key."""
-        changed = copy.deepcopy({name: dict(content) for name, content in texts.items()})
-        state = changed["trainer"]["policies"][self.policy]
-        if self.value is None:
-            del state[self.key]
-        else:
-            state[self.key] = self.value
-        super().write_files(folder, tensors, changed)
-
-
-def _of_policies(subject: Subject, place: Path) -> list[str]:
-    """A policy's number, list or mapping that is missing or something else is refused."""
-    experiment = brief(on_a_tiny_model(subject.experiment), 2)
-
-    def trained() -> TrainingLoop:
-        return trainer_of(experiment, Record())
-
-    trainer, wrong = trained(), []
-    trainer.run()
-    for policy in trainer.policies:
-        fresh = next(own for own in trained().policies if own.name == policy.name).state_dict()
-        for key, own in policy.state_dict().items():
-            if own is None or fresh.get(key) is None:
-                continue
-            others: list[Any] = [None, "text"]
-            if isinstance(own, int | float) and not isinstance(own, bool):
-                others += [TOO_LARGE, True]
-            for value in others:
-                if isinstance(value, str) and isinstance(own, str):
-                    continue
-                trainer.storage = _Altering(policy.name, key, value)
-                trainer.save(place / "last")
-                how = "missing" if value is None else repr(value)
-                refusing = trained()
-                before = copy.deepcopy(refusing.model)
-                wrong += _accepted(f"{policy.name}.{key} is {how}", partial(refusing.load, place / "last"))
-                if not _equal(refusing.model, before):
-                    wrong.append(f"{policy.name}.{key} is {how}, and weights are taken over before it is refused")
     return wrong
 
 

@@ -45,6 +45,7 @@ STEPS = 4
 ROWS = 3
 RISING = {"optimizer": recipe.AdamWSpec(learning_rate=0.03), "schedule": recipe.Constant()}
 """So that losses rise and fall."""
+LARGEST = "stability/max_attention_logit"
 SCORES = (3.0, math.nan, 2.0, 1.0, 2.5, 1.0, math.nan, math.inf, 1.5)
 """Scripted held-out losses: the best is neither first nor last, a tie keeps the first, NaN and infinity never win."""
 
@@ -68,7 +69,10 @@ def whole_cases(_: Subject) -> Iterable[Case]:
 
 
 def held_out_is_measured_whole(subject: Subject, case: Case) -> Finding:
-    """Every reported held-out and probe loss against the loss over the same examples, measured by the harness."""
+    """Every reported held-out and probe loss against the loss over the same examples, measured by the harness.
+
+    So is the largest attention logit of the probe batch, where the model gives it.
+    """
     some = 5 if text(case, "sequences") == "some" else None
     data = data_of(subject.experiment)
     experiment = measured(
@@ -84,7 +88,8 @@ def held_out_is_measured_whole(subject: Subject, case: Case) -> Finding:
         now = len(passes.seen)
         if step.number % 2 == 0:
             wanted["validation/loss", step.number] = _held_out_loss(trainer, data, some)
-        wanted["probe/loss", step.number] = _probe_loss(trainer, data)
+        wanted["probe/loss", step.number], largest = _probed(trainer, data)
+        wanted.update({(name, step.number): value for name, value in largest.items()})
         del passes.seen[now:]
 
     append(trainer, [Look(look)])
@@ -101,7 +106,7 @@ def held_out_is_measured_whole(subject: Subject, case: Case) -> Finding:
     apart = {}
     for (metric, step), loss in wanted.items():
         reported = record.steps.get(step, {}).get(metric, math.nan)
-        difference = abs(reported - loss) / loss
+        difference = abs(reported - loss) / (max(1.0, abs(loss)) if metric == LARGEST else loss)
         apart[metric, step] = (math.inf if math.isnan(difference) else difference, reported, loss)
     (metric, step), (worst, reported, loss) = max(apart.items(), key=lambda entry: entry[1][0])
     reason = f"{metric} of step {step} is {reported:.6f}, measured again {loss:.6f}"
@@ -135,40 +140,49 @@ def _held_out_loss(trainer: TrainingLoop, data: TextData | TaskData, some: int |
     """Nats a target over all examples, after the step that is over."""
     model = copy.deepcopy(trainer.model).eval()
     if isinstance(data, TaskData):
-        return sum(_answer_loss(trainer, model, data, gap, 2, model.initial_state(2)) for gap in (0, 1)) / 2
+        return sum(_of_answers(trainer, model, data, gap, 2, model.initial_state(2))[0] for gap in (0, 1)) / 2
     windows = (len(data.validation) - 1) // LENGTH
     chosen = range(windows) if some is None else [int((i + 0.5) * windows / some) for i in range(some)]
-    return _text_loss(trainer, model, data, [place * LENGTH for place in chosen])
+    return _of_text(trainer, model, data, [place * LENGTH for place in chosen])[0]
 
 
 @torch.no_grad()
-def _probe_loss(trainer: TrainingLoop, data: TextData | TaskData) -> float:
+def _probed(trainer: TrainingLoop, data: TextData | TaskData) -> tuple[float, dict[str, float]]:
+    """Nats a target of the probe batch, and the largest attention logit where the model gives it."""
     model = copy.deepcopy(trainer.model).eval()
     if isinstance(data, TaskData):
-        return _answer_loss(trainer, model, data, 1, ROWS, model.between_batches(trainer.memory, ROWS))
-    windows = (len(data.validation) - 1) // LENGTH
-    return _text_loss(trainer, model, data, [int((i + 0.5) * windows / ROWS) * LENGTH for i in range(ROWS)])
+        begun = model.between_batches(trainer.memory, ROWS)
+        loss, readings = _of_answers(trainer, model, data, 1, ROWS, begun)
+    else:
+        windows = (len(data.validation) - 1) // LENGTH
+        loss, readings = _of_text(
+            trainer, model, data, [int((i + 0.5) * windows / ROWS) * LENGTH for i in range(ROWS)]
+        )  # fmt: skip
+    return loss, {LARGEST: float(readings[LARGEST])} if LARGEST in readings else {}
 
 
-def _text_loss(trainer: TrainingLoop, model: Any, data: TextData, starts: Sequence[int]) -> float:
-    total = torch.zeros((), dtype=torch.float64)
+def _of_text(trainer: TrainingLoop, model: Any, data: TextData, starts: Sequence[int]) -> tuple[float, Any]:
+    """Nats a target, and the readings of the last rows."""
+    total, readings = torch.zeros((), dtype=torch.float64), {}
     for first in range(0, len(starts), ROWS):
         rows = [data.validation[start : start + LENGTH + 1].tolist() for start in starts[first : first + ROWS]]
         tokens = torch.tensor(rows, device=trainer.device)
         with region(trainer.device, trainer.precision):
-            logits = model(tokens[:, :-1], model.between_batches(trainer.memory, len(rows))).logits
-        chances = logits.double().log_softmax(-1).gather(-1, tokens[:, 1:, None])
+            output = model(tokens[:, :-1], model.between_batches(trainer.memory, len(rows)))
+        chances = output.logits.double().log_softmax(-1).gather(-1, tokens[:, 1:, None])
         total -= chances.sum().cpu()
-    return float(total) / (len(starts) * LENGTH)
+        readings = output.readings
+    return float(total) / (len(starts) * LENGTH), readings
 
 
-def _answer_loss(
+def _of_answers(
     trainer: TrainingLoop, model: Any, data: TaskData, gap: int, documents: int, state: MemoryState
-) -> float:
+) -> tuple[float, Any]:
     batch = data.task.batch("validation", range(documents), gap).to(trainer.device)
     with region(trainer.device, trainer.precision):
-        logits = model.logits_at(batch.inputs, batch.mask, state).logits
-    return float(F.cross_entropy(logits.double(), batch.tokens[:, 1:][batch.mask]))
+        output = model.logits_at(batch.inputs, batch.mask, state)
+    loss = F.cross_entropy(output.logits.double(), batch.tokens[:, 1:][batch.mask])
+    return float(loss), output.readings
 
 
 def measuring_changes_nothing(subject: Subject, case: Case) -> Finding:

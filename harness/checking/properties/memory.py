@@ -195,6 +195,11 @@ def _found_in_lists(model: CortexGPT, diary: Diary, case: Case) -> Finding:
     entry_at[pages.entries] = torch.arange(len(codes))
     found = distances.gather(1, entry_at[places.clamp_min(0)]).masked_fill(places < 0, torch.inf)
     recall = float((found == nearest).double().mean())
+    for entry in (0, len(codes) - 1):  # the ends, which a share of the whole would not show
+        others = int(((codes == codes[entry]).all(dim=-1) & (lists == lists[entry])).sum())
+        own = pages.index(book).search(codes[entry : entry + 1].numpy(), lists[entry : entry + 1].numpy(), others)
+        if int(pages.entries[entry]) not in own[0].tolist():
+            return Finding(0.0, f"entry {entry + 1} of {len(codes)} is not found by its own context", case)
     return Finding(recall, f"recall@{FOUND} {recall:.3f} among {len(codes)} entries", case)
 
 

@@ -1,4 +1,4 @@
-"""The gated delta rule and attention over a window against their formulas, in values, states and gradients."""
+"""The gated delta rule, attention over a window and columns against their formulas: values, states and gradients."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -7,7 +7,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cortexzoo.harness.checking.operators_again import gated_delta_again, window_again
+from cortexzoo.harness.checking.operators_again import columns_again, gated_delta_again, window_again
 from cortexzoo.harness.checking.properties.base import (
     Case,
     Finding,
@@ -19,14 +19,20 @@ from cortexzoo.harness.checking.properties.base import (
 )
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.zoo.ops.gated_delta import chunk_gated_delta_rule
+from cortexzoo.zoo.ops.masked_columns import masked_columns, naive_masked_columns
 from cortexzoo.zoo.ops.recurrent_gated_delta import recurrent_gated_delta_rule
 from cortexzoo.zoo.ops.sliding_window import WindowState, masked_window_attention, sliding_window_attention
 
 ROWS, HEADS, KEY, VALUE = 2, 3, 4, 5
 Form = Callable[..., tuple[Tensor, Tensor | WindowState | None]]
-FORMS = ("chunks", "tokens", "blocks", "mask")
+COLUMNS = ("columns", "plain columns")
+FORMS = ("chunks", "tokens", "blocks", "mask", *COLUMNS)
 SIZES = ((1, 32), (2, 1), (5, 3), (7, 5), (19, 20), (40, 16), (41, 40))
-"""Tokens, and those of a chunk or of a window: chunks of powers of two, of other numbers, and with a rest."""
+"""Tokens, and those of a chunk or of a window: chunks of powers of two, of other numbers, and with a rest.
+
+Of columns: rows, and the hidden units of each column."""
+WIDE = 1 << 17
+"""Hidden units of which only a few rows are worked on at once."""
 Outcome = tuple[Tensor, Sequence[Tensor]]
 """Outputs, and what is handed on."""
 
@@ -54,6 +60,7 @@ def operator_cases(_: Subject) -> Iterable[Case]:
                 "scaled": place % 3 == 1,
                 "seed": 0,
             }
+    yield {"form": "columns", "tokens": 13, "size": WIDE, "begun": False, "scaled": False, "seed": 0}
 
 
 def operator_strategy(_: Subject) -> st.SearchStrategy[Case]:
@@ -80,6 +87,8 @@ def operators_match_formulas(_: Subject, case: Case) -> Finding:
     scale = 0.7 if case["scaled"] is True else None
     if form in ("chunks", "tokens"):
         given, asked, wanted = _gated_delta(_form(form), tokens, size, scale, random, begun=case["begun"] is True)
+    elif form in COLUMNS:
+        given, asked, wanted = _columns(form, tokens, size, random)
     else:
         given, asked, wanted = _window(_form(form), tokens, size, scale, random, begun=case["begun"] is True)
     (out, handed_on), (other, others) = asked(), wanted()
@@ -94,7 +103,8 @@ def operators_match_formulas(_: Subject, case: Case) -> Finding:
     pairs |= {f"what is handed on without gradients ({n})": p for n, p in enumerate(zip(rest, others, strict=True))}
     apart = {name: _apart(found, expected) for name, (found, expected) in pairs.items()}
     worst = max(apart, key=lambda name: apart[name])
-    how = f"{tokens} tokens, {'chunks of' if form in ('chunks', 'tokens') else 'a window of'} {size}, by {form}"
+    of = "columns of" if form in COLUMNS else "chunks of" if form in ("chunks", "tokens") else "a window of"
+    how = f"{tokens} tokens, {of} {size}, by {form}"
     return Finding(apart[worst], f"{worst} is {apart[worst]:.2g} from what the formula gives: {how}", case)
 
 
@@ -165,6 +175,17 @@ def _window(
         return out, last
 
     return given, asked, wanted
+
+
+def _columns(form: str, rows: int, units: int, random: torch.Generator) -> Both:
+    """Some columns have no share of a row."""
+    width, out = (1, 1) if units >= WIDE else (KEY, VALUE)
+    x, weight = torch.randn(rows, width, generator=random), torch.randn(width, HEADS * units, generator=random)
+    mask = torch.rand(rows, HEADS, generator=random) * (torch.rand(rows, HEADS, generator=random) > 0.3)
+    bias, output = torch.randn(HEADS * units, generator=random), torch.randn(HEADS * units, out, generator=random)
+    given = [each.double().requires_grad_() for each in (x, mask, weight, bias, output)]
+    asked = masked_columns if form == "columns" else naive_masked_columns
+    return given, lambda: (asked(*given), []), lambda: (columns_again(*given), [])
 
 
 OPERATORS = (

@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import torch
 
 from cortexzoo.harness.checking.mistakes.attempt import Attempt, wrong_ends
+from cortexzoo.harness.checking.mistakes.bases import of_bases
 from cortexzoo.harness.checking.mistakes.calls import of_calls, of_states
 from cortexzoo.harness.checking.mistakes.data import of_data
-from cortexzoo.harness.checking.mistakes.foreign import of_bases, of_modules
+from cortexzoo.harness.checking.mistakes.foreign import of_modules
 from cortexzoo.harness.checking.mistakes.operators import of_operators
 from cortexzoo.harness.checking.mistakes.training import of_checkpoints, of_training
+from cortexzoo.harness.checking.mistakes.vocabularies import of_vocabularies
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, text
 from cortexzoo.harness.checking.subject import Subject
 
@@ -18,6 +20,7 @@ AREAS: Mapping[str, Callable[[Subject], Iterator[Attempt]]] = {
     "states": of_states,
     "operators": lambda _: of_operators(),
     "data": of_data,
+    "vocabularies": of_vocabularies,
     "bases": of_bases,
     "modules": of_modules,
     "training": of_training,

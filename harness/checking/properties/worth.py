@@ -1,6 +1,8 @@
 """What the memories are worth, by the committed record; and that a memory finds no answer in its own question."""
 
+import math
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
@@ -12,7 +14,7 @@ from cortexzoo.harness.checking.records import RecordError, WorthRecord, deviati
 from cortexzoo.harness.checking.subject import Model, Subject
 from cortexzoo.specs.properties import PROPERTIES
 from cortexzoo.zoo.build import load_data
-from cortexzoo.zoo.memory.contexts.diary import Diary
+from cortexzoo.zoo.memory.contexts.diary import BOUNDARY, Diary
 from cortexzoo.zoo.models.cortexgpt import CortexGPT
 from cortexzoo.zoo.models.interface import MemoryState
 
@@ -61,17 +63,22 @@ def _record(subject: Subject) -> WorthRecord:
 def occurrence_cases(_: Subject) -> Iterable[Case]:
     """A text that is read at once or in pieces, with a consolidation after each, and again in one or the other way.
 
-    Also token by token, from a memory so full that it begins with the text's first token.
+    Also token by token, from a memory so full that it begins with the text's first token, and where the text is longer
+    than what a running document may have.
     """
     for pieces, again in ((1, 1), (3, 1), (1, 3), (3, 3)):
         yield {"pieces": pieces, "again": again, "full": 0}
     yield {"pieces": 1, "again": LENGTH, "full": 0}
     yield {"pieces": 2, "again": LENGTH, "full": 1}
+    yield {"pieces": 1, "again": 1, "full": 0, "capacity": 12}
 
 
 @torch.no_grad()
 def no_own_occurrence(subject: Subject, case: Case) -> Finding:
-    """Random tokens, read, consolidated, and read again as training would read them: nothing may be found."""
+    """Random tokens, read, consolidated, and read again as training would read them: nothing may be found.
+
+    What is kept of them must be filed under the places that they have in the text.
+    """
     model = subject.copy()
     state = model.initial_state(1)
     if not isinstance(getattr(state, "long_term", None), Diary):
@@ -88,6 +95,13 @@ def no_own_occurrence(subject: Subject, case: Case) -> Finding:
             read = model.consolidate(model(piece, read).state)
         return read
 
+    if capacity := number(case, "capacity", 0):
+        model.contexts.spec = model.contexts.spec.model_copy(update={"capacity": capacity})
+        if wrong := _misfiled(read().long_term, tokens[0]):
+            return Finding(math.inf, wrong, case)
+        return Finding(0, "the last of a long text is filed under its places", case)
+    if wrong := _misfiled(read().long_term, tokens[0]):
+        return Finding(math.inf, wrong, case)
     if number(case, "full"):  # without the boundary that is its first place
         capacity = read().long_term.pages.filled - 1
         model.contexts.spec = model.contexts.spec.model_copy(update={"capacity": capacity})
@@ -99,6 +113,20 @@ def no_own_occurrence(subject: Subject, case: Case) -> Finding:
         "itself" if moved > PROPERTIES["no_own_occurrence"].bound else "nothing of itself"
     )
     return Finding(moved, reason, case)
+
+
+def _misfiled(diary: Diary, text: Tensor) -> str:
+    """What is wrong with the places of a text, read from its first token on: of what is kept, and of what is open."""
+    kept = [*zip(diary.pages.tokens.tolist(), diary.pages.sources.tolist(), strict=True)]
+    begin = int(diary.begins[0])
+    for token, place in kept + [(token, begin + ahead) for ahead, token in enumerate(diary.open[0].tolist())]:
+        if place >= len(text) or (place >= 0 and token != int(text[place])):
+            return f"token {token} is filed under place {place} of the text, which has another"
+    filed = [place for (token, place), (after, _) in pairwise(kept) if place >= 0 and BOUNDARY not in (token, after)]
+    once = [*range(min(filed, default=0), len(text) - 1)]
+    if sorted(filed) != once or not filed:
+        return f"of {len(once)} places of the text with a next token {len(set(filed))} are filed, {len(filed)} times"
+    return ""
 
 
 def _found(model: Model, pieces: Sequence[Tensor], state: MemoryState) -> float:

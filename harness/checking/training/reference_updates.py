@@ -7,6 +7,7 @@ from statistics import median
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from cortexzoo.specs import guards
 from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
@@ -53,6 +54,42 @@ class LargeNumber(Policy):
             table = next(module for module in trainer.model.modules() if isinstance(module, nn.Embedding))
             with torch.no_grad():
                 table.weight[0, 0] = self.number
+
+
+class NotFinite(Policy):
+    """Makes a number NaN while a step is under way, where no later pass reads it; a script may refuse that step."""
+
+    name = "harness_not_finite"
+
+    def __init__(self, step: int, part: str, *, refuses: bool) -> None:
+        self.step, self.part, self.refuses = step, part, refuses
+
+    def attach(self, trainer: Trainer) -> None:
+        """With a number in the model that nothing reads."""
+        trainer.model.register_buffer("harness_number", torch.zeros((), device=trainer.device))
+
+    def loss_known(self, trainer: Trainer, step: Step) -> None:
+        if step.number == self.step and self.refuses:
+            self._damage(trainer)
+            step.refuse("refused by the harness")
+
+    def step_taken(self, trainer: Trainer, step: Step) -> None:
+        if step.number == self.step:
+            self._damage(trainer)
+
+    def _damage(self, trainer: Trainer) -> None:
+        """In a weight, a moment, or the memory."""
+        if self.part == "weight":
+            trainer.model.get_buffer("harness_number").fill_(math.nan)
+        elif self.part == "moment":
+            weight = trainer.trainable[-1]
+            moment = next(value for value in trainer.optimizer.state[weight].values() if value.shape == weight.shape)
+            moment.view(-1)[-1] = math.nan
+        else:
+            with_one_more = {
+                name: pad(kept, (0, 0, 0, 1), value=math.nan) for name, kept in trainer.memory.tensors().items()
+            }
+            trainer.memory = type(trainer.memory).from_tensors(with_one_more)
 
 
 @dataclass

@@ -41,6 +41,8 @@ class Served:
     """[accumulation, rows, T + 1]."""
     scored: Tensor | None
     random_state: Generators
+    places: Tensor | None = None
+    """[accumulation, rows]: where each row is said to stand in all text that is trained on."""
 
 
 @dataclass
@@ -80,7 +82,9 @@ class Witness(Policy):
     def batch_ready(self, trainer: Trainer, step: Step) -> None:
         assert step.tokens is not None
         scored = None if step.scored is None else step.scored.clone()
-        self.served.append(Served(step.number, step.tokens.clone(), scored, Generators.now(trainer.device)))
+        self.served.append(
+            Served(step.number, step.tokens.clone(), scored, Generators.now(trainer.device), step.places)
+        )
 
     def loss_known(self, trainer: Trainer, step: Step) -> None:
         fate = self.script.pop(step.number, None)

@@ -92,6 +92,9 @@ CHANGES: dict[str, list[Change]] = {
     "generated": [
         (SampledWindows, "sample", "(self.length + 1)", "self.length"),
         (SampledWindows, "windows", "from_numpy(numbers)", "from_numpy(0 * numbers)"),
+        (SampledWindows, "places", " * self.length", ""),
+        (SampledWindows, "places", "self.begin + ", ""),
+        (ContinualObjective, "_places", "starts + self.offset", "starts"),
     ],
     "metaplasticity": [
         (RatesByImportance, "gradients_known", "(1 - weight) * new", "weight * new"),

@@ -22,7 +22,7 @@ def judged(what: str) -> Judgement:
 def test_it_passes_as_it_is() -> None:
     judgement = judge(PROPERTY, Check(), tiny.subject())
     assert judgement.verdict == "pass", judgement.reason
-    assert judgement.cases_tried == 9
+    assert judgement.cases_tried == 10
 
 
 @pytest.mark.parametrize(
@@ -61,6 +61,9 @@ def test_it_passes_as_it_is() -> None:
         ("of policies", snapshot, "_require_type", "number and isinstance(saved, bool)", "False"),
         ("of policies", snapshot, "_require_scalars", "2**63", "2**73"),
         ("of policies", snapshot, "_require_alike", '_require_type(value, saved[key], f"{name}.{key}")', "pass"),
+        ("not written", checkpoints, "abandon", "shutil.rmtree(partial_folder(folder), ignore_errors=True)", "pass"),
+        ("not written", snapshot, "save", "storage.abandon(folder)", "pass"),
+        ("not written", snapshot, "_together", "except OSError as error", "except KeyError as error"),
     ],
 )
 def test_a_small_mistake_is_found(what: str, owner: object, function: str, old: str, new: str) -> None:

@@ -14,10 +14,12 @@ from cortexzoo.specs import load_experiment
 from cortexzoo.specs.suite import Check
 from cortexzoo.zoo import generation
 from cortexzoo.zoo.build import build_model
+from cortexzoo.zoo.data import vocabulary_source
 from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.errors import DataError
-from cortexzoo.zoo.models import own_module, probing, state_tree
+from cortexzoo.zoo.models import base, own_module, probing, state_tree
+from cortexzoo.zoo.models.base import Base
 from cortexzoo.zoo.models.cortexgpt import CortexGPT, CortexGPTState
 from cortexzoo.zoo.models.hybrid import weights
 from cortexzoo.zoo.models.hybrid.model import Hybrid
@@ -62,7 +64,7 @@ def test_calls_of_a_cortexgpt_pass(name: str) -> None:
 def test_it_passes_as_it_is(name: str) -> None:
     judgement = judge(REGISTRY[NAME], Check(), subject_of(name))
     assert judgement.verdict == "pass", judgement.reason
-    assert judgement.cases_tried == 8
+    assert judgement.cases_tried == 9
 
 
 @pytest.mark.parametrize(
@@ -89,6 +91,18 @@ def test_it_passes_as_it_is(name: str) -> None:
         ("bases", "transformer", probing, "prove", "tokens[:, 2:], cache", "tokens[:, 2:], ()"),
         ("bases", "transformer", probing, "prove", "{0, len(places.layers) - 1}", "{0}"),
         ("bases", "transformer", probing, "prove", "1e-3 if", "1e-1 if"),
+        ("bases", "transformer", probing, "prove", "not apart <= precision", "not apart < precision"),
+        ("bases", "transformer", probing._Watched, "_norm", "self.norms[index] is None and", "False and"),
+        ("bases", "transformer", probing._Watched, "in_order", "self._passed_on and", ""),
+        ("bases", "transformer", base, "content_hash", "digest.update(tensor", "bytes(tensor"),
+        ("bases", "transformer", Base, "of", "prove(base.run, network, places, config.vocab_size, name)", "pass"),
+        ("bases", "transformer", Base, "hooked", "self.standing.append(standing)", "pass"),
+        ("vocabularies", "transformer", TextData, "from_spec", 'text_vocabulary(spec.vocabulary, b"", of_base, folder)',
+         "pass"),
+        ("vocabularies", "transformer", vocabulary_source, "text_vocabulary",
+         "_fitting(_trained(spec, training), of_base())", "_trained(spec, training)"),
+        ("vocabularies", "transformer", vocabulary_source, "_trained", "-{digest}", ""),
+        ("vocabularies", "transformer", vocabulary_source, "_trained", "{spec.hash()}-", ""),
         ("modules", "transformer", own_module, "own_model", "torch.zeros(1, 2,", "torch.zeros(1, 1,"),
         ("modules", "transformer", own_module, "own_model", "torch.zeros(1, 2,", "torch.zeros(2, 2,"),
         ("modules", "transformer", CarriedModel, "forward", "len(returned) < 2", "len(returned) != 2"),

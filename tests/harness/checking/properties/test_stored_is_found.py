@@ -8,9 +8,12 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from cortexzoo.harness.checking.mutants.base import rewritten
 from cortexzoo.harness.checking.properties.memory import stored_is_found
+from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.specs import load_experiment
 from cortexzoo.zoo.build import build_model
+from cortexzoo.zoo.memory.faiss_index import ListedIndex
 from tests.harness import tiny
 
 
@@ -26,14 +29,25 @@ class Largest(TorchDispatchMode):
         return found
 
 
-def test_the_index_is_compared_row_by_row() -> None:
+def filled() -> Subject:
     small = ["variant.hidden_size=16", "variant.columns.num_columns=2", "variant.memory.short_term.capacity=16"]
     experiment = load_experiment("cortexgpt-stable", small)
     model = build_model(experiment.variant, 0).eval()
     state = model.initial_state(1)
     tokens = torch.randint(256, (1, 4000), generator=torch.Generator().manual_seed(0))
-    filled = model.consolidate(model(tokens, state).state)
-    subject = replace(tiny.subject(), experiment=experiment, model=model, state=filled)
+    after = model.consolidate(model(tokens, state).state)
+    return replace(tiny.subject(), experiment=experiment, model=model, state=after)
+
+
+def test_an_entry_that_is_never_found_is_named() -> None:
+    subject = filled()
+    with rewritten(ListedIndex, "search", "ids < 0", "ids <= 0")():
+        finding = stored_is_found(subject, {})
+    assert finding.observed == 0 and "is not found by its own context" in finding.reason
+
+
+def test_the_index_is_compared_row_by_row() -> None:
+    subject = filled()
     with Largest() as largest:
         finding = stored_is_found(subject, {})
     entries = int(finding.reason.split()[-2])

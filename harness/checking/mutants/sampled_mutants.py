@@ -1,0 +1,43 @@
+"""Defects that were made by machine, and that no property caught when they were first planted."""
+
+from cortexzoo.harness.checking.mutants.base import Mutant, in_source
+from cortexzoo.zoo import checkpoints
+from cortexzoo.zoo.memory.contexts.diary import Diary
+from cortexzoo.zoo.memory.faiss_index import ListedIndex
+from cortexzoo.zoo.models import base
+from cortexzoo.zoo.models.base import Base
+from cortexzoo.zoo.models.hybrid.block import Sidecar
+from cortexzoo.zoo.models.hybrid.model import _Readings
+from cortexzoo.zoo.models.probing import _Watched
+from cortexzoo.zoo.training.objectives.replay import SampledWindows
+from cortexzoo.zoo.training.policies.guards.recovery import Recovery
+from cortexzoo.zoo.training.policies.measuring.probe import Probe
+
+SAMPLED_MUTANTS: tuple[Mutant, ...] = (
+    in_source("damage-is-noticed-and-stays", "transformer", "what is not finite is seen, and nothing is undone",
+              Recovery, "_is_whole",
+              'self._roll_back(trainer, step.number, flaw or "something on another process is damaged")', "pass",
+              by="guards_follow_their_rules"),
+    in_source("full-disk-leaves-files", "transformer", "a checkpoint that cannot be written stays half written",
+              checkpoints, "abandon", "shutil.rmtree(partial_folder(folder), ignore_errors=True)", "pass",
+              by="checkpoints_survive_interruption"),
+    in_source("largest-logit-untold", "transformer", "the probe does not report the largest attention logit", Probe,
+              "_probe", "step.metrics[MAX_ATTENTION_LOGIT] = largest", "pass", by="held_out_is_measured_whole"),
+    in_source("filed-where-it-began", "contexts", "a document that moves on into the log stays where it began", Diary,
+              "_moved_on", "self.begins + passed", "self.begins", by="no_own_occurrence"),
+    in_source("any-network-is-a-base", "hybrid", "a network is taken for a base without a proof", Base, "of",
+              "prove(base.run, network, places, config.vocab_size, name)", "pass", by="mistakes_are_refused"),
+    in_source("any-weights-are-the-base", "hybrid", "a base with other weights has the same sum", base, "content_hash",
+              "digest.update(tensor", "bytes(tensor", by="mistakes_are_refused"),
+    in_source("norms-are-not-found", "hybrid", "sidecars read what their layer reads before its norm", _Watched,
+              "_norm", "self.norms[index] is None and inputs", "self.norms[index] is not None and inputs",
+              by="mistakes_are_refused"),
+    in_source("never-the-short-way", "hybrid", "single tokens take the long way through a sidecar", Sidecar, "forward",
+              "x.shape[1] == 1", "x.shape[2] == 1", by="forward_matches_a_reference"),
+    in_source("two-tokens-count-as-one", "hybrid", "readings of a call of two tokens are twice as large", _Readings,
+              "means", "self.tokens[n] == 1", "self.tokens[n] == 2", by="forward_matches_a_reference"),
+    in_source("sampled-windows-overlap", "continual", "sampled windows stand in each other's places", SampledWindows,
+              "places", "numbers * APART * self.length", "numbers * APART", by="continual_training_follows_its_rules"),
+    in_source("newest-is-never-found", "contexts", "the entry that was added first is taken for none", ListedIndex,
+              "search", "ids < 0", "ids <= 0", by="stored_is_found"),
+)  # fmt: skip
