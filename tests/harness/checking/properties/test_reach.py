@@ -20,7 +20,7 @@ NAME = "reach_is_as_stated"
 
 @pytest.fixture(scope="module")
 def subject() -> Subject:
-    experiment = load_experiment("cortex-v2-hybrid", ["variant.backbone.training.steps=2"])
+    experiment = load_experiment("cortex-v2-hybrid", ["variant.layers=null", "variant.backbone.training.steps=2"])
     model = build_model(experiment.variant, 0).eval()
     return replace(tiny.subject(), experiment=experiment, model=model, state=model.initial_state(1))
 
@@ -38,7 +38,9 @@ def test_it_passes_as_it_is(subject: Subject) -> None:
     ],
 )  # fmt: skip
 def test_a_weak_path_is_no_shorter_one(change: str) -> None:
-    experiment = load_experiment("cortex-v2-hybrid", ["variant.backbone.training.steps=2", f"variant.mixer.{change}"])
+    experiment = load_experiment(
+        "cortex-v2-hybrid", ["variant.layers=null", "variant.backbone.training.steps=2", f"variant.mixer.{change}"]
+    )
     model = build_model(experiment.variant, 0).eval()
     of = replace(tiny.subject(), experiment=experiment, model=model, state=model.initial_state(1))
     for case in (
