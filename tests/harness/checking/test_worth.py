@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cortexzoo.harness.checking import records
-from cortexzoo.harness.checking.judge import judge
+from cortexzoo.harness.checking.judge import judge, judge_case
 from cortexzoo.harness.checking.mutants.base import rewritten
 from cortexzoo.harness.checking.properties import REGISTRY
 from cortexzoo.harness.checking.records import RecordError, Trials, WorthRecord, training_sum
@@ -139,8 +139,10 @@ def test_a_store_that_shows_a_place_its_own_continuation_is_caught(monkeypatch: 
 def test_a_document_that_loses_its_place_on_the_way_is_caught() -> None:
     with rewritten(Diary, "_moved_on", "torch.where(self.begins == UNKNOWN, UNKNOWN, self.begins + passed)",
                    "self.begins * 0 + UNKNOWN")():  # fmt: skip
+        in_pieces = judge_case(REGISTRY["no_own_occurrence"], Check(), subject(), {"pieces": 3, "again": 1, "full": 0})
         judgement = judged("no_own_occurrence", subject())
-    assert (judgement.verdict, judgement.case) == ("fail", {"pieces": 3, "again": 1, "full": 0})
+    assert in_pieces.verdict == judgement.verdict == "fail"
+    assert judgement.case == {"pieces": 1, "again": 1, "full": 0}, "where the open end stands is seen at once"
 
 
 @pytest.mark.parametrize(
