@@ -59,10 +59,7 @@ def without_noise(model: Hybrid, gap: tuple[int, int]) -> Predict:
     """Between facts and questions nothing is written; the memory fades as it did."""
     muted = copy.deepcopy(model)
     for layer in muted.sidecars:
-        gates = muted.sidecar(layer).memory.gates
-        _fix(gates.write, SHUT)
-        if gates.write_from_hidden is not None:
-            torch.nn.init.zeros_(gates.write_from_hidden.weight)
+        _fix(muted.sidecar(layer).memory.gates.write, SHUT)
     begin, end = gap
 
     def predict(tokens: Tensor, state: Any) -> tuple[Tensor, Any]:

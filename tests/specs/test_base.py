@@ -24,6 +24,9 @@ def test_a_later_field_at_its_old_value_leaves_the_hash_as_it_was() -> None:
     robust = load("robust", "recipe")
     assert "update_factor" not in without_documentation(robust.model_dump(mode="json"))["spikes"]
     assert load("robust", "recipe", ["spikes.update_factor=11.0"]).hash() != robust.hash()
+    words = load("cortex-v2-hybrid-words", "variant")
+    assert "write_width" not in without_documentation(words.model_dump(mode="json"))["mixer"]
+    assert load("cortex-v2-hybrid-words", "variant", ["mixer.write_width=1"]).hash() != words.hash()
 
 
 def test_the_hash_ignores_documentation_and_nothing_else() -> None:

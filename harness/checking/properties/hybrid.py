@@ -12,7 +12,7 @@ from cortexzoo.harness.checking.properties.trainer import STEPS, Log, short, tra
 from cortexzoo.harness.checking.subject import Subject, Tokens
 from cortexzoo.specs.objective import Recall
 from cortexzoo.zoo.models.base import Base
-from cortexzoo.zoo.models.hybrid.delta_memory import DeltaMemory
+from cortexzoo.zoo.models.hybrid.delta_memory import DeltaMemory, Gates
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 
 ROWS = 2
@@ -116,10 +116,7 @@ def state_norm_is_bounded(subject: Subject, case: Case) -> Finding:
     memories = {f"layer {layer}": model.sidecar(layer).memory for layer in model.sidecars}
     if case["gates"] == "open":
         for memory in memories.values():
-            memory.gates.decay.bias.fill_(OPEN)
-            memory.gates.write.bias.fill_(OPEN)
-            if memory.gates.write_from_hidden is not None:
-                memory.gates.write_from_hidden.weight.zero_()
+            open_gates(memory.gates)
     state, start = model.initial_state(1), 0
     largest, where = 0.0, ""
     with bounded_norms(memories) as bounds:
@@ -136,6 +133,15 @@ def state_norm_is_bounded(subject: Subject, case: Case) -> Finding:
                     largest, where = float(share.max()), f"head {head} of layer {layer} after {start} tokens"
     reason = f"fast weights reach {largest:.3g} of the bound, in {where}, gates {case['gates']}"
     return Finding(largest, reason, {**case, "where": where})
+
+
+@torch.no_grad()
+def open_gates(gates: Gates) -> None:
+    """Every token leaves next to all of the memory and writes with next to full strength."""
+    gates.decay.bias.fill_(OPEN)
+    gates.write.bias.fill_(OPEN)
+    if gates.write_from_hidden is not None:
+        gates.write_from_hidden.weight.zero_()
 
 
 @contextmanager

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from cortexzoo.harness.checking.properties.hybrid import base_logits, bounded_norms
+from cortexzoo.harness.checking.properties.hybrid import base_logits, bounded_norms, open_gates
 from cortexzoo.specs.mixer import MixerSpec
+from cortexzoo.zoo.models.hybrid.delta_memory import Gates
 from tests.zoo.models.hybrid.tiny import CHUNK, awake_sidecar, some_tokens, tiny_hybrid
 
 
@@ -27,6 +28,17 @@ def test_the_bound_is_the_recursion_over_all_tokens_of_all_calls(negative_eigenv
             _, state, _ = sidecar(piece, state)
             assert torch.allclose(bounds["it"], expected, rtol=1e-6)
             assert (state.fast_weights.flatten(2).norm(dim=-1) <= expected * (1 + 1e-5)).all()
+
+
+def test_open_gates_are_open_whatever_the_hidden_units_have_learnt() -> None:
+    gates = Gates(MixerSpec(num_heads=2, head_dim=4, write_threshold=0.05, write_width=3), 12)
+    assert gates.write_from_hidden is not None
+    torch.nn.init.constant_(gates.write_from_hidden.weight, -100.0)
+    x = torch.randn(1, 40, 12, generator=torch.Generator().manual_seed(0))
+    assert gates(x)[1].min() == 0
+    open_gates(gates)
+    log_decay, beta = gates(x)
+    assert beta.min() > 0.99 and log_decay.exp().min() > 0.99
 
 
 def test_the_base_alone_is_the_model_without_its_memories() -> None:
