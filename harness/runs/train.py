@@ -17,6 +17,7 @@ from cortexzoo.harness.checking.verdict import VERDICT, Certificate
 from cortexzoo.harness.errors import RunStopped
 from cortexzoo.harness.runs.curves import draw_curves
 from cortexzoo.harness.runs.distributed import agree_on_folder, part, together_or_not
+from cortexzoo.harness.runs.freed_memory import keep_freed_memory
 from cortexzoo.harness.runs.interventions import NONE, Interventions
 from cortexzoo.harness.runs.manifest import command_line, manifest
 from cortexzoo.harness.runs.memory import require_memory
@@ -120,8 +121,10 @@ def trainer_in(
 ) -> TrainingLoop:
     """A trainer that keeps checkpoints and refused batches in a run's folder. Every process must call it.
 
-    Raises `DataError`, `SetupError`, `BackboneError`, and `RunFolderError` where the run's tokenizer was changed.
+    From now on the process keeps memory that it frees. Raises `DataError`, `SetupError`, `BackboneError`, and
+    `RunFolderError` where the run's tokenizer was changed.
     """
+    keep_freed_memory()
     return build_trainer(
         experiment,
         recorder=recorder,

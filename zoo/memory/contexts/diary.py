@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
-from jaxtyping import Bool, Int, Shaped, UInt8
+from jaxtyping import Float, Int, Shaped, UInt8
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
@@ -49,15 +49,19 @@ class Pages:
 
     def contexts(self, places: Int[Tensor, "*found"], length: int) -> Int[Tensor, "*found length"]:
         """The tokens up to each place, the newest first; boundaries from the first one on."""
-        return torch.where(self._inside(places, length), self._up_to(places, length), BOUNDARY)
+        return torch.where(self._inside(places, length) > 0, self._up_to(places, length).int(), BOUNDARY)
 
     def matching(
         self, places: Int[Tensor, "asked found"], queries: Int[Tensor, "asked length"]
-    ) -> Bool[Tensor, "asked found length"]:
-        """Which tokens of the contexts that end at `places` equal those of the queries. Boundaries equal nothing."""
+    ) -> Float[Tensor, "asked found length"]:
+        """1 where tokens of the contexts that end at `places` equal those of the queries. Boundaries equal nothing.
+
+        In float32 throughout, where comparing is several times as fast as with a result of another type.
+        """
         length = queries.shape[1]
-        asked = torch.where(queries == BOUNDARY, NO_TOKEN, queries)
-        return (self._up_to(places, length) == asked[:, None]) & self._inside(places, length)
+        asked = torch.where(queries == BOUNDARY, NO_TOKEN, queries).float()
+        tokens = self._up_to(places, length)
+        return torch.eq(tokens, asked[:, None], out=torch.empty_like(tokens)).mul_(self._inside(places, length))
 
     def index(self, book: CodeBook) -> ListedIndex:
         """The index over all entries, built at the first search."""
@@ -68,17 +72,18 @@ class Pages:
             self._indices[book.spec] = index
         return self._indices[book.spec]
 
-    def _up_to(self, places: Int[Tensor, "*found"], length: int) -> Int[Tensor, "*found length"]:
-        """The tokens up to each place, the newest first, across boundaries."""
+    def _up_to(self, places: Int[Tensor, "*found"], length: int) -> Float[Tensor, "*found length"]:
+        """The tokens up to each place, the newest first, across boundaries; float32 represents 2²⁴ of them exactly."""
         if length not in self._reversed:
-            self._reversed[length] = F.pad(self.tokens.flip(0), (0, length - 1), value=BOUNDARY)
+            self._reversed[length] = F.pad(self.tokens.float().flip(0), (0, length - 1), value=BOUNDARY)
         windows = self._reversed[length].unfold(0, length, 1)
         return _rows(windows, self.filled - 1 - places)
 
-    def _inside(self, places: Int[Tensor, "*found"], length: int) -> Bool[Tensor, "*found length"]:
-        """Which of these tokens are of the place's own document."""
+    def _inside(self, places: Int[Tensor, "*found"], length: int) -> Float[Tensor, "*found length"]:
+        """1 for those of these tokens that are of the place's own document."""
         since = torch.arange(256, device=places.device)
-        return _rows(torch.arange(length, device=places.device) < since[:, None], self._since_boundary[places].int())
+        inside = (torch.arange(length, device=places.device) < since[:, None]).float()
+        return _rows(inside, self._since_boundary[places].int())
 
     @cached_property
     def _since_boundary(self) -> UInt8[Tensor, " places"]:

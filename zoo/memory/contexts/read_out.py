@@ -21,6 +21,8 @@ SPARE = 8
 FIRST_SCORE, SCORE_OF_A_TOKEN = -2.0, 0.5
 """Before training: of a context that matches in nothing, and what each matching token adds."""
 TINY = 1e-30
+EXACT_DIGITS = 24
+"""Of a binary number in float32."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,8 @@ class ContextReadOut(nn.Module):
         nothing, each = shares[:, 0], shares[:, 1:]
         weights = each / each.sum(dim=1, keepdim=True).clamp_min(TINY)
         following = pages.tokens[(places + 1).clamp_max(pages.filled - 1)] * there
-        same = weights.new_empty(*following.shape, following.shape[1])
-        torch.eq(following[:, :, None], following[:, None, :], out=same)
+        same, exact = weights.new_empty(*following.shape, following.shape[1]), following.float()
+        torch.eq(exact[:, :, None], exact[:, None, :], out=same)
         votes = (same * weights[:, None, :]).sum(dim=-1)
         first = (same * torch.ones_like(same[0]).tril(-1)).sum(dim=-1) == 0
         longest = run.amax(dim=1).to(weights.dtype) / self.spec.context
@@ -112,11 +114,18 @@ class ContextReadOut(nn.Module):
         return (asked >= 0) & (found > CONTEXT_ONLY) & (found >= 0) & ((found - asked).abs() <= self.spec.own_span)
 
 
-def leading(matches: Bool[Tensor, "*asked length"]) -> Int[Tensor, "*asked"]:
-    """How many are true before the first that is not: `matches.cumprod(-1).sum(-1)`, without products as long."""
-    unbroken, *others = matches.view(torch.uint8).unbind(-1)
-    run = unbroken.clone()
-    for match in others:
-        unbroken = unbroken * match
-        run += unbroken
-    return run.long()
+def leading(matches: Float[Tensor, "*asked length"]) -> Int[Tensor, "*asked"]:
+    """How many are 1 before the first that is 0: `matches.cumprod(-1).sum(-1)`, without products as long.
+
+    As digits of a binary number, the newest first, of which float32 represents 24 exactly: the highest digit of what
+    lacks to ones throughout tells where the first 0 is.
+    """
+    run = matches.new_zeros(matches.shape[:-1], dtype=torch.long)
+    unbroken: Tensor | bool = True
+    for digits in matches.split(EXACT_DIGITS, dim=-1):
+        length = digits.shape[-1]
+        values = 2.0 ** torch.arange(length - 1, -1, -1, device=matches.device, dtype=matches.dtype)
+        here = length - torch.frexp(2.0**length - 1 - digits @ values).exponent
+        run = run + here * unbroken
+        unbroken = unbroken * (here == length)
+    return run
