@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from cortexzoo.harness.cli.devices import DeviceOption, require_device
 from cortexzoo.harness.cli.errors import BadInput
 from cortexzoo.harness.cli.options import RUNS, JsonOption, RunArgument, require_checkpoint
 from cortexzoo.harness.cli.output import print_table, require_folder_of, without_foreign_warnings, write_json
 from cortexzoo.specs.metrics import GATE_SHARE
 
 if TYPE_CHECKING:
+    import torch
+
     from cortexzoo.harness.runs.run_folder import Run
 
 HeldOutPart = Literal["validation", "test"]
@@ -47,6 +50,7 @@ def evaluate(
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", min=1, help="With --tasks: the first N documents of each.")
     ] = None,
+    device: DeviceOption = "cpu",
     json_file: JsonOption = None,
 ) -> None:
     """Measure a trained run on a held-out part of its text, in nats a byte.
@@ -71,16 +75,17 @@ def evaluate(
     require_checkpoint(checkpoint)
     if tasks is None and (tasks_from is not None or limit is not None):
         raise BadInput(f"--{'limit' if tasks_from is None else 'tasks-from'} needs --tasks NAME")
+    there = require_device(device)
     opened = Run.open(run_path(run, RUNS))
     if tasks is not None:
         if write or disable or part != "validation":
             raise BadInput("--tasks goes with neither --part, --disable nor --write")
-        _on_tasks(opened, tasks, tasks_from, limit, checkpoint, json_file)
+        _on_tasks(opened, tasks, tasks_from, limit, checkpoint, there, json_file)
         return
     data = load_data(opened.spec, kept_tokenizer(opened))
     if not isinstance(data, TextData):
         raise BadInput(f"{run}: was trained on a task, and only a text has parts: see cortexzoo check")
-    model, state = opened.load_model(checkpoint)
+    model, state = opened.load_model(checkpoint, there)
     if unknown := [name for name in disable or () if name not in model.switches]:
         has = ", ".join(model.switches) or "none"
         raise BadInput(f"--disable {unknown[0]}: {opened.spec.variant.name} has the memories: {has}")
@@ -109,7 +114,13 @@ def evaluate(
 
 
 def _on_tasks(
-    run: "Run", tasks: list[str], folder: Path | None, limit: int | None, checkpoint: str, json_file: Path | None
+    run: "Run",
+    tasks: list[str],
+    folder: Path | None,
+    limit: int | None,
+    checkpoint: str,
+    device: "torch.device",
+    json_file: Path | None,
 ) -> None:
     from cortexzoo.harness.runs.prompt import Writing
     from cortexzoo.specs.allowed_code import is_allowed
@@ -129,7 +140,7 @@ def _on_tasks(
         os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read on import: no retries for half a minute
     from cortexzoo.harness.integrations.lm_evaluation import ReadingModel, evaluate_tasks
 
-    found = evaluate_tasks(ReadingModel(*run.load_model(checkpoint), writing), tasks, folder=folder, limit=limit)
+    found = evaluate_tasks(ReadingModel(*run.load_model(checkpoint, device), writing), tasks, folder=folder, limit=limit)
     rows = [(name, metric, f"{value:.4f}") for name, values in found.items() for metric, value in values.items()]
     print_table(("task", "metric", "value"), rows)
     write_json(json_file, {"tasks": found, "limit": limit})

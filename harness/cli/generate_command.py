@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from cortexzoo.harness.cli.devices import DeviceOption, require_device
 from cortexzoo.harness.cli.errors import BadInput
 from cortexzoo.harness.cli.options import RUNS, RunArgument, require_checkpoint
 from cortexzoo.harness.cli.output import print_text, without_foreign_warnings
@@ -31,6 +32,7 @@ def generate(
     checkpoint: Annotated[
         str, typer.Option("--checkpoint", metavar="best|last", help="Which checkpoint of the run.")
     ] = "best",
+    device: DeviceOption = "cpu",
 ) -> None:
     """Continue a text with a trained model.
 
@@ -51,14 +53,15 @@ def generate(
     require_checkpoint(checkpoint)
     if prompt is None and prompt_file is None:
         raise BadInput("--prompt TEXT or --prompt-file FILE: at least one of them is required")
+    there = require_device(device)
     opened = Run.open(run_path(run, RUNS))
     writing = Writing.of_run(opened)
     pieces = writing.pieces(prompt_file, prompt)
     first = next(pieces)  # an unreadable file is reported before the model is loaded
-    model, state = opened.load_model(checkpoint)
+    model, state = opened.load_model(checkpoint, there)
     with torch.no_grad():
         start = model.between_batches(state, 1)
-    last, start = read_all_but_the_last(model, chain([first], pieces), start)
+    last, start = read_all_but_the_last(model, (piece.to(there) for piece in chain([first], pieces)), start)
     if write and start is not None:
         with torch.no_grad():
             start = model.consolidate(start)

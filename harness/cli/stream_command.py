@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cortexzoo.harness.cli.devices import DeviceOption, require_device
 from cortexzoo.harness.cli.errors import BadInput
 from cortexzoo.harness.cli.options import RUNS, JsonOption, RunArgument, require_checkpoint
 from cortexzoo.harness.cli.output import print_table, standard_error, without_foreign_warnings, write_json
@@ -30,6 +31,7 @@ def stream(
         str, typer.Option("--checkpoint", metavar="best|last", help="Which checkpoint of the run.")
     ] = "best",
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of the random tokens.")] = 0,
+    device: DeviceOption = "cpu",
     json_file: JsonOption = None,
 ) -> None:
     """Read a text of any length through a trained model's memory.
@@ -51,12 +53,13 @@ def stream(
     require_checkpoint(checkpoint)
     if (file is None) == (tokens is None):
         raise BadInput("FILE or --tokens N: exactly one of them is required")
+    there = require_device(device)
     opened = Run.open(run_path(run, RUNS))
     if file is not None:
         pieces = Writing.of_run(opened).pieces(file, None, "FILE")
     else:
         pieces = drawn_tokens(tokens or 0, opened.spec.variant.vocab_size, seed)
-    reader = Stream.of_run(opened, checkpoint)
+    reader = Stream.of_run(opened, checkpoint, there)
     if session is not None and (session / f"{SESSION}.json").is_file():
         reader.restore(session)
     found: list[Reading] = []

@@ -25,6 +25,8 @@ from cortexzoo.specs.regular_files import read_regular
 from cortexzoo.zoo import keyed
 
 if TYPE_CHECKING:
+    import torch
+
     from cortexzoo.harness.tracking.sampling import Sample
     from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState
 
@@ -194,7 +196,9 @@ class Run:
         except RunFolderError:
             return True
 
-    def load_model(self, checkpoint: str = "best") -> "tuple[MemoryLanguageModel[Any], MemoryState]":
+    def load_model(
+        self, checkpoint: str = "best", device: "torch.device | str" = "cpu"
+    ) -> "tuple[MemoryLanguageModel[Any], MemoryState]":
         """The trained model in evaluation mode, and the memory that training had then. Raises `RunFolderError`."""
         import torch
 
@@ -210,7 +214,7 @@ class Run:
             model = build_model(self.spec.variant)
         try:
             load_weights(model, folder)
-            return model.eval(), load_memory(model, folder)
+            return model.eval().to(device), load_memory(model, folder)
         except CheckpointError as problem:
             raise RunFolderError(str(problem)) from problem
 

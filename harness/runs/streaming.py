@@ -19,6 +19,7 @@ from cortexzoo.harness.runs.run_folder import CHECKPOINTS, Run
 from cortexzoo.zoo import checkpoints
 from cortexzoo.zoo.checkpoints import CheckpointReader
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState
+from cortexzoo.zoo.training.evaluation import model_device
 from cortexzoo.zoo.training.state.snapshot import load_memory
 
 SESSION = "session"
@@ -57,9 +58,9 @@ class Stream:
         self._begun, self._tokens_before = time.perf_counter(), 0
 
     @classmethod
-    def of_run(cls, run: Run, checkpoint: str = "best") -> "Stream":
+    def of_run(cls, run: Run, checkpoint: str = "best", device: torch.device | str = "cpu") -> "Stream":
         """A new session of a run's model, with its trained long-term memory. Raises as `load_model`."""
-        model, state = run.load_model(checkpoint)
+        model, state = run.load_model(checkpoint, device)
         sums = CheckpointReader(run.path / CHECKPOINTS / checkpoint).sums
         owner = {"spec": run.spec.hash(), "weights": sums["model.safetensors"]}
         with torch.no_grad():
@@ -68,6 +69,7 @@ class Stream:
     @torch.no_grad()
     def read(self, piece: Int[Tensor, "1 time"]) -> None:
         """Read one piece. The bits depend on where pieces end, as those of every sum do on its order."""
+        piece = piece.to(model_device(self.model))
         output = self.model(piece, self.state)
         logits = output.logits[0].float()
         if self.last is not None:
@@ -112,7 +114,8 @@ class Stream:
                     f"{folder}: session of another run: its {what} is {str(other)[:12]}, this run's is {mine[:12]}"
                 )
         self.state = load_memory(self.model, folder)
-        self.last = reader.tensors("logits").get("last")
+        last = reader.tensors("logits").get("last")
+        self.last = None if last is None else last.to(model_device(self.model))
         try:
             self.tokens, self.total_nats = int(about["tokens"]), float.fromhex(about["total_nats"])
         except (KeyError, TypeError, ValueError):

@@ -52,12 +52,22 @@ def there(built: Path, folder: Path, *arguments: str) -> dict[str, Any]:
 def test_a_training_on_a_card_has_the_losses_of_the_cpu_and_is_resumed_exactly(
     name: str, built: Path, tmp_path: Path
 ) -> None:
-    on_card, on_cpu = there(built, tmp_path, name), trained(name, tmp_path / "cpu")
+    on_card, on_cpu = there(built, tmp_path, "trained", name), trained(name, tmp_path / "cpu")
     assert (on_card["device"], on_cpu["device"]) == ("cuda", "cpu")
     assert on_card["losses"] == pytest.approx(on_cpu["losses"], rel=1e-4)
     assert on_card["validation"] == pytest.approx(on_cpu["validation"], rel=1e-4)
     assert len(on_card["resumed"]) == STEPS - HALF
     assert on_card["resumed"] == on_card["losses"][HALF:]
+
+
+@pytest.mark.parametrize("name", ["cortexgpt-stable", pytest.param("cortex-v2-hybrid", marks=pytest.mark.slow)])
+def test_a_trained_run_is_used_on_a_card_as_on_the_cpu(name: str, built: Path, tmp_path: Path) -> None:
+    found = there(built, tmp_path, "used", name)
+    on_card, on_cpu = found["cuda"], found["cpu"]
+    assert on_card.keys() == on_cpu.keys()
+    assert on_card["generate"] == on_cpu["generate"]
+    for measured in on_card.keys() - {"generate"}:
+        assert on_card[measured] == pytest.approx(on_cpu[measured], rel=1e-4)
 
 
 @pytest.mark.slow
@@ -68,6 +78,6 @@ def test_a_training_on_a_card_has_the_losses_of_the_cpu_and_is_resumed_exactly(
 def test_properties_of_training_are_judged_on_a_card(
     name: str, properties: tuple[str, ...], built: Path, tmp_path: Path
 ) -> None:
-    verdicts = there(built, tmp_path, name, *properties)
+    verdicts = there(built, tmp_path, "judged", name, *properties)
     assert list(verdicts) == list(properties)
     assert {each: verdict for each, verdict in verdicts.items() if not verdict.startswith("pass")} == {}

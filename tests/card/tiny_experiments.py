@@ -1,14 +1,21 @@
 """The experiments that are trained on a card that is not there."""
 
+import json
 from collections.abc import Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from cortexzoo.harness.checking.judge import judge
 from cortexzoo.harness.checking.properties import REGISTRY
+from cortexzoo.harness.cli import main
+from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.harness.runs.train import subject_of, train_run
 from cortexzoo.specs import load
 from cortexzoo.zoo.build import build_trainer
+from cortexzoo.zoo.training.evaluation import model_device
 from tests.zoo.training.tiny import Notebook
 
 STEPS, HALF = 6, 3
@@ -60,3 +67,42 @@ def trained(name: str, folder: Path) -> dict[str, Any]:
         "validation": list(notebook.column("validation/loss").values()),
         "resumed": list(again.column("train/loss").values()),
     }
+
+
+def used(name: str, folder: Path) -> dict[str, Any]:
+    """By device what the commands that use a trained run print there."""
+    spec = load(name, "experiment", [*EXPERIMENTS[name], *MONITOR, "trackers=[jsonl]"])
+    run = str(train_run(spec, folder).path)
+    return {device: _used(run, device, folder / device) for device in ("cpu", "cuda")}
+
+
+def _used(run: str, device: str, folder: Path) -> dict[str, Any]:
+    there, report = ("--device", device), folder / "report.json"
+    folder.mkdir()
+    written, session = ("--json", str(report)), ("--session", str(folder / "session"))
+    found: dict[str, Any] = {}
+    (folder / "text.txt").write_text("A text to read first. " * 8, encoding="utf-8")
+    first = ("--prompt-file", str(folder / "text.txt"), "--prompt", "The ", "--write")
+    found["generate"] = _printed("generate", run, *first, "--tokens", "24", "--temperature", "0", *there)
+    for _ in range(2):  # the second goes on where the first has stopped
+        _printed("stream", run, "--tokens", "300", *session, *written, *there)
+    found["stream"] = json.loads(report.read_text(encoding="utf-8"))[-1]["nats"]
+    if "cortexgpt" in run:  # the others were trained on a task, of which no text is held out
+        _printed("evaluate", run, "--write", *written, *there)
+        found["evaluate"] = json.loads(report.read_text(encoding="utf-8"))["loss"]
+    return found
+
+
+def _printed(*arguments: str) -> str:
+    """What a command prints. Its model must be where the last argument says."""
+    devices, real = [], Run.load_model
+
+    def noted(*given: Any) -> Any:
+        model, state = real(*given)
+        devices.append(model_device(model).type)
+        return model, state
+
+    with redirect_stdout(StringIO()) as out, patch.object(Run, "load_model", noted):
+        code = main(list(arguments))
+    assert (code, devices) == (0, [arguments[-1]]), arguments
+    return out.getvalue()

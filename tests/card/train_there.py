@@ -1,6 +1,7 @@
-"""Trains tiny models on a card that is not there: `python -m tests.card.train_there LIBRARY OUT NAME [PROPERTY…]`.
+"""Tiny models on a card that is not there: `python -m tests.card.train_there LIBRARY OUT trained|used|judged NAME …`.
 
-Writes what training found, or the verdicts of properties on what was trained.
+Writes what training found, what a trained run's commands print there and on the CPU, or the verdicts of properties,
+whose names follow.
 """
 
 import json
@@ -10,17 +11,21 @@ from pathlib import Path
 from tests.card import library
 
 
-def main(built: str, out: Path, name: str, properties: list[str]) -> None:
+def main(built: str, out: Path, what: str, name: str, properties: list[str]) -> None:
     """The card comes before torch."""
     library.load(Path(built))
     from tests.card import simulated
 
     simulated.put_in()
-    from tests.card.tiny_experiments import judged, trained
+    from tests.card.tiny_experiments import judged, trained, used
 
-    found = judged(name, properties, out.parent) if properties else trained(name, out.parent)
+    found = (
+        judged(name, properties, out.parent)
+        if what == "judged"
+        else {"trained": trained, "used": used}[what](name, out.parent)
+    )
     out.write_text(json.dumps(found), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], sys.argv[4:])
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], sys.argv[4], sys.argv[5:])

@@ -207,8 +207,8 @@ def test_a_model_that_is_not_finite_generates_one_line(
 ) -> None:
     real = Run.load_model
 
-    def broken(self: Run, checkpoint: str) -> Any:
-        model, state = real(self, checkpoint)
+    def broken(self: Run, *arguments: Any) -> Any:
+        model, state = real(self, *arguments)
         torch.nn.init.constant_(next(model.parameters()), torch.nan)
         return model, state
 
