@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from cortexzoo.specs.base import Fraction, Neutral, PositiveFloat, PositiveInt, Spec
-from cortexzoo.specs.provenance import CONTEXTS, OURS, PHASE_1, PROBE, PROTOTYPE
+from cortexzoo.specs.provenance import CONTEXTS, OURS, PHASE_1, PROBE, PROTOTYPE, Source
 
 TopK = Annotated[int, Field(gt=0, le=4096)]
 """Entries that each token reads."""
@@ -101,6 +101,7 @@ class RawRing(Spec):
 PLACE, COUNT = 4, 8
 """Bytes of a token or of a place in a text, and of a count, as a diary keeps them."""
 PLACES_A_LIST = 16
+ROOM = Source("two texts of 300 steps each, docs/continual.md", "measured-here")
 LARGEST_WEIGHT = 32
 EXACT_IN_FLOAT32 = 2**24
 OPEN_LENGTH = 1024
@@ -114,8 +115,8 @@ class Contexts(Spec):
     """
 
     kind: Literal["contexts"] = "contexts"
-    capacity: Annotated[int, Field(ge=16, le=10_000_000), CONTEXTS] = Field(
-        393_216, description="Entries: one for each token read and one between documents. The oldest is dropped first."
+    capacity: Annotated[int, Field(ge=16, le=10_000_000), ROOM] = Field(
+        786_432, description="Entries: one for each token read and one between documents. The oldest is dropped first."
     )
     context: Annotated[int, Field(gt=0, le=64), CONTEXTS] = Field(
         24, description="Tokens of a context that are compared."

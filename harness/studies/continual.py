@@ -20,7 +20,7 @@ RATES = "metaplasticity"
 FOLLOWED, FOLLOWED_REPLAYED = "complementary learners", "complementary learners, 1 of 8 rows replayed"
 ASLEEP = "sleep and wake: 20 updates every 100 steps"
 USED = "homeostasis"
-NOTHING_SMALL, KEPT_SMALL = (f"default room: {label}" for label in (NOTHING, KEPT))
+NOTHING_SMALL, KEPT_SMALL = (f"half the room: {label}" for label in (NOTHING, KEPT))
 NOTHING_ALONE, KEPT_ALONE, SAMPLED_ALONE = (f"no long-term memory: {each}" for each in (NOTHING, KEPT, SAMPLED_KEPT))
 HOT, HOT_USED = "rate 0.3, no long-term memory", "rate 0.3, no long-term memory: homeostasis"
 TEXTS = (
@@ -28,8 +28,8 @@ TEXTS = (
     "recipe.monitor.validate_every=600", "recipe.monitor.validation_sequences=400",
 )  # fmt: skip
 """Validation changes no weight; what is compared is measured at the end."""
-ROOM = "variant.memory.long_term.capacity=786432"
-"""Long-term memory has room for both texts."""
+HALF = "variant.memory.long_term.capacity=393216"
+"""Long-term memory has no room for both texts."""
 NO_LONG_TERM = "variant.memory.long_term={kind: none}"
 RATE = ("recipe.optimizer.learning_rate=0.3", "recipe.spikes={kind: none}")
 """Sixty times the shipped one, where columns and sources are hardly used any more and the guard would end training."""
@@ -48,11 +48,11 @@ def cells() -> list[StudyCell]:
     sampled = f"{REPLAY}={{kind: generated, rows: 1, kl_weight: 0.25}}"
     homeostasis = "recipe.homeostasis={kind: usage}"
     return [
-        StudyCell(NOTHING, STABLE, (*TEXTS, ROOM, ALONE)),
-        StudyCell(REPLAYED, STABLE, (*TEXTS, ROOM, f"{REPLAY}.kl_weight=0.0")),
-        StudyCell(KEPT, STABLE, (*TEXTS, ROOM)),
+        StudyCell(NOTHING, STABLE, (*TEXTS, ALONE)),
+        StudyCell(REPLAYED, STABLE, (*TEXTS, f"{REPLAY}.kl_weight=0.0")),
+        StudyCell(KEPT, STABLE, TEXTS),
         *(
-            StudyCell(label, STABLE, (*TEXTS, ROOM, *changes))
+            StudyCell(label, STABLE, (*TEXTS, *changes))
             for label, changes in {
                 SAMPLED: (f"{REPLAY}={{kind: generated, rows: 1, kl_weight: 0.0}}",),
                 SAMPLED_KEPT: (sampled,),
@@ -63,8 +63,8 @@ def cells() -> list[StudyCell]:
                 USED: (ALONE, homeostasis),
             }.items()
         ),
-        StudyCell(NOTHING_SMALL, STABLE, (*TEXTS, ALONE)),
-        StudyCell(KEPT_SMALL, STABLE, TEXTS),
+        StudyCell(NOTHING_SMALL, STABLE, (*TEXTS, HALF, ALONE)),
+        StudyCell(KEPT_SMALL, STABLE, (*TEXTS, HALF)),
         StudyCell(NOTHING_ALONE, STABLE, (*TEXTS, NO_LONG_TERM, ALONE)),
         StudyCell(KEPT_ALONE, STABLE, (*TEXTS, NO_LONG_TERM)),
         StudyCell(SAMPLED_ALONE, STABLE, (*TEXTS, NO_LONG_TERM, sampled)),
