@@ -249,12 +249,12 @@ PROPERTIES: dict[PropertyName, PropertyInfo] = {
         0.9, "at_least", "share of answers", OURS,
     ),
     "sleep_consolidates": PropertyInfo(
-        "a sleep that consolidates moves a day's facts into a slow store: with the memory wiped they are answered",
-        0.95, "at_least", "share of answers", OURS,
+        "a sleep moves a day's facts into a slow store: with the memory wiped they are answered, and no other keys",
+        0.95, "at_least", "share of answers", OURS, version=2,
     ),
     "old_facts_are_kept": PropertyInfo(
         "facts that an earlier sleep consolidated are answered after the sleep that consolidates others",
-        0.9, "at_least", "share of answers", OURS,
+        0.9, "at_least", "share of answers", OURS, version=2,
     ),
     "slow_store_follows_its_formulas": PropertyInfo(
         "what a sleep leaves in the slow store, and what it then answers, are those of the written-out formulas",

@@ -1,12 +1,12 @@
 """Days of facts out of a task's documents: what is read by day, what is asked later, and what was never taught."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from cortexzoo.zoo.data.tasks.accuracy import AnswerTally
@@ -104,14 +104,33 @@ def novelty_of(model: Hybrid, sessions: Sequence[Session]) -> Tensor:
 
 
 @torch.no_grad()
+def known_keys(model: Hybrid, sessions: Sequence[Session]) -> Bool[Tensor, " keys"]:
+    """For which of the questions' keys the slow store has an answer, at the question's last token."""
+
+    def spoken(_queries: Tensor, answer: Tensor) -> Tensor:
+        return answer.ne(0).any(-1)
+
+    return torch.cat([_heard(model, tokens[:, :-1], spoken)[_asked(answers)] for _, tokens, answers in _batches(sessions)])
+
+
+@torch.no_grad()
 def novelty_in(model: Hybrid, texts: Int[Tensor, "rows time"]) -> Float[Tensor, "rows time"]:
     """Of the query of every token."""
     store = model.slow_store
     assert store is not None
+    return _heard(model, texts, lambda queries, _: store.answer(queries.flatten(2))[1])
+
+
+def _heard(
+    model: Hybrid, texts: Int[Tensor, "rows time"], what: Callable[[Tensor, Tensor], Tensor]
+) -> Shaped[Tensor, "rows time"]:
+    """What the slow store's queries and answers tell, of every token."""
+    store = model.slow_store
+    assert store is not None
     heard: list[Tensor] = []
 
-    def listen(_module: object, inputs: tuple[Tensor], _output: Tensor) -> None:
-        heard.append(store.answer(inputs[0].flatten(2))[1])
+    def listen(_module: object, inputs: tuple[Tensor], output: Tensor) -> None:
+        heard.append(what(inputs[0], output))
 
     handle = store.register_forward_hook(listen)
     try:

@@ -79,6 +79,9 @@ SLEEP_MUTANTS = (
            rebound(consolidate, instead(lambda *_: 0)), caught_by="sleep_consolidates"),
     Mutant("sleep-stores-under-the-own-token", "hybrid", "a sleep stores every value under the token itself",
            rebound(read_again, after(_stored_under_itself)), caught_by="sleep_consolidates"),
+    Mutant("every-key-is-known", "hybrid", "the slow store answers any key, also one that it does not have",
+           replaced(SlowStore, "forward", instead(lambda self, q: self.answer(q.flatten(2))[0])),
+           caught_by="sleep_consolidates"),
     Mutant("sleep-forgets-earlier-sleeps", "hybrid", "a sleep begins with an empty slow store",
            replaced(SlowStore, "absorb", before(_forgets_sleeps)), caught_by="old_facts_are_kept"),
 )  # fmt: skip

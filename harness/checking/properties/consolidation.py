@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cortexzoo.harness.checking.fact_days import Session, memory_after, novelty_of, recall, sessions_of
+from cortexzoo.harness.checking.fact_days import Session, known_keys, memory_after, novelty_of, recall, sessions_of
 from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, once
 from cortexzoo.harness.checking.properties.hybrid import hybrid_of
 from cortexzoo.harness.checking.properties.recall import task_of
@@ -79,21 +79,12 @@ def sleep_consolidates(subject: Subject, case: Case) -> Finding:
     if moved:
         return Finding(0.0, f"the sleep changed {moved[0]}", case)
     count = sum(len(session.keys) for session in days.first)
-    silent = _silent(days)
+    silent = 1 - float(known_keys(days.model, days.second).double().mean())
     reason = (
         f"of {count} facts, memory wiped: {known:.1%} before the sleep, {after:.1%} after it; kept: {kept:.1%}; "
         f"of as many keys that were never taught {silent:.1%} are unknown"
     )
     return Finding(min(after, silent), reason, {**case, "facts": count})
-
-
-def _silent(days: Days) -> float:
-    """Of the second day's keys, which the store does not have: the share whose novelty keeps it silent."""
-    store = days.model.slow_store
-    assert store is not None
-    if not store.pairs:
-        return 1.0
-    return float((novelty_of(days.model, days.second).to(store.usual) >= store.threshold).double().mean())
 
 
 def old_facts_are_kept(subject: Subject, case: Case) -> Finding:

@@ -24,7 +24,7 @@ def test_it_follows_what_is_written(run: Run) -> None:
     assert (view.step, view.steps, view.status) == (3, 500, "running")
     assert view.last["train/loss"] == metrics_of(3)["train/loss"]
     assert view.gate_shares == {"current": 0.4, "short_term": 0.35, "long_term": 0.25}
-    assert (view.capacity("stm"), view.capacity("ltm"), view.clip) == (128, 393_216, "0.5")
+    assert (view.capacity("stm"), view.capacity("ltm"), view.clip) == (128, 786_432, "0.5")
     assert not view.look()
     sink = JsonlSink(run.path)
     sink.metrics(4, metrics_of(4))
