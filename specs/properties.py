@@ -14,7 +14,8 @@ PropertyName = Literal[
     "linear_memory", "state_is_detached", "every_switch_counts", "memory_is_bounded", "oldest_is_evicted",
     "stored_is_found", "memory_matters", "length_times_eight", "no_dead_column", "resume_is_exact",
     "refusals_leave_no_trace", "loss_is_of_the_next_token", "steps_match_a_reference", "rollback_restores_everything",
-    "continual_training_follows_its_rules", "guards_follow_their_rules", "intervals_are_kept",
+    "continual_training_follows_its_rules", "guards_follow_their_rules", "own_loop_follows_its_guards",
+    "intervals_are_kept",
     "data_is_served_once_an_epoch", "orders_visit_each_window_once", "text_is_kept_whole",
     "checkpoints_survive_interruption", "held_out_is_measured_whole", "measuring_changes_nothing", "best_is_the_best",
     "results_are_of_the_record", "curves_match_a_reference", "sleep_matches_a_reference", "every_field_counts",
@@ -161,6 +162,10 @@ PROPERTIES: dict[PropertyName, PropertyInfo] = {
     "guards_follow_their_rules": PropertyInfo(
         "scripted losses and gradients are refused, rolled back and counted as the guards' rules require",
         0.0, "at_most", "differences", OURS,
+    ),
+    "own_loop_follows_its_guards": PropertyInfo(
+        "the guards around a loop of one's own take, refuse and undo the steps that they should, and tell of them",
+        0.0, "at_most", "steps", OURS,
     ),
     "intervals_are_kept": PropertyInfo(
         "consolidation, sleep, probe, validation and checkpoints come exactly when they are due",

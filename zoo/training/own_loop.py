@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any, Protocol, cast
 
@@ -29,7 +29,7 @@ class Stateful(Protocol):
 
 @dataclass(frozen=True)
 class StepResult:
-    """What became of a step. True where the optimiser took it."""
+    """What became of a step. True where the optimiser took it and it stays."""
 
     refused: str | None
     """Why the step was not taken."""
@@ -38,7 +38,7 @@ class StepResult:
     """Under the names of `metrics.jsonl`: `train/loss`, `train/gradient_norm`, `stability/loss_spikes`, …"""
 
     def __bool__(self) -> bool:
-        return self.refused is None
+        return self.refused is None and not self.rolled_back
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ class LoopGuard:
 
     In order: the finite gate, the spike rule, clipping, and after the step the size of its update. A refused step moves
     neither weights nor moments; its gradients are dropped. With `recovery: {kind: checkpoints}` model, optimiser and
-    `others` are copied every `every` taken steps and return when a guard requests it. One process, gradients unscaled.
+    `others` are copied every `every` taken steps and return when a guard requests it. `others` and the rates of the
+    optimiser are copied when the next step begins, after a schedule's own step. One process, gradients unscaled.
     """
 
     def __init__(
@@ -96,6 +97,8 @@ class LoopGuard:
         self._rollback_steps: list[int] = []
         self._failure: TrainingError | None = None
         self._snapshot: Snapshot | None = None
+        self._rates_are_due = False
+        """In the copy, which was taken before a schedule's step."""
         self._bounds: Bounds | None = None
         if self.recovery is not None:
             self._keep()
@@ -130,6 +133,7 @@ class LoopGuard:
         Raises `TrainingStopped` where a guard gives up, as after eight values in a row that are not finite and nothing
         to return to, or after a storm of rollbacks.
         """
+        self._copy_rates()
         self.number += 1
         step = Step(self.number, learning_rate=float(self.optimizer.param_groups[0]["lr"]))
         self._notify("batch_ready", step)
@@ -164,11 +168,13 @@ class LoopGuard:
     def state_dict(self) -> dict[str, Any]:
         """For your own checkpoint: counts and histories; the copy to return to is taken anew."""
         states = {policy.name: policy.state_dict() for policy in self.policies}
-        return {"number": self.number, "taken": self.taken, "refused": self.refused, "policies": states}
+        counts = {"number": self.number, "taken": self.taken, "refused": self.refused, "rollbacks": self.rollbacks}
+        return {**counts, "rollback_steps": list(self._rollback_steps), "policies": states}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` gave, after model and optimiser were loaded; guards that it lacks begin anew."""
         self.number, self.taken, self.refused = state["number"], state["taken"], state["refused"]
+        self.rollbacks, self._rollback_steps = state["rollbacks"], list(state["rollback_steps"])
         for policy in self.policies:
             if policy.name in state["policies"]:
                 policy.load_state(cast(Any, self), state["policies"][policy.name], {})
@@ -223,6 +229,15 @@ class LoopGuard:
 
     def _keep(self) -> None:
         self._snapshot, self._bounds = self._now(), Bounds(dict(self.model.named_parameters()))
+        self._rates_are_due = True
+
+    def _copy_rates(self) -> None:
+        if self._snapshot is not None and self._rates_are_due:
+            groups = copy.deepcopy(self.optimizer.state_dict()["param_groups"])
+            others = [copy.deepcopy(other.state_dict()) for other in self.others]
+            kept = {**self._snapshot.optimizer, "param_groups": groups}
+            self._snapshot = replace(self._snapshot, optimizer=kept, others=others)
+        self._rates_are_due = False
 
     def _tensors(self) -> dict[str, Tensor]:
         return {name: tensor for name, tensor in self.model.state_dict().items() if isinstance(tensor, Tensor)}

@@ -24,7 +24,6 @@ LEFT_OUT = {
     "training/policies/guards/post_mortem.py": "files for people to look at",
     "training/signals.py": "signals of the operating system",
     "training/ranks.py": "several processes, which no property starts",
-    "training/own_loop.py": "guards inside a loop of the user's",
     "training/sharded.py": "several processes, which no property starts",
     "training/faults": "the injection of faults",
     "models/backbones.py": "models of Hugging Face",

@@ -9,6 +9,7 @@ from cortexzoo.harness.checking.mutants.memory_mutants import MEMORY_MUTANTS
 from cortexzoo.harness.checking.mutants.model_mutants import MODEL_MUTANTS
 from cortexzoo.harness.checking.mutants.once_missed_mutants import ONCE_MISSED_MUTANTS
 from cortexzoo.harness.checking.mutants.op_mutants import OP_MUTANTS
+from cortexzoo.harness.checking.mutants.own_loop_mutants import OWN_LOOP_MUTANTS
 from cortexzoo.harness.checking.mutants.sampled_mutants import SAMPLED_MUTANTS
 from cortexzoo.harness.checking.mutants.sleep_mutants import SLEEP_MUTANTS
 from cortexzoo.harness.checking.mutants.step_mutants import STEP_MUTANTS
@@ -29,4 +30,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *HYBRID_MUTANTS,
     *OP_MUTANTS,
     *SAMPLED_MUTANTS,
+    *OWN_LOOP_MUTANTS,
 )

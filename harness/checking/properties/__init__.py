@@ -26,6 +26,7 @@ from cortexzoo.harness.checking.properties.operations import OPERATIONS
 from cortexzoo.harness.checking.properties.operators import OPERATORS
 from cortexzoo.harness.checking.properties.orders import ORDERS
 from cortexzoo.harness.checking.properties.padding import PADDING
+from cortexzoo.harness.checking.properties.own_loop import OWN_LOOP
 from cortexzoo.harness.checking.properties.reach import REACH
 from cortexzoo.harness.checking.properties.recall import RECALL
 from cortexzoo.harness.checking.properties.recall_training import RECALL_TRAINING
@@ -67,6 +68,7 @@ OF_TRAINED_MODELS: tuple[Property[Subject], ...] = (
     *STEPS_OF_TRAINING,
     *CONTINUAL,
     *GUARDING,
+    *OWN_LOOP,
     *INTERVALS,
     *SERVING,
     *MEASURING,

@@ -125,7 +125,7 @@ class ReferenceGuards:
         self.losses = [*self.losses, seen.loss][-window:]
         self.norms = [*self.norms, math.log(seen.norm)][-window:]
         if self.recovery is not None and self.taken - self.point.taken >= self.recovery.every:
-            self.point = _Point(number, self.taken, self.losses, self.norms)
+            self.point = point_now(self, number)
 
     def _return(self, number: int) -> None:
         assert self.recovery is not None
@@ -135,3 +135,8 @@ class ReferenceGuards:
         recent = [at for at, _, _ in self.course.rollbacks if at > number - self.recovery.storm_window]
         if len(recent) >= self.recovery.storm_limit:
             self.course.stopped_at = number
+
+
+def point_now(followed: ReferenceGuards, number: int) -> _Point:
+    """What a rollback would return to, were it taken after step `number`."""
+    return _Point(number, followed.taken, followed.losses, followed.norms)
