@@ -45,12 +45,15 @@ def own_loop_cases(subject: Subject) -> Iterable[Case]:
     if isinstance(subject.experiment.recipe.clipping, REFERENCED):
         yield {"reacts": "recipe", "way": "called"}
     yield {"reacts": "updates", "way": "called"}
+    yield {"reacts": "damage", "way": "called"}
 
 
 def own_loop_follows_its_guards(subject: Subject, case: Case) -> Finding:
     """Steps of a script that become something else than is documented, or that leave other weights or figures."""
     if case["reacts"] == "updates":
         return _of_updates(case)
+    if case["reacts"] == "damage":
+        return _of_damage(case)
     spec, troubles = _recipe(subject.experiment.recipe, text(case, "reacts"))
     told = script(COUNT, troubles)
     ours, wanted = _Guarded(spec), PlainLoop(spec.spikes, spec.recovery, spec.clipping)
@@ -121,8 +124,8 @@ class _Guarded(Loop):
                 self._through_the_optimizer(number, loss)
             else:
                 self.guard.step(loss if number % 2 else told.loss)
-        except TrainingStopped:
-            return "stopped"
+        except TrainingStopped as stopped:
+            return "stopped" if stopped.step == number else f"stopped at {stopped.step}"
         result = self.guard.last
         assert result is not None
         if result:
@@ -181,9 +184,15 @@ def _flaw_of_figures(number: int, due: str, loss: float, ours: _Guarded, wanted:
     course, (figures,) = wanted.guards.course, told
     if not math.isclose(figures["train/loss"], loss) and not (math.isnan(loss) and math.isnan(figures["train/loss"])):
         return f"its loss is told as {figures['train/loss']}"
-    due_figures = {"stability/spike_recoveries": len(course.rollbacks), "stability/loss_spikes": course.loss_spikes}
+    due_figures = {
+        "stability/spike_recoveries": float(len(course.rollbacks)),
+        "stability/loss_spikes": float(course.loss_spikes),
+        "stability/nonfinite_steps": float(course.not_finite),
+    }
+    if due == "taken":
+        due_figures["train/gradient_norm"] = wanted.norm
     for name, value in due_figures.items():
-        if figures.get(name) != value:
+        if not math.isclose(figures.get(name, math.nan), value, rel_tol=ROUNDING):
             return f"{name} is {figures.get(name)}, should be {value}"
     refusals = sum((step, kind) == (number, "step_refused") for step, kind, _ in ours.events)
     if refusals != (due != "taken"):
@@ -224,6 +233,39 @@ def _of_updates(case: Case) -> Finding:
     if levels != undone.new_levels:
         return Finding(1, f"new levels are told at {levels}, should be at {undone.new_levels}", case)
     return Finding(0, f"{COUNT} updates, {len(returns)} undone, {len(levels)} new levels", case)
+
+
+def _of_damage(case: Case) -> Finding:
+    """Numbers that a step leaves in the model: far larger than before, and not finite. Nobody is told of it."""
+    spec = RecipeSpec(
+        name="damage",
+        clipping=guards.NoClipping(),
+        spikes=guards.NoSpikeDetection(),
+        recovery=guards.RecoveryCheckpoints(every=EVERY),
+    )
+    loop, copies = Loop(adam=False), {}
+    guard = LoopGuard(loop.model, loop.optimizer, spec, others=[loop.schedule])
+    # After 7 taken steps there is a copy. Step 9 is undone, so steps 10 to 16 end with the next one, and 17 to 23.
+    returns = {9: EVERY, 23: 2 * EVERY + 2}
+    for number, told in enumerate(script(24, {}), start=1):
+        loop.model.tell(number, told.norm)
+        with torch.no_grad():
+            if number == 9:
+                loop.model.tensors[1][2] = 1e6
+            if number == 20:
+                loop.model.counted.fill_(math.nan)  # it shows when the next copy is due
+        result = guard.step(told.loss)
+        if result:
+            loop.schedule.step()
+        copies[number] = loop.state()
+        if result.rolled_back != (number in returns):
+            return Finding(1, f"damage: step {number} {'returned' if result.rolled_back else 'did not return'}", case)
+        if number in returns:
+            wanted = Loop(adam=False)
+            wanted.set_state(copies[returns[number]])
+            if (off := apart(list(loop.tensors()), list(wanted.tensors()))) > 0:
+                return Finding(1, f"damage: what is left after step {number} lies {off:.2g} apart", case)
+    return Finding(0, f"damage: undone at steps {', '.join(map(str, returns))}", case)
 
 
 OWN_LOOP = (Property("own_loop_follows_its_guards", own_loop_follows_its_guards, own_loop_cases),)

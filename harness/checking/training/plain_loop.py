@@ -100,10 +100,12 @@ class PlainLoop(Loop):
         super().__init__()
         self.guards, self.clipping = ReferenceGuards(spec, recovery), ReferenceClipping(clipping)
         self._point = self._now()
+        self.norm = math.nan
+        """Of the last step's gradients."""
 
     def step(self, number: int, told: Told) -> None:
         """Take, refuse or undo it."""
-        norm = self.model.tell(number, told.norm)
+        norm = self.norm = self.model.tell(number, told.norm)
         self.guards.step(number, Seen(told.loss, norm))
         course = self.guards.course
         if course.taken[-1:] == [number]:

@@ -42,7 +42,7 @@ def judged() -> Judgement:
 def test_what_a_recipe_may_ask_for_is_not_accused(change: str) -> None:
     judgement = judge(PROPERTY, Check(), subject(change))
     assert judgement.verdict == "pass", judgement.reason
-    assert judgement.cases_tried == 7
+    assert judgement.cases_tried == 8
 
 
 @pytest.mark.parametrize("mutant", OWN_LOOP_MUTANTS, ids=lambda mutant: mutant.name)
@@ -59,6 +59,11 @@ def test_each_mutant_is_caught(mutant: object) -> None:
         ("step", "self.recorder.metrics(self.number, step.metrics)", "pass"),
         ("step", 'self.event("step_refused", {"reason": step.refused})', "pass"),
         ("step", "self.number += 1", "self.number += 2"),
+        ("step", 'self._notify("batch_ready", step)', "pass"),
+        ("step", 'step.metrics["train/gradient_norm"] = step.gradient_norm', "pass"),
+        ("step", " or self._outgrown()", ""),
+        ("step", "rolled_back = self._renew()", "self._keep()"),
+        ("_roll_back", "TrainingStopped(self.number, storm)", "TrainingStopped(self.taken, storm)"),
         ("step", 'self._ask("loss_known", step)', "pass"),
         ("step", 'self._ask("gradients_known", step)', "pass"),
         ("_roll_back", "tensor.copy_(then.tensors[name])", "pass"),
