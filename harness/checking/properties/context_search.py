@@ -15,15 +15,15 @@ from cortexzoo.zoo.models.cortexgpt import CortexGPT
 FOUND = 5
 NONE = -1
 STANDARD_DEVIATIONS = 7
-BOOKS = 40
-"""Contexts that are compared by their lists."""
+CONTEXTS, FEW_TOKENS = 40, 16
+"""So many contexts are compared by their lists; of fewer tokens than that, many are the same."""
 
 
 def found_in_lists(model: CortexGPT, diary: Diary, case: Case) -> Finding:
     """Contexts that are in the diary, against all entries of their list."""
     assert model.contexts is not None
     book, pages = model.contexts.read_out.book, diary.pages
-    if wrong := _wrong_codes(book) or _wrong_lists(book):
+    if wrong := wrong_book(book):
         return Finding(0.0, wrong, case)
     if not len(pages.entries):
         raise DoesNotApply("long-term memory stays empty: nothing is searched")
@@ -45,6 +45,11 @@ def found_in_lists(model: CortexGPT, diary: Diary, case: Case) -> Finding:
         if int(pages.entries[entry]) not in own[0].tolist():
             return Finding(0.0, f"entry {entry + 1} of {len(codes)} is not found by its own context", case)
     return Finding(recall, f"recall@{FOUND} {recall:.3f} among {len(codes)} entries", case)
+
+
+def wrong_book(book: CodeBook) -> str | None:
+    """What is wrong with the codes of contexts, or with their lists."""
+    return _wrong_codes(book) or _wrong_lists(book)
 
 
 def _tokens(book: CodeBook) -> list[int]:
@@ -86,11 +91,13 @@ def _padded(spec: Contexts, contexts: list[list[int]]) -> Tensor:
 
 
 def _wrong_lists(book: CodeBook) -> str | None:
-    """The list follows from the newest tokens alone, and nearly always from each of them."""
+    """The list depends on each of the newest tokens, and on no others."""
     spec = book.spec
     random = torch.Generator().manual_seed(1)
-    drawn = torch.randint(0, book.vocab_size, (BOOKS, spec.context), generator=random)
+    drawn = torch.randint(0, book.vocab_size, (CONTEXTS, spec.context), generator=random)
     lists = torch.from_numpy(book.of_contexts(drawn)[1])
+    chance = 1 / spec.list_count
+    most = chance + (STANDARD_DEVIATIONS * math.sqrt(chance * CONTEXTS) + 1) / CONTEXTS
     if not bool(((lists >= 0) & (lists < spec.list_count)).all()):
         return "a context belongs to a list that there is not"
     for age in range(spec.context):
@@ -99,8 +106,7 @@ def _wrong_lists(book: CodeBook) -> str | None:
         stays = float((torch.from_numpy(book.of_contexts(changed)[1]) == lists).double().mean())
         if age >= spec.list_tokens and stays < 1:
             return f"the list of a context depends on a token {age} places back, beyond {spec.list_tokens}"
-        chance = 1 / spec.list_count
-        if age < spec.list_tokens and stays > chance + STANDARD_DEVIATIONS * math.sqrt(chance / BOOKS) + 1 / BOOKS:
+        if age < spec.list_tokens and book.vocab_size >= FEW_TOKENS and stays > most:
             return f"the list of a context does not depend on the token {age} places back"
     return None
 

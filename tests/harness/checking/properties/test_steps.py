@@ -3,11 +3,16 @@
 import pytest
 import torch
 
-from cortexzoo.harness.checking.properties import dreaming, steps
+from cortexzoo.harness.checking.judge import judge
+from cortexzoo.harness.checking.mutants.base import rewritten
+from cortexzoo.harness.checking.properties import REGISTRY, dreaming, steps
 from cortexzoo.harness.checking.properties.base import Finding
 from cortexzoo.specs import load_experiment
+from cortexzoo.specs.suite import Check
+from cortexzoo.zoo.training import schedule
+from cortexzoo.zoo.training.loop import TrainingLoop
 from tests.harness import tiny
-from tests.harness.checking.properties.test_forward import untrained
+from tests.harness.checking.properties.test_forward import SMALL, untrained
 
 
 def test_training_and_reference_are_compared_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,6 +34,26 @@ def test_training_and_reference_are_compared_on_one_thread(monkeypatch: pytest.M
     finally:
         torch.set_num_threads(before)
     assert seen == [1, 1, 1]
+
+
+FORKED = 'torch.random.fork_rng([self.device] if self.device.type == "cuda" else [])'
+
+
+@pytest.mark.parametrize(
+    ("owner", "function", "old", "new"),
+    [
+        (schedule, "warmup_steps", "steps - 1)", "steps)"),
+        (schedule, "warmup_steps", "steps - 1)", "steps - 2)"),
+        (schedule, "rate_factor", "1.0 if not falling else", "1.0 if falling else"),
+        (TrainingLoop, "run", f"stack.enter_context({FORKED})", "pass"),
+    ],
+)
+def test_limits_of_a_schedule_and_the_generator_of_others(owner: object, function: str, old: str, new: str) -> None:
+    experiment = load_experiment("cortexgpt-stable", [*SMALL, "variant.memory.long_term={kind: raw_ring}"])
+    of = untrained(experiment)
+    assert judge(REGISTRY["steps_match_a_reference"], Check(), of).verdict == "pass"
+    with rewritten(owner, function, old, new)():
+        assert judge(REGISTRY["steps_match_a_reference"], Check(), of).verdict in ("fail", "error")
 
 
 @pytest.mark.parametrize("name", ["restarts", "constant"])
