@@ -160,6 +160,7 @@ def compared(
         raise DoesNotApply(f"no independent loop has clipping {clipping.kind}: add it to reference_clipping.py")
     record, witness = Record(), Witness(script, SCALES)
     trainer = trainer_of(experiment, record, witness)
+    told = _places_told(trainer)
     try:
         trainer.run()
     except Exception as problem:
@@ -174,6 +175,9 @@ def compared(
             if any(start is None for row in starts for start in row):
                 return Finding(math.inf, f"step {served.number} trains on no window of the training part", case)
             places = [torch.tensor(row) for row in starts]
+            parts, told = told[: len(starts)], told[len(starts) :]
+            if places_of is training_starts and parts != starts:
+                return Finding(math.inf, f"step {served.number} gives the model other places than its rows have", case)
         loop.step(served, places, script.get(served.number), witness.scale(served.number))
     wrong = _recorded(record, loop) + _counted(trainer, loop, script)
     if wrong:
@@ -185,6 +189,22 @@ def compared(
     others = sum(amount > 0 for amount in apart.values()) - 1
     reason = f"{worst} is {apart[worst]:.3g} from what an independent loop reaches, and {others} other tensors differ"
     return Finding(apart[worst], reason, {**case, "first": worst})
+
+
+def _places_told(trainer: TrainingLoop) -> list[list[int | None]]:
+    """Filled while training runs: the places in the text that the model is given, of each part of each step.
+
+    A model without a memory of the text ignores them, so that its results would not show it.
+    """
+    told: list[list[int | None]] = []
+    placed = trainer.model.placed
+
+    def listening(state: Any, places: Tensor) -> Any:
+        told.append(places.tolist())
+        return placed(state, places)
+
+    trainer.model.placed = listening  # type: ignore[method-assign]
+    return told
 
 
 def _recorded(record: Record, loop: ReferenceLoop) -> list[str]:

@@ -11,6 +11,7 @@ from cortexzoo.specs import load_experiment
 from cortexzoo.specs.suite import Check
 from cortexzoo.zoo.training import schedule
 from cortexzoo.zoo.training.loop import TrainingLoop
+from cortexzoo.zoo.training.objectives.next_token import NextTokenObjective
 from tests.harness import tiny
 from tests.harness.checking.properties.test_forward import SMALL, untrained
 
@@ -44,11 +45,13 @@ FORKED = 'torch.random.fork_rng([self.device] if self.device.type == "cuda" else
     [
         (schedule, "warmup_steps", "steps - 1)", "steps)"),
         (schedule, "warmup_steps", "steps - 1)", "steps - 2)"),
+        (NextTokenObjective, "loss", "place * self.recipe.batch_size", "place"),
+        (NextTokenObjective, "loss", "model.placed(state, torch.from_numpy(starts).to(tokens.device))", "state"),
         (schedule, "rate_factor", "1.0 if not falling else", "1.0 if falling else"),
         (TrainingLoop, "run", f"stack.enter_context({FORKED})", "pass"),
     ],
 )
-def test_limits_of_a_schedule_and_the_generator_of_others(owner: object, function: str, old: str, new: str) -> None:
+def test_limits_of_a_schedule_places_and_the_generator_of_others(owner: object, function: str, old: str, new: str) -> None:
     experiment = load_experiment("cortexgpt-stable", [*SMALL, "variant.memory.long_term={kind: raw_ring}"])
     of = untrained(experiment)
     assert judge(REGISTRY["steps_match_a_reference"], Check(), of).verdict == "pass"
