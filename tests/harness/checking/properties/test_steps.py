@@ -51,7 +51,9 @@ FORKED = 'torch.random.fork_rng([self.device] if self.device.type == "cuda" else
         (TrainingLoop, "run", f"stack.enter_context({FORKED})", "pass"),
     ],
 )
-def test_limits_of_a_schedule_places_and_the_generator_of_others(owner: object, function: str, old: str, new: str) -> None:
+def test_limits_of_a_schedule_places_and_the_generator_of_others(
+    owner: object, function: str, old: str, new: str
+) -> None:
     experiment = load_experiment("cortexgpt-stable", [*SMALL, "variant.memory.long_term={kind: raw_ring}"])
     of = untrained(experiment)
     assert judge(REGISTRY["steps_match_a_reference"], Check(), of).verdict == "pass"
