@@ -23,8 +23,8 @@ from cortexzoo.specs.allowed_code import allowed_meanwhile
 
 LIMIT = 60.0
 """Seconds for one change, over all properties that reach it, unless others are given."""
-PATIENCE, LEAST_PATIENCE = 10.0, 20.0
-"""A change hangs when a property takes so many times as long as without it, and at least so many seconds."""
+PATIENCE, LEAST_SHARE = 10.0, 1 / 3
+"""A change hangs when a property takes so many times as long as without it, and at least that share of the limit."""
 Fate = Literal["caught", "hangs", "survives", "not reached"]
 
 
@@ -117,7 +117,7 @@ def judge_site(site: Site, hosts: Hosts, reaches: Sequence[Reach], limit: float 
     last: dict[str, Any] = {"asked": 0, "is": False}
     fate: Fate = "survives"
     try:
-        for last in _apart(trials, [max(LEAST_PATIENCE, PATIENCE * reach.seconds) for reach in asked], limit):
+        for last in _apart(trials, [max(LEAST_SHARE * limit, PATIENCE * reach.seconds) for reach in asked], limit):
             if last["is"]:
                 fate = "caught"
                 break
@@ -149,7 +149,7 @@ def _apart(
     writer.close()
     end = time.monotonic() + limit
     try:
-        for seconds in [*patience, LEAST_PATIENCE]:
+        for seconds in [*patience, LEAST_SHARE * limit]:
             left = end - time.monotonic()
             if not reader.poll(max(0.0, min(left, seconds))):
                 raise Hangs if seconds < left else TimeoutError
