@@ -34,6 +34,10 @@ def mutants(
         int, typer.Option("--sample", metavar="N", min=1, help="With --generated: how many changes.")
     ] = 20,
     seed: Annotated[int, typer.Option("--seed", metavar="S", min=0, help="With --generated: which changes.")] = 0,
+    limit: Annotated[
+        float,
+        typer.Option("--seconds", metavar="S", min=1, help="With --generated: how long to try properties on a change."),
+    ] = 60.0,
     tests: Annotated[
         Path | None,
         typer.Option(
@@ -47,9 +51,9 @@ def mutants(
     with --generated, nothing reaches it.
 
     With --generated each is one small change to the source of zoo: a flipped comparison, a dropped term, a skipped
-    statement. Only the properties that reach the changed line are tried, the quickest first, for 60 s a change; with
-    --tests, on what they do not catch, the unit tests that reach it, for as long. An interrupted campaign continues
-    where it was; results lie in RUNS/generated-mutants.
+    statement. Only the properties that reach the changed line are tried, the quickest first, for --seconds a change;
+    with --tests, on what they do not catch, the unit tests that reach it, for 60 s. Which properties reach the lines of
+    the sample is measured first. An interrupted campaign continues where it was; results lie in RUNS/generated-mutants.
 
     Example: cortexzoo mutants --only mask-after-exp
     """
@@ -57,7 +61,7 @@ def mutants(
     if generated:
         if only or list_only:
             raise BadInput("--generated takes its own changes: leave out --only and --list, or choose with --seed")
-        _generated(count, seed, jobs, runs, tests, json_file)
+        _generated(count, seed, jobs, limit, runs, tests, json_file)
     if tests is not None:
         raise BadInput("--tests goes with --generated: properties alone are asked of the written mutants")
     from rich.progress import Progress
@@ -99,7 +103,9 @@ def mutants(
     raise typer.Exit(UNEXPECTED_VERDICT if survivors else OK)
 
 
-def _generated(count: int, seed: int, jobs: int, runs: Path, tests: Path | None, json_file: Path | None) -> NoReturn:
+def _generated(
+    count: int, seed: int, jobs: int, limit: float, runs: Path, tests: Path | None, json_file: Path | None
+) -> NoReturn:
     from rich.progress import Progress
 
     from cortexzoo.harness.checking.mutants.generated import sample
@@ -118,8 +124,11 @@ def _generated(count: int, seed: int, jobs: int, runs: Path, tests: Path | None,
     equivalent = {site.name: reason for site in drawn if (reason := reason_of(site))}
     folder = runs / "generated-mutants"
     with Progress(console=standard_error()) as progress:
-        task = progress.add_task("properties", total=len(sites))
-        results = campaign(sites, folder, runs, jobs, lambda done: progress.update(task, completed=done))
+        bars = {stage: progress.add_task(stage, total=None) for stage in ("reach", "properties")}
+        results = campaign(
+            sites, folder, runs, jobs, limit,
+            lambda stage, done, total: progress.update(bars[stage], completed=done, total=total),
+        )  # fmt: skip
         missed = [site for site, result in zip(sites, results, strict=True) if not result.is_caught]
         tested = {}
         if tests is not None and missed:

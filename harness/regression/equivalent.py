@@ -47,6 +47,12 @@ EQUIVALENT: dict[str, str] = {
     "zoo.data.text_vocabulary TokenizerVocabulary.bytes_of: off by one, 0 → 1": "of no tokens, one place beside none is none",
     "zoo.data.vocabulary_source _trained: skip a statement, file.parent.mkdir(parents=True, exist_ok=True) → pass": "the lock beside the file makes the folder, too",
     "zoo.models.hybrid.model Hybrid._through: drop a term, self.recompute_activations and torch.is_grad_enabled() → self.recompute_activations": "without gradients nothing is kept in either case",
+    "zoo.ops.gated_delta _spans: drop a term, -time // chunk_size → -time": MORE_WORK,
+    "zoo.generation _sample: detach, return likeliest → return likeliest.detach()": WITHOUT_GRADIENT,
+    "zoo.memory.short_term ShortTermMemory.plan: flip comparison, self.dropout > 0 → self.dropout >= 0": "without dropout all is kept, and multiplied by one",
+    "zoo.ops.unit_lower_inverse _along_diagonal: detach, return tiles.diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2) → return tiles.diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2)…": WITHOUT_GRADIENT,
+    "zoo.data.permutation permuted: off by one, 1 → 2": ANOTHER_ORDER,
+    "zoo.training.policies.guards.agc _unit_norms: flip comparison, tensor.ndim > 1 → tensor.ndim >= 1": "a norm over no named dimension is one over all",
 }
 """By the lasting name of the change."""
 

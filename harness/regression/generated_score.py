@@ -1,13 +1,12 @@
 """The score of mutants made by machine: which properties reach a change, and whether one of them catches it."""
 
 import hashlib
-import json
 import multiprocessing
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
@@ -23,9 +22,9 @@ from cortexzoo.harness.runs.cache import code_sum
 from cortexzoo.specs.allowed_code import allowed_meanwhile
 
 LIMIT = 60.0
-"""Seconds for one change, over all properties that reach it."""
-PATIENCE, LEAST_PATIENCE = 10.0, 20.0
-"""A change hangs when a property takes so many times as long as without it, and at least so many seconds."""
+"""Seconds for one change, over all properties that reach it, unless others are given."""
+PATIENCE, LEAST_SHARE = 10.0, 1 / 3
+"""A change hangs when a property takes so many times as long as without it, and at least that share of the limit."""
 Fate = Literal["caught", "hangs", "survives", "not reached"]
 
 
@@ -57,24 +56,30 @@ class GeneratedResult(OfOneChange):
 
 @allowed_meanwhile()  # the module of a host is a file of this package
 def campaign(
-    sites: Sequence[Site], folder: Path, runs: Path, jobs: int, done: Callable[[int], None] = lambda _: None
+    sites: Sequence[Site],
+    folder: Path,
+    runs: Path,
+    jobs: int,
+    limit: float = LIMIT,
+    done: Callable[[str, int, int], None] = lambda *_: None,
 ) -> list[GeneratedResult]:
-    """The fate of every site, in its order. What is known already is read from `folder`; an interrupt leaves it whole.
+    """The fate of every site, in its order, with `limit` seconds for each.
 
-    Results belong to one state of the code: another state begins anew in a folder of its own.
+    What is known already is read from `folder`; an interrupt leaves it whole. Results belong to one state of the code:
+    another state begins anew in a folder of its own. `done` is called with what is counted, how many, and of how many.
     """
     place = place_of(folder)
     place.mkdir(parents=True, exist_ok=True)
-    known = read_results(place / "results.jsonl", GeneratedResult)
+    kept = place / f"results-{limit:g}-s.jsonl"
+    known = read_results(kept, GeneratedResult)
     hosts = Hosts.trained(runs, jobs)
-    reaches = place / "reach.json"
-    measured_reaches(reaches, hosts, jobs)
-    tasks = [(site.name, partial(_judged, site, hosts, reaches)) for site in sites if site.name not in known]
-    done(len(sites) - len(tasks))
+    reaches = measured_reaches(place, hosts, sites, jobs, partial(done, "reach"))
+    tasks = [(site.name, partial(judge_site, site, hosts, reaches, limit)) for site in sites if site.name not in known]
+    done("properties", len(sites) - len(tasks), len(sites))
     for number, (name, result) in enumerate(in_processes(tasks, jobs), start=1):
         known[name] = result
-        append_result(place / "results.jsonl", result)
-        done(len(sites) - len(tasks) + number)
+        append_result(kept, result)
+        done("properties", len(sites) - len(tasks) + number, len(sites))
     return [known[site.name] for site in sites]
 
 
@@ -88,16 +93,7 @@ def place_of(folder: Path) -> Path:
     return folder / total.hexdigest()[:12]
 
 
-def _judged(site: Site, hosts: Hosts, reaches: Path) -> GeneratedResult:
-    return judge_site(site, hosts, _kept_reaches(reaches))
-
-
-@cache
-def _kept_reaches(path: Path) -> tuple[Reach, ...]:
-    return tuple(Reach(**entry) for entry in json.loads(path.read_text(encoding="utf-8")))
-
-
-def judge_site(site: Site, hosts: Hosts, reaches: Sequence[Reach]) -> GeneratedResult:
+def judge_site(site: Site, hosts: Hosts, reaches: Sequence[Reach], limit: float = LIMIT) -> GeneratedResult:
     """Try the properties that come to a change, the quickest first, until one fails or the time is over."""
     asked = in_turn(reaches, site)
     if not asked:
@@ -121,7 +117,7 @@ def judge_site(site: Site, hosts: Hosts, reaches: Sequence[Reach]) -> GeneratedR
     last: dict[str, Any] = {"asked": 0, "is": False}
     fate: Fate = "survives"
     try:
-        for last in _apart(trials, [max(LEAST_PATIENCE, PATIENCE * reach.seconds) for reach in asked]):
+        for last in _apart(trials, [max(LEAST_SHARE * limit, PATIENCE * reach.seconds) for reach in asked], limit):
             if last["is"]:
                 fate = "caught"
                 break
@@ -138,10 +134,12 @@ def judge_site(site: Site, hosts: Hosts, reaches: Sequence[Reach]) -> GeneratedR
     )  # fmt: skip
 
 
-def _apart(trials: Callable[[], Iterator[dict[str, Any]]], patience: Sequence[float]) -> Iterator[dict[str, Any]]:
+def _apart(
+    trials: Callable[[], Iterator[dict[str, Any]]], patience: Sequence[float], limit: float
+) -> Iterator[dict[str, Any]]:
     """What `trials` yields, in a process of its own that is ended with this generator.
 
-    Raises `Hangs` when one of them takes longer than its patience, in seconds, `TimeoutError` after `LIMIT` seconds in
+    Raises `Hangs` when one of them takes longer than its patience, in seconds, `TimeoutError` after `limit` seconds in
     all, and `EOFError` when the process dies.
     """
     context = multiprocessing.get_context("fork")
@@ -149,9 +147,9 @@ def _apart(trials: Callable[[], Iterator[dict[str, Any]]], patience: Sequence[fl
     process = context.Process(target=_try, args=(trials, writer))
     process.start()
     writer.close()
-    end = time.monotonic() + LIMIT
+    end = time.monotonic() + limit
     try:
-        for seconds in [*patience, LEAST_PATIENCE]:
+        for seconds in [*patience, LEAST_SHARE * limit]:
             left = end - time.monotonic()
             if not reader.poll(max(0.0, min(left, seconds))):
                 raise Hangs if seconds < left else TimeoutError

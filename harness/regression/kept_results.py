@@ -4,7 +4,16 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
+
+
+class Kept(Protocol):
+    """Something that is found out once in a campaign."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def key(self) -> str:
+        """What it is about: one line in the file for each."""
 
 
 @dataclass(frozen=True)
@@ -14,23 +23,27 @@ class OfOneChange:
     site: str
     """Its name."""
 
+    def key(self) -> str:
+        """The name of the change."""
+        return self.site
 
-ResultT = TypeVar("ResultT", bound=OfOneChange)
+
+ResultT = TypeVar("ResultT", bound=Kept)
 
 
 def read_results(path: Path, kind: type[ResultT]) -> dict[str, ResultT]:
-    """By the name of the change; a line that was cut short is left out."""
+    """By their keys; a line that was cut short is left out."""
     found: dict[str, ResultT] = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
             result = kind(**json.loads(line))
         except (ValueError, TypeError):
             continue
-        found[result.site] = result
+        found[result.key()] = result
     return found
 
 
-def append_result(path: Path, result: OfOneChange) -> None:
+def append_result(path: Path, result: Kept) -> None:
     """On a line of its own, also behind one that was cut short."""
     before = path.read_bytes()[-1:] if path.exists() else b""
     begin = "" if before in (b"", b"\n") else "\n"

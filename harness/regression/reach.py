@@ -1,16 +1,16 @@
-"""Which property, on which healthy host, comes to which lines of `zoo`, and how long it takes."""
+"""Which property, on which healthy host, comes to the changed lines of `zoo`, and how long it takes."""
 
-import json
+import hashlib
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 from cortexzoo import zoo
@@ -24,12 +24,12 @@ from cortexzoo.harness.checking.mutants.generated import Site, file_of
 from cortexzoo.harness.checking.properties import REGISTRY
 from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.harness.parallel.workers import in_processes
-from cortexzoo.harness.regression.kept_results import write_whole
+from cortexzoo.harness.regression.kept_results import append_result, read_results
 from cortexzoo.harness.regression.mutation_score import EFFORT, EXPERIMENTS, HOSTS, trained_hosts
 from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.harness.runs.train import subject_of
 from cortexzoo.specs import load
-from cortexzoo.specs.properties import PropertyName
+from cortexzoo.specs.properties import PropertyName, Verdict
 from cortexzoo.specs.suite import Check, SuiteSpec
 
 ON_A_CLOCK = {"linear_time", "linear_memory"}
@@ -38,13 +38,18 @@ ON_A_CLOCK = {"linear_time", "linear_memory"}
 
 @dataclass(frozen=True)
 class Reach:
-    """One property on one healthy host: how long it takes, and the lines of `zoo` that it comes to."""
+    """One property on one healthy host: how long it takes, and the lines that it comes to, of those in question."""
 
     host: Host
     property: PropertyName
+    verdict: Verdict
     seconds: float
     lines: Mapping[str, Sequence[int]]
     """By file, relative to `zoo`."""
+
+    def key(self) -> str:
+        """Its host and its property."""
+        return f"{self.host} {self.property}"
 
     def reaches(self, site: Site) -> bool:
         """Whether it comes to a change."""
@@ -104,58 +109,80 @@ def _subject_in(folder: Path) -> Any:
     return subject_of(Run.open(folder))
 
 
-def measured_reaches(path: Path, hosts: Hosts, jobs: int) -> list[Reach]:
-    """Every property that passes on a healthy host, with its lines: from `path`, or measured now and kept there."""
-    if not path.exists():
-        tasks = [(pair, partial(_reach_of, hosts, *pair)) for pair in hosts.pairs()]
-        found = [reach for _, reach in in_processes(tasks, jobs) if reach is not None]
-        write_whole(path, [asdict(reach) for reach in found])
-    return [Reach(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+def measured_reaches(
+    place: Path, hosts: Hosts, sites: Sequence[Site], jobs: int, done: Callable[[int, int], None] = lambda *_: None
+) -> list[Reach]:
+    """Every property that passes on a healthy host, with the lines of these sites that it comes to.
+
+    Each is measured once and kept in `place`, in a file for these lines alone: an interrupt loses what is running.
+    """
+    wanted = lines_of(sites)
+    file = place / f"reach-{hashlib.sha256(repr(wanted).encode()).hexdigest()[:12]}.jsonl"
+    known = read_results(file, Reach)
+    pairs = hosts.pairs()
+    tasks = [((host, name), partial(reach_of, hosts, host, name, wanted)) for host, name in pairs]
+    tasks = [(pair, task) for pair, task in tasks if " ".join(pair) not in known]
+    done(len(pairs) - len(tasks), len(pairs))
+    for number, (_, reach) in enumerate(in_processes(tasks, jobs), start=1):
+        known[reach.key()] = reach
+        append_result(file, reach)
+        done(len(pairs) - len(tasks) + number, len(pairs))
+    return [reach for reach in known.values() if reach.verdict == "pass"]
 
 
-def _reach_of(hosts: Hosts, host: Host, name: PropertyName) -> Reach | None:
-    """Judged twice: once for its time, once for its lines, since watching each line makes it much slower."""
+def lines_of(sites: Sequence[Site]) -> dict[str, list[int]]:
+    """The lines that are changed, by file, relative to `zoo`."""
+    lines: dict[str, set[int]] = {}
+    for site in sites:
+        lines.setdefault(file_of(site), set()).add(site.line)
+    return {file: sorted(numbers) for file, numbers in sorted(lines.items())}
+
+
+def reach_of(hosts: Hosts, host: Host, name: PropertyName, wanted: Mapping[str, Collection[int]]) -> Reach:
+    """Judge a property once, and watch the lines that are wanted."""
     warnings.simplefilter("ignore")
-    hosts.judge(host, name)  # what is imported and cached on first use
+    hosts.prepare()
     began = time.perf_counter()
-    judgement = hosts.judge(host, name)
+    with traced(wanted) as lines:
+        judgement = hosts.judge(host, name)
     seconds = round(time.perf_counter() - began, 2)
-    if judgement.verdict != "pass":
-        return None
-    with traced() as lines:
-        hosts.judge(host, name)
-    return Reach(host, name, seconds, {file: sorted(numbers) for file, numbers in lines.items()})
+    return Reach(host, name, judgement.verdict, seconds, {file: sorted(found) for file, found in lines.items()})
 
 
 @contextmanager
-def traced() -> Iterator[dict[str, set[int]]]:
-    """Collects the lines of `zoo` that run meanwhile."""
-    root = str(Path(zoo.__file__).parent.resolve())
-    lines: dict[str, set[int]] = {}
-    files: dict[str, set[int] | None] = {}
+def traced(wanted: Mapping[str, Collection[int]]) -> Iterator[dict[str, set[int]]]:
+    """Collects those of the wanted lines, by file relative to `zoo`, that run meanwhile.
+
+    Only functions that contain one are watched, each until all of its lines were seen: the others keep their speed.
+    """
+    root = Path(zoo.__file__).parent.resolve()
+    files = {str(root / file): file for file in wanted}
+    found: dict[str, set[int]] = {}
+    left: dict[CodeType, set[int]] = {}
+
+    def lines_in(code: CodeType) -> set[int]:
+        file = files.get(str(Path(code.co_filename).resolve()))
+        own = {line for _, _, line in code.co_lines() if line is not None}
+        return own.intersection(wanted[file]) if file is not None else set()
 
     def enter(frame: FrameType, event: str, _: Any) -> Any:
-        name = frame.f_code.co_filename
-        if name not in files:
-            path = str(Path(name).resolve())
-            inside = path.startswith(root)
-            files[name] = lines.setdefault(path.removeprefix(root)[1:], set()) if inside else None
-        own = files[name]
-        if own is None:
-            return None
-        own.add(frame.f_lineno)
+        code = frame.f_code
+        if code not in left:
+            left[code] = lines_in(code)
+        return step if left[code] else None
 
-        def step(frame: FrameType, event: str, _: Any) -> Any:
-            own.add(frame.f_lineno)
-            return step
-
+    def step(frame: FrameType, event: str, _: Any) -> Any:
+        own = left[frame.f_code]
+        if frame.f_lineno in own:
+            own.remove(frame.f_lineno)
+            found.setdefault(files[str(Path(frame.f_code.co_filename).resolve())], set()).add(frame.f_lineno)
         return step
 
     before = sys.gettrace()
     sys.settrace(enter)
     threading.settrace(enter)
     try:
-        yield lines
+        yield found
     finally:
         sys.settrace(before)
         threading.settrace(before)

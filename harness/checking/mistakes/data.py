@@ -1,14 +1,18 @@
 """Mistakes in data: parts that are too short by a token, vocabularies that are too small by one."""
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from cortexzoo.harness.checking.mistakes.attempt import Attempt, fits, mistaken
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.training.witness import data_of
+from cortexzoo.specs.data import TextFiles
+from cortexzoo.specs.task import TaskSpec, TokenPairs
 from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.data.text import Part, TextData
 from cortexzoo.zoo.data.text_vocabulary import TokenizerVocabulary, trained_bpe
@@ -24,6 +28,7 @@ def of_data(subject: Subject) -> Iterator[Attempt]:
     """Of texts, mixtures and tokenizers that are just large enough, and of the subject's own task."""
     yield from _lengths()
     yield from _tokens()
+    yield Attempt("data of one sum", _sums, True)
     if isinstance(data := data_of(subject.experiment), TaskData):
         needed = data.task.vocabulary.size
         yield fits("a model of as many tokens as a task", partial(data.require, needed))
@@ -33,6 +38,35 @@ def of_data(subject: Subject) -> Iterator[Attempt]:
             shortest = min(len(part) for part in parts if part is not None)
             yield fits("a text to guard with of one window", partial(data.require_text, shortest - 1))
             yield mistaken("a text to guard with of less", partial(data.require_text, shortest))
+
+
+def _sums() -> None:
+    """Raises where the sum does not tell data apart, by which a run is not continued on other data."""
+    content = SENTENCE.encode()
+    texts = [content, content[:-1] + b"!", b"!" + content[1:], content + b"!"]
+    plain = TaskSpec.model_validate({"name": "pairs", "task": TokenPairs(), "gaps": (1, 4)})
+    own, more = plain.model_copy(update={"vocabulary": "own"}), plain.model_copy(update={"evaluation_documents": 7})
+    vocabulary = TokenizerVocabulary(trained_bpe([SENTENCE], SIZE, 2), "of the harness")
+    with tempfile.TemporaryDirectory() as folder:
+
+        def of(spec: TaskSpec, seed: int, text: bytes) -> str:
+            (Path(folder) / "text").write_bytes(text)
+            return TaskData.from_spec(spec, seed, TextFiles(paths=("text",)), folder=Path(folder)).sha256
+
+        tasks = [of(plain, 0, text) for text in texts] + [
+            of(plain, 1, content),
+            of(own, 0, content),
+            of(more, 0, content),
+        ]
+        named = of(plain.model_copy(update={"name": "others", "description": "the same"}), 0, content)
+    whole = [TextData.from_bytes(text, 0.2, 0.1).sha256 for text in texts]
+    spelled = [TextData.from_parts((text, text, text), vocabulary).sha256 for text in texts]
+    tokens = [TextData.from_tokens(vocabulary.encode(text), 0.2, vocabulary).sha256 for text in texts]
+    for what, sums in {"tasks": tasks, "texts": whole, "texts in tokens": spelled, "tokens": tokens}.items():
+        if len(set(sums)) < len(sums):
+            raise RuntimeError(f"{what} that differ have one sum")
+    if named != tasks[0]:
+        raise RuntimeError("a task of another name has another sum")
 
 
 def _text(lengths: tuple[int, ...], largest: int = 0) -> TextData:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from cortexzoo.harness.checking.properties.base import Case, Finding, Property, text
+from cortexzoo.harness.checking.properties.base import Case, Finding, Property, number, text
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.training.reference_loop import consolidates
 from cortexzoo.harness.checking.training.witness import Fate, Record, Witness, brief, measured, trainer_of
@@ -33,18 +33,21 @@ PLANS: dict[str, tuple[dict[str, int], recipe.ConsolidationSpec, int, int, Mappi
 
 
 def interval_cases(_: Subject) -> Iterable[Case]:
-    """Intervals that meet and that do not, that divide the steps, and that are longer than the run."""
+    """Intervals that meet and that do not, that divide the steps, and that are longer than the run; a single step."""
+    yield {"plan": "b", "steps": 1}
     for plan in PLANS:
         yield {"plan": plan, "steps": STEPS}
 
 
 def intervals_are_kept(subject: Subject, case: Case) -> Finding:
     """A short training with refused steps: the steps of every event and measurement against those that are due."""
+    steps = number(case, "steps")
     monitor, consolidation, sleep, recovery, script = PLANS[text(case, "plan")]
+    script = {step: fate for step, fate in script.items() if step <= steps}
     dreams = NoiseSleep(every=sleep, steps=2, batch_size=1, length=4, acceptance=AcceptAlways())
     experiment = measured(
         brief(
-            subject.experiment, STEPS, consolidation=consolidation, sleep=dreams,
+            subject.experiment, steps, consolidation=consolidation, sleep=dreams,
             recovery=guards.RecoveryCheckpoints(every=recovery, on_disk=True),
         ),
         validation_sequences=2, **monitor,
@@ -57,24 +60,28 @@ def intervals_are_kept(subject: Subject, case: Case) -> Finding:
         except Exception as problem:
             return Finding(math.inf, f"training gave up ({problem})", case)
         kept = {path.name for path in Path(folder).iterdir() if path.is_dir()}
-        last = json.loads((Path(folder) / "last" / "trainer.json").read_text())["position"]
+        last = _position_of(Path(folder) / "last" / "trainer.json")
     wanted, found = _due(experiment, script), _happened(record)
     wanted["checkpoints kept"] = {"last", "best", *(f"step-{s:08d}" for s in wanted["last saved"][:-1])}
     older = sorted(wanted["checkpoints kept"] - {"last", "best"})
     wanted["checkpoints kept"] -= set(older[: max(0, len(older) - (monitor["keep_last"] - 1))])
     found |= {"checkpoints kept": kept, "position of the last": last}
-    wanted["position of the last"] = STEPS
+    wanted["position of the last"] = steps
     wrong = [f"{what}: {found[what]}, due {due}" for what, due in wanted.items() if found[what] != due]
     if not wrong:
-        return Finding(0, f"{STEPS} steps, everything when it was due", case)
+        return Finding(0, f"{steps} steps, everything when it was due", case)
     return Finding(len(wrong), "; ".join(wrong[:3]), {**case, "first": wrong[0].partition(":")[0]})
+
+
+def _position_of(file: Path) -> int | None:
+    return json.loads(file.read_text(encoding="utf-8"))["position"] if file.exists() else None
 
 
 def _due(experiment: ExperimentSpec, script: Mapping[int, Fate]) -> dict[str, Any]:
     """The steps of everything, from the specs alone."""
     spec, monitor = experiment.recipe, experiment.recipe.monitor
     assert isinstance(spec.sleep, NoiseSleep) and isinstance(spec.recovery, guards.RecoveryCheckpoints)
-    steps = range(1, STEPS + 1)
+    steps = range(1, spec.steps + 1)
     taken = [step for step in steps if step not in script]
     waiting, sleeps = False, []
     for step in steps:
@@ -83,12 +90,12 @@ def _due(experiment: ExperimentSpec, script: Mapping[int, Fate]) -> dict[str, An
             sleeps.append(step)
             waiting = False
     renewed = [step for count, step in enumerate(taken, start=1) if count % spec.recovery.every == 0]
-    saved = {step for step in steps if step % monitor.checkpoint_every == 0} | set(renewed) | {STEPS}
+    saved = {step for step in steps if step % monitor.checkpoint_every == 0} | set(renewed) | {spec.steps}
     return {
         "consolidation": [step for step in taken if consolidates(spec.consolidation, experiment.seed, step)],
         "sleep": sleeps,
         "probe": [step for step in steps if step % monitor.probe_every == 0],
-        "validation": [step for step in steps if step % monitor.validate_every == 0 or step == STEPS],
+        "validation": [step for step in steps if step % monitor.validate_every == 0 or step == spec.steps],
         "size of the update": [step for step in taken if step % monitor.probe_every == 0],
         "refused": sorted(script),
         "recorded": list(steps),

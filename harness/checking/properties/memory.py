@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, number, once
+from cortexzoo.harness.checking.properties.context_search import FOUND, found_in_lists
 from cortexzoo.harness.checking.subject import Model, Subject
 from cortexzoo.specs.memory import CompressedStore, Contexts, NoLongTerm, RawRing, ShortTermRing
 from cortexzoo.specs.variant import CortexGPTSpec
@@ -18,7 +19,6 @@ from cortexzoo.zoo.training.evaluation import lm_loss
 
 ROWS = 2
 CALLS = 4
-FOUND = 5
 ROUNDING = 1e-3
 """The index works in float32: what is nearer by less than this share is not distinguished."""
 BATCHES = 8
@@ -163,7 +163,7 @@ def stored_is_found(subject: Subject, case: Case) -> Finding:
         raise DoesNotApply("the variant searches no memory")
     state = _filled(subject, model)
     if isinstance(diary := getattr(state, "long_term", None), Diary):
-        return _found_in_lists(model, diary, case)
+        return found_in_lists(model, diary, case)
     store = getattr(state, "long_term", None)
     if store is None or not store.entries:
         raise DoesNotApply("long-term memory stays empty: nothing is searched")
@@ -175,32 +175,6 @@ def stored_is_found(subject: Subject, case: Case) -> Finding:
     # Entries may be stored more than once: whichever of equally near ones is found will do.
     recall = float((found <= nearest * (1 + ROUNDING) + ROUNDING * distances.mean()).double().mean())
     return Finding(recall, f"recall@{k} {recall:.3f} among {store.entries} entries", case)
-
-
-def _found_in_lists(model: CortexGPT, diary: Diary, case: Case) -> Finding:
-    """Contexts that are in the diary, against all entries of their list."""
-    assert model.contexts is not None
-    book, pages = model.contexts.read_out.book, diary.pages
-    if not len(pages.entries):
-        raise DoesNotApply("long-term memory stays empty: nothing is searched")
-    contexts = pages.contexts(pages.entries, book.spec.context)
-    codes, lists = (torch.from_numpy(array) for array in book.of_contexts(contexts))
-    asked = torch.arange(0, len(codes), max(1, len(codes) // 64))
-    # Row by row: all differences at once take 13 GB for 64 codes among 393,216 of 64 numbers.
-    distances = torch.stack([(codes[one] - codes).square().sum(dim=-1) for one in asked.tolist()])
-    distances = distances.masked_fill(lists[asked][:, None] != lists, torch.inf)
-    nearest = distances.topk(min(FOUND, len(codes)), largest=False).values
-    places = pages.index(book).search(codes[asked].numpy(), lists[asked].numpy(), nearest.shape[1])
-    entry_at = torch.zeros(pages.filled, dtype=torch.long)
-    entry_at[pages.entries] = torch.arange(len(codes))
-    found = distances.gather(1, entry_at[places.clamp_min(0)]).masked_fill(places < 0, torch.inf)
-    recall = float((found == nearest).double().mean())
-    for entry in (0, len(codes) - 1):  # the ends, which a share of the whole would not show
-        others = int(((codes == codes[entry]).all(dim=-1) & (lists == lists[entry])).sum())
-        own = pages.index(book).search(codes[entry : entry + 1].numpy(), lists[entry : entry + 1].numpy(), others)
-        if int(pages.entries[entry]) not in own[0].tolist():
-            return Finding(0.0, f"entry {entry + 1} of {len(codes)} is not found by its own context", case)
-    return Finding(recall, f"recall@{FOUND} {recall:.3f} among {len(codes)} entries", case)
 
 
 @torch.no_grad()

@@ -26,6 +26,7 @@ from cortexzoo.specs.sleep import (
     AcceptAlways,
     AcceptanceSpec,
     AcceptHeldOut,
+    ConsolidateSleep,
     Dreaming,
 )
 from cortexzoo.zoo.build import load_data
@@ -128,7 +129,7 @@ def nan_cases(_: Subject) -> Iterable[Case]:
 def no_nan_after_sleep(subject: Subject, case: Case) -> Finding:
     """The user's noise sleep on the trained model, then training: all finite, and every update one that was made."""
     trainer = sleeper(subject, KINDS["noise"], AcceptAlways(), steps=1 + number(case, "steps_after"))
-    sleep, poisoned = _sleep_of(trainer), number(case, "poisoned")
+    sleep, poisoned = sleep_of(trainer), number(case, "poisoned")
     around = AroundSleep(trainer, sleep)
     if poisoned:
         # The first training pass is that of the one step before the sleep.
@@ -172,7 +173,7 @@ def sleep_harms_nothing(subject: Subject, case: Case) -> Finding:
         return Finding(math.inf if traces else 0, reason, case)
     acceptance = IMPOSSIBLE if text(case, "acceptance") == "impossible" else spec.acceptance
     trainer = sleeper(subject, spec, acceptance, steps=1)
-    sleep = _sleep_of(trainer)
+    sleep = sleep_of(trainer)
     around = AroundSleep(trainer, sleep)
     trainer.run()
     may_change = _trainable(trainer) if sleep.accepted else set()
@@ -199,7 +200,7 @@ def _stopped(subject: Subject, spec: Dreaming) -> list[str]:
     found = []
     for cut_short in (False, True):
         trainer = sleeper(subject, spec.model_copy(update={"steps": 2}), spec.acceptance, steps=1)
-        sleep, slept = _sleep_of(trainer), None
+        sleep, slept = sleep_of(trainer), None
 
         def progress(done: int, _: int, trainer: TrainingLoop = trainer, cut_short: bool = cut_short) -> None:
             if done == 1 and cut_short:
@@ -217,7 +218,9 @@ def _stopped(subject: Subject, spec: Dreaming) -> list[str]:
     return found
 
 
-def sleeper(subject: Subject, spec: Dreaming, acceptance: AcceptanceSpec, steps: int) -> TrainingLoop:
+def sleeper(
+    subject: Subject, spec: Dreaming | ConsolidateSleep, acceptance: AcceptanceSpec, steps: int
+) -> TrainingLoop:
     """Training of a copy of the subject with its recipe, which sleeps after the first of `steps`, and then no more.
 
     Spikes are not looked for: fresh moments and another batch size would be some. Nothing is rolled back, so that
@@ -242,7 +245,7 @@ def sleeper(subject: Subject, spec: Dreaming, acceptance: AcceptanceSpec, steps:
         trainer = TrainingLoop(subject.copy(), asking, load_data(asking), recorder=Log())
     start = subject.start(subject.model, ROWS)  # the trainer's model may be on another device
     trainer.memory = type(start).from_tensors({n: t.to(trainer.device) for n, t in start.tensors().items()})
-    _sleep_of(trainer).due = True
+    sleep_of(trainer).due = True
     return trainer
 
 
@@ -256,7 +259,8 @@ def _own_or_usual(subject: Subject, kind: str) -> Dreaming:
     return own if isinstance(own, Dreaming) and own.kind == kind else KINDS[kind]
 
 
-def _sleep_of(trainer: TrainingLoop) -> Sleep:
+def sleep_of(trainer: TrainingLoop) -> Sleep:
+    """The policy by which a trainer sleeps."""
     sleep = find_policy(trainer.policies, Sleep)
     assert sleep is not None
     return sleep

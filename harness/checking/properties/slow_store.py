@@ -7,8 +7,17 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from cortexzoo.harness.checking.properties.base import Case, Finding, Property, largest_difference, number, scale_of
+from cortexzoo.harness.checking.properties.base import (
+    Case,
+    Finding,
+    Property,
+    largest_difference,
+    number,
+    scale_of,
+    text,
+)
 from cortexzoo.harness.checking.properties.hybrid import hybrid_of
+from cortexzoo.harness.checking.properties.nights import NIGHTS, Night
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.specs.mixer import MixerSpec
 from cortexzoo.specs.slow_store import ProductStore
@@ -25,9 +34,14 @@ ESTIMATE = 0.5
 
 
 def store_cases(_: Subject) -> Iterable[Case]:
-    """Products of two to four channels; one night, several, with keys bound anew and keys that come twice."""
+    """Products of two to four channels; one night, several, with keys bound anew and keys that come twice; in training.
+
+    In training the sleep stays, is undone since it may not stay, is stopped, or has no solution.
+    """
     for order, nights, channels in ((2, 1, 24), (2, 3, 9), (3, 2, 16), (4, 2, 12)):
         yield {"order": order, "nights": nights, "channels": channels, "seed": 0}
+    for fate in NIGHTS:
+        yield {"sleep": fate}
 
 
 def slow_store_follows_its_formulas(subject: Subject, case: Case) -> Finding:
@@ -36,6 +50,10 @@ def slow_store_follows_its_formulas(subject: Subject, case: Case) -> Finding:
     The store has the subject's settings and few features. Which products are drawn is its own choice.
     """
     own = hybrid_of(subject).spec.slow_store
+    if "sleep" in case:
+        mistakes = Night.of(subject, fate := text(case, "sleep")).mistakes()
+        reason = mistakes[0] if mistakes else f"a sleep in training that {fate} leaves what it should"
+        return Finding(float("inf") if mistakes else 0.0, reason, case)
     order, nights, channels, seed = (number(case, name) for name in ("order", "nights", "channels", "seed"))
     settings = own if isinstance(own, ProductStore) else ProductStore()
     spec = settings.model_copy(update={"order": order})

@@ -30,8 +30,8 @@ from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.training.loop import TrainingLoop
 
 STEPS = 6
-LONGER = 10
-"""Of recipes whose clipping has a history."""
+LONGER, BRIEF = 10, 3
+"""Of recipes whose clipping has a history, and of those that are there for a limit of the schedule."""
 SCALES = (1.0, 6.0, 0.25, 3.0, 0.5, 9.0, 2.0)
 """Of gradients, so that norms rise and fall."""
 UNUSUAL = recipe.AdamWSpec(
@@ -72,6 +72,8 @@ RECIPES: dict[str, tuple[Changes, Mapping[int, Fate]]] = {
              max_norm=2.0, percentile=40.0, window=3, min_history=2, spike_ratio=1.5, spike_divisor=3.0)},
         {2: "refuse", 6: "refuse"},
     ),
+    "all warmup": ({"optimizer": UNUSUAL, "schedule": recipe.Cosine(warmup_ratio=0.95, final_ratio=0.2)}, {}),
+    "no decay": ({"optimizer": UNUSUAL, "schedule": recipe.Trapezoid(warmup_ratio=0.3, decay_ratio=0.0)}, {}),
 }  # fmt: skip
 
 RECOVERY = guards.RecoveryCheckpoints(every=2, storm_limit=9)
@@ -87,8 +89,9 @@ CLIPPINGS: dict[str, guards.ClippingSpec] = {
 
 def step_cases(_: Subject) -> Iterable[Case]:
     """The subject's own recipe, then one for each schedule and each kind of clipping."""
+    steps = dict.fromkeys(("own", "cosine", "constant"), STEPS) | dict.fromkeys(("all warmup", "no decay"), BRIEF)
     for name in RECIPES:
-        yield {"recipe": name, "steps": STEPS if name in ("own", "cosine", "constant") else LONGER}
+        yield {"recipe": name, "steps": steps.get(name, LONGER)}
 
 
 @one_thread()
@@ -100,15 +103,19 @@ def steps_match_a_reference(subject: Subject, case: Case) -> Finding:
     name = text(case, "recipe")
     changes, script = RECIPES[name]
     experiment = brief(subject.experiment, number(case, "steps"), **changes)
-    if name == "own" and _same_random_numbers(experiment):
-        return Finding(math.inf, "dropout draws the same random numbers with another seed", case)
+    if name == "own" and (odd := _odd_random_numbers(experiment)):
+        return Finding(math.inf, odd, case)
     return compared(experiment, script, case)
 
 
-def _same_random_numbers(experiment: ExperimentSpec) -> bool:
-    """Whether the generators of the first step ignore the seed."""
+def _odd_random_numbers(experiment: ExperimentSpec) -> str | None:
+    """Whether the generators of the first step ignore the seed, or training moves those of whoever started it."""
+    before = torch.get_rng_state()
     first, second = (_random_state(experiment, experiment.seed + more) for more in (0, 1))
-    return first.are(second)
+    if first.are(second):
+        return "dropout draws the same random numbers with another seed"
+    moved = not torch.equal(before, torch.get_rng_state())
+    return "training moves the generator of the program that started it" if moved else None
 
 
 def _random_state(experiment: ExperimentSpec, seed: int) -> Generators:
@@ -153,6 +160,7 @@ def compared(
         raise DoesNotApply(f"no independent loop has clipping {clipping.kind}: add it to reference_clipping.py")
     record, witness = Record(), Witness(script, SCALES)
     trainer = trainer_of(experiment, record, witness)
+    told = _places_told(trainer)
     try:
         trainer.run()
     except Exception as problem:
@@ -167,6 +175,9 @@ def compared(
             if any(start is None for row in starts for start in row):
                 return Finding(math.inf, f"step {served.number} trains on no window of the training part", case)
             places = [torch.tensor(row) for row in starts]
+            parts, told = told[: len(starts)], told[len(starts) :]
+            if places_of is training_starts and parts != starts:
+                return Finding(math.inf, f"step {served.number} gives the model other places than its rows have", case)
         loop.step(served, places, script.get(served.number), witness.scale(served.number))
     wrong = _recorded(record, loop) + _counted(trainer, loop, script)
     if wrong:
@@ -178,6 +189,22 @@ def compared(
     others = sum(amount > 0 for amount in apart.values()) - 1
     reason = f"{worst} is {apart[worst]:.3g} from what an independent loop reaches, and {others} other tensors differ"
     return Finding(apart[worst], reason, {**case, "first": worst})
+
+
+def _places_told(trainer: TrainingLoop) -> list[list[int | None]]:
+    """Filled while training runs: the places in the text that the model is given, of each part of each step.
+
+    A model without a memory of the text ignores them, so that its results would not show it.
+    """
+    told: list[list[int | None]] = []
+    placed = trainer.model.placed
+
+    def listening(state: Any, places: Tensor) -> Any:
+        told.append(places.tolist())
+        return placed(state, places)
+
+    trainer.model.placed = listening  # type: ignore[method-assign]
+    return told
 
 
 def _recorded(record: Record, loop: ReferenceLoop) -> list[str]:

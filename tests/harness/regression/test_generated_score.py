@@ -16,7 +16,7 @@ from cortexzoo.harness.checking.mutants.generated import Site, sample, sites_of
 from cortexzoo.harness.checking.properties import REGISTRY
 from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.harness.cli import main
-from cortexzoo.harness.regression import generated_score, generated_tests, reach
+from cortexzoo.harness.regression import generated_score, generated_tests
 from cortexzoo.harness.regression.equivalent import EQUIVALENT
 from cortexzoo.harness.regression.generated_score import GeneratedResult, campaign, judge_site, place_of
 from cortexzoo.harness.regression.generated_tests import TestedResult
@@ -58,7 +58,7 @@ PERIODS = site("period *= multiplier → pass")
 def reaching(
     *lines: int, name: Any = "steps_match_a_reference", host: Any = "transformer", seconds: float = 1
 ) -> Reach:
-    return Reach(host, name, seconds, {"training/schedule.py": lines})
+    return Reach(host, name, "pass", seconds, {"training/schedule.py": lines})
 
 
 def test_a_property_that_reaches_a_change_catches_it() -> None:
@@ -93,16 +93,14 @@ class Dying(Hosts):
 
 
 @pytest.mark.parametrize("hosts", [Asleep({}), AsleepLater({})])
-def test_a_change_that_makes_a_property_endless_hangs(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generated_score, "LEAST_PATIENCE", 3.0)
+def test_a_change_that_makes_a_property_endless_hangs(hosts: Hosts) -> None:
     reaches = [reaching(WARMUP.line, name=name, seconds=0) for name in ("best_is_the_best", "causality")]
-    result = judge_site(WARMUP, hosts, reaches)
+    result = judge_site(WARMUP, hosts, reaches, limit=9)
     assert result.fate == "hangs" and result.is_caught
 
 
-def test_a_change_whose_time_is_over_survives(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generated_score, "LIMIT", 0.5)
-    assert judge_site(WARMUP, Asleep({}), [reaching(WARMUP.line)]).fate == "survives"
+def test_a_change_whose_time_is_over_survives() -> None:
+    assert judge_site(WARMUP, Asleep({}), [reaching(WARMUP.line)], limit=0.5).fate == "survives"
 
 
 def test_a_change_that_ends_the_process_is_caught() -> None:
@@ -132,12 +130,6 @@ def test_each_property_is_asked_of_its_quickest_host_before_any_is_asked_again()
     assert asked == [("causality", "transformer"), ("determinism", "hybrid"), ("causality", "hybrid")]
 
 
-def test_the_lines_of_zoo_that_run_are_traced() -> None:
-    with reach.traced() as lines:
-        schedule.rate_factor(tiny.experiment().recipe.schedule, 0, 20)
-    assert WARMUP.line in lines["training/schedule.py"] and PERIODS.line not in lines["training/schedule.py"]
-
-
 def test_the_layer_that_needs_no_training_is_a_host() -> None:
     hosts = Hosts({})
     assert ("gated-delta", "causality") in hosts.pairs()
@@ -156,19 +148,23 @@ def test_a_campaign_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: py
         asked.append(site.name)
         return GeneratedResult(site.name, site.operator, "caught", by="causality")
 
-    monkeypatch.setattr(generated_score, "_judged", judged)
+    monkeypatch.setattr(generated_score, "judge_site", judged)
     monkeypatch.setattr(generated_score, "in_processes", lambda tasks, _: ((key, task()) for key, task in tasks))
     monkeypatch.setattr(Hosts, "trained", lambda *_: TINY)
     monkeypatch.setattr(generated_score, "measured_reaches", lambda *_: [])
     first = campaign([WARMUP], tmp_path, tmp_path, 1)
     assert VARIABLE not in os.environ, "the module of a host may run, and none after the campaign"
-    (results,) = tmp_path.rglob("results.jsonl")
+    (results,) = tmp_path.rglob("results-60-s.jsonl")
     assert results.parent == place_of(tmp_path)
     results.write_text(results.read_text() + '{"site": "broken\n')
     both = campaign([WARMUP, PERIODS], tmp_path, tmp_path, 1)
     assert asked == [WARMUP.name, PERIODS.name]
     assert both[0] == first[0]
-    assert campaign([WARMUP, PERIODS], tmp_path, tmp_path, 1) == both and len(asked) == 2
+    told: list[tuple[str, int, int]] = []
+    assert campaign([WARMUP, PERIODS], tmp_path, tmp_path, 1, done=lambda *step: told.append(step)) == both
+    assert len(asked) == 2 and told == [("properties", 2, 2)]
+    campaign([WARMUP, PERIODS], tmp_path, tmp_path, 1, limit=90)
+    assert asked[2:] == asked[:2], "what survives in one time may be caught in another"
 
 
 def test_the_command_prints_the_score(

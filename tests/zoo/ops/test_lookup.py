@@ -1,5 +1,7 @@
 """A few learned numbers read at many places, against plain indexing and against the gradient of an embedding."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from cortexzoo.zoo.ops.lookup import added_at, looked_up
+from cortexzoo.zoo.ops.lookup import _LookedUp, added_at, looked_up
 
 
 def read_and_gradient(table: Tensor, index: Tensor, weights: Tensor, read: object) -> tuple[Tensor, Tensor]:
@@ -53,3 +55,22 @@ def test_rows_are_added_where_the_index_says_in_their_order() -> None:
     for place, row in zip(index.tolist(), given_rows, strict=True):
         expected[place] += row
     assert torch.equal(added_at(rows, index, given_rows), expected)
+
+
+class OnACard(Tensor):
+    """A tensor that takes itself for one on a card: what is computed there, without one."""
+
+    is_cuda = True
+
+
+def test_the_sums_of_a_card_are_those_of_the_processor() -> None:
+    generator = torch.Generator().manual_seed(0)
+    index, given_rows = torch.randint(6, (4, 9), generator=generator), torch.randn(4, 9, generator=generator)
+    saved = SimpleNamespace(saved_tensors=(index,), entries=7)
+    expected, _ = _LookedUp.backward(saved, given_rows)
+    found, none = _LookedUp.backward(saved, given_rows.as_subclass(OnACard))
+    assert none is None and expected.shape == (7,) and float(expected[6]) == 0
+    torch.testing.assert_close(found.as_subclass(Tensor), expected)
+    rows = torch.randn(7, 9, generator=generator)
+    added = added_at(rows.as_subclass(OnACard), index[:, 0], given_rows)
+    torch.testing.assert_close(added.as_subclass(Tensor), added_at(rows, index[:, 0], given_rows))

@@ -11,10 +11,13 @@ from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.specs import load_experiment
 from cortexzoo.specs.suite import Check
-from cortexzoo.zoo.build import build_model
+from cortexzoo.zoo.build import build_model, load_data
+from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.models.hybrid import slow_store
 from cortexzoo.zoo.models.hybrid.block import Sidecar
 from cortexzoo.zoo.models.hybrid.slow_store import SlowStore
+from cortexzoo.zoo.training.sleep.consolidating import ConsolidationPhase
+from cortexzoo.zoo.training.sleep.policy import Sleep
 from tests.harness import tiny
 from tests.harness.checking.properties.planted import is_caught
 
@@ -24,7 +27,9 @@ def subject(store: str) -> Subject:
     changes = ["variant.backbone.training.steps=2", f"variant.slow_store={{{store}}}"]
     experiment = load_experiment("cortex-v2-hybrid", ["variant=cortex-v2-hybrid-words", *changes])
     model = build_model(experiment.variant, 0).eval()
-    return replace(tiny.subject(), experiment=experiment, model=model, state=model.initial_state(1))
+    data = load_data(experiment)
+    assert isinstance(data, TaskData)
+    return replace(tiny.subject(), experiment=experiment, model=model, state=model.initial_state(1), task=data.task)
 
 
 def judged(store: str = "kind: none") -> Judgement:
@@ -35,7 +40,7 @@ def judged(store: str = "kind: none") -> Judgement:
 def test_it_passes_as_it_is(store: str) -> None:
     judgement = judged(store)
     assert judgement.verdict == "pass", judgement.reason
-    assert judgement.cases_tried == 4 and judgement.observed < 1e-6
+    assert judgement.cases_tried == 8 and judgement.observed < 1e-6
 
 
 def test_what_is_no_hybrid_has_none() -> None:
@@ -61,6 +66,13 @@ def test_what_is_no_hybrid_has_none() -> None:
         (SlowStore, "_leave_out", "1 - counted", "1 + counted"),
         (SlowStore, "_leave_out", ".median()", ".mean()"),
         (SlowStore, "_solve", "* ridge / ", "* 2 * ridge / "),
+        (ConsolidationPhase, "dream", "self.updates.refused += 1", "pass"),
+        (ConsolidationPhase, "dream", "self.updates.taken += 1", "pass"),
+        (ConsolidationPhase, "dream", "return not self.trainer.is_over()", "return True"),
+        (ConsolidationPhase, "dream", "self.day.examples]", "self.day.examples[:0]]"),
+        (Sleep, "sleep", "elif isinstance(self.spec, ConsolidateSleep):", "elif False:"),
+        (Sleep, "sleep", "self.accepted += reason is None", "self.accepted += 1"),
+        (Sleep, "sleep", "if reason is not None:", "if reason is None:"),
         (slow_store, "last_of_each", "triu(1)", "tril(-1)"),
         (slow_store, "last_of_each", "triu(1)", "triu(2)"),
         (slow_store, "last_of_each", ">= same_key", ">= same_key + 1"),

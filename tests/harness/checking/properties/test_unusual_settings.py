@@ -32,6 +32,7 @@ SCRATCH = (
     "variant.backbone.architecture.vocab_size=256",
     "recipe.objective.in_chunk={kind: none}",
 )
+NIGHT = (*HYBRID, "recipe=robust", "data=pydoc-topics")
 ONE_CHANNEL = (*HYBRID, "variant.mixer.num_heads=1", "variant.mixer.head_dim=2", "variant.mixer.key_products=0")
 
 SETTINGS: tuple[tuple[PropertyName, tuple[str, ...], dict[str, Any] | None], ...] = (
@@ -59,6 +60,13 @@ SETTINGS: tuple[tuple[PropertyName, tuple[str, ...], dict[str, Any] | None], ...
     ("data_is_served_once_an_epoch", (*STABLE, *A_TASK, TWO_DOCUMENTS), {"accumulation": 1}),
     ("repeatability", (*STABLE, "variant.memory.long_term={kind: contexts, capacity: 60}"), None),
     ("no_own_occurrence", (*STABLE, "variant.memory.long_term={kind: contexts, capacity: 97, own_span: 9}"), None),
+    ("stored_is_found", (*STABLE, "variant.memory.long_term={kind: contexts, capacity: 60}"), None),
+    ("steps_match_a_reference", (*PLAIN, "recipe.clipping={kind: adagc}"), {"recipe": "all warmup", "steps": 3}),
+    ("steps_match_a_reference", BARE, {"recipe": "no decay", "steps": 3}),
+    ("intervals_are_kept", (*RING, *A_TASK), {"plan": "b", "steps": 1}),
+    ("slow_store_follows_its_formulas", (*NIGHT, "variant.mixer.write_threshold=0.9"), {"sleep": "stays"}),
+    ("slow_store_follows_its_formulas", (*NIGHT, "variant.mixer.write_threshold=0.9"), {"sleep": "has no solution"}),
+    ("slow_store_follows_its_formulas", (*NIGHT, "recipe.sequence_length=1"), {"sleep": "is undone"}),
 )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Which checkpoints stay, in which order they are written, and that each is announced before it is."""
 
 from pathlib import Path
+from typing import Any
 
 from cortexzoo.specs.guards import RecoveryCheckpoints
 from cortexzoo.specs.recipe import MonitorSpec
@@ -12,10 +13,10 @@ from tests.zoo.training.tiny import At, Notebook, tiny_data, tiny_model, tiny_sp
 MONITOR = {"probe_every": 2, "validate_every": 4, "checkpoint_every": 3, "swing_window": 4}
 
 
-def train(folder: Path, keep_last: int = 1, on_disk: bool = False) -> Notebook:
+def train(folder: Path, keep_last: int = 1, on_disk: bool = False, **recipe: Any) -> Notebook:
     notebook = Notebook()
     recovery = RecoveryCheckpoints(every=5, on_disk=on_disk)
-    spec = tiny_spec(monitor=MonitorSpec(**MONITOR, keep_last=keep_last), recovery=recovery)
+    spec = tiny_spec(monitor=MonitorSpec(**MONITOR, keep_last=keep_last), recovery=recovery, **recipe)
     TrainingLoop(tiny_model(), spec, tiny_data(), recorder=notebook, checkpoints=folder).run()
     return notebook
 
@@ -38,6 +39,12 @@ def test_the_last_n_and_the_best_stay(tmp_path: Path) -> None:
 def test_one_last_checkpoint_is_enough_unless_more_are_asked_for(tmp_path: Path) -> None:
     train(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "last"]
+
+
+def test_a_training_shorter_than_any_interval_saves_its_end(tmp_path: Path) -> None:
+    for steps in (1, 2):
+        assert announced(train(tmp_path / str(steps), steps=steps), "last") == [steps]
+        assert position(tmp_path / str(steps) / "last") == steps
 
 
 def test_recovery_points_go_to_disk_when_asked_to(tmp_path: Path) -> None:
