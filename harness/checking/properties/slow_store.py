@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, largest_difference, number, scale_of
 from cortexzoo.harness.checking.properties.hybrid import hybrid_of
 from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.checking.training.day_again import of_a_day
 from cortexzoo.specs.mixer import MixerSpec
 from cortexzoo.specs.slow_store import ProductStore
 from cortexzoo.zoo.models.hybrid.block import Sidecar
@@ -25,16 +26,21 @@ ESTIMATE = 0.5
 
 
 def store_cases(_: Subject) -> Iterable[Case]:
-    """Products of two to four channels; one night, several, with keys bound anew and keys that come twice."""
+    """Products of two to four channels; one night, several, with keys bound anew and keys that come twice; a day."""
     for order, nights, channels in ((2, 1, 24), (2, 3, 9), (3, 2, 16), (4, 2, 12)):
         yield {"order": order, "nights": nights, "channels": channels, "seed": 0}
+    yield {"of": "a day", "seed": 0}
 
 
 def slow_store_follows_its_formulas(subject: Subject, case: Case) -> Finding:
     """After each night: curvature, targets, weights, and which keys are known with which answer.
 
-    The store has the subject's settings and few features. Which products are drawn is its own choice.
+    The store has the subject's settings and few features. Which products are drawn is its own choice. Of a day's
+    texts: what a sleep moves, against every token worked out again.
     """
+    if "of" in case:
+        found, reason = of_a_day(hybrid_of(subject), number(case, "seed"))
+        return Finding(found, reason, case)
     own = hybrid_of(subject).spec.slow_store
     order, nights, channels, seed = (number(case, name) for name in ("order", "nights", "channels", "seed"))
     settings = own if isinstance(own, ProductStore) else ProductStore()

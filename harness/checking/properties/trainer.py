@@ -65,6 +65,9 @@ class StopAt(Policy):
         if step.number == self.step:
             trainer.stop("interrupted")
 
+    def step_refused(self, trainer: Trainer, step: Step) -> None:
+        self.step_taken(trainer, step)
+
 
 class BrokenGradient(Policy):
     """Makes one gradient element NaN at one step, and compares what the refusal leaves with what was there before."""
@@ -97,10 +100,12 @@ class BrokenGradient(Policy):
 def resume_cases(_: Subject) -> Iterable[Case]:
     """Stopped before and after a consolidation and a sleep, and after a step was taken back.
 
-    Once when more was trained on than a reservoir holds, and validation was better before the stop than it is after it.
+    Once when more was trained on than a reservoir holds, and validation was better before the stop than it is after it;
+    once right after a refused step, whose sleep is put off.
     """
-    for stop, back, harder in ((1, NOT, False), (3, NOT, True), (5, 4, False)):
-        yield {"stop": stop, "back": back, "harder": harder, "steps": STEPS}
+    plain = {"back": NOT, "refused": NOT, "harder": False, "steps": STEPS}
+    yield from (plain | changes for changes in ({"stop": 1}, {"stop": 3, "harder": True}, {"stop": 5, "back": 4}))
+    yield plain | {"stop": 4, "refused": 4, "harder": True}
 
 
 def resume_strategy(_: Subject) -> st.SearchStrategy[Case]:
@@ -110,6 +115,7 @@ def resume_strategy(_: Subject) -> st.SearchStrategy[Case]:
             "stop": st.integers(1, STEPS - 1),
             "back": st.integers(NOT, STEPS - 1),
             "harder": st.booleans(),
+            "refused": st.integers(NOT, STEPS - 1),
             "steps": st.just(STEPS),
         }
     )
@@ -121,6 +127,7 @@ def resume_is_exact(subject: Subject, case: Case) -> Finding:
     What each policy has, must be what it had when the checkpoint was written.
     """
     experiment, stop, back = short(subject.experiment), number(case, "stop"), number(case, "back")
+    refused = number(case, "refused", NOT)
     changes: dict[str, Any] = {"recovery": RECOVERY} if back else {}
     scales = [1.0]
     if case["harder"] is True:
@@ -129,7 +136,7 @@ def resume_is_exact(subject: Subject, case: Case) -> Finding:
     experiment = experiment.model_copy(update={"recipe": experiment.recipe.model_copy(update=changes)})
 
     def witness() -> Witness:
-        return Witness({back: "roll_back"}, scales)
+        return Witness({refused: "refuse", back: "roll_back"}, scales)
 
     whole_log, log = Log(), Log()
     whole = trainer_of(experiment, whole_log, witness())
@@ -153,7 +160,7 @@ def resume_is_exact(subject: Subject, case: Case) -> Finding:
     apart += [f"the state of {name}" for name in states[0] if states[0][name] != states[1].get(name)]
     if not apart:
         return Finding(0, f"{STEPS} steps with a stop equal {STEPS} steps without", case)
-    undone = f", step {back} rolled back" if back else ""
+    undone = f", step {back} rolled back" if back else f", step {refused} refused" if refused else ""
     reason = f"resumed after step {stop}{undone}: {', '.join(apart[:3])} differ" + (
         f", {len(apart)} in all" * (len(apart) > 3)
     )

@@ -15,6 +15,8 @@ from cortexzoo.zoo.build import build_model
 from cortexzoo.zoo.models.hybrid import slow_store
 from cortexzoo.zoo.models.hybrid.block import Sidecar
 from cortexzoo.zoo.models.hybrid.slow_store import SlowStore
+from cortexzoo.zoo.training.sleep import transfer
+from cortexzoo.zoo.training.sleep.consolidating import ConsolidationPhase
 from tests.harness import tiny
 from tests.harness.checking.properties.planted import is_caught
 
@@ -35,7 +37,7 @@ def judged(store: str = "kind: none") -> Judgement:
 def test_it_passes_as_it_is(store: str) -> None:
     judgement = judged(store)
     assert judgement.verdict == "pass", judgement.reason
-    assert judgement.cases_tried == 4 and judgement.observed < 1e-6
+    assert judgement.cases_tried == 5 and judgement.observed < 1e-6
 
 
 def test_what_is_no_hybrid_has_none() -> None:
@@ -70,6 +72,11 @@ def test_what_is_no_hybrid_has_none() -> None:
             "torch.randperm(len(products), generator=random)[: spec.features]",
             "[0] * spec.features",
         ),
+        (transfer, "_listening", "beta.amax(-1)", "beta.mean(-1)"),
+        (transfer, "read_again", "q[:, :-1]], dim=1", "q[:, 1:]], dim=1"),
+        (transfer, "consolidate", "chosen[:, :1] = False", "pass"),
+        (ConsolidationPhase, "dream", "example.tokens[None]", "example.tokens[None, :-1]"),
+        (ConsolidationPhase, "dream", "self.spec)", "type(self.spec)())"),
     ],
 )
 def test_a_small_change_is_found(owner: object, function: str, old: str, new: str) -> None:
