@@ -18,8 +18,8 @@ from cortexzoo.harness.checking.properties.base import (
     number,
     text,
 )
+from cortexzoo.harness.checking.properties.conclusions import wrong_conclusions
 from cortexzoo.harness.checking.subject import Subject
-from cortexzoo.harness.checking.training.conclusions import wrong_conclusions
 from cortexzoo.harness.checking.training.recall_again import counted_again
 from cortexzoo.harness.checking.training.witness import Record, brief, in_float32, trainer_of
 from cortexzoo.specs import ExperimentSpec

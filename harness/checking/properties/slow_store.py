@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, largest_difference, number, scale_of
+from cortexzoo.harness.checking.properties.day_again import of_a_day
 from cortexzoo.harness.checking.properties.hybrid import hybrid_of
 from cortexzoo.harness.checking.subject import Subject
-from cortexzoo.harness.checking.training.day_again import of_a_day
 from cortexzoo.specs.mixer import MixerSpec
 from cortexzoo.specs.slow_store import ProductStore
 from cortexzoo.zoo.models.hybrid.block import Sidecar

@@ -9,6 +9,7 @@ from cortexzoo.harness.checking.properties import REGISTRY
 from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.specs.properties import PropertyName
 from cortexzoo.specs.suite import Check
+from cortexzoo.zoo.models import modes
 from cortexzoo.zoo.training import evaluation
 from cortexzoo.zoo.training.objectives.recall_objective import RecallObjective
 from tests.harness.checking.properties.planted import is_caught
@@ -52,6 +53,4 @@ def test_what_is_measured_otherwise_is_found(
 
 def test_one_mode_for_all_modules_is_found() -> None:
     each = "for module, training in modes:\n            module.training = training"
-    assert is_caught(
-        evaluation, "undisturbed", each, "model.train(modes[0][1])", lambda: judged(NOTHING, "transformer", {})
-    )
+    assert is_caught(modes, "evaluating", each, "model.train(modes[0][1])", lambda: judged(NOTHING, "transformer", {}))
