@@ -91,6 +91,8 @@ ONCE_MISSED_MUTANTS = (
               "dream", "example.tokens[None]", "example.tokens[None, :-1]", by="slow_store_follows_its_formulas"),
     in_source("due-and-forgotten", CONTROL, "a checkpoint forgets that a sleep was put off", Sleep, "state_dict",
               '"due": self.due', '"due": False', by="resume_is_exact"),
+    in_source("refusals-are-forgotten", CONTROL, "a resumed run counts refused steps from none", snapshot, "load",
+              'description["refused"]', "0", by="resume_is_exact"),
     in_source("put-off-once", CONTROL, "a sleep that was put off is lost at the next refused step", Sleep,
               "step_refused", "self._is_due(step)", "step.number % self.spec.every == 0", by="intervals_are_kept"),
     in_source("open-documents-are-dropped", CONTEXTS, "of text that memory keeps the last batch before a consolidation "

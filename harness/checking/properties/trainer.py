@@ -11,8 +11,8 @@ from torch import Tensor
 
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, largest_difference, number
 from cortexzoo.harness.checking.subject import Subject
-from cortexzoo.harness.checking.training.restored import unlike_policies
-from cortexzoo.harness.checking.training.witness import Witness
+from cortexzoo.harness.checking.training.restored import unlike_policies, unlike_results
+from cortexzoo.harness.checking.training.witness import StopAt, Witness
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.guards import NoSpikeDetection, RecoveryCheckpoints
 from cortexzoo.specs.objective import Continual, NoReplay, ObjectiveSpec, Recall
@@ -51,22 +51,6 @@ class Log:
 
     def event(self, step: int, kind: str, detail: Mapping[str, object]) -> None:
         """Events are not compared."""
-
-
-class StopAt(Policy):
-    """Ends the run after one step, as a signal would."""
-
-    name = "harness_stop"
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def step_taken(self, trainer: Trainer, step: Step) -> None:
-        if step.number == self.step:
-            trainer.stop("interrupted")
-
-    def step_refused(self, trainer: Trainer, step: Step) -> None:
-        self.step_taken(trainer, step)
 
 
 class BrokenGradient(Policy):
@@ -122,7 +106,7 @@ def resume_strategy(_: Subject) -> st.SearchStrategy[Case]:
 
 
 def resume_is_exact(subject: Subject, case: Case) -> Finding:
-    """Train on from a checkpoint: weights, moments, memory, guards and metrics as if never interrupted.
+    """Train on from a checkpoint: weights, moments, memory, guards, metrics and result as if never interrupted.
 
     What each policy has, must be what it had when the checkpoint was written.
     """
@@ -140,7 +124,7 @@ def resume_is_exact(subject: Subject, case: Case) -> Finding:
 
     whole_log, log = Log(), Log()
     whole = trainer_of(experiment, whole_log, witness())
-    whole.run()
+    result = whole.run()
     begun = trainer_of(experiment, log, witness(), StopAt(stop))
     begun.run()
     with tempfile.TemporaryDirectory() as folder:
@@ -150,7 +134,7 @@ def resume_is_exact(subject: Subject, case: Case) -> Finding:
         kept = load_memory(resumed.model, Path(folder) / "checkpoint").tensors()
     unlike = [f"{name} as it is read" for name in unlike_policies(begun, resumed, CLOCKED)]
     unlike += [f"memory {n} alone" for n, one in begun.memory.tensors().items() if not torch.equal(one, kept[n])]
-    resumed.run()
+    unlike += [f"{name} of the result" for name in unlike_results(result, resumed.run())]
     one, other = everything(whole), everything(resumed)
     apart = unlike + [n for n in one if n not in other or largest_difference(one[n], other[n])]
     apart += [name for name in other if name not in one]

@@ -117,6 +117,22 @@ class Bounded(Policy):
             raise RuntimeError("it attempts more than three times its steps")
 
 
+class StopAt(Policy):
+    """Ends the run after one step, as a signal would."""
+
+    name = "harness_stop"
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def step_taken(self, trainer: Trainer, step: Step) -> None:
+        if step.number == self.step:
+            trainer.stop("interrupted")
+
+    def step_refused(self, trainer: Trainer, step: Step) -> None:
+        self.step_taken(trainer, step)
+
+
 class OneAsleep(Policy):
     """Puts one module, the first without children, into evaluation mode before the first step."""
 

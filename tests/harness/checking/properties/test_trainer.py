@@ -48,6 +48,7 @@ def test_a_sleep_that_is_not_resumed_is_found(sleeper: Subject, monkeypatch: pyt
     ("case", "owner", "function", "old", "new"),
     [
         ((4, 0, True, 4), Sleep, "state_dict", '"due": self.due', '"due": False'),
+        ((4, 0, True, 4), snapshot, "load", 'description["refused"]', "0"),
         ((5, 4, False), snapshot, "_description", '"taken": trainer.taken', '"taken": trainer.position - 1'),
         ((3, 0, True), Reservoir, "from_tensors", 'int(tensors["seen"]) if "seen" in tensors else 0', "len(examples)"),
         ((3, 0, True), Validation, "load_state", 'values["loss"], values["best_loss"]', 'values["loss"], math.inf'),
