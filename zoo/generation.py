@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cortexzoo.zoo.errors import NonFiniteLogits
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState
+from cortexzoo.zoo.models.modes import evaluating
 
 
 @torch.no_grad()
@@ -23,7 +24,7 @@ def generate(
     state: MemoryState | None = None,
     vocab_size: int | None = None,
 ) -> Int[Tensor, "batch generated"]:
-    """New tokens [B, max_new_tokens] after `prompt`, for any batch; the model's training mode is restored.
+    """New tokens [B, max_new_tokens] after `prompt`, for any batch; the mode of every module of the model is restored.
 
     `temperature` 0 takes the likeliest token. `state` is a memory to start from, such as a trained long-term memory.
     With `vocab_size` only the first so many tokens are chosen from, where the model has logits that stand for nothing.
@@ -36,20 +37,15 @@ def generate(
     if top_k is not None and top_k < 1:
         raise ValueError(f"top_k must be >= 1, got {top_k}")
     generator = torch.Generator(device=prompt.device).manual_seed(seed)
-    was_training = model.training
-    model.eval()
-    try:
-        tokens = prompt
-        generated = []
-        with model.fixed_weights():
-            for _ in range(max_new_tokens):
-                output = model.read(tokens, state)
-                state = output.state
-                tokens = _sample(output.logits[:, -1, :vocab_size].float(), temperature, top_k, generator)
-                generated.append(tokens)
-        return torch.cat(generated, dim=1) if generated else prompt[:, :0]
-    finally:
-        model.train(was_training)
+    tokens = prompt
+    generated = []
+    with evaluating(model), model.fixed_weights():
+        for _ in range(max_new_tokens):
+            output = model.read(tokens, state)
+            state = output.state
+            tokens = _sample(output.logits[:, -1, :vocab_size].float(), temperature, top_k, generator)
+            generated.append(tokens)
+    return torch.cat(generated, dim=1) if generated else prompt[:, :0]
 
 
 @torch.no_grad()

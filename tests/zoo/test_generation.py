@@ -34,6 +34,15 @@ def test_greedy_generation_equals_reading_everything_again(family: str, batch: i
     assert torch.equal(generated, text[:, 5:])
 
 
+def test_each_module_keeps_its_own_mode() -> None:
+    model = build_model(SPECS["transformer"])
+    apart = next(module for module in model.modules() if not list(module.children())).eval()
+    before = [module.training for module in model.modules()]
+    generate(model, torch.tensor([[1, 2]]), 2)
+    assert [module.training for module in model.modules()] == before
+    assert model.training and not apart.training
+
+
 def test_weights_that_are_fixed_are_folded_once_and_give_the_same_bits() -> None:
     torch.manual_seed(0)
     model = build_model(SPECS["cortexgpt"])

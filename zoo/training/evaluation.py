@@ -12,6 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from cortexzoo.zoo.data.text import HeldOutPart, TextData
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, ModelOutput, StateT
+from cortexzoo.zoo.models.modes import evaluating
 
 Precision = Literal["fp32", "bf16"]
 
@@ -59,16 +60,10 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradient; afterwards every module's mode and torch's generators are as they were."""
-    modes = [(module, module.training) for module in model.modules()]
     device = model_device(model)
     devices = [device] if device.type == "cuda" else []
-    model.eval()
-    try:
-        with torch.random.fork_rng(devices), torch.no_grad():
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
+    with evaluating(model), torch.random.fork_rng(devices), torch.no_grad():
+        yield
 
 
 def model_device(model: nn.Module) -> torch.device:

@@ -1,6 +1,7 @@
 """Defects of measuring, of what is called the best, and of dreams."""
 
 from cortexzoo.harness.checking.mutants.base import Mutant, in_source
+from cortexzoo.zoo.models import modes
 from cortexzoo.zoo.training import evaluation
 from cortexzoo.zoo.training.objectives.next_token import NextTokenObjective
 from cortexzoo.zoo.training.objectives.recall_objective import RecallObjective
@@ -15,18 +16,19 @@ from cortexzoo.zoo.training.sleep.reservoir import Reservoir
 
 MEASURE = (evaluation, "measure")
 QUIET = (evaluation, "undisturbed")
+MODE = (modes, "evaluating")
 
 MEASURING_MUTANTS: tuple[Mutant, ...] = (
-    in_source("validates-in-training-mode", "cortexgpt", "dropout is on while measuring", *QUIET, "model.eval()",
+    in_source("validates-in-training-mode", "cortexgpt", "dropout is on while measuring", *MODE, "model.eval()",
               "pass", by="held_out_is_measured_whole"),
-    in_source("stays-in-evaluation-mode", "cortexgpt", "training continues in evaluation mode", *QUIET,
+    in_source("stays-in-evaluation-mode", "cortexgpt", "training continues in evaluation mode", *MODE,
               "module.training = training", "pass", by="held_out_is_measured_whole"),
     in_source("measures-with-gradients", "transformer", "measuring keeps a graph", *QUIET,
               "torch.random.fork_rng(devices), torch.no_grad()", "torch.random.fork_rng(devices)",
               by="held_out_is_measured_whole"),
     in_source("measuring-draws-numbers", "cortexgpt", "measuring moves the random numbers of training", *QUIET,
-              "with torch.random.fork_rng(devices), torch.no_grad():",
-              "with torch.no_grad():\n            torch.rand(1)", by="measuring_changes_nothing"),
+              "torch.random.fork_rng(devices), torch.no_grad():",
+              "torch.no_grad():\n        torch.rand(1)", by="measuring_changes_nothing"),
     in_source("only-the-first-batch", "transformer", "one held-out batch is measured", *MEASURE, "enumerate(batches)",
               "enumerate(batches[:1])", by="held_out_is_measured_whole"),
     in_source("mean-of-batch-means", "transformer", "a short last batch counts as much as a full one", *MEASURE,

@@ -7,13 +7,17 @@ from cortexzoo.zoo.data.tasks.task import Task
 from cortexzoo.zoo.memory.contexts.diary import Pages
 from cortexzoo.zoo.memory.long_term import LongTermRing
 from cortexzoo.zoo.memory.short_term import ShortTermMemory
+from cortexzoo.zoo.models import modes
 from cortexzoo.zoo.models.hybrid import slow_store, weights
 from cortexzoo.zoo.models.hybrid.block import Sidecar
 from cortexzoo.zoo.models.interface import MemoryLanguageModel
+from cortexzoo.zoo.training import evaluation
 from cortexzoo.zoo.training.objectives.continual import ContinualObjective
 from cortexzoo.zoo.training.objectives.recall_objective import RecallObjective
+from cortexzoo.zoo.training.policies.measuring.telemetry import Telemetry
 from cortexzoo.zoo.training.policies.measuring.validation import Validation
-from cortexzoo.zoo.training.sleep import anchors
+from cortexzoo.zoo.training.sleep import anchors, transfer
+from cortexzoo.zoo.training.sleep.consolidating import ConsolidationPhase
 from cortexzoo.zoo.training.sleep.policy import Sleep
 from cortexzoo.zoo.training.sleep.reservoir import Reservoir
 from cortexzoo.zoo.training.state import snapshot
@@ -81,4 +85,31 @@ ONCE_MISSED_MUTANTS = (
               by="recall_is_trained_as_specified"),
     in_source("expects-what-comes-next", HYBRID, "a slow store's answer to a token is taken from the token's own value",
               Sidecar, "_forward", "before[:, :-1].reshape", "known.reshape", by="slow_store_follows_its_formulas"),
+    in_source("strong-in-the-mean", HYBRID, "a token is moved in sleep by the mean write of its heads", transfer,
+              "_listening", "beta.amax(-1)", "beta.mean(-1)", by="slow_store_follows_its_formulas"),
+    in_source("last-token-of-a-day", HYBRID, "the last token of a text is not read again in sleep", ConsolidationPhase,
+              "dream", "example.tokens[None]", "example.tokens[None, :-1]", by="slow_store_follows_its_formulas"),
+    in_source("due-and-forgotten", CONTROL, "a checkpoint forgets that a sleep was put off", Sleep, "state_dict",
+              '"due": self.due', '"due": False', by="resume_is_exact"),
+    in_source("refusals-are-forgotten", CONTROL, "a resumed run counts refused steps from none", snapshot, "load",
+              'description["refused"]', "0", by="resume_is_exact"),
+    in_source("put-off-once", CONTROL, "a sleep that was put off is lost at the next refused step", Sleep,
+              "step_refused", "self._is_due(step)", "step.number % self.spec.every == 0", by="intervals_are_kept"),
+    in_source("open-documents-are-dropped", CONTEXTS, "of text that memory keeps the last batch before a consolidation "
+              "is kept alone", evaluation, "measure", "model.documents_ended(output.state)", "output.state",
+              by="held_out_is_measured_whole"),
+    in_source("later-stages-are-not-asked", HYBRID, "held-out recall is that of the first stage's gaps",
+              RecallObjective, "held_out", "sorted({gap for stage in self.spec.stages for gap in stage.gaps})",
+              "sorted(self.spec.stages[0].gaps)", by="held_out_is_measured_whole"),
+    in_source("window-goes-with-the-memory", HYBRID, "recall without memory is asked without the window too",
+              RecallObjective, "conclusions", "{MEMORY} if MEMORY in model.switches else set(model.switches)",
+              "set(model.switches)", by="recall_is_trained_as_specified"),
+    in_source("one-part-of-a-step", CONTROL, "tokens a second count one micro-batch of a step", Telemetry,
+              "step_taken", "step.tokens[..., 1:]", "step.tokens[0, :, 1:]", by="curves_match_a_reference"),
+    in_source("one-mode-for-all", CONTROL, "a part that is in evaluation mode is trained after measuring", modes,
+              "evaluating", "for module, training in modes:\n            module.training = training",
+              "model.train(modes[0][1])",
+              by="measuring_changes_nothing"),
+    in_source("awake-after-generating", CORTEX, "a model is in training mode once it has made a text", modes,
+              "evaluating", "module.training = training", "module.training = True", by="sampling_follows_its_settings"),
 )  # fmt: skip

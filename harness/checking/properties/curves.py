@@ -28,6 +28,7 @@ from cortexzoo.specs.variant import CortexGPTSpec, SoftThreshold
 from cortexzoo.zoo.models.cortexgpt import CortexGPT, CortexGPTState
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
+from cortexzoo.zoo.training.recorder import TOKENS_PER_SECOND
 
 STEPS, ROWS, PARTS = 4, 3, 2
 KEPT, SCORED, FAR = 100, 128, 6.0
@@ -161,6 +162,7 @@ def _trained(subject: Subject) -> dict[str, _Pair]:
     record, before = Record(), _Before()
     trainer = trainer_of(experiment, record, before)
     given: list[Mapping[str, Tensor]] = []
+    read: dict[int, int] = {}
     hook = trainer.network.register_forward_hook(lambda _module, _inputs, result: given.append(result[1].readings))
     wanted: dict[int, Curves] = {}
 
@@ -180,6 +182,7 @@ def _trained(subject: Subject) -> dict[str, _Pair]:
         curves[UPDATE] = math.sqrt(squares / count) if step.number % 2 == 0 else math.nan
         curves |= {f"train/{name}_size": float(size) for name, size in trainer.memory.sizes().items()}
         wanted[step.number] = curves
+        read[step.number] = step.tokens[..., 1:].numel() if step.tokens is not None else 0
         given.clear()
 
     append(trainer, [Look(look)])
@@ -187,12 +190,27 @@ def _trained(subject: Subject) -> dict[str, _Pair]:
         trainer.run()
     finally:
         hook.remove()
-    return {
+    found = {
         f"{name} of step {step}": _Pair(
             record.steps[step].get(name, math.nan), value, 100 * value if name == UPDATE else 0.0
         )
         for step, curves in wanted.items()
         for name, value in curves.items()
+    }
+    return found | _of_the_clock(trainer, record, read)
+
+
+def _of_the_clock(trainer: TrainingLoop, record: Record, read: Mapping[int, int]) -> dict[str, _Pair]:
+    """Tokens a second of each step, with the tokens that it read, make up the time and the tokens of the whole."""
+    told = cast(Any, _policy(trainer, "telemetry"))
+    rates = {step: record.steps[step].get(TOKENS_PER_SECOND, math.nan) for step in read}
+    seconds = math.fsum(tokens / rates[step] for step, tokens in read.items())
+    whole = math.fsum(read.values())
+    if not read:
+        return {}
+    return {
+        "the seconds of all steps": _Pair(told.seconds, seconds),
+        "tokens a second": _Pair(told.tokens_per_second, whole / seconds),
     }
 
 

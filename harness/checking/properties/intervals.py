@@ -22,7 +22,7 @@ PLANS: dict[str, tuple[dict[str, int], recipe.ConsolidationSpec, int, int, Mappi
     ),
     "b": (
         {"probe_every": 3, "validate_every": 4, "checkpoint_every": 13, "keep_last": 1},
-        recipe.AtRandom(probability=0.4), 5, 3, {4: "refuse", 5: "refuse"},
+        recipe.AtRandom(probability=0.4), 5, 3, {4: "refuse", 5: "refuse", 6: "refuse"},
     ),
     "c": (
         {"probe_every": 20, "validate_every": 20, "checkpoint_every": 3, "keep_last": 4},
@@ -33,7 +33,10 @@ PLANS: dict[str, tuple[dict[str, int], recipe.ConsolidationSpec, int, int, Mappi
 
 
 def interval_cases(_: Subject) -> Iterable[Case]:
-    """Intervals that meet and that do not, that divide the steps, and that are longer than the run; a single step."""
+    """Intervals that meet and that do not, that divide the steps, and that are longer than the run; a single step.
+
+    A sleep is put off by one refused step, and by two in a row.
+    """
     yield {"plan": "b", "steps": 1}
     for plan in PLANS:
         yield {"plan": plan, "steps": STEPS}

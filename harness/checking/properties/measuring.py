@@ -24,8 +24,10 @@ from cortexzoo.harness.checking.properties.trainer import everything
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.training.roles import LENGTH
 from cortexzoo.harness.checking.training.surroundings import region
+from cortexzoo.harness.checking.training.text_kept import of_written_text
 from cortexzoo.harness.checking.training.witness import (
     Look,
+    OneAsleep,
     Record,
     append,
     brief,
@@ -34,7 +36,8 @@ from cortexzoo.harness.checking.training.witness import (
     on_a_tiny_model,
     trainer_of,
 )
-from cortexzoo.specs import recipe
+from cortexzoo.specs import ExperimentSpec, recipe
+from cortexzoo.specs.objective import Recall
 from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.models.interface import MemoryState
@@ -62,23 +65,32 @@ class Passes:
         self.seen.append((arguments[0].detach().cpu().clone(), training, torch.is_grad_enabled()))
 
 
-def whole_cases(_: Subject) -> Iterable[Case]:
-    """All held-out windows, and some of them."""
+def whole_cases(subject: Subject) -> Iterable[Case]:
+    """All held-out windows, some of them, and a few that the memory keeps, batch after batch."""
     yield {"sequences": "all"}
     yield {"sequences": "some"}
+    if subject.task is None:
+        yield {"sequences": "written"}
 
 
 def held_out_is_measured_whole(subject: Subject, case: Case) -> Finding:
     """Every reported held-out and probe loss against the loss over the same examples, measured by the harness.
 
-    So is the largest attention logit of the probe batch, where the model gives it.
+    So is the largest attention logit of the probe batch, where the model gives it. Of a task each gap has its stage,
+    and the first one alone is trained on.
     """
+    if text(case, "sequences") == "written":
+        reported, again = of_written_text(subject, ROWS)
+        reason = f"text that the memory keeps has a loss of {reported:.6f}, measured again {again:.6f}"
+        return Finding(abs(reported - again) / again, reason, case)
     some = 5 if text(case, "sequences") == "some" else None
     data = data_of(subject.experiment)
     experiment = measured(
         brief(subject.experiment, STEPS, batch_size=ROWS, consolidation=recipe.EveryInterval(every=1), **RISING),
         validate_every=2, probe_every=1, validation_sequences=2 if isinstance(data, TaskData) else some,
     )  # fmt: skip
+    if isinstance(data, TaskData):
+        experiment = _in_two_stages(experiment)
     record, passes = Record(), Passes()
     trainer = trainer_of(experiment, record)
     data = data_of(experiment)  # of a task: with short gaps
@@ -111,6 +123,15 @@ def held_out_is_measured_whole(subject: Subject, case: Case) -> Finding:
     (metric, step), (worst, reported, loss) = max(apart.items(), key=lambda entry: entry[1][0])
     reason = f"{metric} of step {step} is {reported:.6f}, measured again {loss:.6f}"
     return Finding(worst, reason, case)
+
+
+def _in_two_stages(experiment: ExperimentSpec) -> ExperimentSpec:
+    """Of the gaps 0 and 1 the longer one first; nothing is learnt so well in a few steps that the second one begins."""
+    objective = experiment.recipe.objective
+    assert isinstance(objective, Recall)
+    stages = tuple(objective.stages[0].model_copy(update={"gaps": (gap,)}) for gap in (1, 0))
+    changed = objective.model_copy(update={"stages": stages})
+    return experiment.model_copy(update={"recipe": experiment.recipe.model_copy(update={"objective": changed})})
 
 
 def _wrong_passes(passes: Passes, data: TextData, some: int | None) -> list[str]:
@@ -186,18 +207,23 @@ def _of_answers(
 
 
 def measuring_changes_nothing(subject: Subject, case: Case) -> Finding:
-    """Two trainings, one of which measures and saves after every step: weights, moments, memory, random numbers."""
+    """Two trainings, one of which measures and saves after every step: weights, moments, memory, random numbers.
+
+    And the mode of a module that is in evaluation mode while the others are trained.
+    """
     experiment = brief(subject.experiment, STEPS, consolidation=recipe.EveryInterval(every=2))
     often = measured(
         experiment, probe_every=1, validate_every=1, checkpoint_every=1, keep_last=2, validation_sequences=3
     )
-    quiet = trainer_of(experiment, Record())
+    quiet = trainer_of(experiment, Record(), OneAsleep())
     with tempfile.TemporaryDirectory() as folder:
-        busy = trainer_of(often, Record(), checkpoints=Path(folder))
+        asleep = OneAsleep()
+        busy = trainer_of(often, Record(), asleep, checkpoints=Path(folder))
         quiet.run()
         busy.run()
     one, other = _all_of(quiet), _all_of(busy)
     apart = [n for n in one if n not in other or largest_difference(one[n], other[n])]
+    apart += [f"the mode of one module before step {step}" for step in asleep.awake]
     if not apart:
         return Finding(0, f"{STEPS} steps, measured or not, give the same bits", case)
     reason = f"{', '.join(apart[:3])} differ where training is measured" + f", {len(apart)} in all" * (len(apart) > 3)

@@ -18,7 +18,7 @@ from cortexzoo.harness.checking.properties.base import (
     number,
     text,
 )
-from cortexzoo.harness.checking.properties.trainer import of_short_gaps
+from cortexzoo.harness.checking.properties.conclusions import wrong_conclusions
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.training.recall_again import counted_again
 from cortexzoo.harness.checking.training.witness import Record, brief, in_float32, trainer_of
@@ -28,7 +28,6 @@ from cortexzoo.zoo.build import load_data
 from cortexzoo.zoo.data.order import TrainingOrder
 from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.memory.short_term import ShortTermMemory
-from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.training.objectives.curriculum import RIGHT, Curriculum
 from cortexzoo.zoo.training.objectives.recall_objective import GUARDED, RecallObjective
 from cortexzoo.zoo.training.policies.base import Step
@@ -78,33 +77,12 @@ def recall_is_trained_as_specified(subject: Subject, case: Case) -> Finding:
     elif of == "answers":
         wrong = counted_again(trainer_of(brief(subject.experiment, 1), Record()).objective.task)  # type: ignore[attr-defined]
     elif of == "conclusions":
-        wrong = _conclusions(subject.experiment)
+        wrong = wrong_conclusions(subject.experiment)
     else:
         wrong = _steps(subject.experiment, GUARDS[of])
     if not wrong:
         return Finding(0, "stages, documents, losses and answers are those of the spec", case)
     return Finding(len(wrong), "; ".join(wrong[:3]), {**case, "first": wrong[0]})
-
-
-def _conclusions(experiment: ExperimentSpec) -> list[str]:
-    """What is asked at the end: with the memory, without it, and of the base alone, where training leaves it alone.
-
-    The base alone is the model whose sidecars add nothing.
-    """
-    trainer = trainer_of(of_short_gaps(brief(experiment, 1), documents=2), Record())
-    model, found = trainer.model, trainer.objective.conclusions(trainer)
-    wanted = {"recall", "chance"} | ({"recall_memory_off"} if model.switches else set())
-    if isinstance(model, Hybrid):
-        own = {parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-        if not own & set(model.base.network.parameters()):
-            wanted.add("recall_base")
-        with torch.no_grad():
-            for layer in model.sidecars:
-                model.sidecar(layer).output.weight.zero_()
-        alone = trainer.objective.conclusions(trainer)["recall"]
-        if found.get("recall_base", alone) != alone:
-            return [f"the base alone answers {found['recall_base']}, a model whose sidecars add nothing {alone}"]
-    return [f"{name} is not reported" for name in sorted(wanted - set(found))]
 
 
 @dataclass

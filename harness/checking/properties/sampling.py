@@ -73,12 +73,18 @@ def _out_of_bounds(subject: Subject, model: Model, asked: Mapping[str, Any]) -> 
     prompt = subject.sequences(ROWS, PROMPT)
     begun = subject.start(model, ROWS)
     kept = {name: tensor.clone() for name, tensor in begun.tensors().items()}
-    model.train()
+    apart = next(module for module in model.train().modules() if not list(module.children())).eval()
+    modes = [module.training for module in model.modules()]
     made = generate(model, prompt, NEW, state=begun, **asked)
-    wrong = [] if model.training else ["a model in training mode is left in evaluation mode"]
+    wrong = []
+    if modes != [module.training for module in model.modules()]:
+        wrong.append(f"a model in training mode, but for its {type(apart).__name__}, is left in another mode")
     model.eval()
     if not torch.equal(made, generate(model, prompt, NEW, state=begun, **asked)):
         wrong.append("the same seed gives other tokens")
+    if any(module.training for module in model.modules()):
+        wrong.append("a model in evaluation mode is left in training mode")
+        model.eval()
     wrong += [f"{n} of the given memory was changed" for n, t in begun.tensors().items() if not torch.equal(t, kept[n])]
     if made.shape != (ROWS, NEW):
         return [*wrong, f"{NEW} tokens for {ROWS} rows were asked for, and the result is {tuple(made.shape)}"]

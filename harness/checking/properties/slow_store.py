@@ -16,6 +16,7 @@ from cortexzoo.harness.checking.properties.base import (
     scale_of,
     text,
 )
+from cortexzoo.harness.checking.properties.day_again import of_a_day
 from cortexzoo.harness.checking.properties.hybrid import hybrid_of
 from cortexzoo.harness.checking.properties.nights import NIGHTS, Night
 from cortexzoo.harness.checking.subject import Subject
@@ -36,19 +37,24 @@ ESTIMATE = 0.5
 def store_cases(_: Subject) -> Iterable[Case]:
     """Products of two to four channels; one night, several, with keys bound anew and keys that come twice; in training.
 
-    In training the sleep stays, is undone since it may not stay, is stopped, or has no solution.
+    In training the sleep stays, is undone since it may not stay, is stopped, or has no solution. Last, a day's texts.
     """
     for order, nights, channels in ((2, 1, 24), (2, 3, 9), (3, 2, 16), (4, 2, 12)):
         yield {"order": order, "nights": nights, "channels": channels, "seed": 0}
     for fate in NIGHTS:
         yield {"sleep": fate}
+    yield {"of": "a day", "seed": 0}
 
 
 def slow_store_follows_its_formulas(subject: Subject, case: Case) -> Finding:
     """After each night: curvature, targets, weights, and which keys are known with which answer.
 
-    The store has the subject's settings and few features. Which products are drawn is its own choice.
+    The store has the subject's settings and few features. Which products are drawn is its own choice. Of a day's
+    texts: what a sleep moves, against every token worked out again.
     """
+    if "of" in case:
+        found, reason = of_a_day(hybrid_of(subject), number(case, "seed"))
+        return Finding(found, reason, case)
     own = hybrid_of(subject).spec.slow_store
     if "sleep" in case:
         mistakes = Night.of(subject, fate := text(case, "sleep")).mistakes()

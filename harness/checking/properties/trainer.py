@@ -11,8 +11,8 @@ from torch import Tensor
 
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, largest_difference, number
 from cortexzoo.harness.checking.subject import Subject
-from cortexzoo.harness.checking.training.restored import unlike_policies
-from cortexzoo.harness.checking.training.witness import Witness
+from cortexzoo.harness.checking.training.restored import unlike_policies, unlike_results
+from cortexzoo.harness.checking.training.witness import StopAt, Witness
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.guards import NoSpikeDetection, RecoveryCheckpoints
 from cortexzoo.specs.objective import Continual, NoReplay, ObjectiveSpec, Recall
@@ -53,19 +53,6 @@ class Log:
         """Events are not compared."""
 
 
-class StopAt(Policy):
-    """Ends the run after one step, as a signal would."""
-
-    name = "harness_stop"
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def step_taken(self, trainer: Trainer, step: Step) -> None:
-        if step.number == self.step:
-            trainer.stop("interrupted")
-
-
 class BrokenGradient(Policy):
     """Makes one gradient element NaN at one step, and compares what the refusal leaves with what was there before."""
 
@@ -97,10 +84,12 @@ class BrokenGradient(Policy):
 def resume_cases(_: Subject) -> Iterable[Case]:
     """Stopped before and after a consolidation and a sleep, and after a step was taken back.
 
-    Once when more was trained on than a reservoir holds, and validation was better before the stop than it is after it.
+    Once when more was trained on than a reservoir holds, and validation was better before the stop than it is after it;
+    once right after a refused step, whose sleep is put off.
     """
-    for stop, back, harder in ((1, NOT, False), (3, NOT, True), (5, 4, False)):
-        yield {"stop": stop, "back": back, "harder": harder, "steps": STEPS}
+    plain = {"back": NOT, "refused": NOT, "harder": False, "steps": STEPS}
+    yield from (plain | changes for changes in ({"stop": 1}, {"stop": 3, "harder": True}, {"stop": 5, "back": 4}))
+    yield plain | {"stop": 4, "refused": 4, "harder": True}
 
 
 def resume_strategy(_: Subject) -> st.SearchStrategy[Case]:
@@ -110,17 +99,19 @@ def resume_strategy(_: Subject) -> st.SearchStrategy[Case]:
             "stop": st.integers(1, STEPS - 1),
             "back": st.integers(NOT, STEPS - 1),
             "harder": st.booleans(),
+            "refused": st.integers(NOT, STEPS - 1),
             "steps": st.just(STEPS),
         }
     )
 
 
 def resume_is_exact(subject: Subject, case: Case) -> Finding:
-    """Train on from a checkpoint: weights, moments, memory, guards and metrics as if never interrupted.
+    """Train on from a checkpoint: weights, moments, memory, guards, metrics and result as if never interrupted.
 
     What each policy has, must be what it had when the checkpoint was written.
     """
     experiment, stop, back = short(subject.experiment), number(case, "stop"), number(case, "back")
+    refused = number(case, "refused", NOT)
     changes: dict[str, Any] = {"recovery": RECOVERY} if back else {}
     scales = [1.0]
     if case["harder"] is True:
@@ -129,11 +120,11 @@ def resume_is_exact(subject: Subject, case: Case) -> Finding:
     experiment = experiment.model_copy(update={"recipe": experiment.recipe.model_copy(update=changes)})
 
     def witness() -> Witness:
-        return Witness({back: "roll_back"}, scales)
+        return Witness({refused: "refuse", back: "roll_back"}, scales)
 
     whole_log, log = Log(), Log()
     whole = trainer_of(experiment, whole_log, witness())
-    whole.run()
+    result = whole.run()
     begun = trainer_of(experiment, log, witness(), StopAt(stop))
     begun.run()
     with tempfile.TemporaryDirectory() as folder:
@@ -143,7 +134,7 @@ def resume_is_exact(subject: Subject, case: Case) -> Finding:
         kept = load_memory(resumed.model, Path(folder) / "checkpoint").tensors()
     unlike = [f"{name} as it is read" for name in unlike_policies(begun, resumed, CLOCKED)]
     unlike += [f"memory {n} alone" for n, one in begun.memory.tensors().items() if not torch.equal(one, kept[n])]
-    resumed.run()
+    unlike += [f"{name} of the result" for name in unlike_results(result, resumed.run())]
     one, other = everything(whole), everything(resumed)
     apart = unlike + [n for n in one if n not in other or largest_difference(one[n], other[n])]
     apart += [name for name in other if name not in one]
@@ -153,7 +144,7 @@ def resume_is_exact(subject: Subject, case: Case) -> Finding:
     apart += [f"the state of {name}" for name in states[0] if states[0][name] != states[1].get(name)]
     if not apart:
         return Finding(0, f"{STEPS} steps with a stop equal {STEPS} steps without", case)
-    undone = f", step {back} rolled back" if back else ""
+    undone = f", step {back} rolled back" if back else f", step {refused} refused" if refused else ""
     reason = f"resumed after step {stop}{undone}: {', '.join(apart[:3])} differ" + (
         f", {len(apart)} in all" * (len(apart) > 3)
     )

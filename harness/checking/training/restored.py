@@ -1,4 +1,4 @@
-"""What a policy has when it is read back from a checkpoint, attribute by attribute, against what was written."""
+"""What policies have when they are read back, against what was written; and the results of two trainings."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cortexzoo.zoo.training.loop import TrainingLoop
+from cortexzoo.zoo.training.result import TrainingResult
 
 OF_A_STEP = {
     "rates_by_importance._before", "sleep._before_step", "recovery._bounds", "batch_gate._cause", "finite_gate._cause",
@@ -16,6 +17,8 @@ OF_A_STEP = {
     "updates._movement", "updates._rate",
 }  # fmt: skip
 """What a policy keeps for the rest of a step, or makes again from the rest once it is needed."""
+OF_THE_MACHINE = {"seconds", "tokens_per_second", "peak_memory_bytes"}
+"""Of a result."""
 OWN = "harness_"
 """Begins the names of the harness's own policies, which no checkpoint knows."""
 PLAIN = (bool, int, float, str, type(None))
@@ -40,6 +43,12 @@ def unlike_policies(written: TrainingLoop, read: TrainingLoop, but: set[str]) ->
             if f"{policy.name}.{name}" not in OF_A_STEP:
                 found += _unlike(f"{policy.name}.{name}", own.get(name), other.get(name))
     return found
+
+
+def unlike_results(one: TrainingResult, other: TrainingResult) -> list[str]:
+    """Names of what differs between the results of two trainings, but for what depends on the machine."""
+    names = [field.name for field in fields(one) if field.name not in OF_THE_MACHINE]
+    return [found for name in names for found in _unlike(name, getattr(one, name), getattr(other, name))]
 
 
 def _unlike(path: str, one: Any, other: Any) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from cortexzoo.harness.checking.training.roles import LENGTH, text_of_roles
 from cortexzoo.harness.checking.training.surroundings import Generators
@@ -115,6 +115,39 @@ class Bounded(Policy):
         self.left -= 1
         if self.left < 0:
             raise RuntimeError("it attempts more than three times its steps")
+
+
+class StopAt(Policy):
+    """Ends the run after one step, as a signal would."""
+
+    name = "harness_stop"
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def step_taken(self, trainer: Trainer, step: Step) -> None:
+        if step.number == self.step:
+            trainer.stop("interrupted")
+
+    def step_refused(self, trainer: Trainer, step: Step) -> None:
+        self.step_taken(trainer, step)
+
+
+class OneAsleep(Policy):
+    """Puts one module, the first without children, into evaluation mode before the first step."""
+
+    name = "harness_one_asleep"
+
+    def __init__(self) -> None:
+        self.awake: list[int] = []
+        """Steps before which it was in training mode again."""
+        self._module = nn.Module()
+
+    def batch_ready(self, trainer: Trainer, step: Step) -> None:
+        if step.number == 1:
+            self._module = next(module for module in trainer.model.modules() if not list(module.children())).eval()
+        elif self._module.training:
+            self.awake.append(step.number)
 
 
 class Look(Policy):

@@ -14,6 +14,7 @@ from cortexzoo.specs import load_experiment
 from cortexzoo.specs.suite import Check
 from cortexzoo.zoo import generation
 from cortexzoo.zoo.build import build_model
+from cortexzoo.zoo.models import modes
 from tests.harness import tiny
 
 NAME = "sampling_follows_its_settings"
@@ -54,13 +55,12 @@ CHANGES: dict[str, list[Change]] = {
         ("_sample", "logits.max(", "logits.min("),
         ("generate", "    state = output.state", "    state = state"),
         ("generate", "model.read(tokens, state)", "model.read(tokens)"),
-        ("generate", "model.eval()", "model.train()"),
+        ("generate", "evaluating(model), ", ""),
     ],
     "plain": [
         ("_sample", "temperature == 0", "temperature <= 1"),
         ("_sample", ", generator=generator", ""),
         ("generate", "manual_seed(seed)", "manual_seed(0)"),
-        ("generate", "model.train(was_training)", "model.eval()"),
         ("generate", "generated.append(tokens)", "generated = [tokens]"),
     ],
     "cold": [("_sample", "temperature == 0", "temperature < 0.4")],
@@ -83,4 +83,18 @@ CHANGES: dict[str, list[Change]] = {
 def test_a_small_change_is_found(subject: Subject, way: str, change: Change) -> None:
     with rewritten(generation, *change)():
         judgement = judge_case(REGISTRY[NAME], Check(), subject, {"settings": way, "seed": 5})
+    assert judgement.verdict == "fail", judgement.reason
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("module.training = training", "pass"),
+        ("module.training = training", "module.training = True"),
+        ("for module, training in modes:\n            module.training = training", "model.train(modes[0][1])"),
+    ],
+)
+def test_a_mode_that_is_not_restored_is_found(subject: Subject, old: str, new: str) -> None:
+    with rewritten(modes, "evaluating", old, new)():
+        judgement = judge_case(REGISTRY[NAME], Check(), subject, {"settings": "plain", "seed": 5})
     assert judgement.verdict == "fail", judgement.reason

@@ -16,6 +16,7 @@ from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.models.hybrid import slow_store
 from cortexzoo.zoo.models.hybrid.block import Sidecar
 from cortexzoo.zoo.models.hybrid.slow_store import SlowStore
+from cortexzoo.zoo.training.sleep import transfer
 from cortexzoo.zoo.training.sleep.consolidating import ConsolidationPhase
 from cortexzoo.zoo.training.sleep.policy import Sleep
 from tests.harness import tiny
@@ -40,7 +41,7 @@ def judged(store: str = "kind: none") -> Judgement:
 def test_it_passes_as_it_is(store: str) -> None:
     judgement = judged(store)
     assert judgement.verdict == "pass", judgement.reason
-    assert judgement.cases_tried == 8 and judgement.observed < 1e-6
+    assert judgement.cases_tried == 9 and judgement.observed < 1e-6
 
 
 def test_what_is_no_hybrid_has_none() -> None:
@@ -82,6 +83,11 @@ def test_what_is_no_hybrid_has_none() -> None:
             "torch.randperm(len(products), generator=random)[: spec.features]",
             "[0] * spec.features",
         ),
+        (transfer, "_listening", "beta.amax(-1)", "beta.mean(-1)"),
+        (transfer, "read_again", "q[:, :-1]], dim=1", "q[:, 1:]], dim=1"),
+        (transfer, "consolidate", "chosen[:, :1] = False", "pass"),
+        (ConsolidationPhase, "dream", "example.tokens[None]", "example.tokens[None, :-1]"),
+        (ConsolidationPhase, "dream", "self.spec)", "type(self.spec)())"),
     ],
 )
 def test_a_small_change_is_found(owner: object, function: str, old: str, new: str) -> None:

@@ -1,5 +1,7 @@
 """Trials of training itself meet what the recipe has: also a sleep."""
 
+from typing import Any
+
 import pytest
 
 from cortexzoo.harness.checking.judge import judge_case
@@ -45,16 +47,18 @@ def test_a_sleep_that_is_not_resumed_is_found(sleeper: Subject, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("case", "owner", "function", "old", "new"),
     [
+        ((4, 0, True, 4), Sleep, "state_dict", '"due": self.due', '"due": False'),
+        ((4, 0, True, 4), snapshot, "load", 'description["refused"]', "0"),
         ((5, 4, False), snapshot, "_description", '"taken": trainer.taken', '"taken": trainer.position - 1'),
         ((3, 0, True), Reservoir, "from_tensors", 'int(tensors["seen"]) if "seen" in tensors else 0', "len(examples)"),
         ((3, 0, True), Validation, "load_state", 'values["loss"], values["best_loss"]', 'values["loss"], math.inf'),
     ],
 )
 def test_what_a_resumed_run_has_forgotten_is_found(
-    case: tuple[int, int, bool], owner: object, function: str, old: str, new: str
+    case: tuple[Any, ...], owner: object, function: str, old: str, new: str
 ) -> None:
-    stop, back, harder = case
-    resumed = {"stop": stop, "back": back, "harder": harder, "steps": 6}
+    stop, back, harder, *refused = case
+    resumed = {"stop": stop, "back": back, "harder": harder, "refused": refused[0] if refused else 0, "steps": 6}
     subject = untrained(experiment_of("transformer"))
     assert resume_is_exact(subject, resumed).observed == 0
     assert is_caught(

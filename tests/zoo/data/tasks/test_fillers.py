@@ -116,6 +116,16 @@ def test_further_pairs_have_other_keys_and_near_ones_share_all_letters_but_one(i
             assert len(set(found)) > 20
 
 
+@given(index=indices)
+def test_further_pairs_have_other_keys_where_there_are_hardly_more(index: int) -> None:
+    """Of 26 keys 20 are bound, in any order: whatever is passed over wrongly shows."""
+    task = made(KeyValue(key_length=1, num_pairs=20, num_queries=1), PairsFiller())
+    facts = bytes(task.example("train", index, 4).placed[0][1].tokens.tolist()).decode()
+    bound = set(re.findall("([a-z])=", facts))
+    found = set(re.findall("([a-z])=[a-z]{4};", bytes(between(task, index, 4).tolist()).decode()))
+    assert len(bound) == 20 and found and not found & bound
+
+
 def test_documents_take_turns_with_mixed_fillers_and_tell_which_they_have() -> None:
     mixed = made(TASKS[0], MixedFiller(of=(NoiseFiller(), TextFiller(), NearKeys())))
     alone = [made(TASKS[0], filler) for filler in (NoiseFiller(), TextFiller(), NearKeys())]

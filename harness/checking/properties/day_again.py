@@ -1,0 +1,127 @@
+"""What a sleep that consolidates moves of a day's texts, worked out again token by token."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from cortexzoo.harness.checking.properties.base import largest_difference, scale_of
+from cortexzoo.specs.sleep import ConsolidateSleep
+from cortexzoo.specs.slow_store import ProductStore
+from cortexzoo.zoo.models.hybrid.block import Sidecar
+from cortexzoo.zoo.models.hybrid.model import Hybrid
+from cortexzoo.zoo.models.hybrid.slow_store import Pairs, SlowStore
+from cortexzoo.zoo.models.hybrid.unit import UNIT_EPS
+from cortexzoo.zoo.models.hybrid.weights import with_slow_store
+from cortexzoo.zoo.training.sleep.consolidating import ConsolidationPhase
+from cortexzoo.zoo.training.sleep.reservoir import Example, Reservoir
+
+LENGTHS = (12, 7, 20)
+"""Tokens of the day's texts."""
+FEATURES = 48
+RIDGE, SAME_KEY = 3e-3, 1.0
+
+
+@dataclass
+class _Trainer:
+    """As much of a trainer as such a sleep needs."""
+
+    model: Hybrid
+
+    def is_over(self) -> bool:
+        return False
+
+
+def of_a_day(model: Hybrid, seed: int) -> tuple[float, str]:
+    """How far the store is, after a sleep, from one that is given what the texts wrote; relative, and in words."""
+    model = _with_store(model)
+    store, random = model.slow_store, torch.Generator().manual_seed(seed)
+    assert store is not None
+    texts = [torch.randint(model.vocab_size, (length,), generator=random) for length in LENGTHS]
+    written = [_written(model, text) for text in texts]
+    least = _in_the_widest_gap([strongest for _, _, strongest in written])
+    keys, values = [], []
+    for query, value, strongest in written:
+        for place in range(1, len(strongest)):  # nothing could have asked for a text's first token
+            if float(strongest[place]) > least:
+                keys.append(query[place - 1])
+                values.append(value[place])
+    wanted = copy.deepcopy(store)
+    wanted.absorb(Pairs(torch.stack(keys), torch.stack(values)), RIDGE, SAME_KEY)
+    spec = ConsolidateSleep(least_write=least, ridge=RIDGE, same_key=SAME_KEY)
+    examples = tuple(Example(text, torch.ones(len(text) - 1, dtype=torch.bool)) for text in texts)
+    day = Reservoir(len(examples), examples, len(examples))
+    ConsolidationPhase(cast(Any, _Trainer(model)), spec, day).dream(lambda _done, _all: None)
+    if int(store.pairs) != len(keys):
+        return float("inf"), f"a sleep moves {int(store.pairs)} tokens of a day, {len(keys)} were written strongly"
+    pairs = {"curvature": (store.curvature, wanted.curvature), "targets": (store.targets, wanted.targets)}
+    apart = {name: largest_difference(one, other) / scale_of(other) for name, (one, other) in pairs.items()}
+    worst = max(apart, key=lambda name: apart[name])
+    return apart[worst], f"after a day of {len(keys)} tokens the {worst} is {apart[worst]:.2g} from what they wrote"
+
+
+def _with_store(model: Hybrid) -> Hybrid:
+    """A copy in float64, whose empty store has few features."""
+    own, mixer = model.spec.slow_store, model.spec.mixer
+    store = own if isinstance(own, ProductStore) else ProductStore()
+    most = store.distinct_products(mixer.num_heads * mixer.memory_key_dim)
+    small = store.model_copy(update={"features": min(FEATURES, most)})
+    return with_slow_store(copy.deepcopy(model).double(), small).eval()
+
+
+@torch.no_grad()
+def _written(model: Hybrid, text: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each token of a text: the query that asks the memory, its value, and the write of the head that writes most.
+
+    The text is read from an empty memory; the queries are of all heads beside each other, and so are the values.
+    """
+    sidecar = next(model.sidecar(n) for n in model.sidecars if isinstance(model.sidecar(n).slow_store, SlowStore))
+    inputs: list[Tensor] = []
+    handle = sidecar.register_forward_pre_hook(lambda _module, given: inputs.append(given[0]))
+    try:
+        model(text[None].to(sidecar.output.weight.device))
+    finally:
+        handle.remove()
+    x = torch.cat(inputs, dim=1)[0]  # [T, hidden]
+    q, v = _convolved(sidecar, x)
+    return q.flatten(1), v.flatten(1), _strongest(sidecar, x)
+
+
+def _convolved(sidecar: Sidecar, x: Tensor) -> tuple[Tensor, Tensor]:
+    spec, taps = sidecar.spec, sidecar.conv.weight  # [channels, lags], the newest first
+    projected = torch.cat([x @ w.weight.T for w in (sidecar.query, sidecar.key, sidecar.value)], dim=-1)
+    summed = torch.zeros_like(projected)
+    for lag in range(taps.shape[1]):
+        summed[lag:] += projected[: len(projected) - lag] * taps[:, lag]
+    q, _, v = (part.unflatten(-1, (spec.num_heads, -1)) for part in F.silu(summed).chunk(3, dim=-1))
+    q = q / (q.square().sum(-1, keepdim=True) + UNIT_EPS).sqrt()
+    if spec.key_products:
+        dim = spec.head_dim
+        every = [q[..., i] * q[..., (i + j) % dim] for j in range(1, spec.key_products + 1) for i in range(dim)]
+        q = torch.stack(every, dim=-1)
+        q = q / (q.square().sum(-1, keepdim=True) + UNIT_EPS).sqrt()
+    return q, v
+
+
+def _strongest(sidecar: Sidecar, x: Tensor) -> Tensor:
+    gates, threshold = sidecar.memory.gates, sidecar.spec.write_threshold
+    wish = x @ gates.write.weight.T + gates.write.bias
+    if gates.write_hidden is not None and gates.write_from_hidden is not None:
+        hidden = x @ gates.write_hidden.weight.T + gates.write_hidden.bias
+        wish = wish + (hidden * hidden.sigmoid()) @ gates.write_from_hidden.weight.T
+    strength = (wish.sigmoid() - threshold).clamp_min(0) / (1 - threshold)
+    return (2 if sidecar.spec.negative_eigenvalues else 1) * strength.max(dim=-1).values
+
+
+def _in_the_widest_gap(strengths: Sequence[Tensor]) -> float:
+    """Between two strengths, so that no rounding moves a token across it; the last token of some text lies above it."""
+    every = torch.cat(list(strengths)).sort().values
+    below = every[every <= max(each[-1] for each in strengths)][len(every) // 4 :]
+    if len(below) < 2:
+        return 0.0
+    place = int(below.diff().argmax())
+    return float(below[place : place + 2].mean())

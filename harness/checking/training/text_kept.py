@@ -1,0 +1,31 @@
+"""The loss of text that the memory keeps batch after batch, worked out again call by call."""
+
+import torch
+
+from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.checking.training.roles import LENGTH
+from cortexzoo.harness.checking.training.surroundings import region
+from cortexzoo.zoo.training.evaluation import measure
+
+EVERY = 2
+ORDER = (0, LENGTH - 1, 2 * LENGTH - 1, 2 * LENGTH - 1, 0)
+"""Where the batches begin: one comes again at once, when it is not kept yet, and one when it is."""
+
+
+@torch.no_grad()
+def of_written_text(subject: Subject, rows: int) -> tuple[float, float]:
+    """As it is measured, and as it is: of batches some of which come again, consolidated after every two."""
+    model, state, precision = subject.copy(), subject.state, subject.experiment.recipe.precision
+    text, device = subject.sequences(rows, 3 * LENGTH), next(model.parameters()).device
+    batches = [text[:, at : at + LENGTH + 1] for at in ORDER]
+    found = measure(model, batches, state=state, consolidate_every=EVERY, precision=precision).loss
+    total = 0.0
+    for number, tokens in enumerate(batches, start=1):
+        tokens = tokens.to(device)
+        with region(device, precision):
+            output = model(tokens[:, :-1], model.between_batches(state, len(tokens)))
+        total -= float(output.logits.double().log_softmax(-1).gather(-1, tokens[:, 1:, None]).mean())
+        state = model.documents_ended(output.state)
+        if number % EVERY == 0:
+            state = model.consolidate(state)
+    return found, total / len(batches)
