@@ -1,10 +1,12 @@
 """Defects by an author who had not read the properties, and that none of them caught when first planted."""
 
 from cortexzoo.harness.checking.mutants.base import Host, in_source
+from cortexzoo.zoo import generation
 from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.data.tasks.accuracy import AnswerTally
 from cortexzoo.zoo.data.tasks.task import Task
 from cortexzoo.zoo.memory.contexts.diary import Pages
+from cortexzoo.zoo.memory.contexts.read_out import ContextReadOut
 from cortexzoo.zoo.memory.long_term import LongTermRing
 from cortexzoo.zoo.memory.short_term import ShortTermMemory
 from cortexzoo.zoo.models import modes
@@ -14,6 +16,7 @@ from cortexzoo.zoo.models.interface import MemoryLanguageModel
 from cortexzoo.zoo.training import evaluation
 from cortexzoo.zoo.training.objectives.continual import ContinualObjective
 from cortexzoo.zoo.training.objectives.recall_objective import RecallObjective
+from cortexzoo.zoo.training.objectives.samples import SampleLog
 from cortexzoo.zoo.training.policies.measuring.telemetry import Telemetry
 from cortexzoo.zoo.training.policies.measuring.validation import Validation
 from cortexzoo.zoo.training.sleep import anchors, transfer
@@ -104,6 +107,15 @@ ONCE_MISSED_MUTANTS = (
     in_source("window-goes-with-the-memory", HYBRID, "recall without memory is asked without the window too",
               RecallObjective, "conclusions", "{MEMORY} if MEMORY in model.switches else set(model.switches)",
               "set(model.switches)", by="recall_is_trained_as_specified"),
+    in_source("answers-change-documents", HYBRID, "of several pieces answers are counted for other documents",
+              SampleLog, "note", "torch.cat([every[:, part][scored[:, part]] for part in pieces_of(time, piece)])",
+              "every[scored]", by="recall_is_trained_as_specified"),
+    in_source("finds-what-lies-ahead", CONTEXTS, "a place of the training text finds the places right behind it",
+              ContextReadOut, "_own", "((found - asked).abs() <= self.spec.own_span)",
+              "(found <= asked) & (asked - found <= self.spec.own_span)", by="no_own_occurrence"),
+    in_source("any-token-goes", CONTROL, "tokens beyond the vocabulary that was asked for are drawn", generation,
+              "generate", "output.logits[:, -1, :vocab_size]", "output.logits[:, -1]",
+              by="sampling_follows_its_settings"),
     in_source("one-part-of-a-step", CONTROL, "tokens a second count one micro-batch of a step", Telemetry,
               "step_taken", "step.tokens[..., 1:]", "step.tokens[0, :, 1:]", by="curves_match_a_reference"),
     in_source("one-mode-for-all", CONTROL, "a part that is in evaluation mode is trained after measuring", modes,

@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -87,12 +87,13 @@ def recall_is_trained_as_specified(subject: Subject, case: Case) -> Finding:
 
 @dataclass
 class _Heard:
-    """The trainer, as a curriculum sees it."""
+    """The trainer, as a policy sees it that tells of events of a kind."""
 
+    kind: str
     events: list[dict[str, Any]] = field(default_factory=list)
 
     def event(self, kind: str, detail: dict[str, Any]) -> None:
-        if kind == "stage":
+        if kind == self.kind:
             self.events.append(detail)
 
 
@@ -101,7 +102,7 @@ def _stages(seed: int) -> list[str]:
     drawn, documents = random.Random(seed), dict[tuple[int, int], int]()
     for place, stage in enumerate(STAGES):
         documents |= {(place, gap): 1 + (gap + place) % 3 for gap in stage.gaps}
-    curriculum, heard = Curriculum(STAGES, seed, documents), _Heard()
+    curriculum, heard = Curriculum(STAGES, seed, documents), _Heard("stage")
     wrong, place, began, epochs, told = [], 0, 0, 0, 0
     shares: dict[int, list[float]] = {}
     block: list[int] = []
@@ -187,6 +188,7 @@ def _steps(experiment: ExperimentSpec, guard: InChunkSpec) -> list[str]:
             rows = [_answers(model, row[None], mask[None]) for row, mask in zip(tokens, every, strict=True)]
             asked = [_answers(model, row[None], mask[None]) for row, mask in zip(tokens, scored, strict=True)]
             guarded = _guarded(objective, model, guard, place, trainer.recipe.sequence_length, trainer.spec.seed)
+        wrong += _of_each(objective, place, rows)
         documents += [(float(losses.mean()), float(right.mean()), len(right)) for losses, right in asked]
         total = torch.cat([losses for losses, _ in rows]).mean()
         pairs = {RIGHT: (output.readings[RIGHT], torch.cat([right for _, right in rows]).mean())}
@@ -205,13 +207,28 @@ def _steps(experiment: ExperimentSpec, guard: InChunkSpec) -> list[str]:
     if largest_difference(here, there) > ROUNDING:
         return wrong  # it has a way of its own to compute something else in training
     found_all = [(one["loss"], one["right"], one["answer_tokens"]) for one in samples]
-    if len(found_all) != len(documents) or any(
-        abs(a - b) > ROUNDING * max(LEAST, abs(b))
-        for one, wanted in zip(found_all, documents, strict=False)
-        for a, b in zip(one, wanted, strict=True)
-    ):
+    if not _near(found_all, documents):
         wrong.append(f"samples are recorded as {found_all[:2]}, worked out again {documents[:2]}")
     return wrong
+
+
+def _of_each(objective: RecallObjective, place: int, rows: Sequence[tuple[Tensor, Tensor]]) -> list[str]:
+    """What is recorded of a micro-batch's documents otherwise, when all their tokens were asked for, piece by piece."""
+    heard = _Heard("sample")
+    objective.samples.step_taken(cast(Any, heard), Step(1))
+    found = [(one["loss"], one["right"], one["answer_tokens"]) for one in heard.events[-len(rows) :]]
+    wanted = [(float(losses.mean()), float(right.mean()), len(right)) for losses, right in rows]
+    if _near(found, wanted):
+        return []
+    return [f"documents of micro-batch {place + 1} are recorded as {found}, worked out again {wanted}"]
+
+
+def _near(found: Sequence[tuple[float, ...]], wanted: Sequence[tuple[float, ...]]) -> bool:
+    return len(found) == len(wanted) and all(
+        abs(a - b) <= ROUNDING * max(LEAST, abs(b))
+        for one, other in zip(found, wanted, strict=True)
+        for a, b in zip(one, other, strict=True)
+    )
 
 
 @torch.no_grad()

@@ -32,8 +32,9 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "top 3": {"top_k": 3, "temperature": 1.3},
     "top of all": {"top_k": 10**6},
     "half of the tokens": {},
+    "without the likeliest": {},
 }
-"""The last one leaves the second half of the vocabulary out."""
+"""The last but one leaves the second half of the vocabulary out, the last one all from the likeliest token on."""
 
 
 def sampling_cases(_: Subject) -> Iterable[Case]:
@@ -53,6 +54,10 @@ def sampling_follows_its_settings(subject: Subject, case: Case) -> Finding:
     asked = {"seed": seed, **SETTINGS[name]}
     if name == "half of the tokens":
         asked["vocab_size"] = math.ceil(model.vocab_size / 2)
+    if name == "without the likeliest":
+        prompt = subject.sequences(1, SHORT_PROMPT)
+        (logits,) = _next_logits(model, prompt, subject.start(model, 1), prompt[:, :0])
+        asked["vocab_size"] = max(1, int(logits[0].argmax()))
     count = DRAWS if sum(each.numel() for each in model.parameters()) <= MANY_PARAMETERS else FEWER_DRAWS
     each, drawn = _shares(subject, model, asked, count), _draws(subject, model, asked, count)
     others = _draws(subject, model, {**asked, "seed": seed + 1}, count)

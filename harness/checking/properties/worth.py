@@ -63,14 +63,15 @@ def _record(subject: Subject) -> WorthRecord:
 def occurrence_cases(_: Subject) -> Iterable[Case]:
     """A text that is read at once or in pieces, with a consolidation after each, and again in one or the other way.
 
-    Also token by token, from a memory so full that it begins with the text's first token, and where the text is longer
-    than what a running document may have.
+    Also token by token, from a memory so full that it begins with the text's first token, where the text is longer than
+    what a running document may have, and of two tokens alone, whose contexts come again before and behind each place.
     """
     for pieces, again in ((1, 1), (3, 1), (1, 3), (3, 3)):
         yield {"pieces": pieces, "again": again, "full": 0}
     yield {"pieces": 1, "again": LENGTH, "full": 0}
     yield {"pieces": 2, "again": LENGTH, "full": 1}
     yield {"pieces": 1, "again": 1, "full": 0, "capacity": 12}
+    yield {"pieces": 2, "again": 1, "full": 0, "kinds": 2}
 
 
 @torch.no_grad()
@@ -87,6 +88,8 @@ def no_own_occurrence(subject: Subject, case: Case) -> Finding:
     # Beyond the span that belongs to a place, other places may be found.
     length = min(LENGTH, model.contexts.spec.own_span)
     tokens, place = subject.random_tokens(1, length), torch.tensor([0])
+    if kinds := number(case, "kinds", 0):
+        tokens = tokens % kinds
     pieces = tokens.chunk(number(case, "again"), dim=1)
 
     def read() -> Any:

@@ -80,6 +80,13 @@ def test_a_mistake_in_stages_is_found(function: str, old: str, new: str) -> None
         ("none", RecallObjective, "_answers", "state = output.state if", "state = state if True or"),
         ("none", RecallObjective, "_answers", "tokens[:, 1:][:, piece]", "tokens[:, :-1][:, piece]"),
         ("none", SampleLog, "note", "right.mean()", "right.sum()"),
+        (
+            "none",
+            SampleLog,
+            "note",
+            "torch.cat([every[:, part][scored[:, part]] for part in pieces_of(time, piece)])",
+            "every[scored]",
+        ),
         ("none", SampleLog, "note", "losses, right, torch", "right, losses, torch"),
         ("none", SampleLog, "step_taken", "loss / max(tokens, 1.0)", "loss"),
         ("samples", RecallObjective, "loss", "guard.weight * guarded", "guarded"),
@@ -103,6 +110,11 @@ def test_a_mistake_in_a_step_is_found(of: str, owner: object, function: str, old
 )
 def test_answers_that_are_counted_otherwise_are_found(owner: object, function: str, old: str, new: str) -> None:
     assert is_caught(owner, function, old, new, partial(judged, "answers"))
+
+
+def test_a_memory_that_is_switched_off_with_the_window_is_found() -> None:
+    alone = "{MEMORY} if MEMORY in model.switches else set(model.switches)"
+    assert is_caught(RecallObjective, "conclusions", alone, "set(model.switches)", partial(judged, "conclusions"))
 
 
 def test_a_base_that_is_guarded_with_what_drift_is_measured_on_is_found() -> None:

@@ -76,6 +76,7 @@ CHANGES: dict[str, list[Change]] = {
         ("_sample", "-torch.inf", "0.0"),
     ],
     "half of the tokens": [("generate", "output.logits[:, -1, :vocab_size]", "output.logits[:, -1]")],
+    "without the likeliest": [("generate", "output.logits[:, -1, :vocab_size]", "output.logits[:, -1]")],
 }
 
 
