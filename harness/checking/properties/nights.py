@@ -89,7 +89,8 @@ class Night:
             wrong.append(f"{'nothing' if self.wrote else 'what was not written'} was moved into the slow store")
         if odd := sorted(changed - store if self.fate == "stays" else changed):
             wrong.append(f"a sleep that {self.fate} changed {odd[0]}")
-        left = {"stays": 0, "is undone": self.kept}.get(self.fate)
-        if left is not None and len(sleep.reservoir.examples) != left:
+        moved = self.fate == "stays" or (self.fate == "has no solution" and solved)
+        left = 0 if moved else self.kept
+        if self.fate != "is stopped" and len(sleep.reservoir.examples) != left:
             wrong.append(f"{len(sleep.reservoir.examples)} examples are left to be read again, not {left}")
         return wrong

@@ -148,9 +148,9 @@ class Sleep(Policy):
         reason = objection(self.spec.acceptance, self.reference, before, after)
         if reason is not None:
             weights.restore(trainer.model)
-        elif isinstance(self.spec, ConsolidateSleep):
-            self.reservoir = Reservoir(self.spec.reservoir)  # collected anew after a sleep
         made = phase.updates
+        if reason is None and isinstance(self.spec, ConsolidateSleep) and made.taken:
+            self.reservoir = Reservoir(self.spec.reservoir)  # what was moved is not read again
         self.sleeps += 1
         self.accepted += reason is None
         self.updates_taken += made.taken

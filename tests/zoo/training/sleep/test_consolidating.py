@@ -112,6 +112,7 @@ def test_a_store_whose_solve_fails_is_a_refused_update(monkeypatch: pytest.Monke
     trainer = trainer_of(ConsolidateSleep(**EAGER))
     trainer.run()
     assert (sleep_of(trainer).updates_taken, sleep_of(trainer).updates_refused) == (0, 2)
+    assert len(sleep_of(trainer).reservoir.examples) == 3, "what was not moved is read again in the next sleep"
 
 
 def test_a_run_that_goes_on_ends_with_the_same_store(tmp_path: Any) -> None:
