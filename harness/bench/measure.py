@@ -1,6 +1,7 @@
 """Runs a benchmark: ours and the peer in turns, so that a busy moment of the machine slows a pair and not one side."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from statistics import median
 from time import perf_counter, process_time
@@ -9,6 +10,7 @@ import torch
 
 from cortexzoo.harness.bench.benchmark import Benchmark, Case
 from cortexzoo.harness.bench.result import BenchmarkResult, CaseResult, spread_of
+from cortexzoo.harness.runs.freed_memory import freed_memory_stays
 
 SQUARE = 1024
 
@@ -76,7 +78,17 @@ def run(
     rounds: int | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> BenchmarkResult:
-    """All cases of a benchmark in every round, on the threads that torch has."""
+    """All cases of a benchmark in every round, on the threads that torch has.
+
+    One that is `of_training` keeps the memory that it frees, as training does.
+    """
+    with freed_memory_stays() if getattr(benchmark, "of_training", False) else nullcontext():
+        return _run(name, peer, benchmark, quick, rounds, progress)
+
+
+def _run(
+    name: str, peer: str, benchmark: Benchmark, quick: bool, rounds: int | None, progress: Callable[[str], None]
+) -> BenchmarkResult:
     effort = QUICK if quick else THOROUGH
     taken = []
     for case in benchmark.cases(quick):

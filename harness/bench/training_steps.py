@@ -1,7 +1,7 @@
 """`cortexgpt-step` and `hybrid-step`: a training step beside that of a transformer with as many parameters.
 
 A step is what every trainer does: loss, gradients, their norm clipped, AdamW. Guards and tracking are measured by
-`guards`. As in training, the process keeps memory that it frees, for both.
+`guards`.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,6 @@ from torch.nn.utils import clip_grad_norm_
 from cortexzoo.harness.bench.benchmark import Case, timed
 from cortexzoo.harness.bench.equal_transformer import equal_transformer
 from cortexzoo.harness.bench.held_bytes import counted_flops, peak_bytes
-from cortexzoo.harness.runs.freed_memory import keep_freed_memory
 from cortexzoo.specs import load, load_experiment
 from cortexzoo.specs.recipe import AdamWSpec
 from cortexzoo.specs.variant import VariantSpec
@@ -76,10 +75,9 @@ class CortexGPTStep:
     The latter also beside the former, whose cost it shows.
     """
 
-    headline = "D128-T128"
+    headline, of_training = "D128-T128", True
 
     def cases(self, quick: bool) -> Sequence[Case]:
-        keep_freed_memory()
         cases = []
         for width, time in [(128, 128)] if quick else [(128, 128), (128, 512), (256, 128), (256, 512)]:
             size = f"hidden_size={width}"
@@ -112,10 +110,9 @@ class CortexGPTStep:
 class HybridStep:
     """`cortex-v2-hybrid-scratch`, whose weights all learn, batch 8."""
 
-    headline = ""
+    headline, of_training = "", True
 
     def cases(self, quick: bool) -> Sequence[Case]:
-        keep_freed_memory()
         variant = load("cortex-v2-hybrid-scratch", "variant", ["backbone.architecture.vocab_size=256"])
         control = equal_transformer(variant, 64, 4, 256)
         cases = []

@@ -7,25 +7,38 @@ it again, a page fault for every 4 kB: 5 to 13 % of the time of a step of the sh
 import ctypes
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 """Numbers of mallopt(3)."""
-KEPT = 1 << 30
-"""Bytes that are freed at the end of the heap and kept."""
-FROM_THE_HEAP = 64 << 20
-"""Blocks up to so many bytes; larger ones come from the system and go back to it when they are freed."""
+KEPT, FROM_THE_HEAP = 1 << 30, 64 << 20
+"""Bytes that are freed at the end of the heap and kept. Larger blocks come from the system and go back to it."""
+USUALLY_KEPT, USUALLY_FROM_THE_HEAP = 64 << 20, 32 << 20
+"""Where glibc's own thresholds end, which grow with what is freed."""
 
 
-def keep_freed_memory() -> bool:
-    """From now on, in this process. Says whether it does: other C libraries than glibc stay as they are.
+@contextmanager
+def freed_memory_stays() -> Iterator[bool]:
+    """Meanwhile, in this process. Says whether it does: other C libraries than glibc are left as they are.
 
-    It stays as it is, too, where the environment sets MALLOC_TRIM_THRESHOLD_ or MALLOC_MMAP_THRESHOLD_.
+    So is glibc where the environment sets MALLOC_TRIM_THRESHOLD_ or MALLOC_MMAP_THRESHOLD_. At the end what is free
+    goes back to the system.
     """
+    stays = _set_thresholds(KEPT, FROM_THE_HEAP)
+    try:
+        yield stays
+    finally:
+        if stays:
+            _set_thresholds(USUALLY_KEPT, USUALLY_FROM_THE_HEAP)
+            ctypes.CDLL(None).malloc_trim(0)
+
+
+def _set_thresholds(kept: int, from_the_heap: int) -> bool:
     chosen = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"} & os.environ.keys()
     if not sys.platform.startswith("linux") or chosen:
         return False
-    with suppress(AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
-        return bool(mallopt(TRIM_THRESHOLD, KEPT)) and bool(mallopt(MMAP_THRESHOLD, FROM_THE_HEAP))
-    return False
+    c = ctypes.CDLL(None)
+    if not hasattr(c, "mallopt") or not hasattr(c, "malloc_trim"):
+        return False
+    return bool(c.mallopt(TRIM_THRESHOLD, kept)) and bool(c.mallopt(MMAP_THRESHOLD, from_the_heap))

@@ -17,7 +17,7 @@ from cortexzoo.harness.checking.verdict import VERDICT, Certificate
 from cortexzoo.harness.errors import RunStopped
 from cortexzoo.harness.runs.curves import draw_curves
 from cortexzoo.harness.runs.distributed import agree_on_folder, part, together_or_not
-from cortexzoo.harness.runs.freed_memory import keep_freed_memory
+from cortexzoo.harness.runs.freed_memory import freed_memory_stays
 from cortexzoo.harness.runs.interventions import NONE, Interventions
 from cortexzoo.harness.runs.manifest import command_line, manifest
 from cortexzoo.harness.runs.memory import require_memory
@@ -105,7 +105,8 @@ def help_to_train(
         interventions.apply(trainer)
         prepare(trainer, folder)
     if agree_on_folder(None) is not None:
-        trainer.run()
+        with freed_memory_stays():
+            trainer.run()
         part()
 
 
@@ -121,10 +122,8 @@ def trainer_in(
 ) -> TrainingLoop:
     """A trainer that keeps checkpoints and refused batches in a run's folder. Every process must call it.
 
-    From now on the process keeps memory that it frees. Raises `DataError`, `SetupError`, `BackboneError`, and
-    `RunFolderError` where the run's tokenizer was changed.
+    Raises `DataError`, `SetupError`, `BackboneError`, and `RunFolderError` where the run's tokenizer was changed.
     """
-    keep_freed_memory()
     return build_trainer(
         experiment,
         recorder=recorder,
@@ -259,7 +258,8 @@ def _trained(
     }
     load = OtherLoad()
     try:
-        result = trainer.run()
+        with freed_memory_stays():
+            result = trainer.run()
     except (TrainingError, RunStopped) as problem:
         gave_up = {"gave_up_at": problem.step} if isinstance(problem, TrainingStopped) else {}
         summary = {"status": "failed", "cause": str(problem), **gave_up, **fixed}
