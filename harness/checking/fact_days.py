@@ -110,7 +110,9 @@ def known_keys(model: Hybrid, sessions: Sequence[Session]) -> Bool[Tensor, " key
     def spoken(_queries: Tensor, answer: Tensor) -> Tensor:
         return answer.ne(0).any(-1)
 
-    return torch.cat([_heard(model, tokens[:, :-1], spoken)[_asked(answers)] for _, tokens, answers in _batches(sessions)])
+    return torch.cat(
+        [_heard(model, tokens[:, :-1], spoken)[_asked(answers)] for _, tokens, answers in _batches(sessions)]
+    )
 
 
 @torch.no_grad()

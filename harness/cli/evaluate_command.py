@@ -140,7 +140,9 @@ def _on_tasks(
         os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read on import: no retries for half a minute
     from cortexzoo.harness.integrations.lm_evaluation import ReadingModel, evaluate_tasks
 
-    found = evaluate_tasks(ReadingModel(*run.load_model(checkpoint, device), writing), tasks, folder=folder, limit=limit)
+    found = evaluate_tasks(
+        ReadingModel(*run.load_model(checkpoint, device), writing), tasks, folder=folder, limit=limit
+    )
     rows = [(name, metric, f"{value:.4f}") for name, values in found.items() for metric, value in values.items()]
     print_table(("task", "metric", "value"), rows)
     write_json(json_file, {"tasks": found, "limit": limit})

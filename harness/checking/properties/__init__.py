@@ -25,8 +25,8 @@ from cortexzoo.harness.checking.properties.memory import MEMORY
 from cortexzoo.harness.checking.properties.operations import OPERATIONS
 from cortexzoo.harness.checking.properties.operators import OPERATORS
 from cortexzoo.harness.checking.properties.orders import ORDERS
-from cortexzoo.harness.checking.properties.padding import PADDING
 from cortexzoo.harness.checking.properties.own_loop import OWN_LOOP
+from cortexzoo.harness.checking.properties.padding import PADDING
 from cortexzoo.harness.checking.properties.reach import REACH
 from cortexzoo.harness.checking.properties.recall import RECALL
 from cortexzoo.harness.checking.properties.recall_training import RECALL_TRAINING

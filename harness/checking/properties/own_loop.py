@@ -25,13 +25,13 @@ EVERY, WINDOW, HISTORY = 7, 24, 6
 SPIKE, STEEP = Told(64.0, 1.0), Told(2.0, 1e4)
 NAN, NO_GRADIENT = Told(math.nan, 1.0), Told(2.0, math.inf)
 TROUBLES = {
-    **{12: NAN, 13: NO_GRADIENT, 31: SPIKE, 32: SPIKE, 40: STEEP, 58: Told(math.inf, 1.0)},
-    **{number: SPIKE for number in range(90, 96)},
+    12: NAN, 13: NO_GRADIENT, 31: SPIKE, 32: SPIKE, 40: STEEP, 58: Told(math.inf, 1.0),
+    **dict.fromkeys(range(90, 96), SPIKE),
 }
 """Of a script of `COUNT` steps; the last are a new level, and so many in a row that a rule which refuses gives in."""
-BROKEN = {number: NAN for number in (*range(64, 73), *range(120, 129))}
+BROKEN = dict.fromkeys((*range(64, 73), *range(120, 129)), NAN)
 """So many in a row that there is a rollback, or the end."""
-STORM = {number: SPIKE for number in range(100, 140, 3)}
+STORM = dict.fromkeys(range(100, 140, 3), SPIKE)
 """The fourth rollback within 16 steps is at 109: the one at 90 lies 16 before 106."""
 COUNT, HALF = 150, 101
 
@@ -206,9 +206,7 @@ def _of_updates(case: Case) -> Finding:
         deviations=NEVER, gradient_deviations=NEVER, window=WINDOW, min_history=HISTORY, update_factor=5.0
     )
     recovery = guards.RecoveryCheckpoints(every=EVERY, storm_limit=9)
-    spec = RecipeSpec(
-        name="updates", clipping=guards.NoClipping(), spikes=rule, recovery=recovery
-    )
+    spec = RecipeSpec(name="updates", clipping=guards.NoClipping(), spikes=rule, recovery=recovery)
     large = {number: Told(2.0, 30.0) for number in (3, 20, 50, 60, 110)}
     told = dict(enumerate(script(COUNT, large), start=1))
     numbers = sum(tensor.numel() for tensor in Loop().model.tensors)
