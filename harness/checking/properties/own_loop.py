@@ -25,7 +25,12 @@ EVERY, WINDOW, HISTORY = 7, 24, 6
 SPIKE, STEEP = Told(64.0, 1.0), Told(2.0, 1e4)
 NAN, NO_GRADIENT = Told(math.nan, 1.0), Told(2.0, math.inf)
 TROUBLES = {
-    12: NAN, 13: NO_GRADIENT, 31: SPIKE, 32: SPIKE, 40: STEEP, 58: Told(math.inf, 1.0),
+    12: NAN,
+    13: NO_GRADIENT,
+    31: SPIKE,
+    32: SPIKE,
+    40: STEEP,
+    58: Told(math.inf, 1.0),
     **dict.fromkeys(range(90, 96), SPIKE),
 }
 """Of a script of `COUNT` steps; the last are a new level, and so many in a row that a rule which refuses gives in."""
