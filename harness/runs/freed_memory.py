@@ -1,7 +1,7 @@
 """What becomes of memory that is freed: in training it stays with the process, since the next step needs it again.
 
 By default glibc gives memory at the end of the heap back to the system as soon as it is freed, and each step asks for
-it again, a page fault for every 4 kB: 5 to 13 % of the time of a step of the shipped models.
+it again, a page fault for every 4 kB: 5 to 11 % of the time of a step of the shipped models.
 """
 
 import ctypes

@@ -45,6 +45,7 @@ def test_what_a_recipe_may_ask_for_is_not_accused(change: str) -> None:
     assert judgement.cases_tried == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", OWN_LOOP_MUTANTS, ids=lambda mutant: mutant.name)
 def test_each_mutant_is_caught(mutant: object) -> None:
     with mutant.seeded():  # type: ignore[attr-defined]
