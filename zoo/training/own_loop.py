@@ -172,9 +172,9 @@ class LoopGuard:
         return {**counts, "rollback_steps": list(self._rollback_steps), "policies": states}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave, after model and optimiser were loaded; guards that it lacks begin anew."""
+        """Take over what `state_dict` gave, after model and optimiser were loaded; what it lacks begins anew."""
         self.number, self.taken, self.refused = state["number"], state["taken"], state["refused"]
-        self.rollbacks, self._rollback_steps = state["rollbacks"], list(state["rollback_steps"])
+        self.rollbacks, self._rollback_steps = state.get("rollbacks", 0), list(state.get("rollback_steps", ()))
         for policy in self.policies:
             if policy.name in state["policies"]:
                 policy.load_state(cast(Any, self), state["policies"][policy.name], {})

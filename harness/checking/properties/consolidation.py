@@ -55,7 +55,8 @@ class Days:
         asking = kind.model_copy(update={"num_queries": kind.num_pairs})
         spec = task.spec.model_copy(update={"task": asking, "filler": NoiseFiller(), "document_chunks": None})
         plain = build_task_in(spec, task.vocabulary, task.seed)
-        return cls(_with_store(subject, *_two_days(plain, "validation")), *_two_days(plain, "test"))
+        first, second = _two_days(plain, "test")
+        return cls(_with_store(subject, plain, sum(len(session.keys) for session in (*first, *second))), first, second)
 
     def sleep(self, day: Sequence[Session]) -> None:
         """Consolidate a day."""
@@ -112,10 +113,10 @@ def _two_days(task: Task, split: Split) -> tuple[Sequence[Session], Sequence[Ses
     raise DoesNotApply(f"the task {task.name} has too few keys for two days of facts")
 
 
-def _with_store(subject: Subject, taught: Sequence[Session], others: Sequence[Session]) -> Hybrid:
+def _with_store(subject: Subject, task: Task, facts: int) -> Hybrid:
     """The subject's own store, emptied; or one with the defaults, and no more features than so many facts need.
 
-    The threshold of the latter separates the facts that are `taught` from the `others`.
+    The threshold of the latter separates facts of the validation part that are taught from others.
     """
     model = subject.copy()
     assert isinstance(model, Hybrid)
@@ -123,10 +124,9 @@ def _with_store(subject: Subject, taught: Sequence[Session], others: Sequence[Se
     store = own if isinstance(own, ProductStore) else ProductStore()
     if store is not own:
         most = store.distinct_products(model.spec.mixer.num_heads * model.spec.mixer.memory_key_dim)
-        facts = sum(len(session.keys) for session in (*taught, *others))
         enough = max(FEWEST_FEATURES, FEATURES_A_FACT * facts)
         store = store.model_copy(update={"features": min(store.features, most, enough)})
-        threshold = _threshold(with_slow_store(model, store).eval(), taught, others)
+        threshold = _threshold(with_slow_store(model, store).eval(), *_two_days(task, "validation"))
         store = store.model_copy(update={"unknown_from": threshold})
     return with_slow_store(model, store).eval()
 

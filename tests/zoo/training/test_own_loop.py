@@ -60,6 +60,15 @@ class Loop:
         return [p.detach().clone() for p in (*self.model.parameters(), *moments)]
 
 
+def test_a_state_without_rollbacks_begins_with_none() -> None:
+    loop = Loop(recipe())
+    state = loop.guard.state_dict()
+    del state["rollbacks"], state["rollback_steps"]
+    loop.guard.rollbacks = 3
+    loop.guard.load_state_dict(state)
+    assert loop.guard.rollbacks == 0
+
+
 def test_without_trouble_it_is_the_loop_without_a_guard() -> None:
     plain, watched = (Loop(recipe("clipping={kind: none}")) for _ in range(2))
     torch.manual_seed(1)
