@@ -200,6 +200,21 @@ def regression(session: nox.Session) -> None:
 
 
 @nox.session
+def slurm(session: nox.Session) -> None:
+    """Sweeps on a real Slurm of one node, which starts and ends with the tests.
+
+    As root, with Debian's packages slurm-wlm, slurmdbd, munge and mariadb-server; none of their services has to run.
+    """
+    install(session)
+    if session.venv_backend != "none":
+        session.install("-e", ".[dev,slurm]", "-c", str(CONSTRAINTS))
+    look = "from tests.harness.parallel.real_slurm import missing; print(missing())"
+    if missing := str(session.run("python", "-c", look, silent=True)).strip():
+        session.error(missing)
+    session.run("python", "-m", "pytest", "tests/harness/parallel/test_real_slurm.py", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """All benchmarks, about half an hour, or those that are named; options go to `cortexzoo bench`."""
     install(session)

@@ -3,16 +3,20 @@
 submitit pickles what it sends. What is sent here is a command line, nothing else: the run comes back as its folder.
 """
 
+import io
 import json
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 from cortexzoo.harness.errors import Failure, UserError
+from cortexzoo.harness.parallel.slurm_queue import Queue
 from cortexzoo.harness.runs.find import finished_runs, stopped_runs
 from cortexzoo.harness.runs.run_folder import Run
 from cortexzoo.specs import ExperimentSpec
@@ -72,12 +76,13 @@ def train_scheduled(
     waits for what they train. Raises `ScheduleError`, `JobFailed`.
     """
     executor = scheduler.executor(runs.absolute(), jobs, threads)
+    if scheduler.cluster == "slurm":
+        # One job array: Slurm itself keeps to the number of jobs at once.
+        yield from _from_slurm(_submitted_together(executor, experiments, runs, threads), runs)
+        return
     waiting = list(experiments)
     running: list[tuple[ExperimentSpec, Any]] = []
     try:
-        if scheduler.cluster == "slurm":
-            # One job array: Slurm itself keeps to the number of jobs at once.
-            running, waiting = _submitted_together(executor, waiting, runs, threads), []
         while waiting or running:
             while waiting and len(running) < jobs:
                 experiment = waiting.pop(0)
@@ -91,13 +96,35 @@ def train_scheduled(
             job.cancel(check=False)
 
 
+def _from_slurm(running: list[tuple[ExperimentSpec, Any]], runs: Path) -> Iterator[tuple[ExperimentSpec, Run]]:
+    """A job has ended when its result is there, or when Slurm itself says so twice."""
+    queue = Queue()
+    try:
+        while running:
+            for experiment, job in [each for each in running if each[1].paths.result_pickle.exists()]:
+                running.remove((experiment, job))
+                yield experiment, _result(experiment, job, runs)
+            ended, reasons = queue.look([job.job_id for _, job in running])
+            for reason in reasons:
+                logging.getLogger(__name__).warning(reason)
+            for experiment, job in running:
+                if job.job_id in ended:
+                    running.remove((experiment, job))
+                    raise _failed(experiment, job, runs, f"Slurm says {ended[job.job_id]}")
+            time.sleep(LOOK_EVERY)
+    finally:
+        for _, job in running:
+            job.cancel(check=False)
+
+
 def _submitted_together(
     executor: Any, experiments: Sequence[ExperimentSpec], runs: Path, threads: int
 ) -> list[tuple[ExperimentSpec, Any]]:
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
     try:
-        with executor.batch():
+        # What sbatch writes there is the last line of the problem, too.
+        with redirect_stderr(io.StringIO()), executor.batch():
             submitted = [executor.submit(_command(experiment, runs, threads)) for experiment in experiments]
     except (FailedJobError, FailedSubmissionError, OSError) as problem:
         raise ScheduleError(f"--executor slurm: the jobs were not accepted: {_last_line(problem)}") from problem
@@ -129,16 +156,25 @@ def _file(experiment: ExperimentSpec, runs: Path) -> Path:
 
 
 def _result(experiment: ExperimentSpec, job: Any, runs: Path) -> Run:
-    what = f"{experiment.name}, seed {experiment.seed}: job {job.job_id}"
-    problem = job.exception()
-    if problem is not None:
-        file = _file(experiment, runs).with_suffix(ERROR)
-        output = file.read_text(encoding="utf-8").strip() if file.is_file() else f"it ended as {job.state}"
-        raise JobFailed(f"{what} failed: {output} (all it wrote: {job.paths.stderr})")
+    if job.exception() is not None:
+        raise _failed(experiment, job, runs, "its program ended with an error")
     run = next(finished_runs(runs, experiment), None) or next(stopped_runs(runs, experiment), None)
     if run is None:
-        raise JobFailed(f"{what} ended and left no run in {runs}")
+        raise JobFailed(f"{_named(experiment, job)} ended and left no run in {runs}")
     return run
+
+
+def _failed(experiment: ExperimentSpec, job: Any, runs: Path, otherwise: str) -> JobFailed:
+    file = _file(experiment, runs).with_suffix(ERROR)
+    if "timed-out" in (job.stdout() or "") or otherwise.endswith(" TIMEOUT"):
+        reason = "its time is up: repeat the command to go on, with --job timeout_min=N for more of it"
+    else:
+        reason = file.read_text(encoding="utf-8").strip() if file.is_file() else otherwise
+    return JobFailed(f"{_named(experiment, job)} failed: {reason} (all it wrote: {job.paths.stderr})")
+
+
+def _named(experiment: ExperimentSpec, job: Any) -> str:
+    return f"{experiment.name}, seed {experiment.seed}: job {job.job_id}"
 
 
 def option(text: str) -> tuple[str, str | int]:
