@@ -36,7 +36,12 @@ def mutants(
     seed: Annotated[int, typer.Option("--seed", metavar="S", min=0, help="With --generated: which changes.")] = 0,
     limit: Annotated[
         float,
-        typer.Option("--seconds", metavar="S", min=1, help="With --generated: how long to try properties on a change."),
+        typer.Option(
+            "--seconds",
+            metavar="S",
+            min=1,
+            help="With --generated: CPU seconds in which properties are tried on a change.",
+        ),
     ] = 60.0,
     tests: Annotated[
         Path | None,

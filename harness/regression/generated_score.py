@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from cortexzoo import specs
 from cortexzoo.harness import checking, regression
+from cortexzoo.harness.checking.modules.patience import Patience
 from cortexzoo.harness.checking.mutants.generated import Site
 from cortexzoo.harness.parallel.workers import end_with_parent, in_processes
 from cortexzoo.harness.regression.generated_tests import TestedResult
@@ -22,7 +23,9 @@ from cortexzoo.harness.runs.cache import code_sum
 from cortexzoo.specs.allowed_code import allowed_meanwhile
 
 LIMIT = 60.0
-"""Seconds for one change, over all properties that reach it, unless others are given."""
+"""CPU seconds for one change, over all properties that reach it, unless others are given."""
+LOOK_EVERY = 0.2
+"""Seconds between two looks at what a property has used."""
 PATIENCE, LEAST_SHARE = 10.0, 1 / 3
 """A change hangs when a property takes so many times as long as without it, and at least that share of the limit."""
 Fate = Literal["caught", "hangs", "survives", "not reached"]
@@ -139,24 +142,30 @@ def _apart(
 ) -> Iterator[dict[str, Any]]:
     """What `trials` yields, in a process of its own that is ended with this generator.
 
-    Raises `Hangs` when one of them takes longer than its patience, in seconds, `TimeoutError` after `limit` seconds in
-    all, and `EOFError` when the process dies.
+    Raises `Hangs` when one of them takes longer than its patience, in CPU seconds or without computing, `TimeoutError`
+    after `limit` of them in all, and `EOFError` when the process dies.
     """
     context = multiprocessing.get_context("fork")
     reader, writer = context.Pipe(duplex=False)
     process = context.Process(target=_try, args=(trials, writer))
     process.start()
     writer.close()
-    end = time.monotonic() + limit
+    assert process.pid is not None
+    whole, one = Patience(process.pid, limit), Patience(process.pid, limit)
     try:
         for seconds in [*patience, LEAST_SHARE * limit]:
-            left = end - time.monotonic()
-            if not reader.poll(max(0.0, min(left, seconds))):
-                raise Hangs if seconds < left else TimeoutError
+            one.renew(seconds)
+            while not reader.poll(LOOK_EVERY):
+                if whole.is_over:
+                    raise TimeoutError
+                if one.is_over:
+                    raise Hangs
             message = reader.recv()
             if message is None:
                 return
             yield message
+            if whole.is_over:
+                raise TimeoutError
     finally:
         process.kill()
         process.join()
