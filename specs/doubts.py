@@ -38,7 +38,20 @@ def _of_experiment(experiment: "ExperimentSpec") -> list[str]:
         found += _of_consolidation(recipe, "recipe.")
     if isinstance(recipe.objective, Continual) and isinstance(variant.memory.long_term, Contexts):
         found += _of_room(recipe, variant.memory.long_term.capacity)
+    if isinstance(recipe.objective, Recall):
+        found += _of_texts(variant.memory.long_term)
     return found
+
+
+def _of_texts(long_term: Spec) -> list[str]:
+    """What long-term memory reads of a text, and not of documents with answers."""
+    defaults = {name: field.default for name, field in type(long_term).model_fields.items()}
+    return [
+        f"variant.memory.long_term.{name} is {value} and changes nothing: recipe.objective is recall, which trains on "
+        "the answers of documents alone"
+        for name in ("own_span", "own_weight")
+        if (value := getattr(long_term, name, None)) is not None and value != defaults[name]
+    ]
 
 
 def _of_weights(experiment: "ExperimentSpec") -> list[str]:
