@@ -7,6 +7,7 @@ from cortexzoo.zoo.data.tasks.accuracy import AnswerTally
 from cortexzoo.zoo.data.tasks.filler import SpelledPairFiller
 from cortexzoo.zoo.data.tasks.task import Task
 from cortexzoo.zoo.data.tasks.token_pairs import TokenPairsTask
+from cortexzoo.zoo.data.token_files import TokenWriter
 from cortexzoo.zoo.memory.contexts.diary import Pages
 from cortexzoo.zoo.memory.contexts.read_out import ContextReadOut
 from cortexzoo.zoo.memory.long_term import LongTermRing
@@ -147,6 +148,8 @@ ONCE_MISSED_MUTANTS = (
     in_source("answers-by-tokens", HYBRID, "recall at the end is the share of tokens, not of whole answers",
               RecallObjective, "conclusions", "{gap: result.accuracy.exact", "{gap: result.accuracy.token",
               by="recall_is_trained_as_specified"),
+    in_source("prepared-part-counts-all-before", CONTROL, "a prepared part counts the bytes of those before it",
+              TokenWriter, "finish", "cut[1] - before[1]", "cut[1]", by="text_is_kept_whole"),
     in_source("bound-to-the-same", CONTROL, "a key that is bound again may keep its value", TokenPairsTask, "compose",
               "rng.integers(1, kind.num_values)", "rng.integers(kind.num_values)",
               by="answers_follow_from_documents"),
