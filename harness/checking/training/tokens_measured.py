@@ -49,10 +49,10 @@ class Syllables(TextVocabulary):
 def of_tokens(
     experiment: ExperimentSpec, rows: int, some: int | None, in_documents: bool
 ) -> list[tuple[str, float, float]]:
-    """What a short training on such a text reports as it measures: each figure's name, and what it should be."""
+    """What a short training in float32 on such a text reports: the name of each figure, and what it should be."""
     data, record = _text(in_documents), Record()
     experiment = measured(
-        brief(on_a_tiny_model(experiment), STEPS, batch_size=rows),
+        brief(on_a_tiny_model(experiment), STEPS, batch_size=rows, precision="fp32"),
         validate_every=1, probe_every=1, validation_sequences=some,
     )  # fmt: skip
     model = build_model(experiment.variant, experiment.seed)
