@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, number, text
 from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.checking.task_chances import chance_again
 from cortexzoo.harness.checking.task_readers import Read, mistakes
 from cortexzoo.specs.filler import NearKeys, NoiseFiller, OneFiller, PairsFiller, TextFiller, UnseenNoise
 from cortexzoo.specs.task import (
@@ -84,7 +85,7 @@ def document_strategy(_: Subject) -> st.SearchStrategy[Case]:
 def answers_follow_from_documents(_: Subject, case: Case) -> Finding:
     """Some documents at several gaps, read by their tokens alone, and what is stated about them."""
     task = _task(case)
-    wrong = [*(one for gap in GAPS for one in _at_a_gap(task, gap, _filler(case))), *_drawn(task)]
+    wrong = [*(one for gap in GAPS for one in _at_a_gap(task, gap, _filler(case))), *_drawn(task), *_chance(task)]
     if not wrong:
         return Finding(0, "the answers are those that the documents' own facts give", case)
     return Finding(len(wrong), "; ".join(wrong[:3]), {**case, "first": wrong[0]})
@@ -208,6 +209,14 @@ def _drawn(task: Task) -> Iterator[str]:
         times = answered[token]
         if abs(times - count * share) > allowed or (not times and (1 - share) ** count < UNLIKELY):
             yield f"of {count} answer tokens {times} are {token}, expected {count * share:.1f}"
+
+
+def _chance(task: Task) -> Iterator[str]:
+    """What is reported as chance is what the best guess without the facts gets right."""
+    wanted, found = chance_again(task.spec.task), task.chance()
+    for name, one, other in zip(("answers", "tokens"), (found.exact, found.token), wanted or (), strict=False):
+        if not math.isclose(one, other, rel_tol=1e-9):
+            yield f"by chance {one:.6g} of the {name} are said to be right, {other:.6g} are"
 
 
 def _symbols(task: Task) -> set[int]:

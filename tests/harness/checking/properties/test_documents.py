@@ -7,7 +7,7 @@ from cortexzoo.harness.checking.properties import REGISTRY
 from cortexzoo.harness.checking.properties.documents import document_cases
 from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.specs.suite import Check
-from cortexzoo.zoo.data.tasks import batch, filler
+from cortexzoo.zoo.data.tasks import batch, chance, filler
 from cortexzoo.zoo.data.tasks import task as tasks
 from cortexzoo.zoo.data.tasks.addition import AdditionTask
 from cortexzoo.zoo.data.tasks.copying import CopyTask
@@ -53,6 +53,9 @@ def test_it_passes_as_it_is() -> None:
         ("kv_tokens", TokenPairsTask, "compose", "kind.num_values, size", "kind.num_values - 1, size"),
         ("overwrite", TokenPairsTask, "compose", "rng.integers(1, kind.num_values)", "rng.integers(kind.num_values)"),
         ("overwrite", TokenPairsTask, "compose", "ends[pair] = facts.write", "facts.write"),
+        ("kv", chance, "of_uniform_symbols", "** -count", "** -1"),
+        ("add", AdditionTask, "chance", "stretches * (stretches - 1)", "stretches * (stretches + 1)"),
+        ("mqar", MultiQueryRecallTask, "chance", "half - asked", "half"),
         ("copy", CopyTask, "compose", '== "reversed"', '== "same"'),
         ("nback", NBackTask, "compose", "string[-distance]", "string[distance - 1]"),
         ("add", AdditionTask, "compose", "zfill(count + 1)", 'ljust(count + 1, "0")'),
