@@ -17,6 +17,7 @@ PropertyName = Literal[
     "continual_training_follows_its_rules", "guards_follow_their_rules", "own_loop_follows_its_guards",
     "intervals_are_kept",
     "data_is_served_once_an_epoch", "orders_visit_each_window_once", "text_is_kept_whole",
+    "answers_follow_from_documents",
     "checkpoints_survive_interruption", "held_out_is_measured_whole", "measuring_changes_nothing", "best_is_the_best",
     "results_are_of_the_record", "curves_match_a_reference", "sleep_matches_a_reference", "every_field_counts",
     "no_nan_after_sleep", "sleep_harms_nothing", "any_order_works", "reach_is_as_stated", "base_is_frozen",
@@ -181,6 +182,10 @@ PROPERTIES: dict[PropertyName, PropertyInfo] = {
     ),
     "text_is_kept_whole": PropertyInfo(
         "the three parts make up the text, tokens spell it, and losses of counting are right by the byte",
+        0.0, "at_most", "mistakes", OURS,
+    ),
+    "answers_follow_from_documents": PropertyInfo(
+        "of every task, documents have the facts, gap and filler that the spec says, and the answers that follow",
         0.0, "at_most", "mistakes", OURS,
     ),
     "checkpoints_survive_interruption": PropertyInfo(

@@ -180,7 +180,7 @@ class TokenWriter:
     def finish(self, fractions: tuple[float, float], sources: list[str]) -> dict[str, Any]:
         """Close the files and write the manifest; `fractions` are those of validation and test part.
 
-        Parts begin with a document where one begins in the last tenth before the place; else within a document.
+        Parts begin with a document where one begins in the hundredth of all tokens before the place; else within one.
         Raises `OSError`.
         """
         _close(self._file)

@@ -4,7 +4,10 @@ from cortexzoo.harness.checking.mutants.base import Host, in_source
 from cortexzoo.zoo import generation
 from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.data.tasks.accuracy import AnswerTally
+from cortexzoo.zoo.data.tasks.filler import SpelledPairFiller
 from cortexzoo.zoo.data.tasks.task import Task
+from cortexzoo.zoo.data.tasks.token_pairs import TokenPairsTask
+from cortexzoo.zoo.data.token_files import TokenWriter
 from cortexzoo.zoo.memory.contexts.diary import Pages
 from cortexzoo.zoo.memory.contexts.read_out import ContextReadOut
 from cortexzoo.zoo.memory.long_term import LongTermRing
@@ -15,8 +18,12 @@ from cortexzoo.zoo.models.hybrid.block import Sidecar
 from cortexzoo.zoo.models.interface import MemoryLanguageModel
 from cortexzoo.zoo.training import evaluation
 from cortexzoo.zoo.training.objectives.continual import ContinualObjective
+from cortexzoo.zoo.training.objectives.next_token import NextTokenObjective
 from cortexzoo.zoo.training.objectives.recall_objective import RecallObjective
 from cortexzoo.zoo.training.objectives.samples import SampleLog
+from cortexzoo.zoo.training.policies.checkpointing import KeepCheckpoints
+from cortexzoo.zoo.training.policies.guards.spikes import SpikeGuard
+from cortexzoo.zoo.training.policies.measuring.probe import Probe
 from cortexzoo.zoo.training.policies.measuring.telemetry import Telemetry
 from cortexzoo.zoo.training.policies.measuring.validation import Validation
 from cortexzoo.zoo.training.sleep import anchors, transfer
@@ -124,4 +131,37 @@ ONCE_MISSED_MUTANTS = (
               by="measuring_changes_nothing"),
     in_source("awake-after-generating", CORTEX, "a model is in training mode once it has made a text", modes,
               "evaluating", "module.training = training", "module.training = True", by="sampling_follows_its_settings"),
+    in_source("last-piece-is-read-twice", CORTEX, "of a text in pieces the first is not read, and the last twice",
+              generation, "read_all_but_the_last", "model.read(last, state)", "model.read(piece, state)",
+              by="sampling_follows_its_settings"),
+    in_source("all-places-count", CONTROL, "a held-out loss of some places is weighed by all", evaluation, "measure",
+              "count = int(counting.sum())", "count = counting.numel()", by="held_out_is_measured_whole"),
+    in_source("bytes-of-what-is-read", CONTROL, "nats are divided by the bytes of what was read, not of the targets",
+              evaluation, "measure", "asked = batch[:, 1:].flatten()", "asked = batch[:, :-1].flatten()",
+              by="held_out_is_measured_whole"),
+    in_source("bytes-as-in-training", CONTROL, "held-out tokens have as many bytes as those of the training part",
+              NextTokenObjective, "__init__", 'token_bytes("validation")', 'token_bytes("training")',
+              by="held_out_is_measured_whole"),
+    in_source("lowest-at-the-border", CONTROL, "a swing from a loss exactly a window back is not reported", Probe,
+              "_probe", "at >= step.number - self.window", "at > step.number - self.window",
+              by="results_are_of_the_record"),
+    in_source("answers-by-tokens", HYBRID, "recall at the end is the share of tokens, not of whole answers",
+              RecallObjective, "conclusions", "{gap: result.accuracy.exact", "{gap: result.accuracy.token",
+              by="recall_is_trained_as_specified"),
+    in_source("prepared-part-counts-all-before", CONTROL, "a prepared part counts the bytes of those before it",
+              TokenWriter, "finish", "cut[1] - before[1]", "cut[1]", by="text_is_kept_whole"),
+    in_source("bound-to-the-same", CONTROL, "a key that is bound again may keep its value", TokenPairsTask, "compose",
+              "rng.integers(1, kind.num_values)", "rng.integers(kind.num_values)",
+              by="answers_follow_from_documents"),
+    in_source("filler-binds-a-key", CONTROL, "pairs that fill a document may bind one of its keys", SpelledPairFiller,
+              "_keys", "np.sort(self.bound)", "self.bound", by="answers_follow_from_documents"),
+    in_source("deepest-never", CONTROL, "facts never lie at the greatest depth", Task, "_starts",
+              "room[2] * (self.depth_chunks + 1)", "room[2] * self.depth_chunks", by="answers_follow_from_documents"),
+    in_source("row-begins-anew", CONTROL, "a resumed run forgets how many steps in a row were spikes", SpikeGuard,
+              "load_state", 'self.in_a_row, self.new_levels = values["in_a_row"], ',
+              "self.in_a_row, self.new_levels = 0, ", by="resume_is_exact"),
+    in_source("last-saved-is-forgotten", CONTROL, "the last checkpoint before a stop is not kept", KeepCheckpoints,
+              "load_state", 'values["last_saved"]', "0", by="resume_is_exact"),
+    in_source("border-of-the-span", CONTEXTS, "an entry exactly own_span places away is found in training",
+              ContextReadOut, "_own", ".abs() <= self.spec", ".abs() < self.spec", by="no_own_occurrence"),
 )  # fmt: skip

@@ -8,6 +8,7 @@ from cortexzoo.harness.checking.properties.consolidation import CONSOLIDATION
 from cortexzoo.harness.checking.properties.continual_training import CONTINUAL
 from cortexzoo.harness.checking.properties.curves import CURVES
 from cortexzoo.harness.checking.properties.distractors import DISTRACTORS
+from cortexzoo.harness.checking.properties.documents import DOCUMENTS_OF_TASKS
 from cortexzoo.harness.checking.properties.dreaming import DREAMING
 from cortexzoo.harness.checking.properties.fields import FIELDS
 from cortexzoo.harness.checking.properties.forward import FORWARD
@@ -76,6 +77,7 @@ OF_TRAINED_MODELS: tuple[Property[Subject], ...] = (
     *CURVES,
     *ORDERS,
     *TEXTS,
+    *DOCUMENTS_OF_TASKS,
     *INTERRUPTION,
     *SLEEP,
     *DREAMING,

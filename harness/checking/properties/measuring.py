@@ -17,6 +17,7 @@ from cortexzoo.harness.checking.properties.base import (
     Finding,
     Property,
     largest_difference,
+    number,
     once,
     text,
 )
@@ -25,6 +26,7 @@ from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.training.roles import LENGTH
 from cortexzoo.harness.checking.training.surroundings import region
 from cortexzoo.harness.checking.training.text_kept import of_written_text
+from cortexzoo.harness.checking.training.tokens_measured import of_tokens
 from cortexzoo.harness.checking.training.witness import (
     Look,
     OneAsleep,
@@ -71,6 +73,9 @@ def whole_cases(subject: Subject) -> Iterable[Case]:
     yield {"sequences": "some"}
     if subject.task is None:
         yield {"sequences": "written"}
+    for of in ("tokens", "documents"):
+        for most in (0, 5):
+            yield {"sequences": of, "most": most}
 
 
 def held_out_is_measured_whole(subject: Subject, case: Case) -> Finding:
@@ -83,6 +88,11 @@ def held_out_is_measured_whole(subject: Subject, case: Case) -> Finding:
         reported, again = of_written_text(subject, ROWS)
         reason = f"text that the memory keeps has a loss of {reported:.6f}, measured again {again:.6f}"
         return Finding(abs(reported - again) / again, reason, case)
+    if "most" in case:
+        in_documents = text(case, "sequences") == "documents"
+        figures = of_tokens(subject.experiment, ROWS, number(case, "most") or None, in_documents)
+        name, reported, again = max(figures, key=lambda one: _relative(*one[1:]))
+        return Finding(_relative(reported, again), f"{name} is {reported:.6f}, measured again {again:.6f}", case)
     some = 5 if text(case, "sequences") == "some" else None
     data = data_of(subject.experiment)
     experiment = measured(
@@ -123,6 +133,10 @@ def held_out_is_measured_whole(subject: Subject, case: Case) -> Finding:
     (metric, step), (worst, reported, loss) = max(apart.items(), key=lambda entry: entry[1][0])
     reason = f"{metric} of step {step} is {reported:.6f}, measured again {loss:.6f}"
     return Finding(worst, reason, case)
+
+
+def _relative(reported: float, again: float) -> float:
+    return math.inf if math.isnan(reported) else abs(reported - again) / again
 
 
 def _in_two_stages(experiment: ExperimentSpec) -> ExperimentSpec:

@@ -1,12 +1,14 @@
 """What a training reports of itself: swings, the best validation, and what counting reaches, worked out again."""
 
 import math
-from collections.abc import Iterable, Mapping
+import random
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
-from cortexzoo.harness.checking.properties.base import Case, Finding, Property, text
+from cortexzoo.harness.checking.properties.base import Case, Finding, Property, number, text
 from cortexzoo.harness.checking.properties.training import rises
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.training.reference_counting import losses_of_counting
@@ -24,7 +26,10 @@ from cortexzoo.harness.checking.training.witness import (
 from cortexzoo.specs import ExperimentSpec, recipe
 from cortexzoo.zoo.build import build_model
 from cortexzoo.zoo.data.text import TextData
+from cortexzoo.zoo.training.evaluation import HeldOut
 from cortexzoo.zoo.training.loop import TrainingLoop
+from cortexzoo.zoo.training.policies.base import Step
+from cortexzoo.zoo.training.policies.measuring import probe as probing
 
 STEPS, WINDOW, SOME = 16, 5, 3
 WILD = recipe.AdamWSpec(learning_rate=0.5)
@@ -34,6 +39,8 @@ SCHEDULES: Mapping[str, recipe.ScheduleSpec] = {
     "warmup": recipe.Cosine(warmup_ratio=0.2),
     "restarts": recipe.CosineRestarts(period=5),
 }
+TOLD, TOLD_WARMUP = 60, 6
+"""Losses that the probe is told, and steps of warmup before them."""
 LEAST = 1e-9
 TRAINING = 220
 """Tokens that train; the rest of that text is held out."""
@@ -43,10 +50,14 @@ def result_cases(_: Subject) -> Iterable[Case]:
     """With warmup and all held-out windows, without it and some."""
     yield {"schedule": "warmup", "sequences": "all"}
     yield {"schedule": "restarts", "sequences": "some"}
+    for every in (1, 2, 3):
+        yield {"told": every}
 
 
 def results_are_of_the_record(subject: Subject, case: Case) -> Finding:
     """The result of a short training whose loss swings, against its own record and text."""
+    if "told" in case:
+        return _told(subject, number(case, "told"), case)
     some = SOME if text(case, "sequences") == "some" else None
     experiment = measured(
         brief(on_a_tiny_model(subject.experiment), STEPS, batch_size=3, optimizer=WILD,
@@ -57,7 +68,7 @@ def results_are_of_the_record(subject: Subject, case: Case) -> Finding:
     data = _of_one_vocabulary(experiment)
     model = build_model(experiment.variant, experiment.seed)
     result = TrainingLoop(model, experiment, data, recorder=record, policies=[Witness(SCRIPT)]).run()
-    wanted = _swings(record, steps_of_warmup(experiment.recipe.schedule, STEPS)) | _validated(record)
+    wanted = _swings(record, steps_of_warmup(experiment.recipe.schedule, STEPS), WINDOW, SCRIPT) | _validated(record)
     wanted |= {"steps_taken": STEPS - len(SCRIPT), "steps_refused": len(SCRIPT), "steps_undone": 0}
     held_out = data.validation[:].tobytes()
     count = (len(held_out) - 1) // LENGTH
@@ -74,6 +85,34 @@ def results_are_of_the_record(subject: Subject, case: Case) -> Finding:
     return Finding(apart[worst], reason, {**case, "first": worst})
 
 
+def _told(subject: Subject, every: int, case: Case) -> Finding:
+    """Swings of losses that the probe is told, some of whose lowest values lie just within a window, or just not."""
+    drawn, record = random.Random(every), Record()
+    warmup = recipe.Cosine(warmup_ratio=TOLD_WARMUP / TOLD)
+    experiment = measured(
+        brief(on_a_tiny_model(subject.experiment), TOLD, schedule=warmup), probe_every=every, swing_window=2 * every
+    )
+    trainer = TrainingLoop(build_model(experiment.variant, 0), experiment, _of_one_vocabulary(experiment))
+    probe = next(policy for policy in trainer.policies if policy.name == "probe")
+    # It falls most of the time, and rises in one step or in three: so a longer or shorter window tells.
+    losses = {step: 9 - 0.01 * step + drawn.choice((0, 0, 0, 0.1, 0.3)) for step in range(1, TOLD + 1)}
+    for step in range(TOLD_WARMUP + 2 * every, TOLD, 7 * every):
+        losses |= {step - step % every + at * every: 5 + at + 0.1 * drawn.random() - 0.001 * step for at in range(4)}
+    wrong = []
+    for step, loss in losses.items():
+        with patch.object(probing, "measure", lambda *_, loss=loss, **__: HeldOut(loss, 1, {}, 1.0)):
+            refused = step % 11 == 0
+            told = Step(step, loss=loss)
+            (probe.step_refused if refused else probe.step_taken)(trainer, told)
+        record.steps[step] = {"train/loss": loss} | ({"probe/loss": loss} if step % every == 0 else {})
+        if refused:
+            del record.steps[step]["train/loss"]
+        for name, wanted in _swings(record, TOLD_WARMUP, 2 * every, set()).items():
+            if _apart(found := told.metrics[f"stability/{name}"], wanted) > LEAST:
+                wrong.append(f"{name} after {step} losses that it is told is {found:.6g}, should be {wanted:.6g}")
+    return Finding(math.inf, wrong[0], case) if wrong else Finding(0, f"swings of {TOLD} losses as told", case)
+
+
 def _of_one_vocabulary(experiment: ExperimentSpec) -> TextData:
     """Unlike the text of roles, where counting the training part says nothing of the others."""
     roles = data_of(experiment)
@@ -88,14 +127,14 @@ def _apart(found: Any, wanted: float) -> float:
     return abs(found - wanted) / max(abs(wanted), LEAST)
 
 
-def _swings(record: Record, warmup: int) -> dict[str, float]:
+def _swings(record: Record, warmup: int, window: int, refused: Collection[int]) -> dict[str, float]:
     """The largest upward swing of the probe's loss, and max over min of the training loss, after warmup."""
     probed = [(step, loss) for step, loss in record.with_metric("probe/loss").items() if step > warmup]
-    taken = [loss for step, loss in record.with_metric("train/loss").items() if step > warmup and step not in SCRIPT]
-    windows = [taken[max(0, end - WINDOW) : end] for end in range(1, len(taken) + 1)]
+    taken = [loss for step, loss in record.with_metric("train/loss").items() if step > warmup and step not in refused]
+    windows = [taken[max(0, end - window) : end] for end in range(1, len(taken) + 1)]
     return {
-        "loss_ratio": max(ratio for ratio, _ in rises(probed, WINDOW)),
-        "raw_loss_ratio": max(max(window) / min(window) for window in windows),
+        "loss_ratio": max((ratio for ratio, _ in rises(probed, window)), default=1.0),
+        "raw_loss_ratio": max((max(some) / min(some) for some in windows), default=1.0),
     }
 
 

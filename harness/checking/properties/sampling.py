@@ -7,12 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cortexzoo.harness.checking.properties.base import Case, Finding, Property, number, text
+from cortexzoo.harness.checking.properties.base import Case, Finding, Property, largest_difference, number, text
 from cortexzoo.harness.checking.subject import Model, Subject
-from cortexzoo.zoo.generation import generate
+from cortexzoo.zoo.generation import generate, read_all_but_the_last
 from cortexzoo.zoo.models.interface import MemoryState
 
 ROWS, PROMPT, NEW = 3, 7, 12
+PIECES = (3, 1, 5, 2)
+"""Tokens of a text that is read in pieces before it is continued."""
 SHORT_PROMPT = 2
 """Tokens before the first one that is counted in many rows."""
 TOLERANCE = 1e-4
@@ -61,7 +63,7 @@ def sampling_follows_its_settings(subject: Subject, case: Case) -> Finding:
     count = DRAWS if sum(each.numel() for each in model.parameters()) <= MANY_PARAMETERS else FEWER_DRAWS
     each, drawn = _shares(subject, model, asked, count), _draws(subject, model, asked, count)
     others = _draws(subject, model, {**asked, "seed": seed + 1}, count)
-    wrong = _out_of_bounds(subject, model, asked)
+    wrong = _out_of_bounds(subject, model, asked) + (_read_in_pieces(subject, model) if name == "greedy" else [])
     unlike = float((1 - each.square().sum(dim=1)).sum())
     if unlike > SURE and torch.equal(drawn, others):
         wrong.append("another seed gives the same tokens")
@@ -103,6 +105,25 @@ def _out_of_bounds(subject: Subject, model: Model, asked: Mapping[str, Any]) -> 
                 below = float(least[row] - logits[row, token])
                 wrong.append(f"token {place + 1} of row {row} is {below:.3g} below the least logit to be drawn")
     return wrong
+
+
+@torch.no_grad()
+def _read_in_pieces(subject: Subject, model: Model) -> list[str]:
+    """What is left of texts in pieces to be continued: the last one, and the memory of all others in their order."""
+    found = []
+    for count in range(1, len(PIECES) + 1):
+        pieces = subject.sequences(ROWS, sum(PIECES[:count])).split(PIECES[:count], dim=1)
+        last, state = read_all_but_the_last(model, iter(pieces), subject.start(model, ROWS))
+        wanted = subject.start(model, ROWS)
+        for piece in pieces[:-1]:
+            wanted = model(piece, wanted).state
+        if not torch.equal(last, pieces[-1]):
+            found.append(f"of a text in {count} pieces not the last is left to continue from")
+            continue
+        logits, read = (model(last, memory).logits[:, -1].double() for memory in (wanted, state))
+        if largest_difference(logits, read) > TOLERANCE * float(logits.abs().max()):
+            found.append(f"after a text in {count} pieces the memory is not that of all but the last of them")
+    return found
 
 
 def _draws(subject: Subject, model: Model, asked: Mapping[str, Any], count: int) -> Tensor:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, number, text
 from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.checking.training.prepared_again import prepared_again
 from cortexzoo.harness.checking.training.reference_counting import losses_of_counting
 from cortexzoo.specs.data import MixtureSpec, TextFiles, TextPart, TextSpec
 from cortexzoo.specs.text_vocabulary import ByteTokens, TextVocabularySpec, TokenizerFile
@@ -25,23 +26,12 @@ from cortexzoo.zoo.data.vocabulary_source import require_same
 from cortexzoo.zoo.errors import DataError
 
 WORDS = (
-    "the",
-    "memory",
-    "of",
-    "a",
-    "model",
-    "reads",
-    "und",
-    "Äpfel",
-    "naïve",
-    "日本語",
-    "мир",
-    "🙂",
-    "\t",
-    "x\u0301",
-    "0",
+    "the", "memory", "of", "a", "model", "reads", "und", "Äpfel", "naïve", "日本語", "мир", "🙂", "\t", "x\u0301", "0",
     "\r",
-)
+)  # fmt: skip
+KINDS = (
+    "bytes", "byte-level", "pieces", "mixture", "mixture of bytes", "chained", "prepared", "prepared of bytes",
+)  # fmt: skip
 SIZE, FREQUENCY, LENGTH, SOME = 300, 3, 6, 4
 BYTES, ENDLESS = 256, 100_000
 VALIDATION, TEST = 0.2, 0.15
@@ -53,8 +43,8 @@ MEGABYTE = 1 << 20
 
 
 def text_cases(_: Subject) -> Iterable[Case]:
-    """Bytes, and tokens of both families of tokenizers; a mixture; a text that is read in pieces; chained texts."""
-    for kind in ("bytes", "byte-level", "pieces", "mixture", "mixture of bytes", "long", "chained"):
+    """Bytes, and tokens of both families of tokenizers; mixtures; read in pieces; chained texts; prepared corpora."""
+    for kind in (*KINDS, "long"):
         yield {"kind": kind, "words": 900, "seed": 0}
 
 
@@ -62,7 +52,7 @@ def text_strategy(_: Subject) -> st.SearchStrategy[Case]:
     """Any words; those that are read in pieces are tried once."""
     return st.fixed_dictionaries(
         {
-            "kind": st.sampled_from(["bytes", "byte-level", "pieces", "mixture", "mixture of bytes", "chained"]),
+            "kind": st.sampled_from(KINDS),
             "words": st.integers(300, 1500),
             "seed": st.integers(0, 99),
         }
@@ -89,6 +79,10 @@ def _judged(kind: str, folder: Path, content: bytes, other: bytes) -> list[str]:
         return _chained(content)
     if kind == "long":
         return _spelled(TokenizerVocabulary(_byte_level(content), "of the harness"), _long(content))
+    if kind.startswith("prepared"):
+        tokenizer = None if kind == "prepared of bytes" else _byte_level(content)
+        data, wrong = prepared_again(folder, content, tokenizer, (VALIDATION, TEST))
+        return wrong + _counts(data) + _losses(data)
     texts = [content, other] if kind.startswith("mixture") else [content]
     data = _data(kind, folder, texts)
     wrong = _cut(data, texts) + _counts(data) + _losses(data) + _vocabulary(data.vocabulary, kind, content)

@@ -9,15 +9,22 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cortexzoo.harness.checking.properties.base import Case, Finding, Property, largest_difference, number
+from cortexzoo.harness.checking.properties.base import Case, Finding, Property, largest_difference, number, text
 from cortexzoo.harness.checking.subject import Subject
-from cortexzoo.harness.checking.training.restored import unlike_policies, unlike_results
+from cortexzoo.harness.checking.training.restored import (
+    RECOVERY,
+    REPLAY,
+    STATES,
+    unlike_policies,
+    unlike_results,
+    unread_values,
+)
 from cortexzoo.harness.checking.training.witness import StopAt, Witness
 from cortexzoo.specs import ExperimentSpec
-from cortexzoo.specs.guards import NoSpikeDetection, RecoveryCheckpoints
+from cortexzoo.specs.guards import NoSpikeDetection
 from cortexzoo.specs.objective import Continual, NoReplay, ObjectiveSpec, Recall
 from cortexzoo.specs.recipe import EveryInterval
-from cortexzoo.specs.sleep import AcceptAlways, ConsolidateSleep, NoSleep, ReplaySleep
+from cortexzoo.specs.sleep import ConsolidateSleep, NoSleep
 from cortexzoo.specs.task import TaskSpec
 from cortexzoo.zoo.build import build_model, load_data
 from cortexzoo.zoo.training.evaluation import lm_loss
@@ -33,8 +40,6 @@ NOT = 0
 """No step."""
 UPHILL = -1.0
 """Gradients are multiplied by it from the second step on, so that validation gets worse."""
-RECOVERY = RecoveryCheckpoints(every=2, storm_limit=9)
-REPLAY = ReplaySleep(every=2, steps=1, batch_size=2, reservoir=3, acceptance=AcceptAlways())
 CLOCKED = {"telemetry"}
 """Policies whose state contains measured seconds."""
 
@@ -90,6 +95,7 @@ def resume_cases(_: Subject) -> Iterable[Case]:
     plain = {"back": NOT, "refused": NOT, "harder": False, "steps": STEPS}
     yield from (plain | changes for changes in ({"stop": 1}, {"stop": 3, "harder": True}, {"stop": 5, "back": 4}))
     yield plain | {"stop": 4, "refused": 4, "harder": True}
+    yield from ({"states": rule} for rule in STATES)
 
 
 def resume_strategy(_: Subject) -> st.SearchStrategy[Case]:
@@ -110,6 +116,10 @@ def resume_is_exact(subject: Subject, case: Case) -> Finding:
 
     What each policy has, must be what it had when the checkpoint was written.
     """
+    if "states" in case:
+        unread = unread_values(short(subject.experiment), text(case, "states"))
+        reason = f"{', '.join(unread[:3])} is not what was read" if unread else "every state is what was read"
+        return Finding(len(unread), reason, {**case, "first": unread[0]} if unread else case)
     experiment, stop, back = short(subject.experiment), number(case, "stop"), number(case, "back")
     refused = number(case, "refused", NOT)
     changes: dict[str, Any] = {"recovery": RECOVERY} if back else {}

@@ -14,12 +14,16 @@ from cortexzoo.harness.checking.records import RecordError, WorthRecord, deviati
 from cortexzoo.harness.checking.subject import Model, Subject
 from cortexzoo.specs.properties import PROPERTIES
 from cortexzoo.zoo.build import load_data
+from cortexzoo.zoo.memory.contexts.codes import contexts_of
 from cortexzoo.zoo.memory.contexts.diary import BOUNDARY, Diary
 from cortexzoo.zoo.models.cortexgpt import CortexGPT
 from cortexzoo.zoo.models.interface import MemoryState
 
 LENGTH = 64
 FEW = 2
+SHORT_SPAN = 6
+"""So short that a search finds all entries of the span, and the one behind it."""
+WELL_SEEN = 1e-3
 
 
 def each_memory_is_worth_it(subject: Subject, case: Case) -> Finding:
@@ -72,6 +76,7 @@ def occurrence_cases(_: Subject) -> Iterable[Case]:
     yield {"pieces": 2, "again": LENGTH, "full": 1}
     yield {"pieces": 1, "again": 1, "full": 0, "capacity": 12}
     yield {"pieces": 2, "again": 1, "full": 0, "kinds": 2}
+    yield {"span": SHORT_SPAN}
 
 
 @torch.no_grad()
@@ -85,6 +90,8 @@ def no_own_occurrence(subject: Subject, case: Case) -> Finding:
     if not isinstance(getattr(state, "long_term", None), Diary):
         raise DoesNotApply("its long-term memory stores no continuations")
     assert isinstance(model, CortexGPT) and model.contexts is not None
+    if span := number(case, "span", 0):
+        return _at_the_border(model, span, case)
     # Beyond the span that belongs to a place, other places may be found.
     length = min(LENGTH, model.contexts.spec.own_span)
     tokens, place = subject.random_tokens(1, length), torch.tensor([0])
@@ -116,6 +123,38 @@ def no_own_occurrence(subject: Subject, case: Case) -> Finding:
         "itself" if moved > PROPERTIES["no_own_occurrence"].bound else "nothing of itself"
     )
     return Finding(moved, reason, case)
+
+
+def _at_the_border(model: CortexGPT, span: int, case: Case) -> Finding:
+    """One token over and over: of its last place the farthest entry belongs to it just yet, and in a longer text not.
+
+    The first tokens of a document may be in lists of their own: those of one list alone find each other.
+    """
+    assert model.contexts is not None
+    model.contexts.spec = model.contexts.read_out.spec = spec = model.contexts.spec.model_copy(
+        update={"own_span": span, "top_k": max(model.contexts.spec.top_k, span)}
+    )
+    most = torch.zeros(1, span + spec.list_tokens + 1, dtype=torch.long)
+    _, lists = model.contexts.read_out.book.of_contexts(contexts_of(most, most[:, :0], spec.context)[0])
+    reaches = [
+        max(asked - lists.tolist().index(lists[asked]) for asked in range(end)) for end in range(1, len(lists) + 1)
+    ]
+    if not {span, span + 1} <= set(reaches):
+        return Finding(0, "the lists of the first tokens leave no pair so far apart", case)
+    moved = []
+    for distance in (span, span + 1):
+        tokens, state = most[:, : 1 + reaches.index(distance)], model.initial_state(1)
+        place = torch.tensor([0])
+        after = model.between_batches(model.consolidate(model(tokens, model.placed(state, place)).state), 1)
+        moved += [_found(model, [tokens], after), _found(model, [tokens], model.placed(after, place))]
+    anywhere, within, _, beyond = moved
+    if anywhere <= WELL_SEEN:
+        raise DoesNotApply("long-term memory finds hardly anything, even where it may")
+    bound = PROPERTIES["no_own_occurrence"].bound
+    if beyond <= bound:
+        return Finding(math.inf, f"what lies {span + 1} places away is left out, the span is {span}", case)
+    which = "an entry" if within > bound else "no entry"
+    return Finding(within, f"a place of the training text finds {which} {span} places away", case)
 
 
 def _misfiled(diary: Diary, text: Tensor) -> str:

@@ -1,14 +1,21 @@
 """What policies have when they are read back, against what was written; and the results of two trainings."""
 
+import json
 import math
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from cortexzoo.specs import ExperimentSpec, guards
+from cortexzoo.specs.sleep import AcceptAlways, ReplaySleep
+from cortexzoo.zoo.build import build_model, load_data
 from cortexzoo.zoo.training.loop import TrainingLoop
+from cortexzoo.zoo.training.policies.base import Policy
 from cortexzoo.zoo.training.result import TrainingResult
 
 OF_A_STEP = {
@@ -19,8 +26,28 @@ OF_A_STEP = {
 """What a policy keeps for the rest of a step, or makes again from the rest once it is needed."""
 OF_THE_MACHINE = {"seconds", "tokens_per_second", "peak_memory_bytes"}
 """Of a result."""
+ZOO = "cortexzoo.zoo."
+"""Begins the modules of policies whose states are known to take any value."""
 OWN = "harness_"
 """Begins the names of the harness's own policies, which no checkpoint knows."""
+COUNTED_AGAIN = {
+    "curriculum.stage": "a run that is resumed with fewer stages stays in the last one",
+    "rates_by_importance.tensors": "the tensors are counted",
+    "following_slowly.tensors": "the tensors are counted",
+}
+"""Values of a state that are not taken over as they are, each with the reason."""
+IN_PLACE_OF_NOTHING: tuple[Any, ...] = (1.5, {"loss": 1.5, "recall": 0.5}, [1.5, None])
+IN_PLACE_OF_NO_ENTRY: tuple[Any, ...] = ([1.5, 2.5], [[3, 1.5]], [[3, [1.5]]])
+"""What a state may have where it has None, or an empty list; what a policy cannot read is left out."""
+RECOVERY = guards.RecoveryCheckpoints(every=2, storm_limit=9)
+REPLAY = ReplaySleep(every=2, steps=1, batch_size=2, reservoir=3, acceptance=AcceptAlways())
+STATES: dict[str, dict[str, Any]] = {
+    "own": {},
+    "robust": {"spikes": guards.RobustDeviation(), "recovery": RECOVERY, "clipping": guards.ZClip(), "sleep": REPLAY},
+    "average": {"spikes": guards.AverageRatio(), "clipping": guards.AdaGC()},
+    "none": {"spikes": guards.NoSpikeDetection(), "clipping": guards.AdaptiveClipping()},
+}
+"""Guards and more whose states are read with other values; first those of the recipe."""
 PLAIN = (bool, int, float, str, type(None))
 
 
@@ -43,6 +70,65 @@ def unlike_policies(written: TrainingLoop, read: TrainingLoop, but: set[str]) ->
             if f"{policy.name}.{name}" not in OF_A_STEP:
                 found += _unlike(f"{policy.name}.{name}", own.get(name), other.get(name))
     return found
+
+
+def unread_values(experiment: ExperimentSpec, states: str) -> list[str]:
+    """Values of the policies' states, by path, that are not there any more once a state with another one was read.
+
+    With the guards of `STATES`: values that no short training comes to, such as a row of refused steps.
+    """
+    changed = experiment.recipe.model_copy(update=STATES[states])
+    experiment = experiment.model_copy(update={"recipe": changed})
+    model, data = build_model(experiment.variant, experiment.seed), load_data(experiment)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = TrainingLoop(model, experiment, data, checkpoints=Path(folder))
+        for policy in trainer.policies:
+            policy.phase_began(trainer)
+        own = [policy for policy in trainer.policies if type(policy).__module__.startswith(ZOO)]
+        return [path for policy in own for path in _unread(policy, trainer)]
+
+
+def _unread(policy: Policy, trainer: TrainingLoop) -> Iterator[str]:
+    kept, tensors = _as_json(policy), policy.tensors()
+    for key, value in kept.items():
+        if f"{policy.name}.{key}" in COUNTED_AGAIN:
+            continue
+        for other in _others(value):
+            wanted = {**kept, key: other}
+            try:
+                policy.load_state(trainer, wanted, tensors)
+                read = _as_json(policy)
+            except (TypeError, ValueError, KeyError, AttributeError):
+                continue  # no value of the kind that it has
+            finally:
+                policy.load_state(trainer, kept, tensors)
+            yield from (f"{policy.name}.{name}" for name in kept if read[name] != wanted[name])
+            break
+
+
+def _as_json(policy: Policy) -> dict[str, Any]:
+    """Its state as a checkpoint has it."""
+    state: dict[str, Any] = json.loads(json.dumps(policy.state_dict()))
+    return state
+
+
+def _others(value: Any) -> Iterator[Any]:
+    """Other values in its place."""
+    match value:
+        case bool():
+            yield not value
+        case int() | float():
+            yield value + 3
+        case None:
+            yield from IN_PLACE_OF_NOTHING
+        case [] | {}:
+            yield from IN_PLACE_OF_NO_ENTRY if isinstance(value, list) else ({"any": 0.5},)
+        case list():
+            yield value[:-1]
+        case dict():
+            for name, part in value.items():
+                for other in _others(part):
+                    yield {**value, name: other}
 
 
 def unlike_results(one: TrainingResult, other: TrainingResult) -> list[str]:

@@ -155,6 +155,18 @@ def test_what_hides_at_the_beginning_is_caught(old: str, new: str) -> None:
         assert judged("no_own_occurrence", subject()).verdict == "fail"
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(".abs() <= self.spec", ".abs() < self.spec"), (".abs() <= self.spec", ".abs() <= 1 + self.spec")],
+    ids=["too narrow", "too wide"],
+)
+def test_a_span_that_ends_elsewhere_is_caught(old: str, new: str) -> None:
+    of, case = subject(), {"span": 6}
+    assert judge_case(REGISTRY["no_own_occurrence"], Check(), of, case).verdict == "pass"
+    with rewritten(ContextReadOut, "_own", old, new)():
+        assert judge_case(REGISTRY["no_own_occurrence"], Check(), of, case).verdict == "fail"
+
+
 def test_a_memory_without_continuations_is_skipped() -> None:
     of = subject("variant.memory.long_term={kind: raw_ring}")
     assert judged("no_own_occurrence", of).verdict == "skipped"

@@ -11,6 +11,7 @@ from cortexzoo.specs.properties import PropertyName
 from cortexzoo.specs.suite import Check
 from cortexzoo.zoo.models import modes
 from cortexzoo.zoo.training import evaluation
+from cortexzoo.zoo.training.objectives.next_token import NextTokenObjective
 from cortexzoo.zoo.training.objectives.recall_objective import RecallObjective
 from tests.harness.checking.properties.planted import is_caught
 from tests.harness.checking.properties.test_forward import experiment_of, untrained
@@ -28,6 +29,8 @@ def test_they_pass_as_they_are(subject: str) -> None:
     cases = [(WHOLE, {"sequences": "some"}), (NOTHING, {})]
     if subject != "hybrid":  # trained on documents, which no batch continues
         cases.append((WHOLE, {"sequences": "written"}))
+    if subject == "transformer":  # of a model and a text of the harness
+        cases += [(WHOLE, {"sequences": of, "most": most}) for of in ("tokens", "documents") for most in (0, 5)]
     for name, case in cases:
         judgement = judged(name, subject, case)
         assert judgement.verdict == "pass", judgement.reason
@@ -49,6 +52,24 @@ def test_what_is_measured_otherwise_is_found(
     subject: str, sequences: str, owner: object, function: str, old: str, new: str
 ) -> None:
     assert is_caught(owner, function, old, new, lambda: judged(WHOLE, subject, {"sequences": sequences}))
+
+
+@pytest.mark.parametrize(
+    ("sequences", "owner", "function", "old", "new"),
+    [
+        ("documents", evaluation, "measure", "count = int(counting.sum())", "count = counting.numel()"),
+        ("tokens", evaluation, "measure", "asked = batch[:, 1:].flatten()", "asked = batch[:, :-1].flatten()"),
+        ("documents", evaluation, "measure", "batch[:, 1:][scored[index]]\n", "batch[:, :-1][scored[index]]\n"),
+        ("tokens", NextTokenObjective, "__init__", 'token_bytes("validation")', 'token_bytes("training")'),
+        ("documents", NextTokenObjective, "probe", "length), self", "length), None and self"),
+        ("tokens", NextTokenObjective, "held_out", 'sums["loss"] / sums["targets"]', 'sums["loss"] / sums["bytes"]'),
+    ],
+)
+def test_tokens_of_several_bytes_that_are_measured_otherwise_are_found(
+    sequences: str, owner: object, function: str, old: str, new: str
+) -> None:
+    case = {"sequences": sequences, "most": 5}
+    assert is_caught(owner, function, old, new, lambda: judged(WHOLE, "transformer", case))
 
 
 def test_one_mode_for_all_modules_is_found() -> None:

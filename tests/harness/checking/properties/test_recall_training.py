@@ -16,7 +16,7 @@ from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.data.tasks.accuracy import AnswerTally
 from cortexzoo.zoo.data.tasks.build import build_task
 from cortexzoo.zoo.data.tasks.task import Task
-from cortexzoo.zoo.training.objectives import drift
+from cortexzoo.zoo.training.objectives import drift, recall_objective
 from cortexzoo.zoo.training.objectives.curriculum import Curriculum
 from cortexzoo.zoo.training.objectives.recall_objective import RecallObjective
 from cortexzoo.zoo.training.objectives.samples import SampleLog
@@ -115,6 +115,18 @@ def test_answers_that_are_counted_otherwise_are_found(owner: object, function: s
 def test_a_memory_that_is_switched_off_with_the_window_is_found() -> None:
     alone = "{MEMORY} if MEMORY in model.switches else set(model.switches)"
     assert is_caught(RecallObjective, "conclusions", alone, "set(model.switches)", partial(judged, "conclusions"))
+
+
+@pytest.mark.parametrize(
+    ("owner", "function", "old", "new"),
+    [
+        (RecallObjective, "conclusions", "{gap: result.accuracy.exact", "{gap: result.accuracy.token"),
+        (RecallObjective, "conclusions", 'by_slice["filler"], fillers', 'by_slice["filler"], fillers[::-1]'),
+        (recall_objective, "_by_filler", "accuracy.exact", "accuracy.token"),
+    ],
+)
+def test_answers_that_are_concluded_otherwise_are_found(owner: object, function: str, old: str, new: str) -> None:
+    assert is_caught(owner, function, old, new, partial(judged, "conclusions"))
 
 
 def test_a_base_that_is_guarded_with_what_drift_is_measured_on_is_found() -> None:

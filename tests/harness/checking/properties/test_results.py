@@ -23,7 +23,7 @@ def judged() -> Judgement:
 def test_it_passes_as_it_is() -> None:
     judgement = judged()
     assert judgement.verdict == "pass", judgement.reason
-    assert judgement.cases_tried == 2
+    assert judgement.cases_tried == 5
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,9 @@ def test_it_passes_as_it_is() -> None:
         (Probe, "step_taken", "step.number > self.start", "step.number > self.start + 9"),
         (Probe, "step_refused", "self._probe(trainer, step)", "self.step_taken(trainer, step)"),
         (Probe, "_probe", "step.number - self.window]", "step.number]"),
+        (Probe, "_probe", "at >= step.number - self.window", "at > step.number - self.window"),
+        (swing, "upward_loss_ratio", "at >= step - window", "at > step - window"),
+        (swing, "raw_loss_ratio", "i + 1 - window", "i + 2 - window"),
         (schedule, "warmup_steps", "return 0", "return 12"),
         (reference, "losses_at", "singles[train[0]] += 1", "pass"),
         (reference, "losses_at", "axis=1, keepdims=True", "axis=0, keepdims=True"),

@@ -56,6 +56,9 @@ CHANGES: dict[str, list[Change]] = {
         ("generate", "    state = output.state", "    state = state"),
         ("generate", "model.read(tokens, state)", "model.read(tokens)"),
         ("generate", "evaluating(model), ", ""),
+        ("read_all_but_the_last", "model.read(last, state)", "model.read(piece, state)"),
+        ("read_all_but_the_last", "        last = piece", "        last = piece if last is None else last"),
+        ("read_all_but_the_last", "model.read(last, state)", "model.read(last)"),
     ],
     "plain": [
         ("_sample", "temperature == 0", "temperature <= 1"),

@@ -7,11 +7,12 @@ from cortexzoo.harness.checking.mutants.base import rewritten
 from cortexzoo.harness.checking.properties import REGISTRY
 from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.specs.suite import Check
-from cortexzoo.zoo.data import mixture, text, text_vocabulary, vocabulary_source
+from cortexzoo.zoo.data import mixture, prepared, preparing, text, text_vocabulary, vocabulary_source
 from cortexzoo.zoo.data.mixture import ChainedTokens
 from cortexzoo.zoo.data.order import DocumentOrder
 from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.data.text_vocabulary import TextVocabulary, TokenizerVocabulary
+from cortexzoo.zoo.data.token_files import TokenFolder, TokenWriter
 from tests.harness import tiny
 from tests.harness.checking.properties.planted import is_caught
 
@@ -25,7 +26,7 @@ def judged(kind: str) -> Judgement:
 def test_it_passes_as_it_is() -> None:
     judgement = judge(PROPERTY, Check(), tiny.subject())
     assert judgement.verdict == "pass", judgement.reason
-    assert judgement.cases_tried >= 7
+    assert judgement.cases_tried >= 9
 
 
 @pytest.mark.parametrize(
@@ -64,6 +65,15 @@ def test_it_passes_as_it_is() -> None:
         ("chained", ChainedTokens, "__getitem__", "at < end", "at <= end - 2"),
         ("chained", ChainedTokens, "__getitem__", "places[chosen] - self.begins[index]", "0 * places[chosen]"),
         ("chained", ChainedTokens, "__init__", "default=0", "default=0) // (2"),
+        ("prepared", TokenWriter, "_cut", "// 100", "// 10"),
+        ("prepared", TokenWriter, "_within", "length + round", "round"),
+        ("prepared", TokenWriter, "add", "self.length += len(text)", "self.length += len(tokens)"),
+        ("prepared", TokenWriter, "finish", "cut[1] - before[1]", "cut[1]"),
+        ("prepared", prepared, "text_of", 'parts[name]["spelled"]', 'parts[name]["bytes"] + 1'),
+        ("prepared of bytes", TokenWriter, "finish", "1 - fractions[1]", "1 - fractions[0]"),
+        ("prepared of bytes", TokenFolder, "document_starts", "every > begin", "every >= begin"),
+        ("prepared of bytes", TokenFolder, "sha256", "(TOKENS, DOCUMENTS)", "(DOCUMENTS, DOCUMENTS)"),
+        ("prepared of bytes", preparing, "prepare", "writer.add(corpus.separator)", "pass"),
     ],
 )
 def test_a_small_mistake_is_found(kind: str, owner: object, function: str, old: str, new: str) -> None:

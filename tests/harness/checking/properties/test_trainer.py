@@ -8,10 +8,17 @@ from cortexzoo.harness.checking.judge import judge_case
 from cortexzoo.harness.checking.properties import REGISTRY
 from cortexzoo.harness.checking.properties.trainer import resume_is_exact, short
 from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.checking.training.restored import STATES
 from cortexzoo.harness.runs.train import subject_of
 from cortexzoo.specs import load_experiment
 from cortexzoo.specs.sleep import NoSleep
 from cortexzoo.specs.suite import Check
+from cortexzoo.zoo.training.policies.checkpointing import KeepCheckpoints
+from cortexzoo.zoo.training.policies.guards.adagc import AdaGC
+from cortexzoo.zoo.training.policies.guards.gates import FiniteGate
+from cortexzoo.zoo.training.policies.guards.spikes import SpikeGuard
+from cortexzoo.zoo.training.policies.guards.updates import UpdateGuard
+from cortexzoo.zoo.training.policies.guards.zclip import ZClip
 from cortexzoo.zoo.training.policies.measuring.validation import Validation
 from cortexzoo.zoo.training.sleep.policy import Sleep
 from cortexzoo.zoo.training.sleep.reservoir import Reservoir
@@ -64,3 +71,28 @@ def test_what_a_resumed_run_has_forgotten_is_found(
     assert is_caught(
         owner, function, old, new, lambda: judge_case(REGISTRY["resume_is_exact"], Check(), subject, resumed)
     )
+
+
+@pytest.mark.parametrize("states", list(STATES))
+def test_states_are_what_was_read(states: str) -> None:
+    for subject in ("contexts", "transformer"):
+        assert resume_is_exact(untrained(experiment_of(subject)), {"states": states}).observed == 0
+
+
+@pytest.mark.parametrize(
+    ("states", "owner", "function", "old", "new"),
+    [
+        ("robust", SpikeGuard, "load_state", 'self.in_a_row, self.new_levels = values["in_a_row"], ',
+         "self.in_a_row, self.new_levels = 0, "),
+        ("none", FiniteGate, "load_state", 'self.has_rolled_back = values["has_rolled_back"]', "pass"),
+        ("robust", UpdateGuard, "state_dict", '"undone_at": self.undone_at', '"undone_at": 0'),
+        ("average", AdaGC, "load_state", 'self.taken = values["taken"]', "pass"),
+        ("robust", ZClip, "load_state", 'list(values["collected"])', "[]"),
+        ("own", KeepCheckpoints, "load_state", 'values["last_saved"]', "0"),
+        ("robust", Sleep, "load_state", 'values["due"]', "False"),
+    ],
+)  # fmt: skip
+def test_a_value_that_is_not_read_is_found(states: str, owner: object, function: str, old: str, new: str) -> None:
+    subject = untrained(experiment_of("transformer"))
+    case = {"states": states}
+    assert is_caught(owner, function, old, new, lambda: judge_case(REGISTRY["resume_is_exact"], Check(), subject, case))
