@@ -1,0 +1,182 @@
+"""What a sixth sample of 68 defects and 43 healthy modules had that was missed or accused in vain, with twins."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+from torch.utils.checkpoint import checkpoint
+
+from tests.harness.subjects.factories import by_name
+from tests.harness.subjects.healthy import VOCAB, WIDTH, Attention, attend, causal
+
+SIZE, CODES = 600, 12
+
+
+class FilledMask(Attention):
+    """A mask of the least number that the dtype has."""
+
+    def least(self, scores: Tensor) -> float:
+        return torch.finfo(scores.dtype).min
+
+    def forward(self, tokens: Tensor) -> Any:
+        x, q, k, v = self.parts(tokens)
+        scores = q @ k.mT / WIDTH**0.5
+        weights = scores.masked_fill(~causal(tokens.shape[1]), self.least(scores)).softmax(-1)
+        return self.out(x + weights @ v)
+
+
+class ConstantMask(FilledMask):
+    """A constant that float16 does not have: the call raises there."""
+
+    def least(self, scores: Tensor) -> float:
+        return -1e9
+
+
+class Allocated(Attention):
+    """A cache of a fixed size, and how much of it is filled."""
+
+    max_length = SIZE
+
+    def initial_state(self, rows: int) -> Any:
+        return torch.zeros(2, rows, SIZE, WIDTH, dtype=self.out.weight.dtype), 0
+
+    def written(self, bank: Tensor, keys: Tensor, start: int) -> Tensor:
+        return torch.cat([bank[:, :, :start], keys, bank[:, :, start + keys.shape[2] :]], 2)
+
+    def forward(self, tokens: Tensor, state: Any) -> Any:
+        x, q, k, v = self.parts(tokens)
+        bank, start = state
+        bank, end = self.written(bank, torch.stack([k, v]), start), start + tokens.shape[1]
+        keys, values = bank[:, :, :end]
+        return self.out(x + attend(q, keys, values, causal(tokens.shape[1], start))), (bank, end)
+
+
+class SharedCache(Allocated):
+    """The cache is written where it lies: two continuations of one memory have the same keys."""
+
+    def written(self, bank: Tensor, keys: Tensor, start: int) -> Tensor:
+        if torch.is_grad_enabled():
+            return super().written(bank, keys, start)
+        bank[:, :, start : start + keys.shape[2]] = keys
+        return bank
+
+
+class Codes(nn.Module):
+    """Codes that follow what they stand for, the slower the more often they were used; straight through."""
+
+    counts_are_saved = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.inner, self.out = (
+            nn.Embedding(VOCAB, WIDTH), nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, VOCAB)
+        )  # fmt: skip
+        self.register_buffer("codes", torch.randn(CODES, WIDTH))
+        self.register_buffer("counts", torch.ones(CODES), persistent=self.counts_are_saved)
+
+    @torch.no_grad()
+    def follow(self, x: Tensor, nearest: Tensor) -> None:
+        chosen = F.one_hot(nearest.flatten(), CODES).to(x.dtype)
+        self.counts.add_(chosen.sum(0).to(self.counts.dtype))
+        mean = chosen.mT @ x.flatten(0, 1) / chosen.sum(0).clamp(min=1)[:, None]
+        rate = (chosen.sum(0) > 0) / self.counts.to(x.dtype)
+        self.codes.lerp_(mean.to(self.codes.dtype), rate[:, None].to(self.codes.dtype))
+
+    def forward(self, tokens: Tensor) -> Any:
+        x = self.inner(self.embedding(tokens))
+        nearest = torch.cdist(x.float(), self.codes.float().expand(len(x), -1, -1)).argmin(-1)
+        code = self.codes.to(x.dtype)[nearest]
+        if self.training:
+            self.follow(x, nearest)
+        return self.out(x + (code - x).detach())
+
+
+class ForgottenCounts(Codes):
+    """How often codes were used is not saved: loaded, they follow faster."""
+
+    counts_are_saved = False
+
+
+class Recomputed(nn.Module):
+    """A block with dropout that keeps no activations and computes them anew for the gradient."""
+
+    keeps_random_state = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.inner, self.out = (
+            nn.Embedding(VOCAB, WIDTH), nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, VOCAB)
+        )  # fmt: skip
+        self.dropout = nn.Dropout(0.2)
+
+    def block(self, x: Tensor) -> Tensor:
+        return self.dropout(torch.tanh(self.inner(x)))
+
+    def forward(self, tokens: Tensor) -> Any:
+        x = self.embedding(tokens)
+        y = checkpoint(self.block, x, use_reentrant=False, preserve_rng_state=self.keeps_random_state)
+        return self.out(x + y)
+
+
+class OtherDropout(Recomputed):
+    """The second time it drops others."""
+
+    keeps_random_state = False
+
+
+class TwoAhead(nn.Module):
+    """Beside the logits of the next token those of the one after it, from the next token as it is taught."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.cell = nn.Embedding(VOCAB, WIDTH), nn.GRU(WIDTH, WIDTH, batch_first=True)
+        self.both, self.out = nn.Linear(2 * WIDTH, WIDTH), nn.Linear(WIDTH, VOCAB)
+
+    def further(self, x: Tensor) -> Tensor:
+        return F.pad(x, (0, 0, 0, 1))[:, 1:]
+
+    def first(self, read: Tensor, second: Tensor) -> Tensor:
+        return read
+
+    def forward(self, tokens: Tensor) -> Any:
+        x = self.embedding(tokens)
+        read, _ = self.cell(x)
+        second = self.both(torch.cat([read, self.further(x)], -1))
+        return {"logits": self.out(self.first(read, second)), "second": self.out(second)}
+
+
+class FirstSeesSecond(TwoAhead):
+    """What predicts the next token has seen it."""
+
+    def first(self, read: Tensor, second: Tensor) -> Tensor:
+        return read + 0.1 * second
+
+
+class SecondSeesAll(TwoAhead):
+    """The second output sees the mean of the text."""
+
+    def further(self, x: Tensor) -> Tensor:
+        return x.mean(1, keepdim=True).expand_as(x)
+
+
+SIXTH: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "constant_mask": (ConstantMask, "finite_gradients"),
+    "shared_cache": (SharedCache, "repeatability"),
+    "forgotten_counts": (ForgottenCounts, "save_and_load"),
+    "other_dropout": (OtherDropout, "every_parameter_learns"),
+    "first_sees_second": (FirstSeesSecond, "causality"),
+    "second_sees_all": (SecondSeesAll, "causality"),
+}
+"""With the property that is about each."""
+UNTOUCHED: dict[str, Callable[[], nn.Module]] = {
+    "filled_mask": FilledMask,
+    "allocated": Allocated,
+    "codes": Codes,
+    "recomputed": Recomputed,
+    "two_ahead": TwoAhead,
+}
+"""Healthy."""
+
+__getattr__ = by_name(UNTOUCHED, SIXTH)
