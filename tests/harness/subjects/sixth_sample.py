@@ -126,6 +126,33 @@ class OtherDropout(Recomputed):
     keeps_random_state = False
 
 
+class Normalised(nn.Module):
+    """Several norms of an embedding that is zero for the padding: each multiplies its gradient by a thousand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(VOCAB, WIDTH, padding_idx=0)
+        self.inner = nn.ModuleList(nn.Linear(WIDTH, WIDTH, bias=False) for _ in range(2))
+        self.out = nn.Linear(WIDTH, VOCAB)
+
+    def norm(self, x: Tensor) -> Tensor:
+        wide = x.float()
+        return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + 1e-6)).to(x.dtype)
+
+    def forward(self, tokens: Tensor) -> Any:
+        x = self.embedding(tokens)
+        for layer in self.inner:
+            x = x + layer(self.norm(x))
+        return self.out(self.norm(x))
+
+
+class UnboundedNorm(Normalised):
+    """Without a summand below the root: no smaller loss makes the gradient of zero finite."""
+
+    def norm(self, x: Tensor) -> Tensor:
+        return torch.where(x == 0, 0, x / x.norm(dim=-1, keepdim=True))
+
+
 class TwoAhead(nn.Module):
     """Beside the logits of the next token those of the one after it, from the next token as it is taught."""
 
@@ -166,6 +193,7 @@ SIXTH: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "shared_cache": (SharedCache, "repeatability"),
     "forgotten_counts": (ForgottenCounts, "save_and_load"),
     "other_dropout": (OtherDropout, "every_parameter_learns"),
+    "unbounded_norm": (UnboundedNorm, "finite_gradients"),
     "first_sees_second": (FirstSeesSecond, "causality"),
     "second_sees_all": (SecondSeesAll, "causality"),
 }
@@ -175,6 +203,7 @@ UNTOUCHED: dict[str, Callable[[], nn.Module]] = {
     "allocated": Allocated,
     "codes": Codes,
     "recomputed": Recomputed,
+    "normalised": Normalised,
     "two_ahead": TwoAhead,
 }
 """Healthy."""

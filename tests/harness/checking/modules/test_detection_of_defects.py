@@ -69,6 +69,7 @@ def test_a_defect_that_was_written_without_trying_the_properties_is_caught(name:
     ("packed", "finite_gradients"),
     ("keys_with_bias", "every_parameter_learns"),
     ("two_ahead", "causality"),
+    ("normalised", "finite_gradients"),
 ])  # fmt: skip
 def test_what_was_accused_in_vain_is_accused_no_more(name: str, about: str) -> None:
     (found,) = judged({**NEAR, **UNHARMED, **UNTOUCHED}[name], (about,)).values()
