@@ -14,26 +14,6 @@ from tests.harness.subjects.healthy import VOCAB, WIDTH, Attention, attend, caus
 SIZE, CODES = 600, 12
 
 
-class FilledMask(Attention):
-    """A mask of the least number that the dtype has."""
-
-    def least(self, scores: Tensor) -> float:
-        return torch.finfo(scores.dtype).min
-
-    def forward(self, tokens: Tensor) -> Any:
-        x, q, k, v = self.parts(tokens)
-        scores = q @ k.mT / WIDTH**0.5
-        weights = scores.masked_fill(~causal(tokens.shape[1]), self.least(scores)).softmax(-1)
-        return self.out(x + weights @ v)
-
-
-class ConstantMask(FilledMask):
-    """A constant that float16 does not have: the call raises there."""
-
-    def least(self, scores: Tensor) -> float:
-        return -1e9
-
-
 class Allocated(Attention):
     """A cache of a fixed size, and how much of it is filled."""
 
@@ -189,7 +169,6 @@ class SecondSeesAll(TwoAhead):
 
 
 SIXTH: dict[str, tuple[Callable[[], nn.Module], str]] = {
-    "constant_mask": (ConstantMask, "finite_gradients"),
     "shared_cache": (SharedCache, "repeatability"),
     "forgotten_counts": (ForgottenCounts, "save_and_load"),
     "other_dropout": (OtherDropout, "every_parameter_learns"),
@@ -199,7 +178,6 @@ SIXTH: dict[str, tuple[Callable[[], nn.Module], str]] = {
 }
 """With the property that is about each."""
 UNTOUCHED: dict[str, Callable[[], nn.Module]] = {
-    "filled_mask": FilledMask,
     "allocated": Allocated,
     "codes": Codes,
     "recomputed": Recomputed,
