@@ -25,6 +25,8 @@ from cortexzoo.harness.checking.properties.gradients import all_finite
 SCALES = {"0": 0.0, "1e-8": 1e-8, "1": 1.0, "1e4": 1e4}
 LOSS_SCALES = (2**-4, 2**-8, 2**-12)
 """Tried where gradients of the whole loss are beyond float16."""
+LEAST_OF_HALF = 2.0**-24
+"""The least number above zero of float16; a smaller gradient is lost there whatever the loss."""
 DENSE = 300
 """Every length up to this is tried, after the sparse ones."""
 PADDED = ("padded", "a row of pads")
@@ -155,7 +157,10 @@ def _a_scale_helps(subject: BareSubject, case: Case) -> bool:
     for scale in LOSS_SCALES:
         found = _scaled(subject, case, scale)
         if all(map(_is_finite, found.values())):
-            return not any(there[name].any() and not value.any() for name, value in found.items() if name in there)
+            held = [
+                name for name, value in there.items() if value.numel() and float(value.abs().max()) >= LEAST_OF_HALF
+            ]
+            return all(found[name].any() for name in held if name in found)
     return False
 
 
