@@ -287,7 +287,7 @@ def _counter() -> FlopCounterMode:
         """Each row of [S, K] passes one of E matrices [E, K, N]."""
         return 2 * tokens[0] * tokens[1] * weights[-1]
 
-    further = {torch.ops.aten.baddbmm_: in_place}
+    further: dict[Any, Any] = {torch.ops.aten.baddbmm_: in_place}
     if hasattr(torch.ops.aten, "_grouped_mm"):
         further[torch.ops.aten._grouped_mm] = of_experts
     return FlopCounterMode(display=False, custom_mapping=further)
