@@ -283,7 +283,14 @@ def _counter() -> FlopCounterMode:
         """torch's counter has `baddbmm` and not its form in place."""
         return 2 * a[0] * a[1] * a[2] * b[2]
 
-    return FlopCounterMode(display=False, custom_mapping={torch.ops.aten.baddbmm_: in_place})
+    def of_experts(tokens: list[int], weights: list[int], *_: object, **__: object) -> int:
+        """Each row of [S, K] passes one of E matrices [E, K, N]."""
+        return 2 * tokens[0] * tokens[1] * weights[-1]
+
+    further: dict[Any, Any] = {torch.ops.aten.baddbmm_: in_place}
+    if hasattr(torch.ops.aten, "_grouped_mm"):
+        further[torch.ops.aten._grouped_mm] = of_experts
+    return FlopCounterMode(display=False, custom_mapping=further)
 
 
 @contextmanager

@@ -48,6 +48,9 @@ class AnyValue(TorchDispatchMode):
             return True
         if func is torch.ops.aten.index.Tensor:
             args = (args[0], [index for given in args[1] for index in _all_of(given)])
+        if str(func) == "aten._grouped_mm.default" and args[0].dtype != torch.bfloat16:
+            # On the meta device torch multiplies matrices of experts in bfloat16 alone, elsewhere in other types too.
+            return call(*(given.bfloat16() for given in args[:2]), *args[2:], **(kwargs or {})).to(args[0].dtype)
         return call(*args, **(kwargs or {}))
 
 

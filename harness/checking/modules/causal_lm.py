@@ -3,6 +3,7 @@
 import inspect
 import tempfile
 from collections import defaultdict
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,6 +117,11 @@ class CachedCausalLM(CausalLM):
 
     masks_all = True
     """Whether a mask covers what the cache has seen too; that of a recurrent model covers the new tokens."""
+    passes_gradients = True
+    """Whether a loss over several calls has a gradient: some models overwrite their cache, which autograd refuses.
+
+    Such a model is trained without one, as `transformers` does by default; what follows on a cache has no graph then.
+    """
 
     def initial_state(self, rows: int) -> Carried:
         """Nothing yet."""
@@ -126,10 +132,12 @@ class CachedCausalLM(CausalLM):
         real = torch.cat([state.real, now], dim=1)
         given = {} if state.cache is None else {self._cache: duplicate(state.cache)}
         seen = None if bool(real.all()) else real if self.masks_all else now
-        result = self._called(inputs, seen, use_cache=True, **given)
-        return result.logits, Carried(
-            next((found for name in CACHES if (found := result.get(name)) is not None), None), real
-        )
+        with nullcontext() if self.passes_gradients else torch.no_grad():
+            result = self._called(inputs, seen, use_cache=True, **given)
+        after = Carried(next((found for name in CACHES if (found := result.get(name)) is not None), None), real)
+        if torch.is_grad_enabled() and not self.passes_gradients and not given:
+            return CausalLM.forward(self, inputs, mask), after
+        return result.logits, after
 
     @property
     def _cache(self) -> str:
@@ -153,8 +161,23 @@ def as_module(network: Any) -> CausalLM:
                 cached(torch.zeros(2, 2, dtype=torch.long), pads)
             except (RuntimeError, ValueError, IndexError):
                 cached.masks_all = False
+            cached.passes_gradients = _passes_gradients(cached)
     network.train(training)
     return cached if state.cache is not None else plain
+
+
+@torch.enable_grad()
+def _passes_gradients(cached: CachedCausalLM) -> bool:
+    state, outputs = cached.initial_state(2), []
+    for length in (3, 1, 1, 2):
+        output, state = cached(torch.ones(2, length, dtype=torch.long), state)
+        outputs.append(output)
+    parameters = [p for p in cached.parameters() if p.requires_grad]
+    try:
+        torch.autograd.grad(torch.cat(outputs, dim=1).sum(), parameters, allow_unused=True)
+    except RuntimeError as problem:
+        return "modified by an inplace operation" not in str(problem)
+    return True
 
 
 def _tied(network: nn.Module) -> set[tuple[str, ...]]:

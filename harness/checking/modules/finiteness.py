@@ -23,6 +23,10 @@ from cortexzoo.harness.checking.properties.causes.tracing import traced
 from cortexzoo.harness.checking.properties.gradients import all_finite
 
 SCALES = {"0": 0.0, "1e-8": 1e-8, "1": 1.0, "1e4": 1e4}
+LOSS_SCALES = (2**-4, 2**-8, 2**-12)
+"""Tried where gradients of the whole loss are beyond float16."""
+LEAST_OF_HALF = 2.0**-24
+"""The least number above zero of float16; a smaller gradient is lost there whatever the loss."""
 DENSE = 300
 """Every length up to this is tried, after the sparse ones."""
 PADDED = ("padded", "a row of pads")
@@ -112,11 +116,12 @@ def finite_gradients(subject: BareSubject, case: Case) -> Finding:
         return Finding(0, f"it does not take {content if name == 'float32' else name}", case)
     values = {"the output": outputs[0].detach()}
     values |= {f"output {n + 1}": o.detach() for n, o in enumerate(outputs) if n and n in subject.slots}
-    if inputs.grad is not None:
-        values["the gradient of the input"] = inputs.grad
-    values |= {f"the gradient of {n}": p.grad for n, p in model.named_parameters() if p.grad is not None}
+    in_range = all(map(_is_finite, values.values()))
+    values |= _gradients(model, inputs)
     place = f"at length {length}{_in_words(content)}" + ("" if name == "float32" else f" in {name}")
     found = all_finite(values, place, f" and dtype ({', '.join(_dtypes(subject))})", case)
+    if found.observed and name == "float16" and in_range and _a_scale_helps(subject, case):
+        found = Finding(0, "outputs and gradients of a scaled loss are finite", case)
     if not found.observed and name == "float16" and (overflow := overflowing(subject, inputs)):
         reason = f"{overflow} is beyond float16 at length {length}{_in_words(content)}, and the output finite and wrong"
         return Finding(1, reason, {**case, "where": overflow})
@@ -133,7 +138,39 @@ def _wanted(subject: BareSubject, case: Case) -> Tensor:
     return inputs.requires_grad_() if inputs.is_floating_point() else inputs
 
 
-def _pass(subject: BareSubject, model: nn.Module, inputs: Tensor, case: Case) -> list[Tensor]:
+def _gradients(model: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
+    of_input = {} if inputs.grad is None else {"the gradient of the input": inputs.grad}
+    return of_input | {f"the gradient of {n}": p.grad for n, p in model.named_parameters() if p.grad is not None}
+
+
+def _is_finite(value: Tensor) -> bool:
+    return bool(value.to_dense().isfinite().all())
+
+
+def _a_scale_helps(subject: BareSubject, case: Case) -> bool:
+    """Whether a smaller loss leaves no gradient beyond float16, and none that float32 has lost below it.
+
+    Training in float16 scales its loss down until gradients are finite (`torch.amp.GradScaler`): only what no scale
+    mends is wrong.
+    """
+    there = _scaled(replace(subject, dtype=torch.float32), case, 1.0)
+    for scale in LOSS_SCALES:
+        found = _scaled(subject, case, scale)
+        if all(map(_is_finite, found.values())):
+            held = [
+                name for name, value in there.items() if value.numel() and float(value.abs().max()) >= LEAST_OF_HALF
+            ]
+            return all(found[name].any() for name in held if name in found)
+    return False
+
+
+def _scaled(subject: BareSubject, case: Case, scale: float) -> dict[str, Tensor]:
+    model, inputs = subject.copy(), _wanted(subject, case)
+    _pass(subject, model, inputs, case, scale)
+    return {name: gradient.to_dense() for name, gradient in _gradients(model, inputs).items()}
+
+
+def _pass(subject: BareSubject, model: nn.Module, inputs: Tensor, case: Case, scale: float = 1.0) -> list[Tensor]:
     """Everything that the module returns for real tokens, after a backward pass from it, in training mode."""
     model.train()
     mask = None
@@ -146,7 +183,7 @@ def _pass(subject: BareSubject, model: nn.Module, inputs: Tensor, case: Case) ->
         torch.manual_seed(0)
         found, _ = subject.call(model, inputs, subject.begin(model, len(inputs)), mask)
         outputs = [output[mask] if mask is not None and output.shape[:2] == mask.shape else output for output in found]
-        losses = [weighted(output) for output in outputs if output.requires_grad]
+        losses = [scale * weighted(output) for output in outputs if output.requires_grad]
         if losses:
             torch.autograd.backward(losses)
     return outputs

@@ -66,7 +66,7 @@ def every_parameter_learns(subject: BareSubject, case: Case) -> Finding:
     if silent:
 
         def why(name: str) -> str:
-            reason = "used, but its gradient is zero" if name in used else "no forward pass uses it"
+            reason = "used, but its gradient is zero" if name in used else _unused(subject, name, rows, length)
             return f"in {UPDATES + 1} passes ({name}: {reason})"
 
         return no_gradient(trainable, silent, why, case)
@@ -146,6 +146,16 @@ def _still_silent(subject: BareSubject, silent: set[str], rows: int, length: int
         if not silent or vain >= IN_VAIN:
             break
     return silent
+
+
+@torch.no_grad()
+def _unused(subject: BareSubject, name: str, rows: int, length: int) -> str:
+    """Why no graph of gradients ends in a parameter: nothing reads it, or only what passes no gradient."""
+    models = [subject.copy() for _ in range(2)]
+    value = dict(models[1].named_parameters())[name]
+    value.add_(10 * torch.randn(value.shape, generator=torch.Generator().manual_seed(0)).to(value.dtype))
+    before, after = (subject.output(model, subject.draw(rows, length)) for model in models)
+    return "no forward pass uses it" if torch.equal(before, after) else "it moves the output, but passes no gradient"
 
 
 def gate_balance(subject: BareSubject, case: Case) -> Finding:

@@ -95,6 +95,7 @@ def _twice(subject: BareSubject, case: Case) -> dict[str, float]:
     moved[OUTPUT] = largest_difference(first, subject.output(model, given))
     if subject.carries_state:
         moved |= _state_given(subject, model, given)
+        moved |= _parted(subject, model, given)
         moved |= _without_state(subject, model, given)
     for number_of_call, call in enumerate(text(case, "between").split()):
         other_rows, length = (int(size) for size in call.split("×"))
@@ -124,6 +125,20 @@ def _state_given(subject: BareSubject, model: nn.Module, inputs: Tensor) -> dict
         if apart := largest_difference(subject.joined(first), subject.joined(again)):
             return {what: apart}
     return {}
+
+
+def _parted(subject: BareSubject, model: nn.Module, inputs: Tensor) -> dict[str, float]:
+    """Whether two continuations of one memory leave each other alone; one that grows in place has one continuation."""
+    if 3 * inputs.shape[1] > subject.longest:
+        return {}
+    _, start = subject.run(model, inputs, subject.begin(model, len(inputs)))
+    _, one = subject.call(model, inputs, start)
+    if grows_in_place(start, one):
+        return {}
+    kept = duplicate(one)
+    subject.call(model, subject.other(inputs), start)
+    apart = largest_difference(*(subject.run(model, inputs, state)[0] for state in (one, kept)))
+    return {"what follows from a memory, by another continuation of the one before it": apart}
 
 
 def _without_state(subject: BareSubject, model: nn.Module, inputs: Tensor) -> dict[str, float]:

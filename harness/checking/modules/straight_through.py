@@ -29,6 +29,8 @@ class StraightThrough(Watch):
 
     def see(self, name: str, result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         given = [leaf for leaf in tree_leaves(args) if isinstance(leaf, Tensor)]
+        if name == "bernoulli" and len(given) == 1 and result is given[0]:
+            return  # the mask of dropout, of one probability for all: nothing that was computed is rounded
         if name in STEPS | CHOICES and given and given[0].is_floating_point():
             self._steps |= name in STEPS
             self._chooses |= name in CHOICES

@@ -162,6 +162,9 @@ def _busy(experiment: ExperimentSpec) -> ExperimentSpec:
     few = FEW_PAIRS if content["variant"].get("memory", {}).get("long_term", {}).get("kind") == "raw_ring" else {}
     for path, value in {**SMALL, **few}.items():
         _set(content["variant"], path.split("."), value)
+    piece = content["recipe"]["sequence_length"] // 2
+    if content["variant"].get("chunk_size", 0) > piece and not isinstance(own.objective, Recall):
+        content["variant"]["chunk_size"] = piece  # a longer one cuts no text of a few tokens
     if content["variant"].get("mixer", {}).get("num_heads") == 1:  # the decays of one head are one decay
         content["variant"]["mixer"]["num_heads"] = 2
     return ExperimentSpec.model_validate(content)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, largest_difference, number
+from cortexzoo.harness.checking.properties.isolation import draws
 from cortexzoo.harness.checking.subject import Runnable
 
 LONGEST, MOST_ROWS = 100, 4
@@ -107,10 +108,28 @@ def save_and_load(subject: Runnable, case: Case) -> Finding:
         before, after = (subject.memory(subject.settle(m, s)) for m, s in ((model, state), (other_model, other_state)))
         moved |= {f"memory {n} after {again}": largest_difference(v, after[n]) for n, v in before.items()}
         state, other_state = subject.follow(model, state, rows), subject.follow(other_model, other_state, rows)
+    if "train" in subject.modes and not draws(subject, subject.draw(rows, length, 3), "train"):
+        moved |= _training_on(subject, model, other_model, rows, length)
     what = max(moved, key=lambda name: moved[name])
     if moved[what] == 0:
         return Finding(0.0, "after loading, training and memory continue bitwise as before saving", case)
     return Finding(moved[what], f"after loading {what} is another", {**case, "what": what})
+
+
+def _training_on(
+    subject: Runnable, model: torch.nn.Module, read: torch.nn.Module, rows: int, length: int
+) -> dict[str, float]:
+    """How far two calls in training mode move the outputs of one model from those of the other."""
+    outputs = []
+    for trained in (model, read):
+        trained.train()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            for seed in (4, 5):
+                subject.run(trained, subject.draw(rows, length, seed), subject.begin(trained, rows))
+        trained.eval()
+        outputs.append(subject.run(trained, subject.draw(rows, length, 7), subject.begin(trained, rows))[0])
+    return {"the output after further training": largest_difference(*outputs)}
 
 
 REPRODUCTION: tuple[Property[Runnable], ...] = (

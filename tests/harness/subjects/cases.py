@@ -6,6 +6,7 @@ from tests.harness.subjects import (
     healthy,
     long_and_padded,
     second_sample,
+    sixth_sample,
     third_sample,
     unseen,
 )
@@ -17,6 +18,7 @@ DEFECTS = {
     **second_sample.SECOND,
     **third_sample.THIRD,
     **fifth_sample.FIFTH,
+    **sixth_sample.SIXTH,
 }
 HEALTHY = {
     **healthy.HEALTHY,
@@ -24,4 +26,5 @@ HEALTHY = {
     **second_sample.NEAR,
     **third_sample.TWINS,
     **fifth_sample.UNHARMED,
+    **sixth_sample.UNTOUCHED,
 }

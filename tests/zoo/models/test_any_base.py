@@ -1,5 +1,6 @@
 """Any causal language model of transformers: tiny ones with random weights, of many architectures."""
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from cortexzoo import specs
 from cortexzoo.harness.cli import main
 from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.zoo.build import build_model
+from cortexzoo.zoo.costs import batch_costs
 from cortexzoo.zoo.errors import BackboneError
 from cortexzoo.zoo.models.backbones import load_backbone
 from cortexzoo.zoo.models.hybrid.model import Hybrid
@@ -57,6 +59,17 @@ def variant_on(model_type: str, folder: Path) -> HybridSpec:
     variant = specs.load(str(folder / "mine.yaml"), "variant", changes)
     assert isinstance(variant, HybridSpec)
     return variant
+
+
+@pytest.mark.skipif(int(version("transformers").split(".")[0]) < 5, reason="transformers 4 runs each expert in turn")
+def test_experts_are_counted_without_weights(tmp_path: Path) -> None:
+    variant = variant_on("mixtral", tmp_path)
+    costs = batch_costs(variant, 2, 8)
+    (tmp_path / "dense").mkdir()
+    dense = batch_costs(variant_on("mistral", tmp_path / "dense"), 2, 8)
+    projections = 3 * 2 * 32 * 48  # operations of a token in an expert, of which it takes two in each of two layers
+    extra = costs.forward_flops["base"] - dense.forward_flops["base"]
+    assert extra == 2 * 8 * 2 * (projections + 2 * 32 * 8)  # and the router of eight
 
 
 @pytest.mark.parametrize("model_type", list(BASES))

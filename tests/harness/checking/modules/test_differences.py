@@ -58,3 +58,41 @@ def test_without_time_to_name_it_a_wrong_gradient_is_still_found(monkeypatch: py
     found = differences.wrong_gradients(subject(halved=True))
     assert found.keys() == {"all"}
     assert "of all parameters together" in found["all"]
+
+
+class Dropped(nn.Module):
+    """Dropout before a layer whose gradient is halved or not."""
+
+    def __init__(self, halved: bool) -> None:
+        super().__init__()
+        self.embedding, self.dropout, self.out = nn.Embedding(16, 8), nn.Dropout(0.3), nn.Linear(8, 8)
+        self.halved = halved
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.dropout(self.embedding(tokens))
+        return self.out(Halved.apply(x) if self.halved else x)  # type: ignore[no-untyped-call, no-any-return]
+
+
+@pytest.mark.parametrize("halved", [False, True])
+def test_dropout_is_no_straight_through_estimator(halved: bool) -> None:
+    def make() -> Dropped:
+        return Dropped(halved)
+
+    dropped = BareSubject(make, seeded(make, 0), Inputs("tokens", 16), longest=64)
+    assert list(differences.wrong_gradients(dropped)) == (["embedding.weight"] if halved else [])
+
+
+class Faint(nn.Module):
+    """Computed in float32 throughout, with a weight that moves the output by little more than its rounding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.faint = nn.Embedding(16, 8), nn.Parameter(torch.full((8,), 0.5))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.embedding(tokens).float() + 2e-5 * self.faint.float()
+
+
+def test_a_gradient_that_float32_inside_cannot_resolve_is_not_wrong() -> None:
+    faint = BareSubject(Faint, seeded(Faint, 0), Inputs("tokens", 16), longest=64)
+    assert differences.wrong_gradients(faint) == {}

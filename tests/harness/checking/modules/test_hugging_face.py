@@ -17,6 +17,7 @@ from cortexzoo.harness.checking.modules.inputs import Inputs
 from cortexzoo.harness.checking.modules.registry import BARE
 from cortexzoo.harness.checking.modules.subject import BareSubject
 from cortexzoo.harness.cli import main
+from cortexzoo.harness.studies.architectures import factory
 from cortexzoo.specs.properties import PROPERTIES, PropertyName
 from tests.harness.checking.modules.releases import mamba_takes_pieces
 
@@ -204,6 +205,20 @@ def test_several_tokens_on_the_cache_of_a_mamba_are_wrong() -> None:
     reasons = failing(mamba, "chunk_invariance")
     assert any("1+2+1 tokens in pieces" in reason for reason in reasons)
     assert not any("1+1+1 tokens" in reason for reason in reasons)
+
+
+@mamba_takes_pieces
+def test_a_model_that_overwrites_its_cache_is_trained_without_it() -> None:
+    torch.manual_seed(0)
+    fresh = factory("granitemoehybrid")
+    hybrid = BareSubject(fresh, fresh(), Inputs("tokens", 50), 60)
+    assert not hybrid.original.passes_gradients
+    case = {"pieces": "3+1+2", "rows": 2, "mode": "train", "seed": 0}
+    assert BARE["chunk_invariance"].check(hybrid, case).observed <= 1e-5
+    model = hybrid.copy().train()
+    (output, *_), state = hybrid.call(model, hybrid.draw(2, 3), hybrid.begin(model, 2))
+    assert output.requires_grad
+    assert not hybrid.call(model, hybrid.draw(2, 1), state)[0][0].requires_grad
 
 
 def test_weights_that_come_back_untied_are_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

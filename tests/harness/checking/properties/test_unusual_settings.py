@@ -73,6 +73,13 @@ SETTINGS: tuple[tuple[PropertyName, tuple[str, ...], dict[str, Any] | None], ...
 )  # fmt: skip
 
 
+@pytest.mark.slow
+def test_the_chunk_of_a_hybrid_counts_where_it_is_longer_than_the_texts() -> None:
+    subject = untrained(load_experiment(NIGHT[0], [*NIGHT[1:]]))
+    judgement = judge_case(REGISTRY["every_field_counts"], Check(), subject, {"part": "variant"})
+    assert judgement.verdict == "pass", judgement.reason
+
+
 @pytest.mark.parametrize(("name", "settings", "case"), SETTINGS, ids=str)
 def test_unusual_settings_are_not_accused(
     name: PropertyName, settings: tuple[str, ...], case: dict[str, Any] | None
