@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from cortexzoo.harness.checking.experts import in_float64
 from cortexzoo.harness.checking.properties.base import largest_difference, scale_of
 from cortexzoo.specs.sleep import ConsolidateSleep
 from cortexzoo.specs.slow_store import ProductStore
@@ -70,7 +71,7 @@ def _with_store(model: Hybrid) -> Hybrid:
     store = own if isinstance(own, ProductStore) else ProductStore()
     most = store.distinct_products(mixer.num_heads * mixer.memory_key_dim)
     small = store.model_copy(update={"features": min(FEATURES, most)})
-    return with_slow_store(copy.deepcopy(model).double(), small).eval()
+    return with_slow_store(in_float64(copy.deepcopy(model)), small).eval()
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from cortexzoo.harness.checking.experts import in_float64
 from cortexzoo.harness.checking.properties.base import (
     Case,
     DoesNotApply,
@@ -104,7 +105,7 @@ def forward_matches_a_reference(subject: Subject, case: Case) -> Finding:
     are the weights and, of a hybrid, the base.
     """
     _require_written_out(subject.model)
-    model = subject.copy().double().train(case["training"] is True)
+    model = in_float64(subject.copy()).train(case["training"] is True)
     if isinstance(model, Hybrid):
         # A slow store has no written-out form: it is filled in sleep, and judged by the properties of consolidation.
         for layer in model.sidecars:

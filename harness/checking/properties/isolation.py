@@ -82,8 +82,14 @@ def causality(subject: Runnable, case: Case) -> Finding:
 
 
 def _counted(subject: Runnable, delta: float, length: int, bound: float) -> float:
-    """All of the difference, or of a module that rounds as it likes what is beyond rounding, in terms of `bound`."""
-    return delta if subject.exact else within_rounding(delta, subject.eps, length, bound)
+    """All of the difference, or of a module that rounds as it likes what is beyond rounding, in terms of `bound`.
+
+    Of a trained model with experts, whose bound is 0, rounding counts as nothing.
+    """
+    if subject.exact:
+        return delta
+    counted = within_rounding(delta, subject.eps, length, bound)
+    return 0.0 if isinstance(subject, Subject) and counted <= bound else counted
 
 
 def mode_of(case: Case) -> str:
@@ -186,7 +192,7 @@ def strongest(subject: Runnable, case: Case, inputs: Tensor, observations: Seque
     rows, length = inputs.shape[:2]
     mode = mode_of(case)
     raw, reason = max(observations, key=lambda observation: observation[0])
-    delta = raw if subject.exact else within_rounding(raw, subject.eps, length, ISOLATION_BOUND)
+    delta = _counted(subject, raw, length, ISOLATION_BOUND)
     if delta > ISOLATION_BOUND and draws(subject, inputs, mode):
         return Finding(0.0, "it draws at random in training: measured in evaluation only", case)
     if delta == 0 or (delta <= ISOLATION_BOUND and not subject.exact):

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable
 import torch
 from torch import Tensor, nn
 
+from cortexzoo.harness.checking.experts import in_float64
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, number, text
 from cortexzoo.harness.checking.properties.hybrid import hybrid_of
 from cortexzoo.harness.checking.subject import Subject, Tokens
@@ -100,7 +101,7 @@ def _small(subject: Subject, case: Case) -> Hybrid:
     random = torch.Generator().manual_seed(0)
     for layer in model.sidecars:
         nn.init.normal_(model.sidecar(layer).output.weight, std=STD, generator=random)
-    return model.double().eval()
+    return in_float64(model).eval()
 
 
 REACH = (Property("reach_is_as_stated", reach_is_as_stated, reach_cases),)
