@@ -1,5 +1,6 @@
 """A base with experts: its products round with the number of tokens that chose one, and are computed in float64."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -58,7 +59,7 @@ def test_a_leak_beyond_rounding_is_one(mixtral: Subject, monkeypatch: pytest.Mon
 
     def leaking(model: Hybrid, tokens: Tensor, *given: Any, **named: Any) -> Any:
         output = forward(model, tokens, *given, **named)
-        return output._replace(logits=output.logits + 1e-4 * tokens.roll(-1, dims=1 - leak)[..., None] / 256)
+        return replace(output, logits=output.logits + 1e-4 * tokens.roll(-1, dims=1 - leak)[..., None] / 256)
 
     monkeypatch.setattr(Hybrid, "forward", leaking)
     name, case = CASES[leak]

@@ -41,7 +41,7 @@ def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str
     return subprocess.run(
         [sys.executable, "-m", "pytest", *options, *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "CORTEXZOO_CACHE": str(folder / "cache")},
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "CORTEXZOO_CACHE": str(folder / "cache"), "COLUMNS": "400"},
         capture_output=True,
         text=True,
         check=False,
