@@ -94,7 +94,7 @@ def test_a_state_of_one_process_sends_both_back(both: tuple[Left, Left], name: s
     assert not set(both[0].found[name]["batches"].values()) & set(both[1].found[name]["batches"].values())
     rollbacks = [detail for _, kind, detail in both[0].found[name]["events"] if kind == "rollback"]
     assert [(detail["to_step"], detail["undone"]) for detail in rollbacks] == [(4, 1 if name == "memory" else 4)]
-    assert rollbacks[0]["cause"] == "something on another process is not finite"
+    assert rollbacks[0]["cause"] == "something on another process is damaged"
 
 
 def test_what_follows_a_rollback_equals_two_processes_that_went_on_from_there(both: tuple[Left, Left]) -> None:
