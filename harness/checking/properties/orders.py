@@ -101,7 +101,7 @@ def _in_pieces(order: Any) -> list[str]:
 
 
 def _of_documents(windows: int, length: int, more: int, seed: int) -> list[str]:
-    """Every token but a document's first is a target once an epoch."""
+    """Every token but a document's first is a target once an epoch, and no window is without one."""
     random = np.random.default_rng(seed)
     lengths = random.integers(1, 2 * length + more + 2, max(2, windows // 2))
     begins = np.concatenate([[0], np.cumsum(lengths)[:-1]])
@@ -115,6 +115,8 @@ def _of_documents(windows: int, length: int, more: int, seed: int) -> list[str]:
         epochs.append(starts)
         scored = order.scored(starts).numpy()
         targets = sorted((starts[:, None] + 1 + np.arange(length))[scored].tolist())
+        if wanted and not scored.any(axis=1).all():
+            wrong.append(f"epoch {epoch + 1} has windows without a target")
         if wanted and targets != wanted:
             wrong.append(
                 f"epoch {epoch + 1} has {len(targets)} targets, {len(set(targets) & set(wanted))} of {len(wanted)}"

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cortexzoo.zoo.data.order import TrainingOrder, cut_windows, validation_starts
+from cortexzoo.zoo.data.order import DocumentOrder, TrainingOrder, cut_windows, validation_starts
 
 lengths = st.integers(1, 20)
 
@@ -44,6 +44,11 @@ def test_epochs_and_seeds_differ() -> None:
     assert not np.array_equal(first, TrainingOrder(10_000, 16, seed=2).starts(0, windows))
     seen = {int(order.starts(epoch * windows, windows).min()) for epoch in range(400)}
     assert seen == set(range(10_000 - windows * 16)), "every shift that fits comes up"
+
+
+def test_a_document_of_one_token_has_no_window() -> None:
+    order = DocumentOrder(np.array([0, 5, 6]), text_length=15, sequence_length=4, seed=0)
+    assert sorted(order.starts(0, order.windows_per_epoch)) == [0, 6, 10]
 
 
 @given(lengths, st.data())

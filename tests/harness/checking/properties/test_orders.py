@@ -30,6 +30,7 @@ def test_it_passes_as_it_is() -> None:
         (TrainingOrder, "_unlisted", "* self.sequence_length", "* 1"),
         (DocumentOrder, "window_starts", 'side="right"', 'side="left"'),
         (DocumentOrder, "scored", "< (ends", "<= (ends"),
+        (DocumentOrder, "_ends_of_windows", "lengths - 1, 0", "lengths - 1, 1"),
         (DocumentOrder, "starts", "self.seed, int(epoch)", "self.seed, 0"),
         (permutation, "permuted", "_through(found[outside], half, keys)", "0"),
         (MixedOrder, "starts", "offsets[text] + start", "start"),
