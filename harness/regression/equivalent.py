@@ -53,6 +53,9 @@ EQUIVALENT: dict[str, str] = {
     "zoo.ops.unit_lower_inverse _along_diagonal: detach, return tiles.diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2) → return tiles.diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2)…": WITHOUT_GRADIENT,
     "zoo.data.permutation permuted: off by one, 1 → 2": ANOTHER_ORDER,
     "zoo.training.policies.guards.agc _unit_norms: flip comparison, tensor.ndim > 1 → tensor.ndim >= 1": "a norm over no named dimension is one over all",
+    "zoo.training.policies.guards.recovery Recovery.renewed_at: off by one, 0 → 1": "before training begins nobody asks, and then there is a point",
+    "zoo.models.hybrid.one_token FoldedWeights._unit: detach, return x / _norm(x, self.unit_least) → return (x / _norm(x, self.unit_least)).detach()": WITHOUT_GRADIENT,
+    "zoo.memory.band Band.fold: detach, return folded.flatten(1)[:, :self.length] → return folded.flatten(1)[:, :self.length].detach()": WITHOUT_GRADIENT,
 }
 """By the lasting name of the change."""
 
