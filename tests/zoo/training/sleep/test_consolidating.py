@@ -85,6 +85,12 @@ def test_a_day_without_texts_and_a_model_without_a_store() -> None:
         consolidate(tiny_hybrid(), [some_tokens(1, 8)], ConsolidateSleep())
 
 
+def test_what_was_read_again_is_listened_to_no_longer() -> None:
+    model = tiny_grown()
+    read_again(model, some_tokens(2, 9))
+    assert [name for name, module in model.named_modules() if module._forward_pre_hooks] == []
+
+
 def test_a_sleep_in_training_fills_the_store_and_ends_the_day() -> None:
     trainer = trainer_of(ConsolidateSleep(**EAGER, acceptance=AcceptAlways()))
     trainer.run()
