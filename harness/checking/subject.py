@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
@@ -116,7 +117,7 @@ class Subject:
     ways = ()
     longest = 450
 
-    @property
+    @cached_property
     def exact(self) -> bool:
         """Of a base with experts a product has as many rows as tokens chose the expert, and rounds accordingly."""
         return not has_experts(self.model)

@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 ASK_EVERY = 20.0
 """Seconds between two questions: every user's questions are answered by one program of the cluster."""
-ENDED = frozenset(
-    ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED")
-) | {"TIMEOUT"}
+ENDED = frozenset((
+    "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED",
+    "TIMEOUT",
+))  # fmt: skip
 """States in which a job does nothing more, unless Slurm puts it into the queue again."""
 ORDINARY = frozenset(("None", "Resources", "Priority", "JobArrayTaskLimit", "BeginTime", "Cleaning", "Prolog"))
 """Reasons of waiting that end by themselves."""
