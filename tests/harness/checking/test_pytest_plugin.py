@@ -89,6 +89,7 @@ def test_an_experiment_is_trained_into_the_cache_and_goes_with_files(project: Pa
     assert len(list((project / "cache").glob("trained/*/mine/*/summary.json"))) == 1
 
 
+@pytest.mark.slow
 def test_what_a_user_can_mend_is_told_in_a_line_a_test_and_leaves_other_tests_alone(project: Path) -> None:
     (project / "lost.yaml").write_text(LOST)
     done = run_pytest(

@@ -11,15 +11,16 @@ from cortexzoo.harness.cli import main
 from cortexzoo.harness.fuzzing import module_attacks
 from cortexzoo.harness.fuzzing.attacking_code import ACTS, MOMENTS
 from cortexzoo.harness.fuzzing.campaign import Report
+from tests.quick import in_slow
 
 
 @pytest.mark.parametrize(
     ("name", "moment", "reason"),
     [
         ("forges through every descriptor", "loaded", "did not send: no verdict of the process counts"),
-        ("skips everything", "made", "a planted defect passed"),
+        in_slow(("skips everything", "made", "a planted defect passed")),
         ("leaves a daemon and kills its parent", "loaded", "died with signal SIGKILL"),
-        ("fills standard error and crashes", "called", "wrote more than 64 MB to standard error"),
+        in_slow(("fills standard error and crashes", "called", "wrote more than 64 MB to standard error")),
         ("starts a hundred", "loaded", "more than 64 processes"),
     ],
 )

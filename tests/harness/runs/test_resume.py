@@ -26,6 +26,7 @@ from cortexzoo.specs import ExperimentSpec
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.sleep.phase import SleepPhase
 from tests.harness.trained import FEW, QUIET, small
+from tests.quick import in_slow
 
 TOUCHY = (
     "recipe.spikes={kind: robust, deviations: 2.0, gradient_deviations: 2.0, min_history: 3, rebaseline_after: 2}",
@@ -105,10 +106,10 @@ def test_the_recipe_has_something_to_remember(finished: Run) -> None:
     ("moment", "step"),
     [
         ("_update", 0),
-        ("_forward_backward", 3),
+        in_slow(("_forward_backward", 3)),
         ("_update", 6),
         ("save", 7),
-        ("save", 8),
+        in_slow(("save", 8)),
         ("_result", 12),
         ("_dream_loss", 9),
     ],

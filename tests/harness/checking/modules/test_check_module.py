@@ -22,6 +22,7 @@ from cortexzoo.harness.regression import replay
 from cortexzoo.specs import SuiteSpec
 from cortexzoo.specs.properties import PropertyName
 from cortexzoo.specs.suite import Check
+from tests.quick import in_slow
 
 SUBJECTS = Path(__file__).parents[2] / "subjects"
 ILL = SUBJECTS / "ill_behaved.py"
@@ -76,7 +77,7 @@ def test_a_healthy_module_passes_everything_that_it_offers() -> None:
 @pytest.mark.parametrize(
     ("factory", "said", "further"),
     [
-        ("Exiting", "exit code 7", (LATER,)),
+        in_slow(("Exiting", "exit code 7", (LATER,))),
         ("Crashing", "SIGSEGV", ()),
         ("Hanging", "did not end within 3 s", ()),
         pytest.param("Crashing", "SIGSEGV", (LATER,), marks=pytest.mark.slow),

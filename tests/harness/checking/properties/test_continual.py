@@ -51,6 +51,7 @@ def test_it_is_accused_of_nothing(subject: Subject, name: PropertyName) -> None:
     assert judgement.verdict == "pass", judgement.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("subject", ["cortexgpt-stable"], indirect=True)
 def test_its_guards_are_judged_without_homeostasis_which_the_least_transformer_has_no_gate_for(
     subject: Subject,

@@ -18,6 +18,7 @@ from cortexzoo.zoo.training.policies.measuring.telemetry import Telemetry
 from cortexzoo.zoo.training.state.movement import Movement
 from tests.harness.checking.properties.planted import is_caught
 from tests.harness.checking.properties.test_forward import SMALL, SUBJECTS, experiment_of, untrained
+from tests.quick import every
 
 PROPERTY = REGISTRY["curves_match_a_reference"]
 
@@ -41,14 +42,17 @@ def test_it_passes_as_it_is(name: str) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [
-        "recipe.homeostasis={kind: usage, every: 1}",
-        "recipe.precision=bf16",
-        "variant.columns.sparsity={sharpness: 100, threshold: 0.9, temperature: 5}",
-        "variant.columns.sparsity={sharpness: 2000, threshold: 0.9, temperature: 5}",
-        "recipe.optimizer.learning_rate=1e20",
-        "recipe.parallel={kind: fsdp2}",
-    ],
+    every(
+        2,
+        [
+            "recipe.homeostasis={kind: usage, every: 1}",
+            "recipe.precision=bf16",
+            "variant.columns.sparsity={sharpness: 100, threshold: 0.9, temperature: 5}",
+            "variant.columns.sparsity={sharpness: 2000, threshold: 0.9, temperature: 5}",
+            "recipe.optimizer.learning_rate=1e20",
+            "recipe.parallel={kind: fsdp2}",
+        ],
+    ),
 )
 def test_what_a_recipe_may_ask_for_is_not_accused(change: str) -> None:
     base, changes = SUBJECTS["two raw rings"]
@@ -59,7 +63,7 @@ def test_what_a_recipe_may_ask_for_is_not_accused(change: str) -> None:
 
 @pytest.mark.parametrize(
     ("of", "owner", "function", "old", "new"),
-    [
+    every(3, [
         ("losses", StabilityMonitor, "step_taken", "step.loss][-WINDOW:]", "step.loss][-WINDOW - 1:]"),
         ("losses", StabilityMonitor, "step_taken", "and math.isfinite(step.gradient_norm)", ""),
         ("losses", StabilityMonitor, "step_refused", "self._score(step)", "self.step_taken(trainer, step)"),
@@ -79,7 +83,7 @@ def test_what_a_recipe_may_ask_for_is_not_accused(change: str) -> None:
         ("homeostasis", Homeostasis, "step_taken", "self.spec.sources, self.spec.rate", "0.0, self.spec.rate"),
         ("homeostasis", Homeostasis, "step_taken", "columns.min()", "columns.max()"),
         ("homeostasis", Homeostasis, "step_taken", "(columns < self.spec", "(columns > self.spec"),
-    ],
+    ]),
 )  # fmt: skip
 def test_a_small_mistake_is_found(of: str, owner: object, function: str, old: str, new: str) -> None:
     assert is_caught(owner, function, old, new, lambda: judged(of))

@@ -16,6 +16,7 @@ from cortexzoo.zoo.training.sleep.policy import Sleep
 from cortexzoo.zoo.training.state.undo import Weights
 from tests.harness.checking.properties.planted import is_caught
 from tests.harness.checking.properties.test_forward import experiment_of, untrained
+from tests.quick import in_slow
 
 PROPERTY = REGISTRY["sleep_matches_a_reference"]
 
@@ -55,7 +56,7 @@ def test_a_divergence_that_counts_padding_is_found() -> None:
     assert is_caught(anchors, "divergence", "each[real].mean()", "(each * real).mean()", asleep)
 
 
-@pytest.mark.parametrize("name", ["transformer", "hybrid"])
+@pytest.mark.parametrize("name", ["transformer", in_slow("hybrid")])
 def test_what_a_recipe_computes_in_bfloat16_is_compared_in_it(name: str) -> None:
     experiment = experiment_of(name)
     halved = experiment.recipe.model_copy(update={"precision": "bf16"})

@@ -29,6 +29,7 @@ from cortexzoo.zoo.models.interface import MemoryLanguageModel
 from cortexzoo.zoo.models.transformer import Layer, Transformer
 from cortexzoo.zoo.ops import gated_delta_chunks
 from tests.harness import tiny
+from tests.quick import in_slow
 
 NAME = "forward_matches_a_reference"
 LARGEST = "the reading stability/max_attention_logit"
@@ -62,7 +63,7 @@ def untrained(experiment: ExperimentSpec) -> Subject:
     return replace(tiny.subject(), experiment=experiment, model=model, state=model.initial_state(1))
 
 
-@pytest.mark.parametrize("name", SUBJECTS)
+@pytest.mark.parametrize("name", [in_slow(name) if name == "contexts" else name for name in SUBJECTS])
 def test_every_family_gives_what_its_written_out_form_gives(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """And a long-term memory is not empty where it is compared."""
     sizes = []

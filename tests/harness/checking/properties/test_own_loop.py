@@ -14,6 +14,7 @@ from cortexzoo.specs.suite import Check
 from cortexzoo.zoo.training.own_loop import LoopGuard
 from tests.harness.checking.properties.planted import is_caught
 from tests.harness.checking.properties.test_forward import SMALL, SUBJECTS, untrained
+from tests.quick import every
 
 PROPERTY = REGISTRY["own_loop_follows_its_guards"]
 BASE, CHANGES = SUBJECTS["two raw rings"]
@@ -30,14 +31,17 @@ def judged() -> Judgement:
 
 @pytest.mark.parametrize(
     "change",
-    [
-        "recipe.clipping={kind: none}",
-        *(f"recipe.clipping={{kind: {kind}}}" for kind in ("norm", "adaptive", "zclip", "adagc", "agc")),
-        "recipe.spikes={kind: none}",
-        "recipe.spikes={kind: average_ratio, window: 3, min_history: 3}",
-        "recipe.recovery={kind: none}",
-        "recipe.recovery={kind: checkpoints, every: 1, storm_limit: 1}",
-    ],
+    every(
+        3,
+        [
+            "recipe.clipping={kind: none}",
+            *(f"recipe.clipping={{kind: {kind}}}" for kind in ("norm", "adaptive", "zclip", "adagc", "agc")),
+            "recipe.spikes={kind: none}",
+            "recipe.spikes={kind: average_ratio, window: 3, min_history: 3}",
+            "recipe.recovery={kind: none}",
+            "recipe.recovery={kind: checkpoints, every: 1, storm_limit: 1}",
+        ],
+    ),
 )
 def test_what_a_recipe_may_ask_for_is_not_accused(change: str) -> None:
     judgement = judge(PROPERTY, Check(), subject(change))
@@ -55,7 +59,7 @@ def test_each_mutant_is_caught(mutant: object) -> None:
 
 @pytest.mark.parametrize(
     ("function", "old", "new"),
-    [
+    every(3, [
         ("step", 'step.metrics["stability/spike_recoveries"] = self.rollbacks', "pass"),
         ("step", "self.recorder.metrics(self.number, step.metrics)", "pass"),
         ("step", 'self.event("step_refused", {"reason": step.refused})', "pass"),
@@ -78,7 +82,7 @@ def test_each_mutant_is_caught(mutant: object) -> None:
         ("_guarded_step", "self._observed, []", "self._observed, self._observed"),
         ("_now", "tensor.detach().clone()", "tensor.detach()"),
         ("_now", "copy.deepcopy(self.optimizer.state_dict())", "self.optimizer.state_dict()"),
-    ],
+    ]),
 )  # fmt: skip
 def test_a_planted_change_is_caught(function: str, old: str, new: str) -> None:
     assert is_caught(LoopGuard, function, old, new, judged)
