@@ -13,6 +13,7 @@ PropertyName = Literal[
     "any_shape_works", "own_token_counts", "determinism", "save_and_load", "padding_changes_nothing", "linear_time",
     "linear_memory", "state_is_detached", "every_switch_counts", "memory_is_bounded", "oldest_is_evicted",
     "stored_is_found", "memory_matters", "length_times_eight", "no_dead_column", "resume_is_exact",
+    "processes_train_as_one",
     "refusals_leave_no_trace", "loss_is_of_the_next_token", "steps_match_a_reference", "rollback_restores_everything",
     "continual_training_follows_its_rules", "guards_follow_their_rules", "own_loop_follows_its_guards",
     "intervals_are_kept",
@@ -141,6 +142,10 @@ PROPERTIES: dict[PropertyName, PropertyInfo] = {
     ),
     "resume_is_exact": PropertyInfo(
         "training that was stopped and resumed equals training that was not", 0.0, "at_most", "differences", OURS
+    ),
+    "processes_train_as_one": PropertyInfo(
+        "several processes, and those that resume a run of another number, train as one does", 1e-3, "at_most",
+        "difference / change", Source("a hundred times the rounding of sums in another order", "ours"),
     ),
     "refusals_leave_no_trace": PropertyInfo(
         "a step with a non-finite gradient is refused and changes nothing", 0.0, "at_most", "traces", OURS

@@ -9,7 +9,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor
 
 from cortexzoo.specs.experiment import ExperimentSpec
@@ -26,7 +25,7 @@ from cortexzoo.zoo.training.parallel import spread_over
 from cortexzoo.zoo.training.policies.base import Policy, Step, StepUndone
 from cortexzoo.zoo.training.policies.build import build_policies
 from cortexzoo.zoo.training.policies.measuring.telemetry import peak_memory_bytes
-from cortexzoo.zoo.training.ranks import Ranks
+from cortexzoo.zoo.training.ranks import Ranks, accelerate_here
 from cortexzoo.zoo.training.recorder import Recorder, SilentRecorder
 from cortexzoo.zoo.training.result import StopReason, TrainingResult
 from cortexzoo.zoo.training.schedule import rate_factor
@@ -46,7 +45,7 @@ class TrainingLoop:
     evenly.
 
     `policies` act after the guards that refuse and before clipping. Checkpoints go below `checkpoints`, refused batches
-    into `refused_batches`, or nowhere.
+    into `refused_batches`, or nowhere. `accelerator` is what the processes of the run talk through.
     """
 
     def __init__(
@@ -60,15 +59,12 @@ class TrainingLoop:
         progress: bool = False,
         policies: Sequence[Policy] = (),
         refused_batches: Path | None = None,
+        accelerator: Accelerator | None = None,
     ) -> None:
         recipe = spec.recipe
         self.spec, self.recipe, self.model = spec, recipe, model
         self.recorder: Recorder = recorder or SilentRecorder()
-        self.accelerator = Accelerator(
-            cpu=not torch.accelerator.is_available(),
-            mixed_precision="no",
-            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
-        )
+        self.accelerator = accelerator or accelerate_here()
         self.device: torch.device = self.accelerator.device
         self.precision: Literal["fp32", "bf16"] = recipe.precision
         self.ranks = Ranks(self.accelerator, recipe.batch_size)

@@ -4,15 +4,17 @@ import gc
 import re
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor
 
 from cortexzoo.zoo.errors import ProcessLost, SetupError
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, StateT
+from cortexzoo.zoo.training.evaluation import model_device, undisturbed
 
 LOST = re.compile(
     r"connection (was )?(closed|reset|refused)|broken pipe|timed out|remote process exited", re.IGNORECASE
@@ -83,7 +85,7 @@ class Ranks:
         """
         if self.count == 1:
             return state
-        dimensions = batch_dimensions(model)
+        dimensions = batch_dimensions(model, state.tensors())
         gathered = {name: self.gather_tensor(tensor, dimensions.get(name)) for name, tensor in state.tensors().items()}
         return type(state).from_tensors(gathered)
 
@@ -91,7 +93,7 @@ class Ranks:
         """This process's rows of a memory of the whole batch, which may have fewer rows than the recipe's."""
         if self.count == 1:
             return state
-        dimensions = batch_dimensions(model)
+        dimensions = batch_dimensions(model, state.tensors())
         own = {
             name: tensor.chunk(self.count, dimensions[name])[self.rank] if name in dimensions else tensor
             for name, tensor in state.tensors().items()
@@ -109,13 +111,30 @@ class Ranks:
         return together.to(tensor.device)
 
 
-def batch_dimensions(model: MemoryLanguageModel[StateT]) -> dict[str, int]:
-    """For each tensor of the model's memory that has one row a sequence: along which dimension.
+def accelerate_here() -> Accelerator:
+    """The processes and the device that accelerate finds."""
+    return Accelerator(
+        cpu=not torch.accelerator.is_available(),
+        mixed_precision="no",
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
 
-    Found by comparing empty memories of two batch sizes, so that a model need not declare it.
+
+def batch_dimensions(model: MemoryLanguageModel[StateT], tensors: Collection[str]) -> dict[str, int]:
+    """For each of these tensors of the model's memory that has one row a sequence: along which dimension.
+
+    Found by comparing empty memories of two batch sizes, so that a model need not declare it; what an empty memory has
+    not, such as the cache of a base, by comparing memories of one token.
     """
     two, three = (model.initial_state(batch_size).tensors() for batch_size in (2, 3))
-    differing = {name: [d for d in range(two[name].ndim) if two[name].shape[d] != three[name].shape[d]] for name in two}
+    if later := [name for name in tensors if name not in two]:
+        with undisturbed(model):
+            token = torch.zeros(3, 1, dtype=torch.long, device=model_device(model))
+            read = [model(token[:rows]).state.tensors() for rows in (2, 3)]
+        for empty, one in zip((two, three), read, strict=True):
+            empty.update({name: one[name] for name in later if name in one})
+    shapes = {name: zip(two[name].shape, three[name].shape, strict=True) for name in tensors if name in two}
+    differing = {name: [d for d, (a, b) in enumerate(pairs) if a != b] for name, pairs in shapes.items()}
     return {name: dimensions[0] for name, dimensions in differing.items() if dimensions}
 
 

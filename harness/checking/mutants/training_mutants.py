@@ -5,11 +5,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cortexzoo.harness.checking.mutants.base import Host, Make, Mutant, after, before, instead, rebound, replaced
+from cortexzoo.harness.checking.mutants.base import (
+    Host,
+    Make,
+    Mutant,
+    after,
+    before,
+    in_source,
+    instead,
+    rebound,
+    replaced,
+)
 from cortexzoo.zoo import checkpoints
 from cortexzoo.zoo.training.evaluation import lm_loss
 from cortexzoo.zoo.training.loop import TrainingLoop
+from cortexzoo.zoo.training.objectives.protection import ATensorAWeight
 from cortexzoo.zoo.training.optimizer import set_rate
+from cortexzoo.zoo.training.policies import build
 from cortexzoo.zoo.training.policies.base import Policy, Step
 from cortexzoo.zoo.training.policies.guards.gates import FiniteGate
 from cortexzoo.zoo.training.policies.guards.spike_rules import RobustDeviation
@@ -104,6 +116,14 @@ def _fresh_memory(model: Any, reader: Any, tensors: Any) -> Any:
 
 _memory = snapshot._memory
 
+_PROTECTED = (
+    "        *objective.step_policies,\n        sleep(recipe, seed, objective, report),\n"
+    "        *objective.weight_policies,\n        recovery,\n",
+    "        sleep(recipe, seed, objective, report),\n        recovery,\n"
+    "        *objective.step_policies,\n        *objective.weight_policies,\n",
+)
+"""The order in which policies act, and one in which those that protect act too late."""
+
 TRAINING_MUTANTS = (
     Mutant("moments-not-saved", HOST, "checkpoints leave the optimiser's moments out",
            replaced(snapshot, "optimizer_tensors", instead(lambda _trainer: {})), caught_by="resume_is_exact"),
@@ -139,6 +159,10 @@ TRAINING_MUTANTS = (
     Mutant("loss-in-bits", HOST, "the loss is in bits and called nats", rebound(lm_loss, _in_bits()),
            caught_by="loss_is_of_the_next_token"),
     Mutant("loss-grows-with-the-batch", HOST, "the loss is summed over rows", rebound(lm_loss, _summed_over_rows())),
+    in_source("kept-before-protection", "continual", "a recovery point has weights before importance holds them back",
+              build, "build_policies", *_PROTECTED, by="continual_training_follows_its_rules"),
+    in_source("importance-stays", "continual", "a rollback leaves what is known of importance and the slow copy",
+              ATensorAWeight, "__init__", "(self.name,)", "()", by="continual_training_follows_its_rules"),
     Mutant("updates-never-applied", HOST, "steps are counted and weights stay",
            replaced(TrainingLoop, "_update", instead(_without_update)), trains=True),
     Mutant("rate-jumps", HOST, "the learning rate is 300 times too high for four steps",

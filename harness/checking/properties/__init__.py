@@ -28,6 +28,7 @@ from cortexzoo.harness.checking.properties.operators import OPERATORS
 from cortexzoo.harness.checking.properties.orders import ORDERS
 from cortexzoo.harness.checking.properties.own_loop import OWN_LOOP
 from cortexzoo.harness.checking.properties.padding import PADDING
+from cortexzoo.harness.checking.properties.processes import PROCESSES
 from cortexzoo.harness.checking.properties.reach import REACH
 from cortexzoo.harness.checking.properties.recall import RECALL
 from cortexzoo.harness.checking.properties.recall_training import RECALL_TRAINING
@@ -66,6 +67,7 @@ OF_TRAINED_MODELS: tuple[Property[Subject], ...] = (
     *MEMORY,
     *COLUMNS,
     *TRAINER,
+    *PROCESSES,
     *STEPS_OF_TRAINING,
     *CONTINUAL,
     *GUARDING,

@@ -34,6 +34,7 @@ from cortexzoo.harness.checking.training.witness import (
 )
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.data import TextFiles
+from cortexzoo.specs.guards import RecoveryCheckpoints
 from cortexzoo.specs.objective import Continual, GeneratedReplay, NoReplay, ReplaySpec, ReservoirReplay
 from cortexzoo.specs.plasticity import Metaplasticity, NoProtection, ProtectionSpec, SlowFollower
 from cortexzoo.specs.recipe import EveryInterval
@@ -49,6 +50,9 @@ EARLIER_BYTES, EARLIER_TRAINING = 700, 560
 
 
 NOT_PROTECTED = NoProtection()
+RECOVERY = RecoveryCheckpoints(every=2, storm_limit=9)
+BACK: Mapping[int, Fate] = {2: "roll_back", 6: "roll_back", 8: "roll_back"}
+"""Once on the earlier text, and after the last step, too."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,12 @@ WAYS: Mapping[str, _Way] = {
         NoReplay(), Metaplasticity(strength=4.0, memory=0.6), {"optimizer": UNUSUAL}, script={6: "refuse"}
     ),
     "slow follower": _Way(NoReplay(), SlowFollower(rate=0.3, every=2), {"optimizer": UNUSUAL}, script={5: "refuse"}),
+    "metaplasticity, taken back": _Way(
+        NoReplay(), Metaplasticity(strength=4.0, memory=0.6), {"optimizer": UNUSUAL, "recovery": RECOVERY}, script=BACK
+    ),
+    "slow follower, taken back": _Way(
+        NoReplay(), SlowFollower(rate=0.3, every=1), {"optimizer": UNUSUAL, "recovery": RECOVERY}, script=BACK
+    ),
     "generated": _Way(GeneratedReplay(rows=1, windows=3, discarded=2, kl_weight=0.5)),
 }  # fmt: skip
 

@@ -199,7 +199,7 @@ def _steps(experiment: ExperimentSpec, guard: InChunkSpec) -> list[str]:
             if abs(float(found) - float(wanted)) > ROUNDING * max(LEAST, abs(float(wanted))):
                 again = f"{float(found):.6g}, worked out again {float(wanted):.6g}"
                 wrong.append(f"{name} of micro-batch {place + 1} is {again}")
-    _undropped(model)
+    undropped(model)
     with torch.no_grad():
         here, there = (model.train(mode)(examples.tokens[0, :1].to(device)).logits for mode in (True, False))
     trainer.run()
@@ -239,7 +239,7 @@ def _awake(parameters: Iterable[Tensor]) -> None:
         parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator).to(parameter))
 
 
-def _undropped(model: nn.Module) -> None:
+def undropped(model: nn.Module) -> None:
     """Training drops nothing any more."""
     for module in model.modules():
         if isinstance(module, nn.Dropout):

@@ -9,15 +9,17 @@ from torch import Tensor
 LEAST_SCALE = 1e-2
 
 
-def relative(kind: str, named: Mapping[str, tuple[Tensor | None, Tensor, Tensor | None]]) -> dict[str, float]:
+def relative(
+    kind: str, named: Mapping[str, tuple[Tensor | None, Tensor, Tensor | None]], least: float = LEAST_SCALE
+) -> dict[str, float]:
     """For (tensor, reference, start) by name: |tensor − reference| / |reference − start|, or / |reference|.
 
-    Where hardly anything changed, as of a bias that softmax cancels, relative to a hundredth of the whole. Infinity for
-    what is missing, has another shape or is not finite.
+    Where hardly anything changed, as of a bias that softmax cancels, relative to `least` of the whole, a hundredth
+    unless given. Infinity for what is missing, has another shape or is not finite.
     """
     scales = {n: float((t.double() - (0 if s is None else s.double())).norm()) for n, (_, t, s) in named.items()}
-    least = LEAST_SCALE * math.hypot(*scales.values())
-    return {f"{kind} {n}": _apart(own, t, max(scales[n], least)) for n, (own, t, _) in named.items()}
+    floor = least * math.hypot(*scales.values())
+    return {f"{kind} {n}": _apart(own, t, max(scales[n], floor)) for n, (own, t, _) in named.items()}
 
 
 def _apart(tensor: Tensor | None, reference: Tensor, scale: float) -> float:

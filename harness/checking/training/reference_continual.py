@@ -17,13 +17,13 @@ class ContinualReference(ReferenceLoop):
     """Written out from the documentation of the objective; the replayed rows are the last of each micro-batch."""
 
     def __init__(self, experiment: ExperimentSpec, random_state: Generators) -> None:
+        self.slow: list[Tensor] = []
+        self.importance: list[Tensor] = []
         super().__init__(experiment, random_state)
         objective = experiment.recipe.objective
         assert isinstance(objective, Continual)
         self.objective = objective
         self.before: Any = None
-        self.importance: list[Tensor] = []
-        self.slow: list[Tensor] = []
         self._number = 0
 
     def _beside(self, tokens: Tensor, logits: Tensor, begun: Any, places: Tensor | None) -> Tensor | float:
@@ -66,6 +66,17 @@ class ContinualReference(ReferenceLoop):
         if isinstance(protection, SlowFollower):
             self._follow(protection, since)
 
+    def _copy(self) -> Any:
+        self._slow_then, self._importance_then = list(self.slow), list(self.importance)
+        return super()._copy()
+
+    @torch.no_grad()
+    def _return(self, number: int) -> None:
+        super()._return(number)
+        self.slow, self.importance = list(self._slow_then), list(self._importance_then)
+        if number == self.recipe.steps and isinstance(self.objective.protection, SlowFollower):
+            self._replace()
+
     def _follow(self, protection: SlowFollower, since: int) -> None:
         if since == 0:
             self.slow = [parameter.clone() for parameter in self.trainable]
@@ -73,5 +84,8 @@ class ContinualReference(ReferenceLoop):
             pairs = zip(self.slow, self.trainable, strict=True)
             self.slow = [slow + protection.rate * (fast - slow) for slow, fast in pairs]
         if since == self.recipe.steps - self.objective.earlier_steps:
-            for parameter, slow in zip(self.trainable, self.slow, strict=True):
-                parameter.copy_(slow)
+            self._replace()
+
+    def _replace(self) -> None:
+        for parameter, slow in zip(self.trainable, self.slow, strict=True):
+            parameter.copy_(slow)

@@ -88,9 +88,12 @@ class ReferenceLoop:
                 if parameter.grad is not None:
                     parameter.grad.mul_(scale)
             self._take(served.number, state)
-        elif fate == "roll_back":
-            self._return()
         self._over(served.number)
+        recovery = recipe.recovery
+        if fate == "roll_back":
+            self._return(served.number)
+        elif isinstance(recovery, RecoveryCheckpoints) and self.taken - self._point.taken >= recovery.every:
+            self._point = self._copy()
 
     def _take(self, number: int, state: MemoryState) -> None:
         recipe = self.recipe
@@ -110,9 +113,6 @@ class ReferenceLoop:
         if consolidates(self.recipe.consolidation, self.seed, number):
             with torch.no_grad():
                 self.memory = self.model.consolidate(self.memory)
-        recovery = recipe.recovery
-        if isinstance(recovery, RecoveryCheckpoints) and self.taken - self._point.taken >= recovery.every:
-            self._point = self._copy()
 
     def _loss(
         self, tokens: Tensor, scored: Tensor | None, begun: Any, places: Tensor | None
@@ -141,7 +141,7 @@ class ReferenceLoop:
         """Gradients are final, and the weights as they were."""
 
     def _over(self, number: int) -> None:
-        """The step is over, taken or not."""
+        """The step is over, taken or not, and not yet rolled back."""
 
     def _copy(self) -> _Point:
         return _Point(
@@ -153,7 +153,7 @@ class ReferenceLoop:
             self.taken,
         )
 
-    def _return(self) -> None:
+    def _return(self, number: int) -> None:
         point = self._point
         self.model.load_state_dict(point.weights)
         self.optimizer.load_state_dict(copy.deepcopy(point.moments))

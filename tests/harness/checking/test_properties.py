@@ -48,7 +48,9 @@ OF_REAL_MODELS = {
     "recall_is_trained_as_specified", "weights_start_as_specified", "reach_is_as_stated",
 }  # fmt: skip
 """What does not apply to the tiny model; the mutants show these at work."""
-DEAR = {"guards_follow_their_rules", "checkpoints_survive_interruption", "linear_time"}
+DEAR = {
+    "guards_follow_their_rules", "checkpoints_survive_interruption", "linear_time", "answers_follow_from_documents",
+}  # fmt: skip
 """What takes seconds, and a model of its own or a clock rather than the subject."""
 
 

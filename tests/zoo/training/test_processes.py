@@ -4,17 +4,21 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
 from cortexzoo.zoo.errors import SetupError
+from cortexzoo.zoo.models.interface import ModelOutput
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.ranks import Ranks, batch_dimensions
 from cortexzoo.zoo.training.recorder import WALL_CLOCK_METRICS
 from tests.tolerances import PROCESSES
-from tests.zoo.training.tiny import tiny_data, tiny_model, tiny_spec
+from tests.zoo.training.tiny import TinyModel, TinyState, tiny_data, tiny_model, tiny_spec
 from tests.zoo.training.two_processes import main
 
 NOT_COMPARED = WALL_CLOCK_METRICS | {"memory/gate_entropy", "stability/max_attention_logit"}
@@ -74,4 +78,20 @@ def test_the_batch_must_be_shared_out_evenly() -> None:
 
 
 def test_the_batch_dimension_is_found_by_comparison() -> None:
-    assert batch_dimensions(tiny_model()) == {"sums": 0}
+    assert batch_dimensions(tiny_model(), ["sums"]) == {"sums": 0}
+
+
+def test_the_batch_dimension_of_what_an_empty_memory_has_not_is_found_too() -> None:
+    @dataclass(frozen=True)
+    class Cached(TinyState):
+        def tensors(self) -> dict[str, Tensor]:
+            return {**super().tensors(), "cache": torch.zeros(4, len(self.sums), 2), "calls": torch.ones(())}
+
+    class Caching(TinyModel):
+        def forward(self, *arguments: Any) -> ModelOutput[TinyState]:
+            output = super().forward(*arguments)
+            return replace(output, state=Cached(output.state.sums, output.state.store))
+
+    model, random_state = Caching(), torch.get_rng_state()
+    assert batch_dimensions(model, ["sums", "cache", "calls", "of another"]) == {"sums": 0, "cache": 1}
+    assert model.training and torch.equal(torch.get_rng_state(), random_state)

@@ -5,12 +5,20 @@ import pkgutil
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
+import pytest
 import torch
 from torch import Tensor
 
+from cortexzoo.specs import guards
+from cortexzoo.specs.objective import Continual, NoReplay
+from cortexzoo.specs.plasticity import Metaplasticity, NoProtection, SlowFollower
+from cortexzoo.specs.sleep import ReplaySleep
 from cortexzoo.zoo import training
+from cortexzoo.zoo.training.loop import TrainingLoop
+from cortexzoo.zoo.training.objectives import build
 from cortexzoo.zoo.training.policies.base import Policy, Trainer
 from cortexzoo.zoo.training.state.recovery_point import recover, recoverable_values
+from tests.zoo.training.tiny import tiny_data, tiny_model, tiny_spec
 
 TRAINER = cast(Trainer, None)
 
@@ -70,3 +78,30 @@ def test_no_policy_keeps_state_by_methods_that_nothing_calls() -> None:
         assert isinstance(kind.recoverable, tuple), kind
         assert not {"load_state_dict", "load_tensors"} & set(dir(kind)), kind
         assert ("state_dict" in vars(kind)) <= ("load_state" in vars(kind)), kind
+
+
+SPIKES = (guards.RobustDeviation(), guards.AverageRatio(window=3, min_history=2), guards.RobustDeviation(), None, None)
+CLIPPING = (guards.AdaptiveClipping(), guards.ZClip(), guards.AdaGC(), guards.AGC(), guards.NormClipping())
+PROTECTION = (Metaplasticity(), SlowFollower(), NoProtection(), Metaplasticity(), SlowFollower())
+
+
+@pytest.mark.parametrize(("spikes", "clipping", "protection"), zip(SPIKES, CLIPPING, PROTECTION, strict=True))
+def test_what_is_named_as_recoverable_is_there(
+    spikes: Any, clipping: Any, protection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that is neither a value nor the beginning of a tensor's name returns nothing, without an error."""
+    monkeypatch.setattr(build, "earlier_text", lambda *_: tiny_data())
+    changes = {} if spikes is None else {"spikes": spikes}
+    objective = Continual(earlier_steps=3, replay=NoReplay(), protection=protection)
+    spec = tiny_spec(
+        objective=objective,
+        recovery=guards.RecoveryCheckpoints(),
+        clipping=clipping,
+        sleep=ReplaySleep(every=2),
+        **changes,
+    )
+    trainer = TrainingLoop(tiny_model(), spec, tiny_data())
+    trainer.run()
+    for policy in trainer.policies:
+        known = policy.state_dict().keys() | {name.partition("/")[0] for name in policy.tensors()}
+        assert set(policy.recoverable) <= known, policy.name

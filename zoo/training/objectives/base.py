@@ -33,6 +33,10 @@ class Objective(ABC):
     """Hex digest of the data."""
     tokenizer: str | None = None
     """The `tokenizer.json` in whose tokens the data is; None: a token is a byte, or a task has its own."""
+    step_policies: Sequence[Policy] = ()
+    """They change the weights of the step that was taken, before a sleep."""
+    weight_policies: Sequence[Policy] = ()
+    """They change weights after a sleep, before a recovery point keeps them."""
     policies: Sequence[Policy] = ()
     """They act once a step is final, before the probe."""
 

@@ -19,7 +19,7 @@ from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState, Mod
 from cortexzoo.zoo.training.evaluation import measure, undisturbed
 from cortexzoo.zoo.training.objectives.base import Examples
 from cortexzoo.zoo.training.objectives.next_token import NextTokenObjective
-from cortexzoo.zoo.training.objectives.protection import build_protection
+from cortexzoo.zoo.training.objectives.protection import FollowingSlowly, RatesByImportance, build_protection
 from cortexzoo.zoo.training.objectives.replay import SampledWindows, build_replay
 from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 from cortexzoo.zoo.training.ranks import Ranks
@@ -119,9 +119,10 @@ class ContinualObjective(NextTokenObjective):
         behind = self.offset + len(later.train)
         self.replay = build_replay(spec.replay, trained_on, earlier, self.earlier_order, behind, seed)
         self.before = EarlierSelf(self)
-        self.policies: Sequence[Policy] = [
-            self.before, *build_protection(spec.protection, spec.earlier_steps, recipe.steps),
-        ]  # fmt: skip
+        self.policies: Sequence[Policy] = [self.before]
+        protection = build_protection(spec.protection, spec.earlier_steps, recipe.steps)
+        self.step_policies: Sequence[Policy] = [p for p in protection if isinstance(p, RatesByImportance)]
+        self.weight_policies: Sequence[Policy] = [p for p in protection if isinstance(p, FollowingSlowly)]
 
     def examples(self, number: int) -> Examples:
         indices = range((number - 1) * self.recipe.accumulation, number * self.recipe.accumulation)
@@ -139,12 +140,15 @@ class ContinualObjective(NextTokenObjective):
         places = self._places(place).to(tokens.device)
         loss, output = self.loss_at(model, tokens, scored, model.placed(state, places))
         before, rows = self.before.model, len(self._own(place)[1])
-        if before is None or not rows:
+        if before is None or self._is_earlier(place):
             return loss, output
-        with undisturbed(before):
-            begun = before.placed(before.between_batches(state, rows), places[-rows:])
-            expected = before(tokens[-rows:, :-1], begun).logits
-        apart = divergence(expected, output.logits[-rows:])
+        apart = loss.new_zeros(())
+        if rows:
+            with undisturbed(before):
+                begun = before.placed(before.between_batches(state, rows), places[-rows:])
+                expected = before(tokens[-rows:, :-1], begun).logits
+            # The mean over processes is that over all replayed rows, however they are spread.
+            apart = divergence(expected, output.logits[-rows:]) * (rows * self.ranks.count / self.replay.rows)
         output.readings[DIVERGENCE] = apart.detach()
         return loss + self.replay.kl_weight * apart, output
 

@@ -83,21 +83,29 @@ class NextTokenObjective(Objective):
     def held_out(self, trainer: Trainer) -> HeldOutScore:
         ranks = trainer.ranks
         memory = ranks.gather(trainer.model, trainer.memory)
-        own = self._held_out[ranks.rank :: ranks.count]
+        own = slice(ranks.rank, None, ranks.count)
+        count = len(self._held_out[own])
+        if not count:
+            own = slice(1)  # so that all have the same readings; here it counts nothing
         lengths = self._token_bytes
         measured = measure(
             trainer.model,
-            own,
+            self._held_out[own],
             state=memory,
             precision=trainer.precision,
-            scored=None if self._scored is None else self._scored[ranks.rank :: ranks.count],
+            scored=None if self._scored is None else self._scored[own],
             token_bytes=lengths,
         )
-        sums = ranks.all_reduce_sum(
-            {"loss": measured.loss_sum, "targets": float(measured.targets), "bytes": float(measured.bytes)}
-        )
+        parts = {"loss": measured.loss_sum, "targets": float(measured.targets), "bytes": float(measured.bytes)}
+        sums = ranks.all_reduce_sum({name: value * (count > 0) for name, value in parts.items()})
+        shares = ranks.all_reduce_sum({name: value * count for name, value in gate_shares(measured).items()})
         metrics = {} if lengths is None else {"validation/loss_per_token": sums["loss"] / sums["targets"]}
-        return HeldOutScore(sums["loss"] / sums["bytes"], gate_shares=gate_shares(measured), metrics=metrics)
+        batches = len(self._held_out)
+        return HeldOutScore(
+            sums["loss"] / sums["bytes"],
+            gate_shares={name: share / batches for name, share in shares.items()},
+            metrics=metrics,
+        )
 
     def references(self) -> dict[str, Any]:
         counted = self.data.reference_losses(self.recipe.sequence_length, self.recipe.monitor.validation_sequences)

@@ -11,12 +11,11 @@ from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 
 
 class ATensorAWeight(Policy):
-    """Keeps one tensor of the shape of each trained weight, or none yet."""
-
-    recoverable = ("kept",)
+    """Keeps one tensor of the shape of each trained weight, or none yet. They return with the weights."""
 
     def __init__(self) -> None:
         self.kept: list[Tensor] = []
+        self.recoverable = (self.name,)  # their names begin with it
 
     def state_dict(self) -> dict[str, Any]:
         return {"tensors": len(self.kept)}
@@ -91,6 +90,10 @@ class FollowingSlowly(ATensorAWeight):
     def step_refused(self, trainer: Trainer, step: Step) -> None:
         self._follow(trainer, step.number)
 
+    def rolled_back(self, trainer: Trainer) -> None:
+        if trainer.position == self.steps and self.kept:
+            self._replace(trainer)
+
     @torch.no_grad()
     def _follow(self, trainer: Trainer, number: int) -> None:
         since = number - self.earlier_steps
@@ -99,8 +102,12 @@ class FollowingSlowly(ATensorAWeight):
         elif since > 0 and since % self.spec.every == 0:
             self.kept = [then.lerp(now, self.spec.rate) for then, now in zip(self.kept, trainer.trainable, strict=True)]
         if number == self.steps:
-            for parameter, slow in zip(trainer.trainable, self.kept, strict=True):
-                parameter.copy_(slow)
+            self._replace(trainer)
+
+    @torch.no_grad()
+    def _replace(self, trainer: Trainer) -> None:
+        for parameter, slow in zip(trainer.trainable, self.kept, strict=True):
+            parameter.copy_(slow)
 
 
 def build_protection(spec: ProtectionSpec, earlier_steps: int, steps: int) -> list[Policy]:

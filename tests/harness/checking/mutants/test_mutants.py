@@ -39,7 +39,8 @@ FIRST = {mutant.caught_by: mutant.name for mutant in reversed(CAUGHT)} | {
 PLANTED: set[PropertyName] = {
     "continual_training_follows_its_rules", "recall_is_trained_as_specified", "checkpoints_survive_interruption",
     "text_is_kept_whole", "sampling_follows_its_settings", "curves_match_a_reference", "forward_matches_a_reference",
-    "answers_follow_from_documents",
+    "answers_follow_from_documents", "slow_store_follows_its_formulas", "own_loop_follows_its_guards",
+    "processes_train_as_one",
 }  # fmt: skip
 """Each has a file of its own in tests/harness/checking/properties, which tries it as it is and with changes planted."""
 GUARDS = "guards_follow_their_rules"

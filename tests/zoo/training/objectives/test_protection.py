@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from cortexzoo.specs import SpecError, load_experiment
+from cortexzoo.specs.guards import RecoveryCheckpoints
 from cortexzoo.specs.objective import Continual, NoReplay
 from cortexzoo.specs.plasticity import Metaplasticity, NoProtection, SlowFollower
 from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.objectives import build
-from cortexzoo.zoo.training.objectives.protection import FollowingSlowly, RatesByImportance
+from cortexzoo.zoo.training.objectives.protection import ATensorAWeight, FollowingSlowly, RatesByImportance
 from cortexzoo.zoo.training.policies.base import Step, find_policy
 from tests.zoo.training.tiny import At, same_tensors, tiny_model, tiny_spec, weights
 
@@ -150,3 +151,33 @@ def test_protection_needs_all_weights_on_every_process() -> None:
             ["recipe=continual", "recipe.objective.protection={kind: slow_follower}", "recipe.parallel={kind: fsdp2}"],
         )
     assert "parallel.kind must be none or ddp with objective.protection, got fsdp2" in raised.value.lines[0]
+
+
+@pytest.mark.parametrize(
+    "protection", [Metaplasticity(memory=0.5), SlowFollower(rate=0.5, every=1)], ids=lambda p: p.kind
+)
+def test_what_is_kept_returns_with_the_weights(protection: Any) -> None:
+    kept: list[list[torch.Tensor]] = []
+
+    def look(trainer: Any, _: Step) -> None:
+        own = next(p for p in trainer.policies if isinstance(p, ATensorAWeight))
+        kept.append([each.clone() for each in [*own.kept, *trainer.trainable]])
+
+    back = At("loss_known", {5, 10}, lambda _, step: step.roll_back("for the test"))
+    trainer = trainer_of(protection, [back], recovery=RecoveryCheckpoints(every=4, storm_limit=9))
+    trainer.policies += [At("step_taken", {4, 9}, look), At("step_refused", {5, 10}, look)]
+    trainer.run()
+    assert len(kept) == 4
+    for then, now in (kept[:2], kept[2:]):
+        assert len(then) == len(now) and all(torch.equal(a, b) for a, b in zip(then, now, strict=True))
+
+
+def test_the_slow_copy_replaces_the_weights_also_where_the_last_step_is_rolled_back() -> None:
+    back = At("loss_known", {8}, lambda _, step: step.roll_back("for the test"))
+    trainer = trainer_of(
+        SlowFollower(rate=0.5, every=1), [back], steps=8, recovery=RecoveryCheckpoints(every=1, storm_limit=9)
+    )
+    trainer.run()
+    slow = find_policy(trainer.policies, FollowingSlowly)
+    assert slow is not None and slow.kept
+    assert all(torch.equal(a, b) for a, b in zip(trainer.trainable, slow.kept, strict=True))
