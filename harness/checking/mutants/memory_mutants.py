@@ -6,7 +6,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cortexzoo.harness.checking.mutants.base import Host, Make, Mutant, after, instead, rebound, replaced, together
+from cortexzoo.harness.checking.mutants.base import (
+    Host,
+    Make,
+    Mutant,
+    after,
+    in_source,
+    instead,
+    rebound,
+    replaced,
+    together,
+)
 from cortexzoo.specs.memory import Contexts
 from cortexzoo.zoo.memory.band import banded_weights
 from cortexzoo.zoo.memory.band_attention import fuses
@@ -229,6 +239,8 @@ MEMORY_MUTANTS = (
            replaced(ShortTermMemory, "read_out", after(lambda out, *_: 0.0 * out)), caught_by="every_parameter_learns"),
     Mutant("state-keeps-the-graph", CORTEX, "what is stored hangs on the call's graph",
            replaced(ShortTermMemory, "advance", _attached), caught_by="state_is_detached"),
+    in_source("readings-keep-the-graph", CORTEX, "readings of gates keep the graph of the call", MemoryBlock, "forward",
+              "GateReading(shares.detach(),", "GateReading(shares,", by="state_is_detached"),
     Mutant("state-not-carried", CORTEX, "a call returns the memory that it was given",
            replaced(CortexGPT, "forward", _kept_state(lambda _state, _model, _tokens, given: given)),
            caught_by="chunk_invariance"),

@@ -25,14 +25,23 @@ BATCHES = 8
 
 
 def state_is_detached(subject: Subject, case: Case) -> Finding:
-    """A training call: no tensor of the memory after it may hang on the call's graph."""
+    """A training call: no tensor of the memory after it may hang on the call's graph, and no reading.
+
+    Of a call without gradients nothing may.
+    """
     model = subject.copy().train()
-    if model.state_carries_gradient:
-        raise DoesNotApply("its memory carries gradients from call to call, as recipe.objective.bptt_chunks requires")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        state = model(subject.sequences(ROWS, 17), subject.start(model, ROWS)).state
-    attached = [name for name, tensor in state.tensors().items() if tensor.requires_grad]
+        with torch.no_grad():
+            output = model(subject.sequences(ROWS, 17), subject.start(model, ROWS))
+        without = {"logits": output.logits, **output.state.tensors(), **output.readings}
+        output = model(subject.sequences(ROWS, 17), subject.start(model, ROWS))
+    for tensors, of in ((without, "a call without gradients"), (output.readings, "the call")):
+        if attached := [name for name, tensor in tensors.items() if tensor.requires_grad]:
+            return Finding(len(attached), f"{', '.join(attached)} keep the graph of {of}", case)
+    if model.state_carries_gradient:
+        raise DoesNotApply("its memory carries gradients from call to call, as recipe.objective.bptt_chunks requires")
+    attached = [name for name, tensor in output.state.tensors().items() if tensor.requires_grad]
     if not attached:
         return Finding(0, "no tensor of the memory keeps the graph of the call", case)
     reason = f"{', '.join(attached)} keep the graph of the call, which grows from batch to batch"
