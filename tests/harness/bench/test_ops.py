@@ -19,10 +19,16 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.skipif(not any(shutil.which(name) for name in compiled.COMPILERS), reason="no C++ compiler is installed")
 @pytest.mark.usefixtures("own_cache")
-def test_the_compiled_form_is_a_case_of_its_own_with_equal_operations() -> None:
+def test_the_compiled_form_is_a_case_of_its_own_with_equal_operations(monkeypatch: pytest.MonkeyPatch) -> None:
     cases = {case.name: case for case in GatedDelta().cases(quick=True)}
     assert cases["compiled-forward-T512"].flops == cases["forward-T512"].flops
     assert (cases["forward-T512"].flops or 0) > 512 * 4 * 64 * 64
+    monkeypatch.setenv("CORTEXZOO_KERNELS", "1")
+    asked = {case.name: case.flops for case in GatedDelta().cases(quick=True)}
+    assert asked == {name: case.flops for name, case in cases.items()}, (
+        "a share of the matmul rate with the kernel, too"
+    )
+    monkeypatch.setenv("CORTEXZOO_KERNELS", "0")
     inputs = gated_delta_inputs(100)
     with torch.no_grad():
         assert torch.allclose(compiled_gated_delta(*inputs), gated_delta(*inputs), atol=1e-5)
