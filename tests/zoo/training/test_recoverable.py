@@ -14,11 +14,12 @@ from cortexzoo.specs.objective import Continual, NoReplay
 from cortexzoo.specs.plasticity import Metaplasticity, NoProtection, SlowFollower
 from cortexzoo.specs.sleep import ReplaySleep
 from cortexzoo.zoo import training
+from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.objectives import build
 from cortexzoo.zoo.training.policies.base import Policy, Trainer
 from cortexzoo.zoo.training.state.recovery_point import recover, recoverable_values
-from tests.zoo.training.tiny import tiny_data, tiny_model, tiny_spec
+from tests.zoo.training.tiny import tiny_model, tiny_spec
 
 TRAINER = cast(Trainer, None)
 
@@ -85,12 +86,13 @@ CLIPPING = (guards.AdaptiveClipping(), guards.ZClip(), guards.AdaGC(), guards.AG
 PROTECTION = (Metaplasticity(), SlowFollower(), NoProtection(), Metaplasticity(), SlowFollower())
 
 
-@pytest.mark.parametrize(("spikes", "clipping", "protection"), zip(SPIKES, CLIPPING, PROTECTION, strict=True))
+@pytest.mark.parametrize(("spikes", "clipping", "protection"), [*zip(SPIKES, CLIPPING, PROTECTION, strict=True)])
 def test_what_is_named_as_recoverable_is_there(
     spikes: Any, clipping: Any, protection: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A name that is neither a value nor the beginning of a tensor's name returns nothing, without an error."""
-    monkeypatch.setattr(build, "earlier_text", lambda *_: tiny_data())
+    text = TextData.from_bytes(bytes((i * i + 3 * (i % 7)) % 61 for i in range(2000)), 0.1, 0.1)
+    monkeypatch.setattr(build, "earlier_text", lambda *_: text)
     changes = {} if spikes is None else {"spikes": spikes}
     objective = Continual(earlier_steps=3, replay=NoReplay(), protection=protection)
     spec = tiny_spec(
@@ -100,7 +102,7 @@ def test_what_is_named_as_recoverable_is_there(
         sleep=ReplaySleep(every=2),
         **changes,
     )
-    trainer = TrainingLoop(tiny_model(), spec, tiny_data())
+    trainer = TrainingLoop(tiny_model(), spec, text)
     trainer.run()
     for policy in trainer.policies:
         known = policy.state_dict().keys() | {name.partition("/")[0] for name in policy.tensors()}

@@ -23,9 +23,9 @@ def own_memory(
     model: MemoryLanguageModel[Any], reader: CheckpointReader, saved_by: int, ranks: Ranks
 ) -> dict[str, Tensor]:
     """This process's rows of the memory that `saved_by` processes left behind; the rest is the first one's."""
-    if saved_by == ranks.count:
-        return reader.tensors(of_rank("memory", ranks.rank))
     parts = [reader.tensors(of_rank("memory", rank)) for rank in range(saved_by)]
+    if saved_by == ranks.count == 1:
+        return parts[0]
     dimensions = batch_dimensions(model, parts[0])
     return {
         name: torch.cat([part[name] for part in parts], dimensions[name])
