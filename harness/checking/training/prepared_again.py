@@ -1,5 +1,6 @@
 """A corpus that is prepared and opened again, against its documents as they were written."""
 
+import gzip
 import json
 from collections.abc import Sequence
 from itertools import accumulate
@@ -19,6 +20,11 @@ NAMES: tuple[Part, ...] = ("training", "validation", "test")
 LENGTH = 7
 NEAR = 100
 """A part begins with a document where one begins in this part of all tokens before it."""
+BLOCK = 1 << 20
+"""Bytes of a file that are read at once."""
+MARK = b"\xef\xbb\xbf"
+BEHIND = 0.05
+"""What lies so far behind the training part, as a share of the text, is held out however it is counted."""
 
 
 def prepared_again(
@@ -51,6 +57,62 @@ def prepared_again(
     return data, wrong
 
 
+def of_long_files(folder: Path, content: bytes, shares: tuple[float, float]) -> list[str]:
+    """Whether files of several blocks are one document each: of lines as Windows writes them, and of few lines."""
+    text = content.decode()
+    lines, line = text.replace("\n", "\r\n"), text.replace("\n", " ")
+    files = {
+        "1.txt": _bordered(MARK, lines, "\r\n"),
+        "2.txt": _bordered(b"", line, "\r\n" + text),
+        "3.txt": _bordered(b"", line, "日\n" + text),
+        "4.txt.gz": gzip.compress(content),
+    }
+    for name, raw in files.items():
+        (folder / name).write_bytes(raw)
+    corpus = Corpus((str(folder / "*.txt*"),), validation_fraction=shares[0], test_fraction=shares[1])
+    prepare(corpus, folder / "prepared")
+    data = prepared_text(PreparedSpec(name="prepared", path=str(folder / "prepared")))
+    texts = [content if name.endswith(".gz") else raw.removeprefix(MARK) for name, raw in files.items()]
+    wanted = b"".join(text.replace(b"\r\n", b"\n") + b"\n" for text in texts)
+    spelled = b"".join(data.part(name)[:].tobytes() for name in NAMES)
+    if spelled == wanted:
+        return []
+    place = next((at for at, (one, other) in enumerate(zip(spelled, wanted, strict=False)) if one != other), -1)
+    return [f"files of several blocks are {len(spelled)} bytes, not {len(wanted)}, and another text from {place} on"]
+
+
+def _bordered(mark: bytes, text: str, border: str) -> bytes:
+    """A text again and again, with the first byte of `border` at the end of a block, and the rest behind it."""
+    room, whole = BLOCK - 1 - len(mark), b""
+    while len(whole) + len(text.encode()) <= room:
+        whole += text.encode()
+    return mark + whole + b"a" * (room - len(whole)) + border.encode() + text.encode()
+
+
+def learned_of_training(folder: Path, content: bytes, size: int, shares: tuple[float, float]) -> list[str]:
+    """Whether a tokenizer that learns from a corpus learns from its training part, and from nothing else."""
+    documents = _documents(content)
+    ends = [*accumulate(map(len, documents))]
+    held_out = next(i for i, end in enumerate(ends) if end > ends[-1] * (1 - sum(shares) + BEHIND)) + 1
+    corpora = {
+        "whole": documents,
+        "held out": [*documents[:held_out], *(document.swapcase() for document in documents[held_out:])],
+        "trained on": [document.swapcase() for document in documents[: held_out // 2]] + documents[held_out // 2 :],
+    }
+    learned = {}
+    for name, texts in corpora.items():
+        file = _written(folder / name.replace(" ", "-"), texts)
+        corpus = Corpus((str(file),), validation_fraction=shares[0], test_fraction=shares[1])
+        prepare(corpus, file.with_suffix(""), bpe_size=size)
+        learned[name] = (file.with_suffix("") / "tokenizer.json").read_text(encoding="utf-8")
+    wrong = []
+    if learned["held out"] != learned["whole"]:
+        wrong.append("a tokenizer learns from text that is held out")
+    if learned["trained on"] == learned["whole"]:
+        wrong.append("a tokenizer does not learn from the training part")
+    return wrong
+
+
 def _documents(content: bytes) -> list[bytes]:
     words, documents = content.decode().split(" "), list[bytes]()
     while words:
@@ -62,13 +124,18 @@ def _documents(content: bytes) -> list[bytes]:
 
 def _prepared(folder: Path, documents: Sequence[bytes], tokenizer: str | None, shares: tuple[float, float]) -> TextData:
     """From a file of one JSON object a line."""
-    rows, words = folder.with_suffix(".jsonl"), folder.with_suffix(".json")
-    rows.write_text("".join(json.dumps({"text": document.decode()}) + "\n" for document in documents), encoding="utf-8")
+    rows, words = _written(folder, documents), folder.with_suffix(".json")
     if tokenizer is not None:
         words.write_text(tokenizer, encoding="utf-8")
     corpus = Corpus((str(rows),), validation_fraction=shares[0], test_fraction=shares[1])
     prepare(corpus, folder, words if tokenizer is not None else None)
     return prepared_text(PreparedSpec(name="prepared", path=str(folder), documents="reset"))
+
+
+def _written(folder: Path, documents: Sequence[bytes]) -> Path:
+    rows = folder.with_suffix(".jsonl")
+    rows.write_text("".join(json.dumps({"text": document.decode()}) + "\n" for document in documents), encoding="utf-8")
+    return rows
 
 
 def _cut(begins: Sequence[int], total: int, share: float) -> int:
