@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -14,6 +15,7 @@ from cortexzoo.zoo.models.cortexgpt_token_loop import token_loop
 from cortexzoo.zoo.models.hybrid.block_token_loop import sidecar_token_loop
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.hybrid.state import HybridState, SidecarState
+from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState
 from cortexzoo.zoo.models.transformer import Layer, Transformer, TransformerState
 
 
@@ -187,3 +189,21 @@ def _row(model: Hybrid, tokens: Tensor, state: HybridState, row: int) -> _Row:
     logits = [model.base.run(chunk, (), edit, tuple(memories), keep_cache=False)[0] for chunk in chunks]
     means = {name: total / tokens.shape[1] for name, total in sums.items()}
     return _Row(torch.cat(logits, 1), memories, means | norms)
+
+
+def counted(
+    model: MemoryLanguageModel[Any], after: MemoryState, before: MemoryState, tokens: Int[Tensor, "batch time"]
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """How many tokens of the document a memory counts, and that of the next document, beside how many there are.
+
+    Nothing for a memory that counts none.
+    """
+    counts = CortexGPTState | HybridState
+    following = model.between_batches(after, len(tokens))
+    if not (isinstance(after, counts) and isinstance(before, counts) and isinstance(following, counts)):
+        return {}
+    places = {
+        "how many tokens the memory counts": (after.position, before.position + tokens.shape[1]),
+        "how many tokens the next document begins with": (following.position, 0),
+    }
+    return {name: (torch.tensor(float(one)), torch.tensor(float(other))) for name, (one, other) in places.items()}

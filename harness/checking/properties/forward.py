@@ -21,6 +21,7 @@ from cortexzoo.harness.checking.properties.base import (
 from cortexzoo.harness.checking.subject import Model, Subject
 from cortexzoo.harness.checking.written_out import (
     WrittenOut,
+    counted,
     written_out_consolidation,
     written_out_cortexgpt,
     written_out_hybrid,
@@ -172,7 +173,7 @@ def _compared(model: Model, tokens: Tensor, state: MemoryState, wanted: Tensor, 
     written = _written_out(model, tokens, state)
     others = _gradients(model, written.logits, wanted)
     found = {"an output": (output.logits, written.logits)} | _memories(output.state, written)
-    found |= _counted(output.state, state, tokens)
+    found |= counted(model, output.state, state, tokens)
     if model.training:
         return found | _scaled(moved, others)
     with torch.no_grad():
@@ -182,7 +183,7 @@ def _compared(model: Model, tokens: Tensor, state: MemoryState, wanted: Tensor, 
         found["an output of one token at a time"] = (one_by_one, written.logits)
         if isinstance(model, Hybrid):
             found["how many readings single tokens give"] = (torch.tensor(float(readings)), torch.tensor(0.0))
-        memories = _memories(after, written) | _counted(after, state, tokens)
+        memories = _memories(after, written) | counted(model, after, state, tokens)
         found |= {f"after single tokens {name}": pair for name, pair in memories.items()}
     return found | _readings(output.readings, written) | _consolidated(model, output.state) | _scaled(moved, others)
 
@@ -278,14 +279,6 @@ def _memories(state: MemoryState, written: WrittenOut) -> Compared:
         case _:
             raise AssertionError("only what has a written-out form is compared")
     return {name: (found[name], tensor) for name, tensor in written.memory.items()}
-
-
-def _counted(after: MemoryState, before: MemoryState, tokens: Tensor) -> Compared:
-    """How many tokens of the document the memory counts, where it does."""
-    if not isinstance(after, CortexGPTState | HybridState) or not isinstance(before, CortexGPTState | HybridState):
-        return {}
-    wanted = torch.tensor(float(before.position + tokens.shape[1]))
-    return {"how many tokens the memory counts": (torch.tensor(float(after.position)), wanted)}
 
 
 FORWARD = (

@@ -58,7 +58,10 @@ def prepared_again(
 
 
 def of_long_files(folder: Path, content: bytes, shares: tuple[float, float]) -> list[str]:
-    """Whether files of several blocks are one document each: of lines as Windows writes them, and of few lines."""
+    """Whether files of several blocks are one document each: of lines as Windows writes them, and of few lines.
+
+    So is a row of JSON of such a length; empty rows and texts are none.
+    """
     text = content.decode()
     lines, line = text.replace("\n", "\r\n"), text.replace("\n", " ")
     files = {
@@ -69,11 +72,14 @@ def of_long_files(folder: Path, content: bytes, shares: tuple[float, float]) -> 
     }
     for name, raw in files.items():
         (folder / name).write_bytes(raw)
-    corpus = Corpus((str(folder / "*.txt*"),), validation_fraction=shares[0], test_fraction=shares[1])
+    rows = [json.dumps({"text": text}, ensure_ascii=False) for text in (files["3.txt"].decode(), "", line)]
+    (folder / "5.jsonl").write_bytes(MARK + "\n\n".join(rows).encode())
+    corpus = Corpus((str(folder / "*.*"),), validation_fraction=shares[0], test_fraction=shares[1])
     prepare(corpus, folder / "prepared")
     data = prepared_text(PreparedSpec(name="prepared", path=str(folder / "prepared")))
     texts = [content if name.endswith(".gz") else raw.removeprefix(MARK) for name, raw in files.items()]
-    wanted = b"".join(text.replace(b"\r\n", b"\n") + b"\n" for text in texts)
+    texts = [*(text.replace(b"\r\n", b"\n") for text in texts), files["3.txt"], line.encode()]
+    wanted = b"".join(text + b"\n" for text in texts)
     spelled = b"".join(data.part(name)[:].tobytes() for name in NAMES)
     if spelled == wanted:
         return []
@@ -90,7 +96,10 @@ def _bordered(mark: bytes, text: str, border: str) -> bytes:
 
 
 def learned_of_training(folder: Path, content: bytes, size: int, shares: tuple[float, float]) -> list[str]:
-    """Whether a tokenizer that learns from a corpus learns from its training part, and from nothing else."""
+    """Whether a tokenizer that learns from a corpus learns from its training part, and from nothing else.
+
+    And whether a row that cannot be used is counted, once.
+    """
     documents = _documents(content)
     ends = [*accumulate(map(len, documents))]
     held_out = next(i for i, end in enumerate(ends) if end > ends[-1] * (1 - sum(shares) + BEHIND)) + 1
@@ -99,13 +108,14 @@ def learned_of_training(folder: Path, content: bytes, size: int, shares: tuple[f
         "held out": [*documents[:held_out], *(document.swapcase() for document in documents[held_out:])],
         "trained on": [document.swapcase() for document in documents[: held_out // 2]] + documents[held_out // 2 :],
     }
-    learned = {}
+    learned, wrong = {}, []
     for name, texts in corpora.items():
         file = _written(folder / name.replace(" ", "-"), texts)
-        corpus = Corpus((str(file),), validation_fraction=shares[0], test_fraction=shares[1])
-        prepare(corpus, file.with_suffix(""), bpe_size=size)
+        file.write_text(f"no row\n{file.read_text(encoding='utf-8')}", encoding="utf-8")
+        corpus = Corpus((str(file),), validation_fraction=shares[0], test_fraction=shares[1], skip_bad=True)
+        if (skipped := prepare(corpus, file.with_suffix(""), bpe_size=size)["skipped"]) != 1:
+            wrong.append(f"{skipped} rows are skipped, of which one cannot be used")
         learned[name] = (file.with_suffix("") / "tokenizer.json").read_text(encoding="utf-8")
-    wrong = []
     if learned["held out"] != learned["whole"]:
         wrong.append("a tokenizer learns from text that is held out")
     if learned["trained on"] == learned["whole"]:
