@@ -193,7 +193,7 @@ ONCE_MISSED_MUTANTS = (
     in_source("return-without-its-line", CONTROL, "where a block of a file ends within CRLF both are kept", documents,
               "_text", 'b"\\r" if rest.endswith(b"\\r") else b""', 'b""', by="text_is_kept_whole"),
     in_source("held-out-is-learned", CONTROL, "a tokenizer of a corpus learns from its held-out part", preparing,
-              "_beginning", "int(min(length * training, LEARNED))", "LEARNED", by="text_is_kept_whole"),
+              "prepare", "learned <= training", "learned > 0", by="text_is_kept_whole"),
     in_source("special-tokens-are-words", CONTROL, "special tokens stand for their names", TokenizerVocabulary,
               "_spelled", 'b"" if added[number]["special"] else token.encode()', "token.encode()",
               by="text_is_kept_whole"),

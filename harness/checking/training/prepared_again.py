@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import random
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -23,8 +24,7 @@ NEAR = 100
 BLOCK = 1 << 20
 """Bytes of a file that are read at once."""
 MARK = b"\xef\xbb\xbf"
-BEHIND = 0.05
-"""What lies so far behind the training part, as a share of the text, is held out however it is counted."""
+USUAL, OTHERS = b"the boats ", b"xyzzy " * 3
 
 
 def prepared_again(
@@ -98,29 +98,42 @@ def _bordered(mark: bytes, text: str, border: str) -> bytes:
 def learned_of_training(folder: Path, content: bytes, size: int, shares: tuple[float, float]) -> list[str]:
     """Whether a tokenizer that learns from a corpus learns from its training part, and from nothing else.
 
-    And whether a row that cannot be used is counted, once.
+    Every token that it has learned must stand in that part, also where the part ends sooner by tokens than by bytes.
+    And a row that cannot be used is counted, once.
     """
     documents = _documents(content)
-    ends = [*accumulate(map(len, documents))]
-    held_out = next(i for i, end in enumerate(ends) if end > ends[-1] * (1 - sum(shares) + BEHIND)) + 1
+    half, most = len(documents) // 2, int(len(documents) * (1 - sum(shares)))
     corpora = {
-        "whole": documents,
-        "held out": [*documents[:held_out], *(document.swapcase() for document in documents[held_out:])],
-        "trained on": [document.swapcase() for document in documents[: held_out // 2]] + documents[held_out // 2 :],
+        "as-it-is": documents,
+        "trained-on-others": [*(document.swapcase() for document in documents[:half]), *documents[half:]],
+        "others-behind": [*documents[:most], *[OTHERS] * half],
+        "rare-words-first": [*_rare(), *[USUAL * 30 + OTHERS] * 100],
     }
-    learned, wrong = {}, []
+    learned: dict[str, set[bytes]] = {}
+    wrong = []
     for name, texts in corpora.items():
-        file = _written(folder / name.replace(" ", "-"), texts)
+        file = _written(folder / name, texts)
         file.write_text(f"no row\n{file.read_text(encoding='utf-8')}", encoding="utf-8")
         corpus = Corpus((str(file),), validation_fraction=shares[0], test_fraction=shares[1], skip_bad=True)
-        if (skipped := prepare(corpus, file.with_suffix(""), bpe_size=size)["skipped"]) != 1:
+        skipped = prepare(corpus, folder / name, bpe_size=size)["skipped"]
+        if skipped != 1:
             wrong.append(f"{skipped} rows are skipped, of which one cannot be used")
-        learned[name] = (file.with_suffix("") / "tokenizer.json").read_text(encoding="utf-8")
-    if learned["held out"] != learned["whole"]:
-        wrong.append("a tokenizer learns from text that is held out")
-    if learned["trained on"] == learned["whole"]:
+        data = prepared_text(PreparedSpec(name="prepared", path=str(folder / name)))
+        spell, training = data.vocabulary.bytes_of, data.vocabulary.bytes_of(data.train[:]).tobytes()
+        tokens = {spell(np.array([token])).tobytes() for token in range(data.vocabulary.size)}
+        learned[name] = {token for token in tokens if len(token) > 1}
+        if held_out := sum(token not in training for token in learned[name]):
+            wrong.append(f"{name}: {held_out} tokens are learned from text that is held out")
+    if learned["trained-on-others"] == learned["as-it-is"]:
         wrong.append("a tokenizer does not learn from the training part")
     return wrong
+
+
+def _rare() -> list[bytes]:
+    """Documents of letters that hardly come twice: they take many tokens."""
+    letters = random.Random(0)
+    texts = ("".join(chr(letters.randrange(0x4E00, 0x9FFF)) for _ in range(200)) for _ in range(50))
+    return [text.encode() + USUAL * 9 for text in texts]
 
 
 def _documents(content: bytes) -> list[bytes]:
