@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -14,7 +15,8 @@ from cortexzoo.zoo.models.cortexgpt_token_loop import token_loop
 from cortexzoo.zoo.models.hybrid.block_token_loop import sidecar_token_loop
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.hybrid.state import HybridState, SidecarState
-from cortexzoo.zoo.models.transformer import Layer, Transformer
+from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState
+from cortexzoo.zoo.models.transformer import Layer, Transformer, TransformerState
 
 
 @dataclass(frozen=True)
@@ -77,13 +79,15 @@ def written_out_consolidation(model: CortexGPT, state: CortexGPTState) -> Mappin
     return {"the stored keys": keys, "the stored values": values, "the stored codes": codes}
 
 
-def written_out_transformer(model: Transformer, tokens: Int[Tensor, "batch time"]) -> WrittenOut:
-    """One layer, one head and one query after the other; from no cache."""
+def written_out_transformer(
+    model: Transformer, tokens: Int[Tensor, "batch time"], state: TransformerState
+) -> WrittenOut:
+    """One layer, one head and one query after the other, behind the keys and values that are cached."""
     x = model.embedding.weight[tokens]
     keys, values, largest = [], [], -math.inf
-    for layer in model.layers:
+    for layer, past_keys, past_values in zip(model.layers, state.keys, state.values, strict=True):
         assert isinstance(layer, Layer)
-        x, layer_keys, layer_values, score = _layer(layer, x, model.spec.rope_base)
+        x, layer_keys, layer_values, score = _layer(layer, x, model.spec.rope_base, past_keys, past_values)
         keys.append(layer_keys.detach())
         values.append(layer_values.detach())
         largest = max(largest, score)
@@ -92,20 +96,25 @@ def written_out_transformer(model: Transformer, tokens: Int[Tensor, "batch time"
     return WrittenOut(logits, memory, {"stability/max_attention_logit": largest})
 
 
-def _layer(layer: Layer, x: Tensor, base: float) -> tuple[Tensor, Tensor, Tensor, float]:
-    """Output, keys, values, and the largest attention logit."""
+def _layer(
+    layer: Layer, x: Tensor, base: float, past_keys: Tensor, past_values: Tensor
+) -> tuple[Tensor, Tensor, Tensor, float]:
+    """Output, keys and values with those of before, and the largest attention logit of these queries."""
     time, width = x.shape[1:]
-    size = width // layer.num_heads
+    size, seen = width // layer.num_heads, past_keys.shape[2]
     projected = _norm(layer.attention_norm, x) @ layer.query_key_value.weight.T  # [B, T, 3 · H · size]
     all_keys, all_values, all_read, largest = [], [], [], -math.inf
     for head in range(layer.num_heads):
         query, key, value = (projected[..., part * width + head * size :][..., :size] for part in range(3))
-        query, key = (torch.stack([_turned(part[:, t], t, base) for t in range(time)], 1) for part in (query, key))
+        query, key = (
+            torch.stack([_turned(part[:, t], seen + t, base) for t in range(time)], 1) for part in (query, key)
+        )
+        key, value = torch.cat([past_keys[:, head], key], 1), torch.cat([past_values[:, head], value], 1)
         read = []
         for t in range(time):
-            scores = (key[:, : t + 1] * query[:, t : t + 1]).sum(-1) / math.sqrt(size)
+            scores = (key[:, : seen + t + 1] * query[:, t : t + 1]).sum(-1) / math.sqrt(size)
             largest = max(largest, float(scores.detach().max()))
-            read.append((scores.softmax(-1)[..., None] * value[:, : t + 1]).sum(1))
+            read.append((scores.softmax(-1)[..., None] * value[:, : seen + t + 1]).sum(1))
         all_keys.append(key)
         all_values.append(value)
         all_read.append(torch.stack(read, 1))
@@ -180,3 +189,21 @@ def _row(model: Hybrid, tokens: Tensor, state: HybridState, row: int) -> _Row:
     logits = [model.base.run(chunk, (), edit, tuple(memories), keep_cache=False)[0] for chunk in chunks]
     means = {name: total / tokens.shape[1] for name, total in sums.items()}
     return _Row(torch.cat(logits, 1), memories, means | norms)
+
+
+def counted(
+    model: MemoryLanguageModel[Any], after: MemoryState, before: MemoryState, tokens: Int[Tensor, "batch time"]
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """How many tokens of the document a memory counts, and that of the next document, beside how many there are.
+
+    Nothing for a memory that counts none.
+    """
+    counts = CortexGPTState | HybridState
+    following = model.between_batches(after, len(tokens))
+    if not (isinstance(after, counts) and isinstance(before, counts) and isinstance(following, counts)):
+        return {}
+    places = {
+        "how many tokens the memory counts": (after.position, before.position + tokens.shape[1]),
+        "how many tokens the next document begins with": (following.position, 0),
+    }
+    return {name: (torch.tensor(float(one)), torch.tensor(float(other))) for name, (one, other) in places.items()}

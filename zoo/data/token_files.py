@@ -242,6 +242,12 @@ def _close(file: Any) -> None:
     file.close()
 
 
+def remove_tokens(folder: Path) -> None:
+    """Empty a folder that a writer has filled; without its manifest first, so that nothing takes it for whole."""
+    for name in (MANIFEST, TOKENS, DOCUMENTS, TOKENIZER):
+        (folder / name).unlink(missing_ok=True)
+
+
 @contextmanager
 def token_writer(folder: Path, vocabulary: TextVocabulary) -> Iterator[TokenWriter]:
     """A writer into an empty or new folder. Raises `DataError` for any other, and where it cannot be written."""

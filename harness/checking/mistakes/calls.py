@@ -19,8 +19,12 @@ from cortexzoo.zoo.models.state_tree import named_tensors, tree_of
 from cortexzoo.zoo.models.transformer import Transformer
 
 ROWS, LENGTH, FEATURES = 2, 5, 8
-NEST = {"a": [torch.ones(2), (1, 0.5), {}], "b_2": (True, None, []), "c": {"d": ((),), "e": [[torch.zeros(0)]]}}
-"""Every kind of part that a state may have."""
+NEST = {
+    "a": [torch.ones(2), (1, 0.1), {}],
+    "b_2": (True, None, [], -(2**53) - 1),
+    "c": {"d": ((),), "e": [[torch.zeros(0)]]},
+}
+"""Every kind of part that a state may have; of the numbers some are none of single precision, or of double."""
 
 
 def of_calls(subject: Subject) -> Iterator[Attempt]:

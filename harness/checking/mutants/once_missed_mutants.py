@@ -2,17 +2,20 @@
 
 from cortexzoo.harness.checking.mutants.base import Host, in_source
 from cortexzoo.zoo import generation
+from cortexzoo.zoo.data import documents, preparing
 from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.data.tasks.accuracy import AnswerTally
 from cortexzoo.zoo.data.tasks.filler import SpelledPairFiller
 from cortexzoo.zoo.data.tasks.task import Task
 from cortexzoo.zoo.data.tasks.token_pairs import TokenPairsTask
+from cortexzoo.zoo.data.text_vocabulary import TokenizerVocabulary
 from cortexzoo.zoo.data.token_files import TokenWriter
 from cortexzoo.zoo.memory.contexts.diary import Pages
 from cortexzoo.zoo.memory.contexts.read_out import ContextReadOut
 from cortexzoo.zoo.memory.long_term import LongTermRing
 from cortexzoo.zoo.memory.short_term import ShortTermMemory
-from cortexzoo.zoo.models import modes
+from cortexzoo.zoo.models import modes, state_tree, transformer
+from cortexzoo.zoo.models.cortexgpt import CortexGPT
 from cortexzoo.zoo.models.hybrid import slow_store, weights
 from cortexzoo.zoo.models.hybrid.block import Sidecar
 from cortexzoo.zoo.models.interface import MemoryLanguageModel
@@ -20,14 +23,16 @@ from cortexzoo.zoo.training import evaluation
 from cortexzoo.zoo.training.objectives.continual import ContinualObjective
 from cortexzoo.zoo.training.objectives.next_token import NextTokenObjective
 from cortexzoo.zoo.training.objectives.recall_objective import RecallObjective
+from cortexzoo.zoo.training.objectives.replay import SampledWindows
 from cortexzoo.zoo.training.objectives.samples import SampleLog
 from cortexzoo.zoo.training.policies.checkpointing import KeepCheckpoints
 from cortexzoo.zoo.training.policies.guards.spikes import SpikeGuard
 from cortexzoo.zoo.training.policies.measuring.probe import Probe
 from cortexzoo.zoo.training.policies.measuring.telemetry import Telemetry
 from cortexzoo.zoo.training.policies.measuring.validation import Validation
-from cortexzoo.zoo.training.sleep import anchors, transfer
+from cortexzoo.zoo.training.sleep import anchors, dreams, transfer
 from cortexzoo.zoo.training.sleep.consolidating import ConsolidationPhase
+from cortexzoo.zoo.training.sleep.phase import SleepPhase
 from cortexzoo.zoo.training.sleep.policy import Sleep
 from cortexzoo.zoo.training.sleep.reservoir import Reservoir
 from cortexzoo.zoo.training.state import snapshot
@@ -164,4 +169,32 @@ ONCE_MISSED_MUTANTS = (
               "load_state", 'values["last_saved"]', "0", by="resume_is_exact"),
     in_source("border-of-the-span", CONTEXTS, "an entry exactly own_span places away is found in training",
               ContextReadOut, "_own", ".abs() <= self.spec", ".abs() < self.spec", by="no_own_occurrence"),
+    in_source("burn-in-is-replayed", BOTH_TEXTS, "of what is sampled to be replayed the first tokens are kept, not the "
+              "last", SampledWindows, "sample", "sampled[:, -(self.length + 1) :]", "sampled[:, : self.length + 1]",
+              by="continual_training_follows_its_rules"),
+    in_source("important-from-its-own-place", CONTEXTS, "what is important for an example is measured where it finds "
+              "itself", anchors, "fisher_information", "dream.begun(model, start)", "start(len(dream.tokens))",
+              by="sleep_matches_a_reference"),
+    in_source("dreams-find-themselves", CONTEXTS, "an example that is replayed in sleep finds itself", SleepPhase,
+              "_dream_loss", "dream.begun(model, self._start)", "self._start(len(dream.tokens))",
+              by="sleep_matches_a_reference"),
+    in_source("first-of-a-dream", CONTROL, "the first token that a dream samples does not count", dreams, "_generated",
+              ">= spec.prompt_length - 1", ">= spec.prompt_length", by="sleep_matches_a_reference"),
+    in_source("single-precision-kept", CONTROL, "a number in a state is rounded where it is saved", state_tree,
+              "_leaves", "torch.float64 if type(tree) is float", "torch.float32 if type(tree) is float",
+              by="mistakes_are_refused"),
+    in_source("counts-one-call", CORTEX, "the memory counts the tokens of the last call alone", CortexGPT, "forward",
+              "position=state.position + tokens.shape[1]", "position=tokens.shape[1]",
+              by="forward_matches_a_reference"),
+    in_source("wraps-at-256", CONTEXTS, "in a document of more than 255 tokens contexts begin anew behind them", Pages,
+              "_since_boundary", ".clamp_max(255)", "", by="forward_matches_a_reference"),
+    in_source("largest-of-what-is-new", CONTROL, "of the attention to a cache the largest logit is not reported",
+              transformer, "largest_logit", "triu(now + 1)", "triu(first + 1)", by="forward_matches_a_reference"),
+    in_source("return-without-its-line", CONTROL, "where a block of a file ends within CRLF both are kept", documents,
+              "_text", 'b"\\r" if rest.endswith(b"\\r") else b""', 'b""', by="text_is_kept_whole"),
+    in_source("held-out-is-learned", CONTROL, "a tokenizer of a corpus learns from its held-out part", preparing,
+              "prepare", "learned <= training", "learned > 0", by="text_is_kept_whole"),
+    in_source("special-tokens-are-words", CONTROL, "special tokens stand for their names", TokenizerVocabulary,
+              "_spelled", 'b"" if added[number]["special"] else token.encode()', "token.encode()",
+              by="text_is_kept_whole"),
 )  # fmt: skip

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, text
+from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, largest_difference, text
 from cortexzoo.harness.checking.properties.steps import UNUSUAL, compared
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.threads import one_thread
@@ -39,6 +39,7 @@ from cortexzoo.specs.objective import Continual, GeneratedReplay, NoReplay, Repl
 from cortexzoo.specs.plasticity import Metaplasticity, NoProtection, ProtectionSpec, SlowFollower
 from cortexzoo.specs.recipe import EveryInterval
 from cortexzoo.zoo.data.text import TextData
+from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.policies.base import Step, Trainer
 
 EARLIER_STEPS, STEPS, ROWS = 3, 8, 4
@@ -83,7 +84,10 @@ WAYS: Mapping[str, _Way] = {
     "slow follower, taken back": _Way(
         NoReplay(), SlowFollower(rate=0.3, every=1), {"optimizer": UNUSUAL, "recovery": RECOVERY}, script=BACK
     ),
-    "generated": _Way(GeneratedReplay(rows=1, windows=3, discarded=2, kl_weight=0.5)),
+    "generated": _Way(
+        GeneratedReplay(rows=1, windows=3, discarded=2, kl_weight=0.5),
+        changes={"consolidation": EveryInterval(every=2)},
+    ),
 }  # fmt: skip
 
 
@@ -137,7 +141,8 @@ def _rows(experiment: ExperimentSpec, earlier: bytes) -> list[str]:
     later: list[int | None] = []
     again: list[bytes] = []
     placed: dict[bytes, set[int]] = {}
-    for served in _served(experiment):
+    every, sampling = _served(experiment)
+    for served in every:
         assert served.places is not None
         for tokens, places in zip(served.tokens.cpu(), served.places, strict=True):
             rows = [row.numpy().astype(np.uint8).tobytes() for row in tokens]
@@ -170,17 +175,51 @@ def _rows(experiment: ExperimentSpec, earlier: bytes) -> list[str]:
         return wrong
     if isinstance(replay, ReservoirReplay) and not set(again) <= set(first):
         wrong.append("a replayed window was not trained on")
-    if isinstance(replay, GeneratedReplay) and any(row in training for row in again):
-        wrong.append("a sampled window is one of the earlier text")
+    if isinstance(replay, GeneratedReplay):
+        wrong += sampling.mistakes(replay, again)
+        if any(row in training for row in again):
+            wrong.append("a sampled window is one of the earlier text")
     if not count < len(set(again)) <= replay.windows:
         wrong.append(f"{len(set(again))} windows are replayed, out of {replay.windows} that are kept")
     return wrong
 
 
-def _served(experiment: ExperimentSpec) -> list[Served]:
+def _served(experiment: ExperimentSpec) -> tuple[list[Served], "_Sampling"]:
+    """What each step was given, and what the model read while it sampled."""
     witness = Witness()
-    trainer_of(experiment, Record(), witness).run()
-    return witness.served
+    trainer = trainer_of(experiment, Record(), witness)
+    sampling = _Sampling(trainer)
+    trainer.run()
+    return witness.served, sampling
+
+
+class _Sampling:
+    """The tokens that a model reads one by one, as they come: of texts that it makes, all but the last."""
+
+    def __init__(self, trainer: TrainingLoop) -> None:
+        self.trainer, self.read = trainer, trainer.model.read
+        self.tokens: list[Tensor] = []
+        self.begins_elsewhere = False
+        trainer.model.read = self._listen  # type: ignore[method-assign]
+
+    def _listen(self, tokens: Tensor, state: Any = None) -> Any:
+        output = self.read(tokens, state)
+        if not self.tokens:
+            between = self.trainer.model.between_batches(self.trainer.memory, len(tokens))
+            self.begins_elsewhere = largest_difference(self.read(tokens, between).logits, output.logits) > 0
+        self.tokens.append(tokens.cpu())
+        return output
+
+    def mistakes(self, replay: GeneratedReplay, again: list[bytes]) -> list[str]:
+        """Texts are made from the memory between batches, and what is replayed are their last tokens."""
+        texts, wanted = torch.cat(self.tokens, dim=1), (replay.windows, replay.discarded + LENGTH)
+        if tuple(texts.shape) != wanted:
+            return [f"windows are sampled by reading {tuple(texts.shape)} tokens, should be {wanted}"]
+        ends = {row.numpy().astype(np.uint8).tobytes() for row in texts[:, -LENGTH:]}
+        wrong = ["windows are sampled from another memory"] if self.begins_elsewhere else []
+        if any(row[:LENGTH] not in ends for row in again):
+            wrong.append("a replayed window is not the end of a text that was sampled")
+        return wrong
 
 
 def _places(earlier: bytes, data: TextData, tokens: Tensor) -> list[int | None]:

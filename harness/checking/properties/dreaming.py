@@ -8,26 +8,26 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
 
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, text
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.threads import one_thread
 from cortexzoo.harness.checking.training.difference import relative
-from cortexzoo.harness.checking.training.surroundings import left_alone, region
+from cortexzoo.harness.checking.training.reference_sleep import Dreams, slept_again
 from cortexzoo.harness.checking.training.witness import (
     Look,
     Record,
     Witness,
     brief,
+    data_of,
     in_float32,
     on_a_tiny_model,
     trainer_of,
     trains_in_half,
 )
-from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs import sleep as kinds
-from cortexzoo.zoo.streams import Stream
+from cortexzoo.specs.recipe import EveryInterval
+from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.policies.base import HeldOutScore, Step, Trainer, find_policy
 from cortexzoo.zoo.training.sleep.policy import Sleep
@@ -36,13 +36,13 @@ from cortexzoo.zoo.training.sleep.reservoir import Example, Reservoir
 COMMON: dict[str, Any] = {
     "every": 2, "steps": 3, "batch_size": 2, "learning_rate": 3e-3, "clip": 0.05, "acceptance": kinds.AcceptAlways(),
 }  # fmt: skip
-Dreams = kinds.NoiseSleep | kinds.ReplaySleep
 DREAMS: dict[str, Dreams] = {
     "noise": kinds.NoiseSleep(length=6, **COMMON),
     "noise near itself": kinds.NoiseSleep(length=5, kl_weight=5.0, **COMMON),
     "noise near its weights": kinds.NoiseSleep(length=6, ewc_weight=1e5, reservoir=3, **COMMON),
     "replay": kinds.ReplaySleep(reservoir=32, **{**COMMON, "clip": 100.0}),
     "replay near itself": kinds.ReplaySleep(reservoir=32, kl_weight=5.0, **{**COMMON, "batch_size": 4}),
+    "generated": kinds.GeneratedSleep(length=6, prompt_length=3, temperature=0.8, **COMMON),
 }
 BOUNDS = kinds.AcceptHeldOut(max_loss_ratio=1.1, max_recall_drop=0.1)
 SCORES = (
@@ -51,8 +51,6 @@ SCORES = (
 )  # fmt: skip
 """Held-out loss and recall before and after each sleep: kept; worse than before the first, than before this one; recall
 fallen from the first, and from before this one; not finite; kept."""
-ROUNDING = 1e-5
-"""Of a gradient, relative to the largest."""
 TRIALS, OFFERED, KEPT = 300, 12, 4
 
 
@@ -68,7 +66,8 @@ def dream_cases(_: Subject) -> Iterable[Case]:
 def sleep_matches_a_reference(subject: Subject, case: Case) -> Finding:
     """The updates of one sleep against an independent loop, or the fates of sleeps whose scores are scripted.
 
-    On one thread, where both add up in one order: AdamW makes much of the rounding of a gradient near zero.
+    On one thread, where both add up in one order: AdamW makes much of the rounding of a gradient near zero. What was
+    read is in long-term memory by then, so that an example could find itself.
     """
     if "acceptance" in case:
         return _fates(subject, case)
@@ -76,7 +75,8 @@ def sleep_matches_a_reference(subject: Subject, case: Case) -> Finding:
     witness = Witness()
     # What pulls a model back to itself is the difference of almost equal numbers, of which bfloat16 leaves rounding.
     pulled = spec.kl_weight or spec.ewc_weight or trains_in_half(subject.experiment)
-    experiment = brief(in_float32(subject.experiment) if pulled else subject.experiment, 2, sleep=spec)
+    exact = in_float32(subject.experiment) if pulled else subject.experiment
+    experiment = brief(exact, 2, sleep=spec, consolidation=EveryInterval(every=1))
     trainer = trainer_of(experiment, Record(), witness)
     sleep = _sleep_of(trainer)
     before: list[tuple[Any, Any]] = []
@@ -101,7 +101,8 @@ def sleep_matches_a_reference(subject: Subject, case: Case) -> Finding:
         return Finding(math.inf, "; ".join(wrong), {**case, "first": wrong[0]})
     model, memory = before[0]
     start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    slept, noisy = _reference(model, memory, spec, examples, experiment)
+    data = data_of(experiment)
+    slept, noisy = slept_again(model, memory, spec, examples, experiment, data if isinstance(data, TextData) else None)
     for name, noise in noisy.items():
         if name in after[0]:
             slept[name] = torch.where(noise, after[0][name], slept[name])
@@ -111,95 +112,6 @@ def sleep_matches_a_reference(subject: Subject, case: Case) -> Finding:
         return Finding(0, f"{spec.steps} updates reach the bits of an independent loop", case)
     reason = f"after a sleep {worst} is {apart[worst]:.3g} from what an independent loop reaches"
     return Finding(apart[worst], reason, {**case, "first": worst})
-
-
-def _reference(
-    model: Any,
-    memory: Any,
-    spec: Dreams,
-    examples: Sequence[Example],
-    experiment: ExperimentSpec,
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The weights after the first sleep, made by torch's AdamW alone; and of each which numbers only rounding moves."""
-    model.train()
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    then, device = copy.deepcopy(model).eval(), parameters[0].device
-    cast = region(device, experiment.recipe.precision)
-    anchors = [parameter.detach().clone() for parameter in parameters]
-    with torch.no_grad():
-        one = model.between_batches(memory, 1)
-    fisher = _fisher(copy.deepcopy(model).eval(), examples, one, cast) if spec.ewc_weight else []
-    optimizer = torch.optim.AdamW(parameters, lr=spec.learning_rate)
-    dreams, dropout = Stream.SLEEP.seeds(experiment.seed, 1).generate_state(2)
-    drawn = torch.Generator().manual_seed(int(dreams))
-    with left_alone(device):
-        torch.manual_seed(int(dropout))
-        for _ in range(spec.steps):
-            tokens, scored, real = (part.to(device) for part in _dream(spec, model.vocab_size, examples, drawn))
-            with torch.no_grad():
-                state = model.between_batches(memory, len(tokens))
-            with cast:
-                logits = model(tokens[:, :-1], state).logits.float()
-            loss = F.cross_entropy(logits[scored], tokens[:, 1:][scored])
-            if spec.kl_weight:
-                with torch.no_grad(), cast:
-                    old = then(tokens[:, :-1], state).logits.float().log_softmax(-1)
-                divergences = (old.exp() * (old - logits.log_softmax(-1))).sum(-1)
-                loss = loss + spec.kl_weight * divergences[real].mean()
-            for parameter, anchor, weight in zip(parameters, anchors, fisher, strict=bool(fisher)):
-                loss = loss + spec.ewc_weight * 0.5 * (weight * (parameter - anchor).square()).sum()
-            loss.backward()
-            gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-            factor = min(1.0, spec.clip / float(torch.nn.utils.get_total_norm(gradients)))
-            for gradient in gradients:
-                gradient.mul_(factor)
-            optimizer.step()
-            optimizer.zero_grad()
-    return {name: tensor.detach() for name, tensor in model.state_dict().items()}, _noisy(model, optimizer)
-
-
-def _noisy(model: Any, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Where gradients are nothing but rounding, which AdamW makes as large as any other: in whole parameters or parts.
-
-    Such as the biases of keys, which a softmax does not see. A number without any gradient moves as it should.
-    """
-    squares = {n: optimizer.state[p]["exp_avg_sq"] for n, p in model.named_parameters() if optimizer.state[p]}
-    least = ROUNDING**2 * max((float(square.mean()) for square in squares.values()), default=0.0)
-    return {
-        name: torch.full_like(square, float(square.mean()) < least).bool() | ((square > 0) & (square < least))
-        for name, square in squares.items()
-    }
-
-
-def _dream(
-    spec: Dreams, vocab: int, examples: Sequence[Example], drawn: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Tokens, what is scored, and what is no padding."""
-    if isinstance(spec, kinds.NoiseSleep):
-        tokens = torch.randint(vocab, (spec.batch_size, spec.length + 1), generator=drawn)
-        every = torch.ones(tokens[:, 1:].shape, dtype=torch.bool)
-        return tokens, every, every
-    chosen = [examples[i] for i in torch.randint(len(examples), (spec.batch_size,), generator=drawn).tolist()]
-    pad = torch.nn.utils.rnn.pad_sequence
-    tokens = pad([example.tokens for example in chosen], batch_first=True)
-    scored = pad([example.scored for example in chosen], batch_first=True)
-    return tokens, scored, pad([torch.ones_like(example.scored) for example in chosen], batch_first=True)
-
-
-def _fisher(model: Any, examples: Sequence[Example], state: Any, cast: torch.autocast) -> list[Tensor]:
-    """For each parameter the mean over examples of their targets' number times the squared gradient of the loss."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    sums = [torch.zeros_like(parameter) for parameter in parameters]
-    for example in examples:
-        tokens, scored = example.tokens.to(sums[0].device), example.scored.to(sums[0].device)
-        with cast:
-            logits = model(tokens[None, :-1], state).logits[0][scored]
-        loss = F.cross_entropy(logits.float(), tokens[1:][scored])
-        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-        for total, gradient in zip(sums, gradients, strict=True):
-            if gradient is not None:
-                total += int(scored.sum()) * gradient.square() / len(examples)
-    return sums
 
 
 def _reservoir(spec: Dreams, examples: Sequence[Example], witness: Witness) -> list[str]:

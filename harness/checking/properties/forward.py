@@ -21,6 +21,7 @@ from cortexzoo.harness.checking.properties.base import (
 from cortexzoo.harness.checking.subject import Model, Subject
 from cortexzoo.harness.checking.written_out import (
     WrittenOut,
+    counted,
     written_out_consolidation,
     written_out_cortexgpt,
     written_out_hybrid,
@@ -51,12 +52,13 @@ PIECES = "memory/output_share"
 def reference_cases(subject: Subject) -> Iterable[Case]:
     """One token, lengths on both sides of a chunk and a window, and a memory of nothing, a chunk, or more than a ring.
 
-    A hybrid begins between two chunks, and a transformer without a memory. A text that `recurs` is the data's, and
-    begins again with what was read before; one that `recalls` repeats the end of a long one; one of `runs` repeats one
-    token so often that more contexts are equal than a memory finds. Once the model is in training mode, and drops out.
+    A hybrid begins between two chunks. A text that `recurs` is the data's, and begins again with what was read before;
+    one that `recalls` repeats the end of one of more than 255 tokens, far behind the 255th or right behind it; one of
+    `runs` repeats a token so often that more contexts are equal than a memory finds. Once the model is in training
+    mode, and drops out.
     """
     sizes = [(1, 2, 0), (2, 1, 0), (9, 2, 0), (33, 1, 0), (70, 2, 0), (130, 1, 0)]
-    if isinstance(subject.model, CortexGPT):
+    if isinstance(subject.model, CortexGPT | Transformer):
         sizes += [(1, 2, 3), (9, 3, 30)]
     if isinstance(subject.model, Hybrid):
         sizes += [(9, 2, subject.model.spec.chunk_size)]
@@ -68,6 +70,7 @@ def reference_cases(subject: Subject) -> Iterable[Case]:
         if subject.model.contexts is not None:
             yield _case(8, 1, len(_runs(subject.model.contexts.spec)), "runs")
             yield _case(12, 1, 300, "recalls")
+            yield _case(12, 1, 262, "recalls")
 
 
 def _case(length: int, rows: int, before: int, text: str = "random", *, training: bool = False) -> Case:
@@ -82,7 +85,7 @@ def _runs(spec: Contexts) -> list[int]:
 def reference_strategy(subject: Subject) -> st.SearchStrategy[Case]:
     """Any text after any other."""
     before: st.SearchStrategy[int] = st.just(0)
-    if isinstance(subject.model, CortexGPT):
+    if isinstance(subject.model, CortexGPT | Transformer):
         before = st.integers(0, MOST_BEFORE)
     elif isinstance(subject.model, Hybrid):
         before = st.sampled_from([0, subject.model.spec.chunk_size])
@@ -170,6 +173,7 @@ def _compared(model: Model, tokens: Tensor, state: MemoryState, wanted: Tensor, 
     written = _written_out(model, tokens, state)
     others = _gradients(model, written.logits, wanted)
     found = {"an output": (output.logits, written.logits)} | _memories(output.state, written)
+    found |= counted(model, output.state, state, tokens)
     if model.training:
         return found | _scaled(moved, others)
     with torch.no_grad():
@@ -179,7 +183,8 @@ def _compared(model: Model, tokens: Tensor, state: MemoryState, wanted: Tensor, 
         found["an output of one token at a time"] = (one_by_one, written.logits)
         if isinstance(model, Hybrid):
             found["how many readings single tokens give"] = (torch.tensor(float(readings)), torch.tensor(0.0))
-        found |= {f"after single tokens {name}": pair for name, pair in _memories(after, written).items()}
+        memories = _memories(after, written) | counted(model, after, state, tokens)
+        found |= {f"after single tokens {name}": pair for name, pair in memories.items()}
     return found | _readings(output.readings, written) | _consolidated(model, output.state) | _scaled(moved, others)
 
 
@@ -198,8 +203,8 @@ def _written_out(model: Model, tokens: Tensor, state: MemoryState) -> WrittenOut
     match model, state:
         case CortexGPT(), CortexGPTState():
             return written_out_cortexgpt(model, tokens, state)
-        case Transformer(), _:
-            return written_out_transformer(model, tokens)
+        case Transformer(), TransformerState():
+            return written_out_transformer(model, tokens, state)
         case Hybrid(), HybridState():
             return written_out_hybrid(model, tokens, state)
     raise AssertionError("only what has a written-out form is compared")

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, number, text
 from cortexzoo.harness.checking.subject import Subject
-from cortexzoo.harness.checking.training.prepared_again import prepared_again
+from cortexzoo.harness.checking.training.piece_tokenizer import tokenizer_of_pieces
+from cortexzoo.harness.checking.training.prepared_again import learned_of_training, of_long_files, prepared_again
 from cortexzoo.harness.checking.training.reference_counting import losses_of_counting
 from cortexzoo.specs.data import MixtureSpec, TextFiles, TextPart, TextSpec
 from cortexzoo.specs.text_vocabulary import ByteTokens, TextVocabularySpec, TokenizerFile
@@ -35,16 +36,18 @@ KINDS = (
 SIZE, FREQUENCY, LENGTH, SOME = 300, 3, 6, 4
 BYTES, ENDLESS = 256, 100_000
 VALIDATION, TEST = 0.2, 0.15
-BLANK = "\u2581"
-MERGES = (("t", "h"), ("th", "e"), ("m", "o"), ("mo", "d"), (BLANK, "mod"), ("o", "f"))
 NAMES: tuple[Part, ...] = ("training", "validation", "test")
 LEAST = 1e-9
 MEGABYTE = 1 << 20
 
 
 def text_cases(_: Subject) -> Iterable[Case]:
-    """Bytes, and tokens of both families of tokenizers; mixtures; read in pieces; chained texts; prepared corpora."""
-    for kind in (*KINDS, "long"):
+    """Bytes, and tokens of both families of tokenizers; mixtures; read in pieces; chained texts; prepared corpora.
+
+    Corpora are prepared from files of a line or of many, of files that are read in several blocks, and with a tokenizer
+    that learns from them.
+    """
+    for kind in (*KINDS, "long", "long files", "learned"):
         yield {"kind": kind, "words": 900, "seed": 0}
 
 
@@ -79,6 +82,10 @@ def _judged(kind: str, folder: Path, content: bytes, other: bytes) -> list[str]:
         return _chained(content)
     if kind == "long":
         return _spelled(TokenizerVocabulary(_byte_level(content), "of the harness"), _long(content))
+    if kind == "long files":
+        return of_long_files(folder, content, (VALIDATION, TEST))
+    if kind == "learned":
+        return learned_of_training(folder, content, SIZE, (VALIDATION, TEST))
     if kind.startswith("prepared"):
         tokenizer = None if kind == "prepared of bytes" else _byte_level(content)
         data, wrong = prepared_again(folder, content, tokenizer, (VALIDATION, TEST))
@@ -98,7 +105,7 @@ def _data(kind: str, folder: Path, texts: Sequence[bytes]) -> TextData:
     vocabulary: TextVocabularySpec = ByteTokens()
     if "bytes" not in kind:
         file = folder / "tokenizer.json"
-        file.write_text(_pieces(texts[0]) if kind == "pieces" else _byte_level(texts[0]), encoding="utf-8")
+        file.write_text(tokenizer_of_pieces(texts[0]) if kind == "pieces" else _byte_level(texts[0]), encoding="utf-8")
         # A text's own path is relative to the folder, a mixture's are not by then.
         vocabulary = TokenizerFile(path=file.name if len(texts) == 1 else str(file))
     sources = []
@@ -220,6 +227,10 @@ def _vocabulary(vocabulary: TextVocabulary, kind: str, content: bytes) -> list[s
     if not isinstance(vocabulary, TokenizerVocabulary):
         return wrong
     described = json.loads(vocabulary.file_content())
+    for added in described["added_tokens"]:
+        spelled = "" if added["special"] else added["content"]
+        if vocabulary.bytes_of(np.array([added["id"]])).tobytes() != spelled.encode():
+            wrong.append(f"the added token {added['content']} does not stand for {spelled!r}")
     tokens: Mapping[str, int] = vocabulary.tokens
     if kind != "pieces":
         if len(tokens) != SIZE:
@@ -239,28 +250,6 @@ def _vocabulary(vocabulary: TextVocabulary, kind: str, content: bytes) -> list[s
 
 def _byte_level(content: bytes) -> str:
     return trained_bpe([content.decode()], SIZE, FREQUENCY)
-
-
-def _pieces(content: bytes) -> str:
-    """A tokenizer of SentencePiece's family: blanks are letters, bytes stand for what has no token, one is special."""
-    letters = sorted({chr(byte) for byte in content if 32 < byte < 128} | {BLANK})
-    tokens = [*(f"<0x{byte:02X}>" for byte in range(BYTES)), *letters, *(first + second for first, second in MERGES)]
-    special = {"id": len(tokens), "content": "<s>", "single_word": False, "lstrip": False, "rstrip": False,
-               "normalized": False, "special": True}  # fmt: skip
-    steps = [
-        {"type": "Replace", "pattern": {"String": BLANK}, "content": " "},
-        {"type": "ByteFallback"},
-        {"type": "Fuse"},
-    ]
-    model = {"type": "BPE", "byte_fallback": True, "vocab": {token: i for i, token in enumerate([*tokens, "<s>"])},
-             "merges": [list(pair) for pair in MERGES]}  # fmt: skip
-    return json.dumps(
-        {
-            "version": "1.0", "truncation": None, "padding": None, "added_tokens": [special], "pre_tokenizer": None,
-            "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": BLANK}, "post_processor": None,
-            "decoder": {"type": "Sequence", "decoders": steps}, "model": model,
-        }
-    )  # fmt: skip
 
 
 def _long(content: bytes) -> bytes:

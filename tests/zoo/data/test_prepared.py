@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import random
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,21 @@ def test_a_bpe_learns_nothing_of_what_is_held_out(tmp_path: Path) -> None:
     data = prepared(tmp_path / "out", tmp_path / "t.txt", size=300)
     assert isinstance(data.vocabulary, TokenizerVocabulary)
     assert not any("xy" in token for token in data.vocabulary.tokens)
+
+
+def test_nor_where_the_training_part_is_longer_in_tokens_than_in_bytes(tmp_path: Path) -> None:
+    """Its words are rare and cost many tokens, those behind it are long ones: the part ends sooner than by bytes."""
+    letters = random.Random(0)
+    rare = ["".join(chr(letters.randrange(0x4E00, 0x9FFF)) for _ in range(200)) + "the boats " * 9 for _ in range(50)]
+    often = ["the boats " * 30 + "xyzzy " * 3 for _ in range(60)]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps({"text": row}) + "\n" for row in rare + often))
+    data = prepared(tmp_path / "out", file, size=400)
+    training, whole = data.vocabulary.bytes_of(data.train[:]).tobytes(), spelled(data).encode()
+    assert b"xyzzy" not in training and b"xyzzy" in whole[: len(whole) * 8 // 10], "else it would be no leak"
+    assert isinstance(data.vocabulary, TokenizerVocabulary)
+    assert not any("xy" in token or "zz" in token for token in data.vocabulary.tokens)
+    assert any("boats" in token for token in data.vocabulary.tokens)
 
 
 def test_one_long_document_is_split_within(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,6 +92,9 @@ CHANGES: dict[str, list[Change]] = {
     ],
     "generated": [
         (SampledWindows, "sample", "(self.length + 1)", "self.length"),
+        (SampledWindows, "sample", "sampled[:, -(self.length + 1) :]", "sampled[:, : self.length + 1]"),
+        (SampledWindows, "sample", "spec.discarded + self.length", "spec.discarded + self.length + 1"),
+        (SampledWindows, "sample", "model.between_batches(memory, spec.windows)", "model.initial_state(spec.windows)"),
         (SampledWindows, "windows", "from_numpy(numbers)", "from_numpy(0 * numbers)"),
         (SampledWindows, "places", " * self.length", ""),
         (SampledWindows, "places", "self.begin + ", ""),

@@ -7,11 +7,12 @@ import torch
 
 from cortexzoo.harness.checking.judge import judge, judge_case
 from cortexzoo.harness.checking.properties import REGISTRY
-from cortexzoo.harness.checking.properties.dreaming import _noisy
 from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.checking.training.reference_sleep import noisy
 from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.specs.suite import Check
-from cortexzoo.zoo.training.sleep import anchors
+from cortexzoo.zoo.training.sleep import anchors, dreams
+from cortexzoo.zoo.training.sleep.phase import SleepPhase
 from cortexzoo.zoo.training.sleep.policy import Sleep
 from cortexzoo.zoo.training.state.undo import Weights
 from tests.harness.checking.properties.planted import is_caught
@@ -34,7 +35,7 @@ def judged(name: str, **case: str) -> Judgement:
 def test_it_passes_as_it_is(name: str) -> None:
     judgement = judge(PROPERTY, Check(), subject(name))
     assert judgement.verdict == "pass", judgement.reason
-    assert judgement.cases_tried == 7
+    assert judgement.cases_tried == 8
 
 
 @pytest.mark.parametrize(
@@ -56,6 +57,24 @@ def test_a_divergence_that_counts_padding_is_found() -> None:
     assert is_caught(anchors, "divergence", "each[real].mean()", "(each * real).mean()", asleep)
 
 
+@pytest.mark.parametrize(
+    ("name", "case", "owner", "function", "old", "new"),
+    [
+        ("contexts", "noise near its weights", anchors, "fisher_information", "dream.begun(model, start)",
+         "start(len(dream.tokens))"),
+        ("contexts", "replay", SleepPhase, "_dream_loss", "dream.begun(model, self._start)",
+         "self._start(len(dream.tokens))"),
+        ("transformer", "generated", dreams, "_generated", ">= spec.prompt_length - 1", ">= spec.prompt_length"),
+        ("transformer", "generated", dreams, "_generated", "temperature=spec.temperature", "temperature=1.0"),
+    ],
+)  # fmt: skip
+def test_what_a_dream_begins_with_and_what_of_it_counts(
+    name: str, case: str, owner: object, function: str, old: str, new: str
+) -> None:
+    assert judged(name, dreams=case).verdict == "pass"
+    assert is_caught(owner, function, old, new, partial(judged, name, dreams=case))
+
+
 @pytest.mark.parametrize("name", ["transformer", in_slow("hybrid")])
 def test_what_a_recipe_computes_in_bfloat16_is_compared_in_it(name: str) -> None:
     experiment = experiment_of(name)
@@ -75,7 +94,7 @@ def test_a_part_of_a_weight_may_have_no_gradient_but_rounding() -> None:
         attention(x, x, x)[0].square().sum().backward()
         optimizer.step()
         optimizer.zero_grad()
-    noisy = _noisy(attention, optimizer)
-    of_queries, of_keys, of_values = noisy["in_proj_bias"].chunk(3)
+    found = noisy(attention, optimizer)
+    of_queries, of_keys, of_values = found["in_proj_bias"].chunk(3)
     assert of_keys.any() and not of_queries.any() and not of_values.any()  # a softmax does not see the bias of keys
-    assert not any(noise.any() for name, noise in noisy.items() if name != "in_proj_bias")
+    assert not any(noise.any() for name, noise in found.items() if name != "in_proj_bias")

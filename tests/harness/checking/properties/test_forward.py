@@ -154,12 +154,32 @@ CHANGES = [
     ("two raw rings", ShortTermMemory, "plan", ".div_(1 - self.dropout)", "", "an output"),
     ("contexts", Pages, "index", "self.entries.flip(0)", "self.entries", "an output"),
     ("contexts", Pages, "_since_boundary", "clamp_max(255)", "clamp_max(256)", "an output"),
+    ("contexts", Pages, "_since_boundary", ".clamp_max(255)", "", "an output"),
+    ("transformer", transformer, "largest_logit", "triu(now + 1)", "triu(first + 1)", LARGEST),
+    (
+        "two raw rings",
+        CortexGPT,
+        "forward",
+        "position=state.position + tokens.shape[1]",
+        "position=tokens.shape[1]",
+        "how many tokens",
+    ),
+    (
+        "two raw rings",
+        CortexGPT,
+        "between_batches",
+        "fresh.short_term, long_term)",
+        "fresh.short_term, long_term, state.position)",
+        "the next document begins",
+    ),
+    ("hybrid", Hybrid, "_run_piece", "state.position + piece.tokens", "piece.tokens", "how many tokens"),
     ("two raw rings", LongTermRing, "consolidate", "topk(min", "neg().topk(min", "the stored"),
     ("original", LongTermStore, "consolidate", ">= self.spec.min_reads", "< self.spec.min_reads", "the stored"),
     ("hybrid", DeltaMemory, "forward", "beta.detach().mean()", "beta.detach().amax()", "memory/write_strength"),
     ("hybrid", _Readings, "means", "1 - window", "window", "the reading memory/gate_share/fast_weights"),
     ("hybrid", _Readings, "add", "value * tokens", "value", "the reading memory/"),
 ]
+CASES_OF_CONTEXTS = [(4, 5, "recurs"), (4, 87, "runs"), (5, 257, "recalls"), (5, 257, "recalls")]
 CONTEXTS = [row for row in CHANGES if row[0] == "contexts"]
 QUICK = {row[0]: row for row in reversed(CHANGES) if row[0] != "contexts"}
 """Of each family one change; the others are for `nox -s slow`, also that of contexts, which is searched for long."""
@@ -178,10 +198,7 @@ def test_a_small_change_is_found(name: str, owner: object, function: str, old: s
 
 @pytest.mark.parametrize(
     ("row", "length", "before", "text"),
-    [
-        (row, *case)
-        for row, case in zip(CONTEXTS, [(4, 5, "recurs"), (4, 87, "runs"), (5, 257, "recalls")], strict=True)
-    ],
+    [(row, *case) for row, case in zip(CONTEXTS, CASES_OF_CONTEXTS, strict=True)],
 )
 def test_a_small_change_in_contexts_fails_a_case(row: tuple[Any, ...], length: int, before: int, text: str) -> None:
     """The one that the search finds."""

@@ -80,6 +80,8 @@ def test_it_passes_as_it_is(name: str) -> None:
         ("calls", "transformer", generation, "generate", "top_k < 1", "top_k <= 1"),
         ("states", "transformer", state_tree, "_leaves", "not isinstance(key, str) or not re", "not re"),
         ("states", "transformer", state_tree, "_leaves", r'r"\w+"', r'r"\w*"'),
+        ("states", "transformer", state_tree, "_leaves", "torch.float64 if", "torch.float32 if"),
+        ("states", "transformer", state_tree, "_leaves", "else torch.int64", "else torch.float64"),
         ("states", "transformer", state_tree, "_nested", "len(leaves) > 1", "len(leaves) > 2"),
         ("operators", "transformer", recurrent_gated_delta, "check_gated_delta_inputs", "size < 1", "size < 0"),
         ("operators", "transformer", shapes, "check_shapes", "v.shape[-1]) < 1", "v.shape[-1]) < 0"),

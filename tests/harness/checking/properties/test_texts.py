@@ -7,7 +7,7 @@ from cortexzoo.harness.checking.mutants.base import rewritten
 from cortexzoo.harness.checking.properties import REGISTRY
 from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.specs.suite import Check
-from cortexzoo.zoo.data import mixture, prepared, preparing, text, text_vocabulary, vocabulary_source
+from cortexzoo.zoo.data import documents, mixture, prepared, preparing, text, text_vocabulary, vocabulary_source
 from cortexzoo.zoo.data.mixture import ChainedTokens
 from cortexzoo.zoo.data.order import DocumentOrder
 from cortexzoo.zoo.data.text import TextData
@@ -27,7 +27,7 @@ def judged(kind: str) -> Judgement:
 def test_it_passes_as_it_is() -> None:
     judgement = judge(PROPERTY, Check(), tiny.subject())
     assert judgement.verdict == "pass", judgement.reason
-    assert judgement.cases_tried >= 9
+    assert judgement.cases_tried >= 11
 
 
 @pytest.mark.parametrize(
@@ -65,12 +65,22 @@ def test_it_passes_as_it_is() -> None:
             ("pieces", text_vocabulary, "_of_sentence_piece", "== 6", "== 5"),
             ("pieces", text_vocabulary, "_of_sentence_piece", "token[3:5], 16", "token[3:5][::-1], 16"),
             ("pieces", text_vocabulary, "_of_sentence_piece", '.replace(SPACE, " ")', ""),
+            ("pieces", TokenizerVocabulary, "_spelled", 'b"" if added[number]["special"] else ', ""),
+            ("pieces", TokenizerVocabulary, "_spelled", 'if added[number]["special"] else token.encode()', ""),
             ("mixture", mixture, "_split", "content[first:second]", "content[:first]"),
             ("mixture", mixture, "_counted", "sum(", "max("),
             ("mixture", mixture, "mixed_text", "np.cumsum([0,", "np.cumsum([1,"),
             ("mixture", mixture, "mixed_text", '"".join(text.sha256 for text in texts)', "texts[0].sha256[:0]"),
             ("mixture of bytes", DocumentOrder, "scored", "self.sequence_length + 1", "self.sequence_length"),
             ("long", text_vocabulary, "_pieces", "begin = end", "begin = end + 1"),
+            ("long files", documents, "_text", 'b"\\r" if rest.endswith(b"\\r") else b""', 'b""'),
+            ("long files", documents, "_text", "block.removeprefix(MARK)", "block"),
+            ("long files", documents, "_rows", "if text:", "if True:"),
+            ("long files", documents, "_in_pieces", "begin = end", "begin = end + 1"),
+            ("learned", preparing, "prepare", "learned <= training", "learned > 0"),
+            ("learned", preparing, "_beginning", "[:learned]", "[1000 : 1000 + learned]"),
+            ("learned", preparing, "_beginning", "decode(errors", "translate(bytes(256)).decode(errors"),
+            ("learned", preparing, "_written", "skipped[0] += 1", "skipped[0] += 2"),
             ("chained", ChainedTokens, "__getitem__", "at < end", "at <= end - 2"),
             ("chained", ChainedTokens, "__getitem__", "places[chosen] - self.begins[index]", "0 * places[chosen]"),
             ("chained", ChainedTokens, "__init__", "default=0", "default=0) // (2"),
