@@ -76,6 +76,7 @@ def test_it_passes_as_it_is() -> None:
         ("chained", ChainedTokens, "__getitem__", "places[chosen] - self.begins[index]", "0 * places[chosen]"),
         ("chained", ChainedTokens, "__init__", "default=0", "default=0) // (2"),
         ("prepared", TokenWriter, "_cut", "// 100", "// 10"),
+        ("prepared", TokenWriter, "add", "max(self.largest, int(tokens.max()))", "int(tokens.max())"),
         ("prepared", TokenWriter, "_within", "length + round", "round"),
         ("prepared", TokenWriter, "add", "self.length += len(text)", "self.length += len(tokens)"),
         ("prepared", TokenWriter, "finish", "cut[1] - before[1]", "cut[1]"),
