@@ -84,7 +84,7 @@ def test_it_passes_as_it_is() -> None:
         ("prepared of bytes", TokenWriter, "finish", "1 - fractions[1]", "1 - fractions[0]"),
         ("prepared of bytes", TokenFolder, "document_starts", "every > begin", "every >= begin"),
         ("prepared of bytes", TokenFolder, "sha256", "(TOKENS, DOCUMENTS)", "(DOCUMENTS, DOCUMENTS)"),
-        ("prepared of bytes", preparing, "prepare", "writer.add(corpus.separator)", "pass"),
+        ("prepared of bytes", preparing, "_written", "writer.add(corpus.separator)", "pass"),
     ],
 )
 def test_a_small_mistake_is_found(kind: str, owner: object, function: str, old: str, new: str) -> None:
