@@ -93,6 +93,7 @@ def written_out_transformer(
         largest = max(largest, score)
     logits = _norm(model.final_norm, x) @ model.vocabulary.weight.T
     memory = {"the cached keys": torch.stack(keys), "the cached values": torch.stack(values)}
+    memory["how many tokens are cached"] = torch.tensor(float(state.keys.shape[3] + tokens.shape[1]))
     return WrittenOut(logits, memory, {"stability/max_attention_logit": largest})
 
 
@@ -156,6 +157,8 @@ def written_out_hybrid(model: Hybrid, tokens: Int[Tensor, "batch time"], state: 
         for layer, held in rows[0].memories.items()
         for name in held.tensors()
     }
+    held = next(iter(rows[0].memories.values())).window_keys.shape[1]
+    memory["how many tokens the window holds"] = torch.tensor(float(held))
     readings = {name: sum(each.readings[name] for each in rows) / len(rows) for name in rows[0].readings}
     shares = [value for name, value in readings.items() if name.startswith("memory/gate_mean")]
     window = sum(shares) / len(shares)

@@ -10,16 +10,17 @@ from cortexzoo.zoo.data.tasks.task import Task
 from cortexzoo.zoo.data.tasks.token_pairs import TokenPairsTask
 from cortexzoo.zoo.data.text_vocabulary import TokenizerVocabulary
 from cortexzoo.zoo.data.token_files import TokenWriter
-from cortexzoo.zoo.memory.contexts.diary import Pages
+from cortexzoo.zoo.memory.contexts.diary import Diary, Pages
 from cortexzoo.zoo.memory.contexts.read_out import ContextReadOut
 from cortexzoo.zoo.memory.long_term import LongTermRing
 from cortexzoo.zoo.memory.short_term import ShortTermMemory
 from cortexzoo.zoo.models import modes, state_tree, transformer
-from cortexzoo.zoo.models.cortexgpt import CortexGPT
+from cortexzoo.zoo.models.cortexgpt import CortexGPT, CortexGPTState
 from cortexzoo.zoo.models.hybrid import slow_store, weights
 from cortexzoo.zoo.models.hybrid.block import Sidecar
 from cortexzoo.zoo.models.interface import MemoryLanguageModel
 from cortexzoo.zoo.training import evaluation
+from cortexzoo.zoo.training.objectives import drift
 from cortexzoo.zoo.training.objectives.continual import ContinualObjective
 from cortexzoo.zoo.training.objectives.next_token import NextTokenObjective
 from cortexzoo.zoo.training.objectives.recall_objective import RecallObjective
@@ -196,5 +197,14 @@ ONCE_MISSED_MUTANTS = (
               "prepare", "learned <= training", "learned > 0", by="text_is_kept_whole"),
     in_source("special-tokens-are-words", CONTROL, "special tokens stand for their names", TokenizerVocabulary,
               "_spelled", 'b"" if added[number]["special"] else token.encode()', "token.encode()",
+              by="text_is_kept_whole"),
+    in_source("next-document-is-known", CONTEXTS, "a document begins as if the log had its first tokens", Diary,
+              "begun", "kept=0", "kept=self.kept", by="oldest_is_evicted"),
+    in_source("drift-of-shorter-windows", HYBRID, "drift is measured on windows that lack their last target", drift,
+              "windows", "length + 1)", "length)", by="drift_is_measured"),
+    in_source("rings-for-entries", CORTEX, "the size of short-term memory is the number of its rings", CortexGPTState,
+              "sizes", "self.short_term.filled", "len(self.short_term.keys)", by="forward_matches_a_reference"),
+    in_source("greatest-of-the-last-piece", CONTROL, "the greatest token of a corpus is that of its last piece",
+              TokenWriter, "add", "max(self.largest, int(tokens.max()))", "int(tokens.max())",
               by="text_is_kept_whole"),
 )  # fmt: skip

@@ -211,12 +211,14 @@ class _Sampling:
         return output
 
     def mistakes(self, replay: GeneratedReplay, again: list[bytes]) -> list[str]:
-        """Texts are made from the memory between batches, and what is replayed are their last tokens."""
+        """Texts are made after one random token, from the memory between batches; replayed are their last tokens."""
         texts, wanted = torch.cat(self.tokens, dim=1), (replay.windows, replay.discarded + LENGTH)
         if tuple(texts.shape) != wanted:
             return [f"windows are sampled by reading {tuple(texts.shape)} tokens, should be {wanted}"]
         ends = {row.numpy().astype(np.uint8).tobytes() for row in texts[:, -LENGTH:]}
         wrong = ["windows are sampled from another memory"] if self.begins_elsewhere else []
+        if len(set(texts[:, 0].tolist())) < 2:
+            wrong.append("all windows are sampled after the same token")
         if any(row[:LENGTH] not in ends for row in again):
             wrong.append("a replayed window is not the end of a text that was sampled")
         return wrong

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, number, once
 from cortexzoo.harness.checking.properties.context_search import FOUND, found_in_lists
+from cortexzoo.harness.checking.properties.diary_again import wrong_in_diary
 from cortexzoo.harness.checking.subject import Model, Subject
 from cortexzoo.specs.memory import CompressedStore, Contexts, NoLongTerm, RawRing, ShortTermRing
 from cortexzoo.specs.variant import CortexGPTSpec
-from cortexzoo.zoo.memory.contexts.diary import BOUNDARY, Diary
+from cortexzoo.zoo.memory.contexts.diary import Diary
 from cortexzoo.zoo.memory.short_term import ShortTermState
 from cortexzoo.zoo.models.cortexgpt import CortexGPT
 from cortexzoo.zoo.models.interface import MemoryState
@@ -129,7 +130,7 @@ def _wrong_in_store(model: CortexGPT, variant: CortexGPTSpec) -> int:
     """The long-term store after numbered pairs were consolidated in small portions, against a list."""
     spec, store, width = variant.memory.long_term, model.memory.long_term, variant.hidden_size
     if isinstance(spec, Contexts):
-        return _wrong_in_diary(spec)
+        return wrong_in_diary(spec)
     if isinstance(spec, NoLongTerm) or store is None or spec.capacity is None:
         return 0
     state = store.empty(model.vocabulary.weight)
@@ -146,22 +147,6 @@ def _wrong_in_store(model: CortexGPT, variant: CortexGPTSpec) -> int:
     expected = written[-spec.capacity :]
     found = [int(value) for value in state.keys[:, 0].tolist()]
     return sum(a != b for a, b in zip(expected, found, strict=False)) + abs(len(expected) - len(found))
-
-
-def _wrong_in_diary(whole: Contexts) -> int:
-    """The sources of a small diary's places after numbered documents of two rows, against a list."""
-    spec = whole.model_copy(update={"capacity": 64, "lists": None})
-    diary = Diary.empty(ROWS, torch.device("cpu"))
-    written: list[int] = []
-    while len(written) < 3 * spec.capacity:
-        first = len(written)
-        begins = torch.tensor([first + 1, first + 9])
-        diary = diary.placed(begins).read(torch.zeros(ROWS, 7, dtype=torch.int32), spec)
-        diary = diary.closed(spec).consolidated(spec)
-        for begin in begins.tolist():
-            written += [BOUNDARY, *range(begin, begin + 7)]
-    expected, kept = written[-spec.capacity :], [int(source) for source in diary.pages.sources]
-    return sum(a != b for a, b in zip(expected, kept, strict=False)) + abs(len(expected) - len(kept))
 
 
 @torch.no_grad()

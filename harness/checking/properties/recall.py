@@ -16,10 +16,10 @@ from cortexzoo.harness.checking.training.surroundings import region
 from cortexzoo.specs.objective import Recall
 from cortexzoo.zoo.build import load_data
 from cortexzoo.zoo.data.task_data import TaskData
+from cortexzoo.zoo.data.tasks.document import Ints
 from cortexzoo.zoo.data.tasks.recall_measure import chance_levels, recall_at
 from cortexzoo.zoo.data.tasks.task import Task
 from cortexzoo.zoo.models.hybrid.model import Hybrid
-from cortexzoo.zoo.training.objectives.drift import windows
 from cortexzoo.zoo.training.objectives.recall_objective import MEMORY
 
 GAP = "curriculum/gap"
@@ -141,7 +141,7 @@ def drift_is_measured(subject: Subject, case: Case) -> Finding:
     assert isinstance(data, TaskData) and isinstance(objective, Recall) and isinstance(trainer.model, Hybrid)
     if data.text is None:
         raise DoesNotApply("its vocabulary cannot spell a text to measure drift on")
-    texts = windows(data.held_out_tokens(), objective.drift.sequences, recipe.sequence_length).to(trainer.device)
+    texts = _windows(data.held_out_tokens(), objective.drift.sequences, recipe.sequence_length).to(trainer.device)
     cast = region(trainer.device, trainer.precision)
     before = _drift(trainer.model, texts, cast)
     trainer.run()
@@ -159,6 +159,13 @@ def drift_is_measured(subject: Subject, case: Case) -> Finding:
     worst = max(apart, key=lambda name: apart[name])
     reason = f"{worst} is reported with a relative error of {apart[worst]:.2g}"
     return Finding(apart[worst], reason, {**case, "what": worst})
+
+
+def _windows(text: Ints, count: int, length: int) -> Tensor:
+    """So many of the windows that stand one behind the other, evenly spread; each with its last target."""
+    every = (len(text) - 1) // length
+    chosen = range(every) if every <= count else [int((i + 0.5) * every / count) for i in range(count)]
+    return torch.stack([torch.from_numpy(text[at * length : (at + 1) * length + 1]) for at in chosen])
 
 
 @torch.no_grad()

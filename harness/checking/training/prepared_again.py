@@ -49,6 +49,9 @@ def prepared_again(
             rows = [part[at : at + LENGTH + 1].tolist() for at in starts.tolist()]
             if cut_windows(part, starts, LENGTH).tolist() != rows:
                 wrong.append(f"windows of the {name} part are not its tokens")
+    largest = max(int(data.part(name)[:].max()) for name in NAMES)
+    if getattr(data.train, "largest", None) != largest:
+        wrong.append(f"the greatest token is {largest}, and another is said to be")
     if spelled != b"".join(document + b"\n" for document in documents):
         wrong.append("the parts do not spell the corpus")
     for what, others in (("order", documents[::-1]), ("case", [document.swapcase() for document in documents])):

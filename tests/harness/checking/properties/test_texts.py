@@ -85,6 +85,7 @@ def test_it_passes_as_it_is() -> None:
             ("chained", ChainedTokens, "__getitem__", "places[chosen] - self.begins[index]", "0 * places[chosen]"),
             ("chained", ChainedTokens, "__init__", "default=0", "default=0) // (2"),
             ("prepared", TokenWriter, "_cut", "// 100", "// 10"),
+            ("prepared", TokenWriter, "add", "max(self.largest, int(tokens.max()))", "int(tokens.max())"),
             ("prepared", TokenWriter, "_within", "length + round", "round"),
             ("prepared", TokenWriter, "add", "self.length += len(text)", "self.length += len(tokens)"),
             ("prepared", TokenWriter, "finish", "cut[1] - before[1]", "cut[1]"),
@@ -92,7 +93,7 @@ def test_it_passes_as_it_is() -> None:
             ("prepared of bytes", TokenWriter, "finish", "1 - fractions[1]", "1 - fractions[0]"),
             ("prepared of bytes", TokenFolder, "document_starts", "every > begin", "every >= begin"),
             ("prepared of bytes", TokenFolder, "sha256", "(TOKENS, DOCUMENTS)", "(DOCUMENTS, DOCUMENTS)"),
-            ("prepared of bytes", preparing, "prepare", "writer.add(corpus.separator)", "pass"),
+            ("prepared of bytes", preparing, "_written", "writer.add(corpus.separator)", "pass"),
         ],
     ),
 )
