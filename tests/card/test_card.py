@@ -60,7 +60,8 @@ def test_a_training_on_a_card_has_the_losses_of_the_cpu_and_is_resumed_exactly(
     assert on_card["resumed"] == on_card["losses"][HALF:]
 
 
-@pytest.mark.parametrize("name", ["cortexgpt-stable", pytest.param("cortex-v2-hybrid", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cortexgpt-stable", "cortex-v2-hybrid"])
 def test_a_trained_run_is_used_on_a_card_as_on_the_cpu(name: str, built: Path, tmp_path: Path) -> None:
     found = there(built, tmp_path, "used", name)
     on_card, on_cpu = found["cuda"], found["cpu"]

@@ -40,9 +40,9 @@ PLANTED: set[PropertyName] = {
     "continual_training_follows_its_rules", "recall_is_trained_as_specified", "checkpoints_survive_interruption",
     "text_is_kept_whole", "sampling_follows_its_settings", "curves_match_a_reference", "forward_matches_a_reference",
     "answers_follow_from_documents", "slow_store_follows_its_formulas", "own_loop_follows_its_guards",
-    "processes_train_as_one",
+    "processes_train_as_one", "reach_is_as_stated", "no_own_occurrence",
 }  # fmt: skip
-"""Each has a file of its own in tests/harness/checking/properties, which tries it as it is and with changes planted."""
+"""Each has a file of its own in tests/harness/checking, which tries it as it is and with changes planted."""
 GUARDS = "guards_follow_their_rules"
 """Of a healthy model it takes many seconds, which test_properties.py and test_continual.py spend."""
 TRANSFORMER = ("variant.hidden_size=16", "variant.num_layers=1", "variant.num_heads=2", "variant.intermediate_size=16")
