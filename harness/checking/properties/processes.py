@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from hypothesis import strategies as st
 
 from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, number
@@ -37,6 +38,7 @@ from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.errors import TrainingStopped
 from cortexzoo.zoo.models.cortexgpt import CortexGPT
 from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
+from cortexzoo.zoo.training.replicated import Model
 
 STEPS, HALF, ROWS = 6, 3, 4
 VALIDATION_WINDOWS = 10
@@ -87,6 +89,8 @@ def processes_train_as_one(subject: Subject, case: Case) -> Finding:
     model = build_model(experiment.variant, experiment.seed)
     if isinstance(model, CortexGPT) and model.memory.shares_one_ring:
         raise DoesNotApply("all rows share one ring, of which each process has its own")
+    if moved := _moved_buffers(model):
+        raise DoesNotApply(f"a call moves {moved[0]}, and that of each process follows from its own rows")
     if "failing" in case:
         flaw = _of_a_failure(experiment, number(case, "failing"))
         return Finding(math.inf if flaw else 0.0, flaw or "an error on one process ends all of them", case)
@@ -110,6 +114,15 @@ def processes_train_as_one(subject: Subject, case: Case) -> Finding:
     worst = max(apart, key=lambda name: apart[name])
     reason = f"{who}: {worst} is {apart[worst]:.3g} from that of one process"
     return Finding(apart[worst], reason, {**case, "apart": worst} if apart[worst] else case)
+
+
+@torch.no_grad()
+def _moved_buffers(model: Model) -> list[str]:
+    """The buffers that a call in training mode changes, such as a running mean."""
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    with torch.random.fork_rng(devices=[]):
+        model.train()(torch.zeros(ROWS, 2, dtype=torch.long))
+    return [name for name, buffer in model.named_buffers() if not torch.equal(buffer, before[name])]
 
 
 def _experiment(experiment: ExperimentSpec) -> ExperimentSpec:

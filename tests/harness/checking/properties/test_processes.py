@@ -10,12 +10,15 @@ import torch
 from cortexzoo.harness.checking.judge import judge, judge_case
 from cortexzoo.harness.checking.mutants.base import Mutant
 from cortexzoo.harness.checking.mutants.process_mutants import PROCESS_MUTANTS
-from cortexzoo.harness.checking.properties import REGISTRY
+from cortexzoo.harness.checking.properties import REGISTRY, processes
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.training.played_processes import Parted, Play, PlayedAccelerator
 from cortexzoo.harness.checking.verdict import Judgement
 from cortexzoo.specs import load_experiment
 from cortexzoo.specs.suite import Check
+from cortexzoo.specs.variant import VariantSpec
+from cortexzoo.zoo.build import build_model
+from cortexzoo.zoo.models.transformer import Transformer
 from tests.harness.checking.properties.test_forward import SMALL, SUBJECTS, experiment_of, untrained
 from tests.quick import every, in_slow
 
@@ -38,7 +41,8 @@ def judged(name: str) -> Judgement:
 
 
 @pytest.mark.parametrize(
-    "name", ["transformer", "contexts", "hybrid", *FURTHER, *map(in_slow, ("two raw rings", "no long-term memory"))]
+    "name",
+    ["transformer", "contexts", in_slow("hybrid"), *FURTHER, *map(in_slow, ("two raw rings", "no long-term memory"))],
 )
 def test_it_passes_as_it_is(name: str) -> None:
     judgement = judged(name)
@@ -56,6 +60,19 @@ def test_more_processes_than_held_out_batches_measure_them_all() -> None:
 def test_rows_that_share_a_ring_do_not_apply() -> None:
     judgement = judged("original")
     assert judgement.verdict == "skipped" and "share one ring" in judgement.reason
+
+
+def test_running_means_of_own_rows_do_not_apply(monkeypatch: pytest.MonkeyPatch) -> None:
+    def built(variant: VariantSpec, seed: int) -> Transformer:
+        model = build_model(variant, seed)
+        assert isinstance(model, Transformer)
+        model.register_buffer("calls", torch.zeros(()))
+        model.register_forward_hook(lambda model, *_: model.calls.add_(model.training))
+        return model
+
+    monkeypatch.setattr(processes, "build_model", built)
+    judgement = judged("transformer")
+    assert judgement.verdict == "skipped" and "a call moves calls" in judgement.reason
 
 
 @pytest.mark.parametrize("mutant", every(3, PROCESS_MUTANTS), ids=lambda mutant: mutant.name)
