@@ -56,6 +56,8 @@ EQUIVALENT: dict[str, str] = {
     "zoo.training.policies.guards.recovery Recovery.renewed_at: off by one, 0 → 1": "before training begins nobody asks, and then there is a point",
     "zoo.models.hybrid.one_token FoldedWeights._unit: detach, return x / _norm(x, self.unit_least) → return (x / _norm(x, self.unit_least)).detach()": WITHOUT_GRADIENT,
     "zoo.memory.band Band.fold: detach, return folded.flatten(1)[:, :self.length] → return folded.flatten(1)[:, :self.length].detach()": WITHOUT_GRADIENT,
+    "zoo.models.hybrid.slow_store SlowStore.threshold: detach, return self.spec.unknown_from * self.usual → return (self.spec.unknown_from * self.usual).detach()": WITHOUT_GRADIENT,
+    "zoo.checkpoints set_back: drop a term, partial_folder(folder) / name → partial_folder(folder)": "the file is copied into the folder, where a link of its name cannot be made",
 }
 """By the lasting name of the change."""
 

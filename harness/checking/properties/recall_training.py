@@ -27,7 +27,10 @@ from cortexzoo.specs.objective import InChunkDivergence, InChunkSamples, InChunk
 from cortexzoo.zoo.build import load_data
 from cortexzoo.zoo.data.order import TrainingOrder
 from cortexzoo.zoo.data.task_data import TaskData
+from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.memory.short_term import ShortTermMemory
+from cortexzoo.zoo.training.loop import TrainingLoop
+from cortexzoo.zoo.training.objectives.build import build_objective
 from cortexzoo.zoo.training.objectives.curriculum import RIGHT, Curriculum
 from cortexzoo.zoo.training.objectives.recall_objective import GUARDED, RecallObjective
 from cortexzoo.zoo.training.policies.base import Step
@@ -175,6 +178,7 @@ def _steps(experiment: ExperimentSpec, guard: InChunkSpec) -> list[str]:
     wrong = [] if list(examples.tokens.shape) == shape else [f"a step has {list(examples.tokens.shape)}, not {shape}"]
     assert examples.scored is not None
     data = load_data(trainer.spec)
+    wrong += _of_other_sizes(trainer, data, length)
     if objective._guard_text is not None and isinstance(data, TaskData) and data.text is not None:
         guards, whole = len(objective._guard_text), len(data.text)
         if guards > TRAINS * whole:
@@ -209,6 +213,19 @@ def _steps(experiment: ExperimentSpec, guard: InChunkSpec) -> list[str]:
     found_all = [(one["loss"], one["right"], one["answer_tokens"]) for one in samples]
     if not _near(found_all, documents):
         wrong.append(f"samples are recorded as {found_all[:2]}, worked out again {documents[:2]}")
+    return wrong
+
+
+def _of_other_sizes(trainer: TrainingLoop, data: TextData | TaskData, length: int) -> list[str]:
+    """A part has as many whole documents as its tokens have room for: at least one, and at most a batch."""
+    wrong, recipe = [], trainer.spec.recipe
+    for tokens, rows in ((1, 1), (length, 1), (2 * length - 1, 1), (ROWS * length, ROWS), (99 * length, ROWS)):
+        stage = Stage(gaps=(PIECES,), tokens_per_step=tokens)
+        asked = recipe.model_copy(update={"objective": recipe.objective.model_copy(update={"stages": (stage,)})})
+        spec = trainer.spec.model_copy(update={"recipe": asked})
+        found = build_objective(data, spec, trainer.model, trainer.ranks).examples(1).tokens.shape[1]
+        if found != rows:
+            wrong.append(f"a part of {tokens} tokens has {found} documents of {length}, not {rows}")
     return wrong
 
 

@@ -77,6 +77,7 @@ def test_a_mistake_in_stages_is_found(function: str, old: str, new: str) -> None
     [
         ("none", RecallObjective, "_rows", "tokens // self.task.length(gap)", "tokens // self.task.length(gap) + 1"),
         ("none", RecallObjective, "_rows", "min(self.recipe.batch_size, fitting)", "self.recipe.batch_size"),
+        ("none", RecallObjective, "_rows", "return max(1,", "return max(2,"),
         ("none", RecallObjective, "_answers", "state = output.state if", "state = state if True or"),
         ("none", RecallObjective, "_answers", "tokens[:, 1:][:, piece]", "tokens[:, :-1][:, piece]"),
         ("none", SampleLog, "note", "right.mean()", "right.sum()"),
