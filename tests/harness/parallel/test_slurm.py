@@ -41,6 +41,7 @@ def test_jobs_of_this_machine_train_what_the_pool_would(tmp_path: Path) -> None:
     assert again == {seed: run.path for seed, run in found.items()}
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_is_told_in_one_line(tmp_path: Path) -> None:
     broken = small(*QUICK, "recipe.sequence_length=60000")
     with pytest.raises(JobFailed) as told:

@@ -174,6 +174,7 @@ def make():
 """
 
 
+@pytest.mark.slow
 def test_the_certificate_of_a_module_has_its_sum_too(
     tmp_path: Path, key: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

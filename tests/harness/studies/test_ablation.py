@@ -69,6 +69,7 @@ def test_what_cannot_stay_alone_goes_too() -> None:
         without("cortexgpt-stable", (), impossible, listed)
 
 
+@pytest.mark.slow
 def test_ablate_trains_the_whole_and_each_wanted_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def in_this_process(
         experiments: Sequence[ExperimentSpec], runs: Path, *, jobs: int, accept_stopped: bool

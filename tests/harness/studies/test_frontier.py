@@ -77,6 +77,7 @@ def test_shares_add_up_to_the_improvement() -> None:
     assert shares([curves[0], lost, *curves[2:]]) is None
 
 
+@pytest.mark.slow
 def test_a_sweep_takes_a_run_that_gave_up_as_a_point_and_trains_nothing_twice(tmp_path: Path) -> None:
     small = [*SMALL, "recipe.clipping={kind: none}", "recipe.spikes={kind: none}", "recipe.recovery={kind: none}"]
     grid = experiments(["cortexgpt-stable"], ["robust"], (1e-3, 1e30), 1, small)

@@ -31,6 +31,7 @@ from cortexzoo.specs.variant import (
 from cortexzoo.zoo.build import build_model
 from cortexzoo.zoo.models.cortexgpt import CortexGPT, CortexGPTState
 from cortexzoo.zoo.models.cortexgpt_token_loop import token_loop
+from tests.quick import in_slow
 from tests.tolerances import EXACT_FORM
 
 VOCAB, WIDTH = 23, 16
@@ -136,8 +137,8 @@ SPECS = {
 }
 
 
-@pytest.mark.parametrize("length", [1, 2, 9, 67], ids="T{}".format)
-@pytest.mark.parametrize("carried", [0, 3, 30], ids="carried{}".format)
+@pytest.mark.parametrize("length", [1, in_slow(2), 9, 67], ids="T{}".format)
+@pytest.mark.parametrize("carried", [0, in_slow(3), 30], ids="carried{}".format)
 @pytest.mark.parametrize("name", SPECS)
 def test_fast_form_equals_token_loop(name: str, carried: int, length: int) -> None:
     model = built(SPECS[name]).eval()

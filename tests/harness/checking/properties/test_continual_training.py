@@ -53,6 +53,7 @@ def test_every_family_follows_the_rules(name: str) -> None:
     assert judgement.cases_tried == 9
 
 
+@pytest.mark.slow
 def test_the_shares_of_the_data_do_not_matter() -> None:
     judgement = judged(subject("transformer", "data.validation_fraction=0.3", "data.test_fraction=0.2"))
     assert judgement.verdict == "pass", judgement.reason

@@ -32,7 +32,7 @@ def judged() -> Judgement:
 @pytest.mark.parametrize(
     "change",
     every(
-        3,
+        4,
         [
             "recipe.clipping={kind: none}",
             *(f"recipe.clipping={{kind: {kind}}}" for kind in ("norm", "adaptive", "zclip", "adagc", "agc")),

@@ -53,7 +53,7 @@ def test_what_is_no_hybrid_has_none() -> None:
 @pytest.mark.parametrize(
     ("owner", "function", "old", "new"),
     every(
-        4,
+        6,
         [
             (Sidecar, "_forward", "before[:, :-1].reshape", "known.reshape"),
             (Sidecar, "_forward", "self.slow_store.spec.gain * known", "known"),

@@ -81,7 +81,7 @@ def test_the_chunk_of_a_hybrid_counts_where_it_is_longer_than_the_texts() -> Non
     assert judgement.verdict == "pass", judgement.reason
 
 
-@pytest.mark.parametrize(("name", "settings", "case"), every(2, SETTINGS), ids=str)
+@pytest.mark.parametrize(("name", "settings", "case"), every(3, SETTINGS), ids=str)
 def test_unusual_settings_are_not_accused(
     name: PropertyName, settings: tuple[str, ...], case: dict[str, Any] | None
 ) -> None:
