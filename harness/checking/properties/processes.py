@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, number
 from cortexzoo.harness.checking.properties.recall_training import undropped
 from cortexzoo.harness.checking.properties.steps import UNUSUAL
-from cortexzoo.harness.checking.properties.trainer import short
+from cortexzoo.harness.checking.properties.trainer import STEPS, short
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.threads import one_thread
 from cortexzoo.harness.checking.training.played_processes import Play, PlayedAccelerator, PlayedLoop
@@ -40,7 +40,7 @@ from cortexzoo.zoo.models.cortexgpt import CortexGPT
 from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 from cortexzoo.zoo.training.replicated import Model
 
-STEPS, HALF, ROWS = 6, 3, 4
+HALF, ROWS = STEPS // 2, 4
 VALIDATION_WINDOWS = 10
 """Three batches, the last of two rows, of which the first of two processes has one more."""
 SLEEP_RATE = 1e-5

@@ -44,12 +44,12 @@ class Trained:
 def unlike_each_other(parts: Sequence[Trained]) -> Iterator[str]:
     """What should have one value on all processes and has not, and what only the first may do."""
     first = parts[0].loop
-    dimensions = batch_dimensions(first.model, first.memory.tensors())
+    weights, kept = first.model.state_dict(), first.memory.tensors()
+    dimensions = batch_dimensions(first.model, kept)
     for rank, part in enumerate(parts[1:], start=1):
-        loop, own = part.loop, part.loop.memory.tensors()
-        pairs = {f"weight {n}": (one, loop.model.state_dict()[n]) for n, one in first.model.state_dict().items()}
-        shared = {name: one for name, one in first.memory.tensors().items() if name not in dimensions}
-        pairs |= {f"memory {name}": (one, own[name]) for name, one in shared.items()}
+        loop, own, memory = part.loop, part.loop.model.state_dict(), part.loop.memory.tensors()
+        pairs = {f"weight {name}": (one, own[name]) for name, one in weights.items()}
+        pairs |= {f"memory {n}": (one, memory[n]) for n, one in kept.items() if n not in dimensions}
         yield from (
             f"{name} of process {rank} is not that of process 0"
             for name, (one, other) in pairs.items()
@@ -89,9 +89,8 @@ def recorded_apart(alone: Record, found: Record, begun: int) -> dict[str, float]
     }
 
 
-def outcomes_apart(
-    alone: TrainingResult | TrainingStopped, found: TrainingResult | TrainingStopped
-) -> dict[str, float]:
+def outcomes_apart(alone: Outcome, found: Outcome) -> dict[str, float]:
+    """By number of the result."""
     if isinstance(alone, TrainingStopped) or isinstance(found, TrainingStopped):
         return {"how it ends": 0.0 if str(alone) == str(found) else math.inf}
     one, other = (dict(_leaves(asdict(result), "")) for result in (alone, found))

@@ -19,7 +19,7 @@ from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState, Mod
 from cortexzoo.zoo.training.evaluation import measure, undisturbed
 from cortexzoo.zoo.training.objectives.base import Examples
 from cortexzoo.zoo.training.objectives.next_token import NextTokenObjective
-from cortexzoo.zoo.training.objectives.protection import FollowingSlowly, RatesByImportance, build_protection
+from cortexzoo.zoo.training.objectives.protection import build_protection
 from cortexzoo.zoo.training.objectives.replay import SampledWindows, build_replay
 from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 from cortexzoo.zoo.training.ranks import Ranks
@@ -120,9 +120,7 @@ class ContinualObjective(NextTokenObjective):
         self.replay = build_replay(spec.replay, trained_on, earlier, self.earlier_order, behind, seed)
         self.before = EarlierSelf(self)
         self.policies: Sequence[Policy] = [self.before]
-        protection = build_protection(spec.protection, spec.earlier_steps, recipe.steps)
-        self.step_policies: Sequence[Policy] = [p for p in protection if isinstance(p, RatesByImportance)]
-        self.weight_policies: Sequence[Policy] = [p for p in protection if isinstance(p, FollowingSlowly)]
+        self.step_policies, self.weight_policies = build_protection(spec.protection, spec.earlier_steps, recipe.steps)
 
     def examples(self, number: int) -> Examples:
         indices = range((number - 1) * self.recipe.accumulation, number * self.recipe.accumulation)

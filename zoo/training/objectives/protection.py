@@ -1,6 +1,6 @@
 """What keeps the weights near those of an earlier text: rates by importance, or a learner that follows slowly."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -110,12 +110,12 @@ class FollowingSlowly(ATensorAWeight):
             parameter.copy_(slow)
 
 
-def build_protection(spec: ProtectionSpec, earlier_steps: int, steps: int) -> list[Policy]:
-    """The policies of a kind."""
+def build_protection(spec: ProtectionSpec, earlier_steps: int, steps: int) -> tuple[Sequence[Policy], Sequence[Policy]]:
+    """The policies of a kind: of the step that was taken, and of the weights after a sleep."""
     match spec:
         case NoProtection():
-            return []
+            return (), ()
         case Metaplasticity():
-            return [RatesByImportance(spec, earlier_steps)]
+            return (RatesByImportance(spec, earlier_steps),), ()
         case SlowFollower():
-            return [FollowingSlowly(spec, earlier_steps, steps)]
+            return (), (FollowingSlowly(spec, earlier_steps, steps),)

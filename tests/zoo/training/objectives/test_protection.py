@@ -10,6 +10,7 @@ from cortexzoo.specs import SpecError, load_experiment
 from cortexzoo.specs.guards import RecoveryCheckpoints
 from cortexzoo.specs.objective import Continual, NoReplay
 from cortexzoo.specs.plasticity import Metaplasticity, NoProtection, SlowFollower
+from cortexzoo.specs.sleep import AcceptAlways, NoSleep, ReplaySleep
 from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.objectives import build
@@ -181,3 +182,17 @@ def test_the_slow_copy_replaces_the_weights_also_where_the_last_step_is_rolled_b
     slow = find_policy(trainer.policies, FollowingSlowly)
     assert slow is not None and slow.kept
     assert all(torch.equal(a, b) for a, b in zip(trainer.trainable, slow.kept, strict=True))
+
+
+def test_a_sleep_comes_after_a_step_was_held_back_and_is_not_held_back_itself() -> None:
+    sleep = ReplaySleep(every=7, steps=3, batch_size=2, reservoir=4, acceptance=AcceptAlways())
+    before: list[dict[str, torch.Tensor]] = []
+    look = At("gradients_known", {7}, lambda trainer, _: before.append(weights(trainer.model)))
+    held = [trainer_of(Metaplasticity(strength=1e12), [look], steps=7, sleep=each) for each in (sleep, NoSleep())]
+    for trainer in held:
+        trainer.run()
+    moved = [
+        max(float((after - then[name]).abs().max()) for name, after in weights(trainer.model).items())
+        for trainer, then in zip(held, before, strict=True)
+    ]
+    assert moved[1] < 1e-6 < 1e-5 < moved[0], "the step alone moves hardly anything, the sleep does"
