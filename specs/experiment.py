@@ -122,6 +122,12 @@ class ExperimentSpec(NamedSpec):
                 f"data.vocabulary must be own or bytes, got tokenizer: the base of {self.variant.name} is from scratch "
                 "and has none"
             )
+        tokens = {"own": data.num_symbols, "bytes": BYTES, "tokenizer": 0}[data.vocabulary]
+        if tokens > self.variant.vocab_size:
+            raise ValueError(
+                f"variant.vocab_size must be at least {tokens}, as many tokens as the task {data.name} is written in, "
+                f"got {self.variant.vocab_size}"
+            )
         if isinstance(objective.in_chunk, InChunkDivergence):
             needed = "recipe.objective.in_chunk.kind must be none or samples"
             if hybrid is None or from_scratch:

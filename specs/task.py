@@ -202,10 +202,15 @@ class TaskSpec(NamedSpec):
     )
     evaluation_documents: Annotated[PositiveInt, OURS] = Field(128, description="Evaluation documents for each gap.")
 
+    @property
+    def num_symbols(self) -> int:
+        """Distinct tokens that the task needs; 0 for one that is spelled in characters."""
+        task = self.task
+        return task.num_tokens if isinstance(task, PairsOfTokens | MultiQueryRecall | SelectiveCopy) else 0
+
     @model_validator(mode="after")
     def _bytes_suffice(self) -> Self:
-        task = self.task
-        needed = task.num_tokens if isinstance(task, (PairsOfTokens, MultiQueryRecall, SelectiveCopy)) else 0
+        needed = self.num_symbols
         if self.vocabulary == "bytes" and needed > BYTES:
             raise ValueError(f"vocabulary must be own or tokenizer, as the task needs {needed} tokens, got 'bytes'")
         return self

@@ -110,7 +110,7 @@ EXPERIMENTS: dict[Host, tuple[str, tuple[str, ...]]] = {
         ),
     ),
 }  # fmt: skip
-"""Small enough to train in seconds, large enough to be better than counting, or than chance."""
+"""Small enough to train in seconds, so none is better than counting; the hybrid is better than chance."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from cortexzoo.harness.regression.regression import (
 )
 from cortexzoo.harness.runs.cache import cache, find_trained, training_of
 from cortexzoo.harness.runs.train import subject_of
-from cortexzoo.specs import SuiteSpec, load_experiment, shipped_names
+from cortexzoo.specs import SuiteSpec, load, load_experiment, shipped_names
 from cortexzoo.specs.properties import PROPERTIES
 from cortexzoo.specs.suite import Check
 from tests.harness.trained import small
@@ -42,6 +42,15 @@ def test_every_shipped_experiment_has_a_certificate_in_step_with_it(name: str) -
     assert dict(committed.words) == expected | {key: replace(expected[key], verdict="skipped") for key in skipped}
     assert committed.spec_hash == experiment.hash(), f"of another spec: cortexzoo regression {name} --write"
     assert committed.training_hash == training_of(experiment).hash()
+
+
+def test_a_variant_of_ones_own_may_lack_what_a_shipped_one_lacks() -> None:
+    suite = load("own-variant", "suite")
+    assert isinstance(suite, SuiteSpec)
+    words = [item for name in SHIPPED for item in Committed.read(name, COMMITTED).words.items()]
+    skipped = {key for key, word in words if word.verdict == "skipped"}
+    assert "state_is_detached" in skipped
+    assert {key for key in skipped if not suite.properties[key].may_skip} == set()
 
 
 def test_no_certificate_is_left_of_an_experiment_that_is_gone() -> None:

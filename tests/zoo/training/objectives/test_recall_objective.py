@@ -271,8 +271,10 @@ def test_a_resumed_run_ends_with_the_same_bits(at: int, guard: str, tmp_path: Pa
 
 def test_what_does_not_suit_is_refused_in_one_line() -> None:
     big = tiny_task(task=MultiQueryRecall(vocab_size=512, sequence_length=16, num_pairs=2), vocabulary="own")
-    with pytest.raises(DataError, match="needs 512 tokens, but the model has 256"):
-        tiny_trainer(tiny_experiment(data=big))
+    with pytest.raises(ValueError, match="variant.vocab_size must be at least 512, as many tokens as the task .*, got 256"):
+        tiny_experiment(data=big)
+    most = tiny_task(task=MultiQueryRecall(vocab_size=256, sequence_length=16, num_pairs=2), vocabulary="own")
+    assert tiny_experiment(data=most).variant.vocab_size == 256
     with pytest.raises(DataError, match=r"drift.source: a part of its text has \d+ tokens, but one seq"):
         tiny_trainer(tiny_experiment(sequence_length=90_000))
     with pytest.raises(DataError, match="document_chunks is 4"):
