@@ -19,6 +19,7 @@ from cortexzoo.zoo.training.policies.checkpointing import KeepCheckpoints
 from cortexzoo.zoo.training.policies.guards.recovery import Recovery
 from cortexzoo.zoo.training.policies.measuring.probe import Probe
 from cortexzoo.zoo.training.sleep.consolidating import ConsolidationPhase
+from cortexzoo.zoo.training.sleep.optimizer import SleepOptimizer
 
 SAMPLED_MUTANTS: tuple[Mutant, ...] = (
     in_source("damage-is-noticed-and-stays", "transformer", "what is not finite is seen, and nothing is undone",
@@ -67,4 +68,6 @@ SAMPLED_MUTANTS: tuple[Mutant, ...] = (
     in_source("any-text-has-that-sum", "transformer", "tasks beside different texts have one sum", TaskData,
               "from_spec", "text is None else text.tobytes()", "text is not None else bytes()",
               by="mistakes_are_refused"),
+    in_source("sleep-leaves-a-gradient", "transformer", "the last gradient of a sleep stays for the step after it",
+              SleepOptimizer, "_take", "self.optimizer.zero_grad(set_to_none=True)", "pass", by="resume_is_exact"),
 )  # fmt: skip

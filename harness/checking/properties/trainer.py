@@ -19,7 +19,7 @@ from cortexzoo.harness.checking.training.restored import (
     unlike_results,
     unread_values,
 )
-from cortexzoo.harness.checking.training.witness import StopAt, Witness
+from cortexzoo.harness.checking.training.witness import StopAt, Witness, append
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.guards import NoSpikeDetection
 from cortexzoo.specs.objective import Continual, NoReplay, ObjectiveSpec, Recall
@@ -87,14 +87,14 @@ class BrokenGradient(Policy):
 
 
 def resume_cases(_: Subject) -> Iterable[Case]:
-    """Stopped before and after a consolidation and a sleep, and after a step was taken back.
+    """Stopped right after a consolidation and a sleep, between two of them, and after a step was taken back.
 
-    Once when more was trained on than a reservoir holds, and validation was better before the stop than it is after it;
+    Consolidation, sleep and measuring come at every second step. Once when more was trained on than a reservoir holds, and validation was better before the stop than it is after it;
     once right after a refused step, whose sleep is put off.
     """
     plain = {"back": NOT, "refused": NOT, "harder": False, "steps": STEPS}
-    yield from (plain | changes for changes in ({"stop": 1}, {"stop": 3, "harder": True}, {"stop": 5, "back": 4}))
-    yield plain | {"stop": 4, "refused": 4, "harder": True}
+    yield from (plain | changes for changes in ({"stop": 2}, {"stop": 3, "harder": True}, {"stop": 5, "back": 4}))
+    yield from (plain | {"stop": 4, "refused": at, "harder": True} for at in (NOT, 4))
     yield from ({"states": rule} for rule in STATES)
 
 
@@ -135,7 +135,8 @@ def resume_is_exact(subject: Subject, case: Case) -> Finding:
     whole_log, log = Log(), Log()
     whole = trainer_of(experiment, whole_log, witness())
     result = whole.run()
-    begun = trainer_of(experiment, log, witness(), StopAt(stop))
+    begun = trainer_of(experiment, log, witness())
+    append(begun, [StopAt(stop)])  # behind the sleep, which would be undone
     begun.run()
     with tempfile.TemporaryDirectory() as folder:
         begun.save(Path(folder) / "checkpoint")
