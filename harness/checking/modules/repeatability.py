@@ -1,7 +1,7 @@
 """Evaluation changes nothing: not weights, not what was given, and no later call.
 
 Differs from a trained model (`properties/repeatability.py`): buffers that are not saved may change, since they are
-caches; calls of other shapes come between, and two sessions take turns.
+caches; calls of other shapes and kinds come between, and two sessions take turns.
 """
 
 import inspect
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from cortexzoo.harness.checking.modules.subject import BareSubject
+from cortexzoo.harness.checking.modules.used_before import USES, traces
 from cortexzoo.harness.checking.modules.values import bytes_kept, duplicate, floats_of, grows_in_place, tensors_of
 from cortexzoo.harness.checking.properties.base import (
     Case,
@@ -36,9 +37,11 @@ CALLS = 24
 
 
 def repeatability_cases(subject: BareSubject) -> Iterable[Case]:
-    """One input, a few and many; then with calls of other shapes between, and two sessions in turns."""
+    """One input, a few and many; after other uses, with calls of other shapes between, and two sessions in turns."""
     for length in [n for n in (1, 17, 100, 257) if n <= subject.longest]:
         yield {"length": length, "rows": 2, "between": "", "seed": 0}
+    for use in USES:
+        yield {"length": min(7, subject.longest), "rows": 2, "between": use, "seed": 0}
     for between in BETWEEN:
         if max(int(call.split("×")[1]) for call in between.split()) <= subject.longest >= 7:
             yield {"length": 7, "rows": 2, "between": between, "seed": 0}
@@ -73,6 +76,12 @@ def repeatability(subject: BareSubject, case: Case) -> Finding:
                 moved = _in_turns(subject, case)
             case "equal calls":
                 moved = _kept(subject, case)
+            case use if use in USES:
+                inputs = subject.draw(number(case, "rows"), number(case, "length"), number(case, "seed"))
+                moved = traces(subject, use, inputs)
+                if apart := max(moved.values(), default=0.0):
+                    reason = f"after {use} the output differs by {apart:.2g} from that of a copy not used before"
+                    return Finding(apart, reason, {**case, "changed": use})
             case _:
                 moved = _twice(subject, case)
     found = unchanged(moved, case)
@@ -207,7 +216,7 @@ def _surroundings(model: nn.Module) -> dict[str, Tensor]:
 
 def _why(subject: BareSubject, case: Case) -> Case | None:
     """Of outputs that differ between two calls; what else changed is named by the reason."""
-    if (between := text(case, "between")) in ("sessions", "equal calls"):
+    if (between := text(case, "between")) in ("sessions", "equal calls", *USES):
         return None
     inputs = subject.draw(number(case, "rows"), number(case, "length"), number(case, "seed"))
     shapes = [(int(rows), int(length)) for rows, length in (call.split("×") for call in between.split())]
