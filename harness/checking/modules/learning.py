@@ -16,6 +16,7 @@ from cortexzoo.harness.checking.modules.subject import BareSubject
 from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, number
 from cortexzoo.harness.checking.properties.gate import least_share
 from cortexzoo.harness.checking.properties.gradients import UPDATES, no_gradient, silent_after
+from cortexzoo.harness.errors import in_one_line
 
 ROUNDS = 40
 """Passes with other weights before the silent ones, for experts that a router has not chosen yet."""
@@ -39,7 +40,7 @@ def every_parameter_learns_cases(subject: BareSubject) -> Iterable[Case]:
 
 
 def every_parameter_learns(subject: BareSubject, case: Case) -> Finding:
-    """Gradients of passes around two updates, of other weights where experts stay out, and of finite differences."""
+    """Gradients around two updates, with other weights where experts stay out, of two calls; finite differences."""
     model = subject.copy()
     model.train()
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -70,6 +71,9 @@ def every_parameter_learns(subject: BareSubject, case: Case) -> Finding:
             return f"in {UPDATES + 1} passes ({name}: {reason})"
 
         return no_gradient(trainable, silent, why, case)
+    if problem := _of_two_calls(subject, rows, length):
+        reason = f"the gradient of two calls together, whose losses are added, raises {problem}"
+        return Finding(1, reason, {**case, "first": "two calls"})
     wrong = wrong_gradients(subject)
     if wrong:
         name, reason = next(iter(wrong.items()))
@@ -94,6 +98,23 @@ def _pass(subject: BareSubject, model: nn.Module, rows: int, length: int, seed: 
         torch.autograd.backward(losses)
     moved = {n for n, p in model.named_parameters() if p.grad is not None and _is_real(p.grad)}
     return Reached({named[_place(leaf)] for leaf in leaves if _place(leaf) in named}, moved, strangers)
+
+
+def _of_two_calls(subject: BareSubject, rows: int, length: int) -> str:
+    """What the backward pass from two calls raises; "": nothing. Contrastive losses and R-Drop are taught so."""
+    model = subject.copy()
+    model.train()
+    losses: list[Tensor] = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for call in range(2):
+            found, _ = subject.call(model, subject.draw(rows, length, call), subject.begin(model, rows))
+            losses += [weighted(found[slot]) for slot in subject.slots if found[slot].requires_grad]
+        try:
+            torch.autograd.backward(losses)
+        except Exception as problem:
+            return in_one_line(problem)
+    return ""
 
 
 def _place(tensor: Tensor) -> Hashable:
