@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cortexzoo.harness.checking.modules.finiteness import weighted
-from cortexzoo.harness.checking.modules.straight_through import StraightThrough
+from cortexzoo.harness.checking.modules.straight_through import StraightThrough, without_gradient_functions
 from cortexzoo.harness.checking.modules.subject import BareSubject
 
 FINE, COARSE = (1e-5, 1e-6, 1e-4), (1e-3, 1e-2, 1e-4)
@@ -36,7 +36,7 @@ INPUT = "the input"
 def wrong_gradients(subject: BareSubject) -> dict[str, str]:
     """What has another gradient than finite differences give, by parameter, with the reason.
 
-    Nothing of a module with a straight-through estimator, whose gradient is another on purpose.
+    Nothing of a module with a straight-through estimator or a scaled gradient, which is another on purpose.
     """
     double = subject.in_double()
     if _passes_straight(double):
@@ -129,7 +129,7 @@ def _measured(
         if inputs.is_floating_point():
             inputs.requires_grad_()
         loss = _loss(subject, model, inputs)
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), without_gradient_functions():
             torch.manual_seed(1)  # what is computed anew must draw as the first time, wherever the generator stands
             loss.backward()
         repeated = {float(_loss(subject, model, inputs).detach()) for _ in range(2)}
@@ -202,7 +202,7 @@ def _apart(by_hand: float, by_grad: float, wrong: float, largest: float) -> bool
 
 
 def _loss(subject: BareSubject, model: nn.Module, inputs: Tensor) -> Tensor:
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), without_gradient_functions():
         torch.manual_seed(0)
         found, _ = subject.call(model, inputs, subject.begin(model, len(inputs)))
         return torch.stack([weighted(found[slot]) for slot in subject.slots]).sum()
