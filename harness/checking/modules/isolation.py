@@ -1,4 +1,4 @@
-"""What an output of a bare module may depend on: earlier tokens of its own row, in evaluation and in training.
+"""What an output of a bare module may depend on: earlier tokens of its own row, in evaluation, in training and in half.
 
 Differs from a trained model (`properties/isolation.py`): other lengths and both modes, special tokens, a memory that
 has read something, a row alone; and gradients of its parameters, since it need not have embeddings.
@@ -11,13 +11,17 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from cortexzoo.harness.checking.modules.precisions import also_in_half
 from cortexzoo.harness.checking.modules.rounding import exonerated
+from cortexzoo.harness.checking.modules.straight_through import without_gradient_functions
 from cortexzoo.harness.checking.modules.subject import BareSubject
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, largest_difference, number, scale_of
 from cortexzoo.harness.checking.properties.isolation import (
+    CAUSALITY_BOUND,
     EDIT,
     EXCHANGED,
     GRADIENT,
+    ISOLATION_BOUND,
     NOTHING,
     beyond_place,
     causality,
@@ -173,7 +177,7 @@ def _parameter_gradients(
 ) -> tuple[dict[str, Tensor], float]:
     model: nn.Module = subject.copy()
     model.train()
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), without_gradient_functions():
         torch.manual_seed(0)
         if inputs.is_floating_point():
             inputs = inputs.clone().requires_grad_()
@@ -188,21 +192,45 @@ def _parameter_gradients(
     return {name: gradient.nan_to_num(0.0, 0.0, 0.0) for name, gradient in found.items()}, at_row
 
 
+def _later_places(subject: BareSubject, case: Case) -> tuple[Tensor, Tensor, Tensor]:
+    """Two rows that are edited from a place on, and the places before it."""
+    length, edited = number(case, "length"), number(case, "edited")
+    inputs = subject.examples(2, length, number(case, "seed"))
+    changed = torch.cat([inputs[:, :edited], subject.other(inputs)[:, edited:]], dim=1)
+    return inputs, changed, (torch.arange(length) < edited).expand(2, -1)
+
+
+def _another_row(subject: BareSubject, case: Case) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows of which one is edited, and the places of the others."""
+    inputs, changed, row = row_edited(subject, case)
+    return inputs, changed, (torch.arange(len(inputs)) != row)[:, None].expand(inputs.shape[:2])
+
+
 ISOLATION = (
-    Property(
-        "causality",
-        exonerated(causality_of_outputs),
-        causality_cases,
-        causality_strategy,
-        explain=why_later_tokens,
-        shrinks=True,
+    also_in_half(
+        Property(
+            "causality",
+            exonerated(causality_of_outputs),
+            causality_cases,
+            causality_strategy,
+            explain=why_later_tokens,
+            shrinks=True,
+        ),
+        _later_places,
+        {"length": 33, "edited": 17, "to": "others", "before": 0, "seed": 0},
+        CAUSALITY_BOUND,
     ),
-    Property(
-        "batch_isolation",
-        exonerated(batch_isolation),
-        batch_isolation_cases,
-        batch_isolation_strategy,
-        explain=why_other_rows,
-        shrinks=True,
+    also_in_half(
+        Property(
+            "batch_isolation",
+            exonerated(batch_isolation),
+            batch_isolation_cases,
+            batch_isolation_strategy,
+            explain=why_other_rows,
+            shrinks=True,
+        ),
+        _another_row,
+        {"length": 17, "rows": 2, "edited_row": 0, "to": "others", "seed": 0},
+        ISOLATION_BOUND,
     ),
 )
