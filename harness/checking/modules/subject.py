@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from cortexzoo.harness.checking.modules.awake import awake_factory, awakened
 from cortexzoo.harness.checking.modules.carried import takes_back
+from cortexzoo.harness.checking.modules.hashes import of_another_process
 from cortexzoo.harness.checking.modules.inputs import Inputs, special_ids
 from cortexzoo.harness.checking.modules.loading import Factory
 from cortexzoo.harness.checking.modules.values import duplicate, floats_of, output_of, tensors_of
@@ -203,10 +204,11 @@ class BareSubject:
         return {str(index): leaf for index, leaf in enumerate(tensors_of(state))}
 
     def reread(self, model: nn.Module, state: Any) -> tuple[nn.Module, Any]:
-        """Another module of the factory, which was used before, with this one's state_dict; and a copy of the state."""
+        """A module of another process, which was used before, with this one's state_dict; and a copy of the state."""
         if callable(again := getattr(model, "saved_and_loaded", None)):
             return again(), duplicate(state)
-        fresh = self.rebuilt(1).eval()
+        with of_another_process(model):
+            fresh = self.rebuilt(1).eval()
         with suppress(Exception), torch.no_grad(), torch.random.fork_rng(devices=[]):
             self.output(fresh, self.draw(1, min(2, self.longest)))  # what it keeps must follow what is loaded
         fresh.load_state_dict({name: value.clone() for name, value in model.state_dict().items()})
