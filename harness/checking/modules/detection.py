@@ -17,6 +17,8 @@ from cortexzoo.harness.checking.modules.subject import BareSubject, materialise
 LADDER = (16, 64, 128, 256, 512, 1024, 2048)
 SLOWEST_SHARE = 1 / 60
 """Of the budget: the CPU time of one call, from which on no longer texts are tried."""
+SMALL = ((3, 5), (4, 8), (64, 128))
+"""Lengths of the first calls: the later ones for a module that raises unless a number of patches divides them."""
 TRIES = 3
 """Calls of a length that seems slow, of which the fastest counts: a first one may wait for what it loads."""
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float64": torch.float64}
@@ -45,12 +47,12 @@ def detect(
 
 def _taking(factory: Factory, module: nn.Module, name: str, vocab_size: int | None, width: int | None) -> BareSubject:
     problems: list[Exception] = []
-    for inputs in candidates(module, vocab_size, width):
-        subject = BareSubject(factory, module, inputs)
-        try:
-            return _tried(subject)
-        except Exception as problem:
-            problems.append(problem)
+    for lengths in SMALL:
+        for inputs in candidates(module, vocab_size, width):
+            try:
+                return _tried(BareSubject(factory, module, inputs), lengths)
+            except Exception as problem:
+                problems.append(problem)
     if unfit := [problem for problem in problems if isinstance(problem, UnfitOutput)]:
         raise ModuleError(f"{name}: {unfit[0]}")
     tried = "token ids" if vocab_size else "vectors" if width else "token ids and vectors"
@@ -59,19 +61,19 @@ def _taking(factory: Factory, module: nn.Module, name: str, vocab_size: int | No
     raise ModuleError(f"{name}: took no {tried} of shape [2, 3]{cause}{hint}")
 
 
-def _tried(subject: BareSubject) -> BareSubject:
+def _tried(subject: BareSubject, lengths: tuple[int, int]) -> BareSubject:
     """Two small calls, the largest token id included; a lazy module is made whole by one more."""
     before = _shapes(subject.original)
-    shapes = [_called(subject, length) for length in (3, 5)]
-    if before != _shapes(_after_call(subject)):
+    shapes = [_called(subject, length) for length in lengths]
+    if before != _shapes(_after_call(subject, lengths[0])):
         materialise(subject.original, subject, 0)
     slots = [
         slot
-        for slot, (three, five) in enumerate(zip(*shapes, strict=False))
-        if three[:2] == (2, 3) and five[:2] == (2, 5) and three[2:] == five[2:]
+        for slot, (one, other) in enumerate(zip(*shapes, strict=False))
+        if one[:2] == (2, lengths[0]) and other[:2] == (2, lengths[1]) and one[2:] == other[2:]
     ]
     if 0 not in slots:
-        raise UnfitOutput(f"must give one output for each token, [2, 3, …], got {list(shapes[0][0])}")
+        raise UnfitOutput(f"must give one output for each token, [2, {lengths[0]}, …], got {list(shapes[0][0])}")
     return replace(subject, slots=tuple(slots))
 
 
@@ -79,10 +81,10 @@ def _shapes(module: nn.Module) -> dict[str, Any]:
     return {n: None if nn.parameter.is_lazy(p) else p.shape for n, p in module.named_parameters()}
 
 
-def _after_call(subject: BareSubject) -> nn.Module:
+def _after_call(subject: BareSubject, length: int) -> nn.Module:
     model = subject.copy()
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        subject.call(model, subject.draw(2, 3), subject.begin(model, 2))
+        subject.call(model, subject.draw(2, length), subject.begin(model, 2))
     return model
 
 
