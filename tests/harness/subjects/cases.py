@@ -6,6 +6,7 @@ from tests.harness.subjects import (
     healthy,
     long_and_padded,
     second_sample,
+    seventh_sample,
     sixth_sample,
     third_sample,
     unseen,
@@ -19,6 +20,7 @@ DEFECTS = {
     **third_sample.THIRD,
     **fifth_sample.FIFTH,
     **sixth_sample.SIXTH,
+    **seventh_sample.SEVENTH,
 }
 HEALTHY = {
     **healthy.HEALTHY,
@@ -27,4 +29,5 @@ HEALTHY = {
     **third_sample.TWINS,
     **fifth_sample.UNHARMED,
     **sixth_sample.UNTOUCHED,
+    **seventh_sample.SPARED,
 }
