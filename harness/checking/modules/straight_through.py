@@ -14,6 +14,8 @@ STEPS = {"round", "sign", "sgn", "floor", "ceil", "trunc", "heaviside", "bernoul
 """Their slope is zero: a gradient that is not is meant so."""
 CHOICES = {"argmax", "argmin", "max", "min", "topk", "sort", "gt", "ge", "lt", "le"}
 """They choose; straight through if besides `hard − soft` is detached, or `soft.detach()` subtracted."""
+PASSES = {"alias", "clone", "detach", "view"}
+"""They compute nothing."""
 CLOSE = 1e-12
 """Relative difference in float64, below which two results are the same value, computed in two ways."""
 
@@ -70,20 +72,31 @@ class StraightThrough(Watch):
         return any(torch.allclose(result, constant, rtol=CLOSE, atol=0.0) for constant in alike)
 
 
+class _Operations(Watch):
+    """The names of the operations of a pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def see(self, name: str, result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.names.add(name)
+
+
 @contextmanager
 def without_gradient_functions() -> Iterator[None]:
-    """An own function of torch.autograd that gives its input back is left out.
+    """An own function of torch.autograd that computes nothing and gives its input back is left out.
 
     It is there for its gradient alone: scaled, reversed, clipped, or with that of a further loss.
     """
     kept = torch.autograd.Function.__dict__["apply"]
 
     def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        result = kept.__func__(cls, *args, **kwargs)
+        with _Operations() as seen:
+            result = kept.__func__(cls, *args, **kwargs)
         given = next((value for value in args if isinstance(value, Tensor)), None)
-        if isinstance(result, Tensor) and given is not None and result.dtype == given.dtype:
-            return given if torch.equal(result, given) else result
-        return result
+        passes = given is not None and isinstance(result, Tensor) and seen.names <= PASSES
+        return given if passes and torch.equal(result, given) else result
 
     torch.autograd.Function.apply = classmethod(apply)  # type: ignore[method-assign,assignment]
     try:
