@@ -271,7 +271,7 @@ def test_a_resumed_run_ends_with_the_same_bits(at: int, guard: str, tmp_path: Pa
 
 def test_what_does_not_suit_is_refused_in_one_line() -> None:
     big = tiny_task(task=MultiQueryRecall(vocab_size=512, sequence_length=16, num_pairs=2), vocabulary="own")
-    with pytest.raises(ValueError, match="variant.vocab_size must be at least 512, as many tokens as the task .*, got 256"):
+    with pytest.raises(ValueError, match=r"vocab_size must be at least 512, as many tokens as the task .*, got 256"):
         tiny_experiment(data=big)
     most = tiny_task(task=MultiQueryRecall(vocab_size=256, sequence_length=16, num_pairs=2), vocabulary="own")
     assert tiny_experiment(data=most).variant.vocab_size == 256
