@@ -1,14 +1,16 @@
 """Models written out as plainly as can be, with the weights of a built one: what fast forms are compared with."""
 
+import copy
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from cortexzoo.zoo.memory.contexts.diary import Diary
 from cortexzoo.zoo.memory.long_term import LongTermState, LongTermStore
 from cortexzoo.zoo.models.cortexgpt import CortexGPT, CortexGPTState
 from cortexzoo.zoo.models.cortexgpt_token_loop import token_loop
@@ -42,6 +44,28 @@ def written_out_cortexgpt(model: CortexGPT, tokens: Int[Tensor, "batch time"], s
         reads = torch.tensor([[slot.reads for slot in ring] for ring in rings])
         memory["how often the short-term memory was read"] = reads.double()
     return WrittenOut(looped.logits, memory, looped.readings)
+
+
+def written_out_without(
+    model: CortexGPT, tokens: Int[Tensor, "batch time"], state: CortexGPTState, switch: str
+) -> WrittenOut:
+    """Without one memory: what an empty one gives, which for a short-term memory is empty again before each token.
+
+    An empty ring reads a zero, of which a norm makes its bias: without the ring there is none.
+    """
+    empty = model.initial_state(len(tokens))
+    if switch == "long_term":
+        return written_out_cortexgpt(model, tokens, replace(state, long_term=empty.long_term))
+    without = copy.deepcopy(model)
+    if without.memory.short_term is not None and without.memory.short_term.norm is not None:
+        torch.nn.init.zeros_(without.memory.short_term.norm.bias)
+    logits, long_term = [], state.long_term
+    for place, token in enumerate(tokens.split(1, dim=1)):
+        begun = CortexGPTState(empty.short_term, long_term, state.position + place)
+        logits.append(token_loop(without, token, begun).logits)
+        if model.contexts is not None and isinstance(long_term, Diary):
+            long_term = long_term.read(token, model.contexts.spec)
+    return WrittenOut(torch.cat(logits, dim=1), {}, {})
 
 
 def written_out_consolidation(model: CortexGPT, state: CortexGPTState) -> Mapping[str, Tensor]:
@@ -146,12 +170,14 @@ def _norm(norm: torch.nn.Module, x: Tensor) -> Tensor:
     return normed * norm.weight + norm.bias
 
 
-def written_out_hybrid(model: Hybrid, tokens: Int[Tensor, "batch time"], state: HybridState) -> WrittenOut:
+def written_out_hybrid(
+    model: Hybrid, tokens: Int[Tensor, "batch time"], state: HybridState, disabled: Collection[str] = ()
+) -> WrittenOut:
     """One chunk after the other, each row alone, the sidecars token by token.
 
     The memory at the start must be one between two chunks.
     """
-    rows = [_row(model, row[None], state, number) for number, row in enumerate(tokens)]
+    rows = [_row(model, row[None], state, number, disabled) for number, row in enumerate(tokens)]
     memory = {
         f"{name} of layer {layer}": torch.cat([each.memories[layer].tensors()[name] for each in rows])
         for layer, held in rows[0].memories.items()
@@ -173,13 +199,13 @@ class _Row:
     readings: dict[str, float]
 
 
-def _row(model: Hybrid, tokens: Tensor, state: HybridState, row: int) -> _Row:
+def _row(model: Hybrid, tokens: Tensor, state: HybridState, row: int, disabled: Collection[str]) -> _Row:
     memories = {layer: memory.map(lambda tensor: tensor[row : row + 1]) for layer, memory in state.sidecars.items()}
     sums: dict[str, float] = {}
     norms: dict[str, float] = {}
 
     def edit(layer: int, normed: Tensor, hidden: Tensor) -> Tensor:
-        out, memories[layer], measured = sidecar_token_loop(model.sidecar(layer), normed, memories[layer])
+        out, memories[layer], measured = sidecar_token_loop(model.sidecar(layer), normed, memories[layer], disabled)
         for name, value in measured.items():
             if name == "memory/state_norm":
                 norms[f"{name}/layer_{layer}"] = float(value)

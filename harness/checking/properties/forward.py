@@ -1,14 +1,15 @@
 """What a model computes: that of a form written out token by token, in outputs, memory, readings and gradients."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import torch
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from cortexzoo.harness.checking.experts import in_float64
+from cortexzoo.harness.checking.other_settings import with_settings
 from cortexzoo.harness.checking.properties.base import (
     Case,
     DoesNotApply,
@@ -18,6 +19,7 @@ from cortexzoo.harness.checking.properties.base import (
     number,
     scale_of,
 )
+from cortexzoo.harness.checking.properties.forward_cases import reference_cases, reference_strategy, runs
 from cortexzoo.harness.checking.subject import Model, Subject
 from cortexzoo.harness.checking.written_out import (
     WrittenOut,
@@ -26,8 +28,8 @@ from cortexzoo.harness.checking.written_out import (
     written_out_cortexgpt,
     written_out_hybrid,
     written_out_transformer,
+    written_out_without,
 )
-from cortexzoo.specs.memory import Contexts
 from cortexzoo.specs.properties import PROPERTIES
 from cortexzoo.specs.variant import HardTopK
 from cortexzoo.zoo.memory.long_term import LongTermState
@@ -38,67 +40,18 @@ from cortexzoo.zoo.models.interface import MemoryState
 from cortexzoo.zoo.models.transformer import Transformer, TransformerState
 
 BOUND = PROPERTIES["forward_matches_a_reference"].bound
-LONGEST, MOST_ROWS, MOST_BEFORE = 150, 3, 60
 LEAST_GRADIENT = 1e-8
 """Of the largest gradient of all weights: what is smaller is compared in terms of it, since it may be rounding."""
 MOVED = 0.1
 """Standard deviation of what is added to the scores of matching tokens, against `SCORE_OF_A_TOKEN` = 0.5."""
 Compared = dict[str, tuple[Tensor, Tensor]]
 """What the model gives and what the written-out form gives, by name."""
+PIECE = 10
+"""Tokens after which a memory is consolidated that need not be the subject's, so that its store is full."""
+IN_TURNS = 33
+"""Tokens of the longest text beside which another one is read in turns."""
 PIECES = "memory/output_share"
 """A reading that depends on how a call is cut into pieces, and is left out."""
-
-
-def reference_cases(subject: Subject) -> Iterable[Case]:
-    """One token, lengths on both sides of a chunk and a window, and a memory of nothing, a chunk, or more than a ring.
-
-    A hybrid begins between two chunks. A text that `recurs` is the data's, and begins again with what was read before;
-    one that `recalls` repeats the end of one of more than 255 tokens, far behind the 255th or right behind it; one of
-    `runs` repeats a token so often that more contexts are equal than a memory finds. Once the model is in training
-    mode, and drops out.
-    """
-    sizes = [(1, 2, 0), (2, 1, 0), (9, 2, 0), (33, 1, 0), (70, 2, 0), (130, 1, 0)]
-    if isinstance(subject.model, CortexGPT | Transformer):
-        sizes += [(1, 2, 3), (9, 3, 30)]
-    if isinstance(subject.model, Hybrid):
-        sizes += [(9, 2, subject.model.spec.chunk_size)]
-    for length, rows, before in sizes:
-        yield _case(length, rows, before)
-    if isinstance(subject.model, CortexGPT):
-        yield _case(40, 2, 50, "recurs")
-        yield _case(9, 2, 12, training=True)
-        if subject.model.contexts is not None:
-            yield _case(8, 1, len(_runs(subject.model.contexts.spec)), "runs")
-            yield _case(12, 1, 300, "recalls")
-            yield _case(12, 1, 262, "recalls")
-
-
-def _case(length: int, rows: int, before: int, text: str = "random", *, training: bool = False) -> Case:
-    return {"length": length, "rows": rows, "before": before, "seed": 0, "text": text, "training": training}
-
-
-def _runs(spec: Contexts) -> list[int]:
-    """Two runs of a token with other ends: of the equal contexts in them a memory finds some, and only one end."""
-    return [0] * (spec.context + spec.top_k) + [1] + [0] * (spec.context + 5) + [2]
-
-
-def reference_strategy(subject: Subject) -> st.SearchStrategy[Case]:
-    """Any text after any other."""
-    before: st.SearchStrategy[int] = st.just(0)
-    if isinstance(subject.model, CortexGPT | Transformer):
-        before = st.integers(0, MOST_BEFORE)
-    elif isinstance(subject.model, Hybrid):
-        before = st.sampled_from([0, subject.model.spec.chunk_size])
-    return st.fixed_dictionaries(
-        {
-            "length": st.integers(1, LONGEST),
-            "rows": st.integers(1, MOST_ROWS),
-            "before": before,
-            "seed": st.integers(0, 99),
-            "text": st.sampled_from(["random", "recurs"]),
-            "training": st.booleans(),
-        }
-    )
 
 
 def forward_matches_a_reference(subject: Subject, case: Case) -> Finding:
@@ -108,7 +61,8 @@ def forward_matches_a_reference(subject: Subject, case: Case) -> Finding:
     are the weights and, of a hybrid, the base.
     """
     _require_written_out(subject.model)
-    model = in_float64(subject.copy()).train(case["training"] is True)
+    settings = str(case.get("settings", ""))
+    model = in_float64(with_settings(subject.copy(), settings)).train(case["training"] is True)
     if isinstance(model, Hybrid):
         # A slow store has no written-out form: it is filled in sleep, and judged by the properties of consolidation.
         for layer in model.sidecars:
@@ -123,17 +77,21 @@ def forward_matches_a_reference(subject: Subject, case: Case) -> Finding:
         tokens = torch.cat([tokens[:, :before], tokens[:, before - length : before]], dim=1)
     elif case["text"] == "runs":
         assert isinstance(model, CortexGPT) and model.contexts is not None
-        runs = torch.tensor([*_runs(model.contexts.spec), *[0] * length])
-        tokens = (runs % model.vocab_size)[None].expand(rows, -1)
+        run = torch.tensor([*runs(model.contexts.spec), *[0] * length])
+        tokens = (run % model.vocab_size)[None].expand(rows, -1)
     wanted = torch.randn(rows, length, model.vocab_size, generator=torch.Generator().manual_seed(seed)).double()
-    with torch.random.fork_rng(devices=[]):
-        state = _after(model, tokens[:, :before], rows)
-        compared = _compared(model, tokens[:, before:], state, wanted, seed)
+    with torch.random.fork_rng(devices=[]), _form(str(case.get("form", ""))):
+        state = _after(model, tokens[:, :before], rows, PIECE if settings else max(1, before))
+        if switch := str(case.get("without", "")):
+            compared = _without(model, tokens[:, before:], state, switch)
+        else:
+            compared = _compared(model, tokens[:, before:], state, wanted, seed)
     apart = {name: largest_difference(one, other) / scale_of(other.detach()) for name, (one, other) in compared.items()}
     worst = max(apart, key=lambda name: apart[name])
     # A wrong output makes memory and gradients wrong as well, so that the first is named and not the largest.
     what = next((name for name in apart if apart[name] > BOUND), worst)
-    reason = f"{what} is {apart[what]:.2g} from what the written-out form gives ({rows} rows of {length} tokens"
+    how = "".join(f"{word} {case[word]}, " for word in ("settings", "form", "without") if case.get(word))
+    reason = f"{what} is {apart[what]:.2g} from what the written-out form gives ({how}{rows} rows of {length} tokens"
     return Finding(apart[worst], reason + (f" after {before})" if before else ")"), {**case, "first": what})
 
 
@@ -156,13 +114,47 @@ def _require_written_out(model: Model) -> None:
         raise DoesNotApply("the written-out form needs a short-term memory, and this variant has none")
 
 
+def _form(form: str) -> AbstractContextManager[object]:
+    """Where `form` is autocast, a region in which a model takes the form that it has on a card, and for half precision.
+
+    Numbers in float64 stay what they are there, so that it must give the same.
+    """
+    return torch.autocast("cpu", dtype=torch.bfloat16) if form == "autocast" else nullcontext()
+
+
 @torch.no_grad()
-def _after(model: Model, tokens: Tensor, rows: int) -> MemoryState:
+def _after(model: Model, tokens: Tensor, rows: int, piece: int) -> MemoryState:
     state: MemoryState = model.initial_state(rows)
-    if not tokens.shape[1]:
-        return state
-    kept: MemoryState = model.consolidate(model(tokens, state).state)
-    return kept
+    for part in tokens.split(piece, dim=1) if tokens.shape[1] else ():
+        state = model.consolidate(model(part, state).state)
+    return state
+
+
+@torch.no_grad()
+def _without(model: Model, tokens: Tensor, state: MemoryState, switch: str) -> Compared:
+    """With one memory switched off: logits, the others' memories, and its own as it was, also one token at a time."""
+    match model, state:
+        case CortexGPT(), CortexGPTState():
+            written = written_out_without(model, tokens, state, switch)
+        case Hybrid(), HybridState():
+            written = written_out_hybrid(model, tokens, state, (switch,))
+        case _:
+            raise AssertionError("only what has a memory is compared without it")
+    output = model(tokens, state, {switch})
+    found = {"an output": (output.logits, written.logits)} | _memories(output.state, written)
+    if isinstance(state, CortexGPTState):
+        own = "short_term." if switch == "short_term" else ("long_term.", "diary.")
+        after = output.state.tensors()
+        found |= {f"{name}, switched off": (after[name], t) for name, t in state.tensors().items() if name.startswith(own)}
+    if not (isinstance(model, CortexGPT) and isinstance(model.spec.columns.sparsity, HardTopK)):
+        logits = []
+        with model.fixed_weights():
+            for token in tokens.split(1, dim=1):
+                single = model(token, state, {switch})
+                logits.append(single.logits)
+                state = single.state
+        found["an output of one token at a time"] = (torch.cat(logits, dim=1), written.logits)
+    return found
 
 
 def _compared(model: Model, tokens: Tensor, state: MemoryState, wanted: Tensor, seed: int) -> Compared:
@@ -242,15 +234,17 @@ def _one_by_one(model: Model, tokens: Tensor, state: MemoryState) -> tuple[Tenso
     """Logits and memory as they are while a text is generated: single tokens, and weights that do not change.
 
     Hard top-k selects over all tokens of a call, so that there one token is another question. The number is that of
-    readings: a hybrid that takes its short way gives none.
+    readings: a hybrid that takes its short way gives none. Beside it a hybrid reads another text in turns.
     """
-    logits, readings = [], 0
+    logits, readings, beside = [], 0, state
     with model.fixed_weights():
         for token in tokens.split(1, dim=1):
             output = model.read(token, state)
             logits.append(output.logits)
             readings += len(output.readings)
             state = output.state
+            if isinstance(model, Hybrid) and tokens.shape[1] <= IN_TURNS:
+                beside = model.read(model.vocab_size - 1 - token, beside).state
     return torch.cat(logits, dim=1), state, readings
 
 

@@ -1,11 +1,14 @@
 """The sidecar token by token, written out: the oracle of `Sidecar`."""
 
+from collections.abc import Collection
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from cortexzoo.zoo.models.hybrid.block import Sidecar
+from cortexzoo.zoo.models.hybrid.block import FAST_WEIGHTS, WINDOW, Sidecar
 from cortexzoo.zoo.models.hybrid.delta_memory import READ_OUT_EPS
 from cortexzoo.zoo.models.hybrid.state import SidecarState
 from cortexzoo.zoo.models.hybrid.unit import UNIT_EPS
@@ -14,12 +17,16 @@ from cortexzoo.zoo.ops.sliding_window import masked_window_attention
 
 
 def sidecar_token_loop(
-    sidecar: Sidecar, x: Float[Tensor, "batch time hidden"], state: SidecarState
+    sidecar: Sidecar,
+    x: Float[Tensor, "batch time hidden"],
+    state: SidecarState,
+    disabled: Collection[str] = (),
 ) -> tuple[Float[Tensor, "batch time hidden"], SidecarState, dict[str, Float[Tensor, " batch"]]]:
     """What `Sidecar` gives for `x`, one token after the other; readings of each row alone."""
     outputs, readings = [], []
     for token in x.unbind(1):
-        out, state, measured = _step(sidecar, token, state)
+        out, after, measured = _step(sidecar, token, state, disabled)
+        state = _kept(state, after, disabled)
         outputs.append(out)
         readings.append(measured)
     means = {name: torch.stack([each[name] for each in readings]).mean(0) for name in readings[0]}
@@ -27,8 +34,17 @@ def sidecar_token_loop(
     return torch.stack(outputs, dim=1), state, means
 
 
+def _kept(before: SidecarState, after: SidecarState, disabled: Collection[str]) -> SidecarState:
+    """What is switched off stays as it was."""
+    if FAST_WEIGHTS in disabled:
+        after = replace(after, fast_weights=before.fast_weights)
+    if WINDOW in disabled:
+        after = replace(after, window_keys=before.window_keys, window_values=before.window_values)
+    return after
+
+
 def _step(
-    sidecar: Sidecar, x: Float[Tensor, "batch hidden"], state: SidecarState
+    sidecar: Sidecar, x: Float[Tensor, "batch hidden"], state: SidecarState, disabled: Collection[str]
 ) -> tuple[Float[Tensor, "batch hidden"], SidecarState, dict[str, Float[Tensor, " batch"]]]:
     spec, weights = sidecar.spec, sidecar.conv.weight
     projected = torch.cat([x @ w.weight.T for w in (sidecar.query, sidecar.key, sidecar.value)], dim=-1)
@@ -50,7 +66,8 @@ def _step(
         wanted = wanted + (hidden * hidden.sigmoid()) @ gates.write_from_hidden.weight.T
     wanted = wanted.sigmoid()
     least = spec.write_threshold
-    beta = gates.strongest_write * torch.where(wanted > least, (wanted - least) / (1 - least), 0)
+    strongest = 2 if spec.negative_eigenvalues else 1
+    beta = strongest * torch.where(wanted > least, (wanted - least) / (1 - least), 0)
     neighbours = [(i, (i + j) % spec.head_dim) for j in range(1, spec.key_products + 1) for i in range(spec.head_dim)]
     if neighbours:
         one, other = torch.tensor(neighbours).unbind(1)
@@ -68,6 +85,10 @@ def _step(
     assert window is not None and fast_weights is not None
     if known is not None and sidecar.slow_store is not None:
         read = read + sidecar.slow_store.spec.gain * known.reshape(v.shape)
+    if FAST_WEIGHTS in disabled:
+        read = torch.zeros_like(read)
+    if WINDOW in disabled:
+        attention = torch.zeros_like(attention)
     memory = read / (read.square().mean(-1, keepdim=True) + READ_OUT_EPS).sqrt() * sidecar.memory.read_out_scale
 
     both = torch.cat([attention, memory], dim=-1).flatten(1)
