@@ -6,6 +6,7 @@ and schedule, decay, accumulation, refusals and rollbacks are written out here.
 
 import copy
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +22,19 @@ from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.guards import RecoveryCheckpoints
 from cortexzoo.specs.recipe import AtRandom, Constant, Cosine, CosineRestarts, EveryInterval, ScheduleSpec, Trapezoid
 from cortexzoo.zoo.build import build_model
+from cortexzoo.zoo.models.cortexgpt import CortexGPT
+from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState
 from cortexzoo.zoo.streams import Stream
+
+
+GROUPS = (
+    (r"memory\.short_term\.", "short_term"),
+    (r"memory\.long_term\.consolidation_network\.", "consolidator"),
+    (r"memory\.long_term\.|contexts\.", "long_term"),
+    (r"sidecars\.\d+\.memory\.gates\.", "memory_gates"),
+)
+"""Of parameters whose names begin so, the factor of their rate: that of the first that does."""
 
 
 @dataclass(frozen=True)
@@ -202,12 +214,17 @@ def _groups(model: MemoryLanguageModel[Any], recipe: Any) -> list[dict[str, Any]
     """A group a parameter: its rate factor, and decay if it is a matrix of no embedding."""
     spec = recipe.optimizer
     lookups = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
     groups = []
-    for group, parameters in model.parameter_groups().items():
-        factor = 1.0 if group == "base" else getattr(spec.rate_factors, group)
-        for parameter in parameters:
-            is_matrix = parameter.dim() > 1 and not names[id(parameter)].endswith("bias")
-            decay = spec.weight_decay if is_matrix and id(parameter) not in lookups else 0.0
-            groups.append({"params": [parameter], "weight_decay": decay, "factor": factor, "lr": 0.0})
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        group = next((group for path, group in GROUPS if re.match(path, name)), "base")
+        factor = 1.0 if group == "base" or not isinstance(model, CortexGPT | Hybrid) else _factor(recipe, group)
+        is_matrix = parameter.dim() > 1 and not name.endswith("bias")
+        decay = spec.weight_decay if is_matrix and id(parameter) not in lookups else 0.0
+        groups.append({"params": [parameter], "weight_decay": decay, "factor": factor, "lr": 0.0})
     return groups
+
+
+def _factor(recipe: Any, group: str) -> float:
+    return float(getattr(recipe.optimizer.rate_factors, group))
