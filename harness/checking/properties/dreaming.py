@@ -2,14 +2,14 @@
 
 import copy
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, text
+from cortexzoo.harness.checking.properties.kept_examples import not_a_sample, wrong_examples
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.threads import one_thread
 from cortexzoo.harness.checking.training.difference import relative
@@ -31,7 +31,7 @@ from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.policies.base import HeldOutScore, Step, Trainer, find_policy
 from cortexzoo.zoo.training.sleep.policy import Sleep
-from cortexzoo.zoo.training.sleep.reservoir import Example, Reservoir
+from cortexzoo.zoo.training.sleep.reservoir import Example
 
 COMMON: dict[str, Any] = {
     "every": 2, "steps": 3, "batch_size": 2, "learning_rate": 3e-3, "clip": 0.05, "acceptance": kinds.AcceptAlways(),
@@ -44,6 +44,10 @@ DREAMS: dict[str, Dreams] = {
     "replay near itself": kinds.ReplaySleep(reservoir=32, kl_weight=5.0, **{**COMMON, "batch_size": 4}),
     "generated": kinds.GeneratedSleep(length=6, prompt_length=3, temperature=0.8, **COMMON),
 }
+PARTS = 2
+"""Of a step: examples are kept of all of them."""
+ROUNDING = 1e-3
+"""Of a loss that is told."""
 BOUNDS = kinds.AcceptHeldOut(max_loss_ratio=1.1, max_recall_drop=0.1)
 SCORES = (
     (2.0, 0.8, 2.15, 0.75), (2.1, 0.8, 2.25, 0.8), (1.5, 0.8, 1.7, 0.8), (1.5, 0.8, 1.6, 0.69), (1.5, 0.95, 1.5, 0.8),
@@ -51,7 +55,6 @@ SCORES = (
 )  # fmt: skip
 """Held-out loss and recall before and after each sleep: kept; worse than before the first, than before this one; recall
 fallen from the first, and from before this one; not finite; kept."""
-TRIALS, OFFERED, KEPT = 300, 12, 4
 
 
 def dream_cases(_: Subject) -> Iterable[Case]:
@@ -76,8 +79,9 @@ def sleep_matches_a_reference(subject: Subject, case: Case) -> Finding:
     # What pulls a model back to itself is the difference of almost equal numbers, of which bfloat16 leaves rounding.
     pulled = spec.kl_weight or spec.ewc_weight or trains_in_half(subject.experiment)
     exact = in_float32(subject.experiment) if pulled else subject.experiment
-    experiment = brief(exact, 2, sleep=spec, consolidation=EveryInterval(every=1))
-    trainer = trainer_of(experiment, Record(), witness)
+    experiment = brief(exact, 2, sleep=spec, consolidation=EveryInterval(every=1), accumulation=PARTS)
+    record = Record()
+    trainer = trainer_of(experiment, record, witness)
     sleep = _sleep_of(trainer)
     before: list[tuple[Any, Any]] = []
     after: list[dict[str, Tensor]] = []
@@ -97,12 +101,17 @@ def sleep_matches_a_reference(subject: Subject, case: Case) -> Finding:
         trainer.run()
     except Exception as problem:
         return Finding(math.inf, f"training gave up ({problem})", case)
-    if wrong := _reservoir(spec, examples, witness) + _uniform():
+    data = data_of(experiment)
+    read = data if isinstance(data, TextData) else None
+    if wrong := wrong_examples(spec, examples, witness.served, read) + not_a_sample():
         return Finding(math.inf, "; ".join(wrong), {**case, "first": wrong[0]})
     model, memory = before[0]
     start = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    data = data_of(experiment)
-    slept, noisy = slept_again(model, memory, spec, examples, experiment, data if isinstance(data, TextData) else None)
+    slept, noisy, losses = slept_again(model, memory, spec, examples, experiment, read)
+    told = record.steps[2].get("sleep/loss", math.nan)
+    if not math.isclose(told, math.fsum(losses) / len(losses), rel_tol=ROUNDING):
+        reason = f"the mean loss of the updates is told as {told:.6g}, it is {math.fsum(losses) / len(losses):.6g}"
+        return Finding(math.inf, reason, {**case, "first": "sleep/loss"})
     for name, noise in noisy.items():
         if name in after[0]:
             slept[name] = torch.where(noise, after[0][name], slept[name])
@@ -112,33 +121,6 @@ def sleep_matches_a_reference(subject: Subject, case: Case) -> Finding:
         return Finding(0, f"{spec.steps} updates reach the bits of an independent loop", case)
     reason = f"after a sleep {worst} is {apart[worst]:.3g} from what an independent loop reaches"
     return Finding(apart[worst], reason, {**case, "first": worst})
-
-
-def _reservoir(spec: Dreams, examples: Sequence[Example], witness: Witness) -> list[str]:
-    """What is wrong with the examples that were kept of those trained on."""
-    if not spec.keeps_examples:
-        return ["examples are kept, and none is needed"] if examples else []
-    trained = [row.tolist() for served in witness.served for row in served.tokens.flatten(0, 1)]
-    kept = [example.tokens.tolist() for example in examples]
-    if any(row not in trained for row in kept):
-        return ["an example was kept that was not trained on"]
-    due = min(spec.reservoir, len(trained))
-    return [] if len(kept) == due else [f"{len(kept)} examples are kept, {due} should be"]
-
-
-def _uniform() -> list[str]:
-    """Whether every example offered has the same chance to be kept."""
-    counts = np.zeros(OFFERED)
-    examples = [Example(torch.tensor([number, 0]), torch.ones(1, dtype=torch.bool)) for number in range(OFFERED)]
-    for trial in range(TRIALS):
-        reservoir = Reservoir(KEPT).offered(examples, np.random.default_rng(trial))
-        counts[[int(example.tokens[0]) for example in reservoir.examples]] += 1
-    share = KEPT / OFFERED
-    allowed = 5 * math.sqrt(TRIALS * share * (1 - share))
-    worst = int(np.argmax(abs(counts - TRIALS * share)))
-    if abs(counts[worst] - TRIALS * share) <= allowed:
-        return []
-    return [f"example {worst + 1} of {OFFERED} was kept {int(counts[worst])} times in {TRIALS}"]
 
 
 def _fates(subject: Subject, case: Case) -> Finding:
@@ -187,10 +169,29 @@ def _fates(subject: Subject, case: Case) -> Finding:
     for number, (score, loss) in enumerate(zip(held_out, measured, strict=True)):
         if score is None or score.loss != loss:
             wrong.append(f"after sleep {number} the held-out loss is {score and score.loss}, {loss} should be")
+    wrong += _told(record, slept, due)
     wrong += [f"sleep {n} dreams what sleep {dreams.index(d)} did" for n, d in enumerate(dreams) if d in dreams[:n]]
     if not wrong:
         return Finding(0, f"of {len(SCORES)} sleeps with scripted scores {len(due)} stayed", case)
     return Finding(math.inf, "; ".join(wrong), {**case, "first": wrong[0]})
+
+
+def _told(record: Record, slept: Sequence[Mapping[str, Any]], due: Sequence[int]) -> list[str]:
+    """What is told of the sleeps with scripted scores that did not happen, the first of each kind."""
+    wrong: dict[str, str] = {}
+    for number, (detail, scores) in enumerate(zip(slept, SCORES, strict=True)):
+        values = record.steps[number + 1]
+        found = {**detail, **{name: value for name, value in values.items() if name.startswith("sleep/")}}
+        names = ("loss_before", "recall_before", "loss_after", "recall_after")
+        wanted = {**dict(zip(names, scores, strict=True)), "number": number + 1, "accepted": number in due}
+        wanted |= {"updates_taken": COMMON["steps"], "updates_refused": 0, "sleep/post_loss": scores[2]}
+        wanted |= {"sleep/updates_taken": COMMON["steps"], "sleep/updates_refused": 0, "sleep/accepted": number in due}
+        for name, value in wanted.items():
+            if found.get(name) != value and not (value != value and found.get(name) != found.get(name)):
+                wrong.setdefault(name, f"of sleep {number} {name} is told as {found.get(name)}, it is {value}")
+        if (detail["reason"] is None) != (number in due):
+            wrong.setdefault("reason", f"of sleep {number} the reason is {detail['reason']}")
+    return list(wrong.values())
 
 
 def _around(trainer: TrainingLoop, sleep: Sleep, before: Any, after: Any) -> None:

@@ -93,4 +93,6 @@ class Night:
         left = 0 if moved else self.kept
         if self.fate != "is stopped" and len(sleep.reservoir.examples) != left:
             wrong.append(f"{len(sleep.reservoir.examples)} examples are left to be read again, not {left}")
+        if moved and sleep.reservoir.seen:
+            wrong.append(f"{sleep.reservoir.seen} examples of a day that is over count as seen")
         return wrong

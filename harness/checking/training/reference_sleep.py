@@ -31,8 +31,8 @@ def slept_again(
     examples: Sequence[Example],
     experiment: ExperimentSpec,
     text: TextData | None,
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The weights after the first sleep; and of each which numbers only rounding moves.
+) -> tuple[dict[str, Tensor], dict[str, Tensor], list[float]]:
+    """The weights after the first sleep; of each which numbers only rounding moves; and the losses of its updates.
 
     `text` is the one that the examples are from, where they are from one: a memory leaves out what it has of their
     places.
@@ -57,6 +57,7 @@ def slept_again(
     optimizer = torch.optim.AdamW(parameters, lr=spec.learning_rate)
     dreams, dropout = Stream.SLEEP.seeds(experiment.seed, 1).generate_state(2)
     drawn = torch.Generator().manual_seed(int(dreams))
+    losses: list[float] = []
     with left_alone(device):
         torch.manual_seed(int(dropout))
         for _ in range(spec.steps):
@@ -77,6 +78,7 @@ def slept_again(
                 loss = loss + spec.kl_weight * divergences[real].mean()
             for parameter, anchor, weight in zip(parameters, anchors, fisher, strict=bool(fisher)):
                 loss = loss + spec.ewc_weight * 0.5 * (weight * (parameter - anchor).square()).sum()
+            losses.append(float(loss))
             loss.backward()
             gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
             factor = min(1.0, spec.clip / float(torch.nn.utils.get_total_norm(gradients)))
@@ -84,7 +86,8 @@ def slept_again(
                 gradient.mul_(factor)
             optimizer.step()
             optimizer.zero_grad()
-    return {name: tensor.detach() for name, tensor in model.state_dict().items()}, noisy(model, optimizer)
+    weights = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    return weights, noisy(model, optimizer), losses
 
 
 def noisy(model: Any, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
