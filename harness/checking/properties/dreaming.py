@@ -103,7 +103,7 @@ def sleep_matches_a_reference(subject: Subject, case: Case) -> Finding:
         return Finding(math.inf, f"training gave up ({problem})", case)
     data = data_of(experiment)
     read = data if isinstance(data, TextData) else None
-    if wrong := wrong_examples(spec, examples, witness.served, read) + not_a_sample():
+    if wrong := wrong_examples(spec, examples, witness.served, read) + (not_a_sample() if spec.keeps_examples else []):
         return Finding(math.inf, "; ".join(wrong), {**case, "first": wrong[0]})
     model, memory = before[0]
     start = {name: tensor.clone() for name, tensor in model.state_dict().items()}

@@ -145,7 +145,9 @@ def _without(model: Model, tokens: Tensor, state: MemoryState, switch: str) -> C
     if isinstance(state, CortexGPTState):
         own = "short_term." if switch == "short_term" else ("long_term.", "diary.")
         after = output.state.tensors()
-        found |= {f"{name}, switched off": (after[name], t) for name, t in state.tensors().items() if name.startswith(own)}
+        found |= {
+            f"{name}, switched off": (after[name], t) for name, t in state.tensors().items() if name.startswith(own)
+        }
     if not (isinstance(model, CortexGPT) and isinstance(model.spec.columns.sparsity, HardTopK)):
         logits = []
         with model.fixed_weights():

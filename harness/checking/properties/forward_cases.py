@@ -61,9 +61,7 @@ def _chooses(model: CortexGPT | Hybrid) -> bool:
     return isinstance(model, CortexGPT) and isinstance(model.spec.columns.sparsity, HardTopK)
 
 
-def _case(
-    length: int, rows: int, before: int, text: str = "random", *, training: bool = False, **further: Any
-) -> Case:
+def _case(length: int, rows: int, before: int, text: str = "random", *, training: bool = False, **further: Any) -> Case:
     return {"length": length, "rows": rows, "before": before, "seed": 0, "text": text, "training": training, **further}
 
 

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -50,7 +49,6 @@ def wrong_examples(
     return []
 
 
-@cache
 def not_a_sample() -> list[str]:
     """Whether examples differ in their chance to be kept: of one step, or of one after another."""
     examples = [Example(torch.tensor([number, 0]), torch.ones(1, dtype=torch.bool)) for number in range(OFFERED)]

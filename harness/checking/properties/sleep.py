@@ -145,6 +145,8 @@ def no_nan_after_sleep(subject: Subject, case: Case) -> Finding:
         wrong.append(f"{around.moved} updates moved the weights, {due} should have")
     if (sleep.updates_taken, sleep.updates_refused) != (due, steps - due):
         wrong.append(f"{sleep.updates_taken} updates are counted as taken and {sleep.updates_refused} as refused")
+    if due and not math.isfinite(told := _log_of(trainer).steps.get(1, {}).get("sleep/loss", math.nan)):
+        wrong.append(f"the mean loss of the updates that were taken is told as {told}")
     bad = [name for name, tensor in around.after.items() if not bool(tensor.isfinite().all())]
     wrong += [f"{name} is not finite" for name in bad[:1]]
     if (found := first_non_finite(trainer)) is not None:
@@ -264,6 +266,12 @@ def sleep_of(trainer: TrainingLoop) -> Sleep:
     sleep = find_policy(trainer.policies, Sleep)
     assert sleep is not None
     return sleep
+
+
+def _log_of(trainer: TrainingLoop) -> Log:
+    recorder = trainer.recorder
+    assert isinstance(recorder, Log)
+    return recorder
 
 
 def _look(trainer: Trainer) -> dict[str, Tensor]:

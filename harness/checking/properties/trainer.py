@@ -15,6 +15,7 @@ from cortexzoo.harness.checking.training.restored import (
     RECOVERY,
     REPLAY,
     STATES,
+    stops_in_sleep,
     unlike_policies,
     unlike_results,
     unread_values,
@@ -91,11 +92,12 @@ def resume_cases(_: Subject) -> Iterable[Case]:
 
     Consolidation, sleep and measuring come at every second step. Once when more was trained on than a reservoir holds,
     and validation was better before the stop than it is after it; once right after a refused step, whose sleep is put
-    off.
+    off; once in the midst of a sleep, whose step is taken back.
     """
     plain = {"back": NOT, "refused": NOT, "harder": False, "steps": STEPS}
     yield from (plain | changes for changes in ({"stop": 2}, {"stop": 3, "harder": True}, {"stop": 5, "back": 4}))
     yield from (plain | {"stop": 4, "refused": at, "harder": True} for at in (NOT, 4))
+    yield plain | {"stop": 4, "asleep": True}
     yield from ({"states": rule} for rule in STATES)
 
 
@@ -123,7 +125,8 @@ def resume_is_exact(subject: Subject, case: Case) -> Finding:
         return Finding(len(unread), reason, {**case, "first": unread[0]} if unread else case)
     experiment, stop, back = short(subject.experiment), number(case, "stop"), number(case, "back")
     refused = number(case, "refused", NOT)
-    changes: dict[str, Any] = {"recovery": RECOVERY} if back else {}
+    asleep = case.get("asleep") is True
+    changes: dict[str, Any] = ({"recovery": RECOVERY} if back else {}) | ({"sleep": REPLAY} if asleep else {})
     scales = [1.0]
     if case["harder"] is True:
         changes |= {"sleep": REPLAY, "spikes": NoSpikeDetection()}
@@ -137,7 +140,10 @@ def resume_is_exact(subject: Subject, case: Case) -> Finding:
     whole = trainer_of(experiment, whole_log, witness())
     result = whole.run()
     begun = trainer_of(experiment, log, witness())
-    append(begun, [StopAt(stop)])  # behind the sleep, which would be undone
+    if asleep:
+        stops_in_sleep(begun, stop)
+    else:
+        append(begun, [StopAt(stop)])  # behind the sleep, which would be undone
     begun.run()
     with tempfile.TemporaryDirectory() as folder:
         begun.save(Path(folder) / "checkpoint")
@@ -157,7 +163,7 @@ def resume_is_exact(subject: Subject, case: Case) -> Finding:
     if not apart:
         return Finding(0, f"{STEPS} steps with a stop equal {STEPS} steps without", case)
     undone = f", step {back} rolled back" if back else f", step {refused} refused" if refused else ""
-    reason = f"resumed after step {stop}{undone}: {', '.join(apart[:3])} differ" + (
+    reason = f"resumed {'in the sleep of' if asleep else 'after'} step {stop}{undone}: {', '.join(apart[:3])} differ" + (
         f", {len(apart)} in all" * (len(apart) > 3)
     )
     return Finding(len(apart), reason, {**case, "first": apart[0]})

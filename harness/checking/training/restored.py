@@ -17,6 +17,7 @@ from cortexzoo.zoo.build import build_model, load_data
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.policies.base import Policy
 from cortexzoo.zoo.training.result import TrainingResult
+from cortexzoo.zoo.training.sleep.policy import Sleep
 
 OF_A_STEP = {
     "rates_by_importance._before", "sleep._before_step", "recovery._bounds", "batch_gate._cause", "finite_gate._cause",
@@ -49,6 +50,17 @@ STATES: dict[str, dict[str, Any]] = {
 }
 """Guards and more whose states are read with other values; first those of the recipe."""
 PLAIN = (bool, int, float, str, type(None))
+
+
+def stops_in_sleep(trainer: TrainingLoop, step: int) -> None:
+    """A stop is asked for while the model sleeps after this step."""
+    sleep = next(policy for policy in trainer.policies if isinstance(policy, Sleep))
+
+    def progress(_done: int, _all: int) -> None:
+        if trainer.position == step:
+            trainer.stop("interrupted")
+
+    sleep.progress = progress
 
 
 def unlike_policies(written: TrainingLoop, read: TrainingLoop, but: set[str]) -> list[str]:
