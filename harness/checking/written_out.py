@@ -235,4 +235,7 @@ def counted(
         "how many tokens the memory counts": (after.position, before.position + tokens.shape[1]),
         "how many tokens the next document begins with": (following.position, 0),
     }
+    if isinstance(model, Hybrid) and isinstance(after, HybridState):
+        begun = (before.position + tokens.shape[1]) % model.spec.chunk_size
+        places["how many tokens the base's cache holds"] = (after.sizes()["cache"], begun)
     return {name: (torch.tensor(float(one)), torch.tensor(float(other))) for name, (one, other) in places.items()}

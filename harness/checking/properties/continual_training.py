@@ -259,6 +259,9 @@ def _reported(experiment: ExperimentSpec, earlier: bytes) -> list[str]:
             value > -ROUNDED for value in recorded.values()
         ):
             wrong.append(f"the divergence from the earlier self is recorded as {recorded}")
+    kept = 0 if isinstance(objective.replay, NoReplay) else objective.replay.windows
+    if result.replayed_windows != kept:
+        wrong.append(f"{result.replayed_windows} windows are told to be kept for replay, {kept} are")
     for name, loss in wanted.items():
         reported = getattr(result, name)
         if reported is None or not math.isclose(reported, loss, rel_tol=1e-4):

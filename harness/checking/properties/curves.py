@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, text
+from cortexzoo.harness.checking.properties.figures import Pair
+from cortexzoo.harness.checking.properties.opened import opened
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.training.witness import (
     Look,
@@ -26,6 +28,8 @@ from cortexzoo.specs import recipe
 from cortexzoo.specs.plasticity import UsageTargets
 from cortexzoo.specs.variant import CortexGPTSpec, SoftThreshold
 from cortexzoo.zoo.models.cortexgpt import CortexGPT, CortexGPTState
+from cortexzoo.zoo.models.hybrid.state import HybridState
+from cortexzoo.zoo.models.transformer import TransformerState
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 from cortexzoo.zoo.training.recorder import TOKENS_PER_SECOND
@@ -35,11 +39,7 @@ KEPT, SCORED, FAR = 100, 128, 6.0
 """Taken steps of variance and percentile; losses, and deviations from them, of the spike score."""
 TOLD = 300
 """Losses that the monitor is told."""
-TARGETS = UsageTargets(columns=0.9, sources=0.9, rate=0.5, every=1)
-"""So that nothing is used enough."""
 UPDATE = "stability/update_rms"
-LEAST = 1e-12
-"""Usage below this counts as this."""
 Curves = dict[str, float]
 
 
@@ -62,7 +62,7 @@ def curves_match_a_reference(subject: Subject, case: Case) -> Finding:
     elif of == "training":
         pairs = _trained(subject)
     else:
-        pairs = _opened(subject)
+        pairs = opened(subject)
     if not pairs:
         return Finding(0, "every step of the training was refused", case)
     worst = max(pairs, key=lambda name: pairs[name].apart)
@@ -71,23 +71,7 @@ def curves_match_a_reference(subject: Subject, case: Case) -> Finding:
     return Finding(pair.apart, reason, {**case, "first": worst})
 
 
-@dataclass(frozen=True)
-class _Pair:
-    """A figure as it is recorded, and as it is worked out again; NaN: there is none."""
-
-    found: float
-    wanted: float
-    scale: float = 0.0
-    """What a difference is relative to, if it is more than what is wanted."""
-
-    @property
-    def apart(self) -> float:
-        if math.isnan(self.found) or math.isnan(self.wanted):
-            return 0.0 if math.isnan(self.found) and math.isnan(self.wanted) else math.inf
-        return abs(self.found - self.wanted) / max(abs(self.wanted), self.scale, 1e-6)
-
-
-def _told(subject: Subject) -> dict[str, _Pair]:
+def _told(subject: Subject) -> dict[str, Pair]:
     """The monitor of a trainer and a list of losses with outliers, refused ones, and some that are no numbers."""
     trainer = trainer_of(brief(on_a_tiny_model(subject.experiment), 1), Record())
     monitor = _policy(trainer, "stability")
@@ -98,14 +82,14 @@ def _told(subject: Subject) -> dict[str, _Pair]:
         losses[place] = far
     norms[230] = math.nan
     refused = {40, 150, 280}
-    pairs: dict[str, _Pair] = {}
+    pairs: dict[str, Pair] = {}
     for place, (loss, norm) in enumerate(zip(losses, norms, strict=True)):
         step = Step(place + 1, loss=loss, gradient_norm=norm)
         tell = monitor.step_refused if place in refused else monitor.step_taken
         tell(trainer, step)
         wanted = _of_losses(losses[: place + 1], norms, [at for at in range(place + 1) if at not in refused])
         pairs |= {
-            f"{name} after {place + 1} losses": _Pair(step.metrics.get(name, math.nan), value)
+            f"{name} after {place + 1} losses": Pair(step.metrics.get(name, math.nan), value)
             for name, value in wanted.items()
         }
     return pairs
@@ -148,7 +132,7 @@ class _Before(Policy):
         self.weights = [parameter.detach().clone() for parameter in trainer.trainable]
 
 
-def _trained(subject: Subject) -> dict[str, _Pair]:
+def _trained(subject: Subject) -> dict[str, Pair]:
     """A short training in two parts a step: means of readings, the size of each second update, sizes of memories.
 
     Of steps that are taken, and the size of an update to a hundredth of what else is: millions of weights are summed in
@@ -180,7 +164,7 @@ def _trained(subject: Subject) -> dict[str, _Pair]:
         )
         count = sum(old.numel() for old in before.weights)
         curves[UPDATE] = math.sqrt(squares / count) if step.number % 2 == 0 else math.nan
-        curves |= {f"train/{name}_size": float(size) for name, size in trainer.memory.sizes().items()}
+        curves |= {f"train/{name}_size": float(size) for name, size in _sizes(trainer.memory).items()}
         wanted[step.number] = curves
         read[step.number] = step.tokens[..., 1:].numel() if step.tokens is not None else 0
         given.clear()
@@ -191,7 +175,7 @@ def _trained(subject: Subject) -> dict[str, _Pair]:
     finally:
         hook.remove()
     found = {
-        f"{name} of step {step}": _Pair(
+        f"{name} of step {step}": Pair(
             record.steps[step].get(name, math.nan), value, 100 * value if name == UPDATE else 0.0
         )
         for step, curves in wanted.items()
@@ -200,7 +184,22 @@ def _trained(subject: Subject) -> dict[str, _Pair]:
     return found | _of_the_clock(trainer, record, read)
 
 
-def _of_the_clock(trainer: TrainingLoop, record: Record, read: Mapping[int, int]) -> dict[str, _Pair]:
+def _sizes(memory: Any) -> dict[str, int]:
+    """Entries of each memory, by the tensors that it consists of."""
+    match memory, memory.tensors():
+        case CortexGPTState(), named:
+            long_term = next((named[name] for name in ("long_term.codes", "diary.tokens") if name in named), None)
+            return {"stm": named["short_term.keys"].shape[1], "ltm": 0 if long_term is None else len(long_term)}
+        case HybridState(), named:
+            window = next(tensor for name, tensor in named.items() if name.endswith("window_keys"))
+            return {"window": window.shape[1], "cache": named["base.0.keys"].shape[2] if "base.0.keys" in named else 0}
+        case TransformerState(), named:
+            return {"cache": named["keys"].shape[3]}
+    sizes: dict[str, int] = memory.sizes()
+    return sizes
+
+
+def _of_the_clock(trainer: TrainingLoop, record: Record, read: Mapping[int, int]) -> dict[str, Pair]:
     """Tokens a second of each step, with the tokens that it read, make up the time and the tokens of the whole."""
     told = cast(Any, _policy(trainer, "telemetry"))
     rates = {step: record.steps[step].get(TOKENS_PER_SECOND, math.nan) for step in read}
@@ -209,74 +208,9 @@ def _of_the_clock(trainer: TrainingLoop, record: Record, read: Mapping[int, int]
     if not read:
         return {}
     return {
-        "the seconds of all steps": _Pair(told.seconds, seconds),
-        "tokens a second": _Pair(told.tokens_per_second, whole / seconds),
+        "the seconds of all steps": Pair(told.seconds, seconds),
+        "tokens a second": Pair(told.tokens_per_second, whole / seconds),
     }
-
-
-def _opened(subject: Subject) -> dict[str, _Pair]:
-    """One step with homeostasis and one without: the biases differ by what too little use asks for."""
-    record, seen = Record(), list[Tensor]()
-    plain = brief(subject.experiment, 1, batch_size=1, precision="fp32")
-    trainer, other = trainer_of(plain, Record()), trainer_of(_with_homeostasis(plain), record)
-    append(trainer, [Look(lambda _, step: seen.append(step.tokens[-1][:, :-1]))])
-    trainer.run()
-    other.run()
-    if not trainer.taken or not other.taken:
-        return {}
-    model = trainer.model
-    assert isinstance(model, CortexGPT)
-    (tokens,) = seen
-    columns, sources = _usage(model, tokens, trainer)
-    pairs: dict[str, _Pair] = {}
-    for name, used, target, temperature in (
-        ("columns.score", columns, TARGETS.columns, _temperature(model.columns.spec.sparsity)),
-        ("memory.gate.linear", sources, TARGETS.sources, _temperature(model.memory.gate.spec)),
-    ):
-        old, new = (cast(Tensor, m.get_submodule(name).bias).tolist() for m in (model, other.model))
-        for place, share in enumerate(used):
-            moved = temperature * TARGETS.rate * math.log(target / max(share, LEAST)) if share < target else 0.0
-            scale = max(abs(old[place]), abs(moved))
-            pairs[f"the bias {place} of {name}"] = _Pair(new[place], old[place] + moved, scale)
-    recorded = record.steps[1]
-    told = {
-        "least_column": min(columns),
-        "columns_below": float(sum(share < TARGETS.columns for share in columns)),
-        "sources_below": float(sum(share < TARGETS.sources for share in sources)),
-    }
-    names = {name: f"homeostasis/{name}" for name in told}
-    return pairs | {names[name]: _Pair(recorded.get(names[name], math.nan), value) for name, value in told.items()}
-
-
-def _with_homeostasis(experiment: Any) -> Any:
-    recipe = experiment.recipe.model_copy(update={"homeostasis": TARGETS})
-    return experiment.model_copy(update={"recipe": recipe})
-
-
-@torch.no_grad()
-def _usage(model: CortexGPT, tokens: Tensor, trainer: TrainingLoop) -> tuple[list[float], list[float]]:
-    """Mean mask of each column and mean share of each source of the gate, by the written-out form; NaN: it is empty."""
-    memory = trainer.memory
-    assert isinstance(memory, CortexGPTState)
-    state = model.between_batches(memory, len(tokens))
-    # The written-out form computes on the CPU.
-    state = CortexGPTState.from_tensors({name: tensor.cpu() for name, tensor in state.tensors().items()})
-    scores: list[Tensor] = []
-    judged = copy.deepcopy(model).cpu().eval()
-    hook = judged.columns.score.register_forward_hook(lambda _module, _inputs, scored: scores.append(scored))
-    try:
-        readings = written_out_cortexgpt(judged, tokens.cpu(), state).readings
-    finally:
-        hook.remove()
-    soft: Any = model.columns.spec.sparsity
-    opened = torch.sigmoid(scores[0].double() / soft.temperature)
-    masks = torch.sigmoid(soft.sharpness * (opened - soft.threshold))
-    names = ("current", "short_term", "long_term")[: model.memory.gate.sources]
-    return masks.mean(0).tolist(), [readings.get(f"memory/gate_share/{name}", math.nan) for name in names]
-
-
-def _temperature(spec: Any) -> float:
-    return float(getattr(spec, "temperature", 1.0))
 
 
 def _policy(trainer: TrainingLoop, name: str) -> Policy:

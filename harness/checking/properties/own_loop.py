@@ -111,7 +111,7 @@ class _Guarded(Loop):
         self.spec = spec
         self.rows: list[tuple[int, Mapping[str, float]]] = []
         self.events: list[tuple[int, str, Mapping[str, object]]] = []
-        self.guard = LoopGuard(self.model, self.optimizer, spec, others=[self.schedule], recorder=self)
+        self.guard = LoopGuard(self.model, self.optimizer, spec, others=[self.schedule, self.follower], recorder=self)
         self._installed = False
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
@@ -136,7 +136,7 @@ class _Guarded(Loop):
         if result:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message=".*optimizer.step.*overridden")  # that is what installing is
-                self.schedule.step()
+                self.over()
         if any(tensor.grad is not None for tensor in self.model.tensors):
             return "taken with gradients that stay"
         return "returned" if result.rolled_back else "taken" if result else "refused"
@@ -223,7 +223,7 @@ def _of_updates(case: Case) -> Finding:
         happened = ours.step(number, one)
         wanted.model.tell(number, one.norm)
         wanted.optimizer.step()
-        wanted.schedule.step()
+        wanted.over()
         points[number] = wanted.state()
         if number in returns:
             wanted.set_state(points[returns[number]])
@@ -247,7 +247,7 @@ def _of_damage(case: Case) -> Finding:
         recovery=guards.RecoveryCheckpoints(every=EVERY),
     )
     loop, copies = Loop(adam=False), {}
-    guard = LoopGuard(loop.model, loop.optimizer, spec, others=[loop.schedule])
+    guard = LoopGuard(loop.model, loop.optimizer, spec, others=[loop.schedule, loop.follower])
     # After 7 taken steps there is a copy. Step 9 is undone, so steps 10 to 16 end with the next one, and 17 to 23.
     returns = {9: EVERY, 23: 2 * EVERY + 2}
     for number, told in enumerate(script(24, {}), start=1):
@@ -259,7 +259,7 @@ def _of_damage(case: Case) -> Finding:
                 loop.model.counted.fill_(math.nan)  # it shows when the next copy is due
         result = guard.step(told.loss)
         if result:
-            loop.schedule.step()
+            loop.over()
         copies[number] = loop.state()
         if result.rolled_back != (number in returns):
             return Finding(1, f"damage: step {number} {'returned' if result.rolled_back else 'did not return'}", case)

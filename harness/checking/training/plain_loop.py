@@ -18,7 +18,7 @@ from cortexzoo.harness.checking.training.reference_guards import ReferenceGuards
 from cortexzoo.specs import guards
 
 SHAPES = ((3, 2), (4,), (2, 5))
-RATE, SHRINKING = 1e-2, 0.99
+RATE, SHRINKING, FOLLOWED = 1e-2, 0.99, 0.2
 EXACT = 64
 """Losses are multiples of 1 / 64, so that the mean of two of them is exact."""
 
@@ -63,8 +63,26 @@ class Weights(nn.Module):
         return math.sqrt(sum(float(tensor.grad.double().square().sum()) for tensor in self.tensors))
 
 
+class Follower:
+    """A moving mean of the weights, whose state is the tensors that it has, and who takes those that it is given."""
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self.means = [tensor.detach().clone() for tensor in tensors]
+
+    def follow(self, tensors: Sequence[Tensor]) -> None:
+        """In place."""
+        for mean, tensor in zip(self.means, tensors, strict=True):
+            mean.lerp_(tensor.detach(), FOLLOWED)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"means": self.means}
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
+        self.means = state_dict["means"]
+
+
 class Loop:
-    """Weights with an optimiser and a schedule: what a guard is put around."""
+    """Weights with an optimiser, a schedule and what follows the weights: what a guard is put around."""
 
     def __init__(self, *, adam: bool = True) -> None:
         self.model = Weights()
@@ -73,20 +91,31 @@ class Loop:
             torch.optim.AdamW(trained, lr=RATE) if adam else torch.optim.SGD(trained, lr=RATE)
         )
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: SHRINKING**step)
+        self.follower = Follower(trained)
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """Everything that a step changes."""
+        return self.model, self.optimizer, self.schedule, self.follower
+
+    def over(self) -> None:
+        """What comes after each step that was taken."""
+        self.schedule.step()
+        self.follower.follow(list(self.model.tensors))
 
     def state(self) -> dict[str, Any]:
         """A copy of everything that a step changes."""
-        parts = (self.model, self.optimizer, self.schedule)
-        return copy.deepcopy({type(part).__name__: part.state_dict() for part in parts})
+        return copy.deepcopy({type(part).__name__: part.state_dict() for part in self.parts})
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """The inverse of `state`."""
-        for part in (self.model, self.optimizer, self.schedule):
+        for part in self.parts:
             part.load_state_dict(copy.deepcopy(state[type(part).__name__]))
 
     def tensors(self) -> Iterator[Tensor]:
-        """All weights, buffers, moments, and the rate."""
+        """All weights, buffers, moments, what follows the weights, and the rate."""
         yield from self.model.state_dict().values()
+        yield from self.follower.means
         for one, name in product(self.model.tensors, ("exp_avg", "exp_avg_sq", "step")):
             if name in self.optimizer.state[one]:
                 yield self.optimizer.state[one][name]
@@ -112,7 +141,7 @@ class PlainLoop(Loop):
             self.clipping.clip(list(self.model.tensors), norm)
             self.optimizer.step()
             self.clipping.step_taken()
-            self.schedule.step()
+            self.over()
             if self.guards.point.step == number:
                 self._point = self._now()
         elif course.rollbacks and course.rollbacks[-1][0] == number:
