@@ -1,6 +1,6 @@
-"""What a diary holds after documents of two rows, against a list of what was read."""
+"""What a diary holds after documents of one row to three, against a list of what was read."""
 
-from itertools import cycle, islice
+from itertools import cycle, islice, pairwise
 
 import torch
 
@@ -10,13 +10,16 @@ from cortexzoo.zoo.memory.contexts.diary import BOUNDARY, Diary
 ROWS, LENGTH, CAPACITY = 2, 7, 64
 LENGTHS, PIECES = (7, 1, 12, 30, 2, 5, 9), (4, 30, 1, 3)
 """Tokens of documents, and of the pieces that they are read in; some are consolidated while they are read."""
-CONTEXT = 5
+BATCHES = (2, 3, 1)
+"""Rows of one batch after the other."""
+CONTEXT, CUT_ROWS, UNREAD = 5, 3, 4
+"""Batches of so many rows are read before a consolidation: more than there is room for, which no row's share divides."""
 DOCUMENTS = 21
 
 
 def wrong_in_diary(whole: Contexts) -> int:
     """How many places and entries are not those that were written last, in the order of writing."""
-    return _wrong_places(whole) + _wrong_entries(whole)
+    return _wrong_places(whole) + _wrong_entries(whole) + _wrong_where_cut(whole)
 
 
 def _wrong_places(whole: Contexts) -> int:
@@ -36,19 +39,20 @@ def _wrong_places(whole: Contexts) -> int:
 
 
 def _wrong_entries(whole: Contexts) -> int:
-    """Each token with a next one is an entry once, whatever the pieces and wherever it was consolidated."""
+    """Each token with a next one is an entry once, whatever the pieces, rows, and wherever it was consolidated."""
     spec = whole.model_copy(update={"capacity": 10**4, "lists": None, "context": CONTEXT})
     diary, place = Diary.empty(ROWS, torch.device("cpu")), 0
     wanted: list[tuple[int, int, int]] = []
     for number, (length, size) in enumerate(islice(zip(cycle(LENGTHS), cycle(PIECES), strict=False), DOCUMENTS)):
-        documents = [range(place + row * length, place + (row + 1) * length) for row in range(ROWS)]
-        place += ROWS * length
-        diary = _placed(diary, documents)
+        rows = BATCHES[number % len(BATCHES)]
+        documents = [range(place + row * length, place + (row + 1) * length) for row in range(rows)]
+        place += rows * length
+        diary = _placed(diary.begun(rows), documents)
         for piece in _tokens(documents).split(size, dim=1):
             diary = diary.read(piece, spec)
             if number % 2:
                 diary = diary.consolidated(spec)
-        diary = diary.closed(spec).begun(ROWS)
+        diary = diary.closed(spec)
         if number % 3 == 0:
             diary = diary.consolidated(spec)
         wanted += [(token, token + 1, token) for document in documents for token in document[:-1]]
@@ -56,6 +60,34 @@ def _wrong_entries(whole: Contexts) -> int:
     tokens, sources = pages.tokens.tolist(), pages.sources.tolist()
     found = [(tokens[at], tokens[at + 1], sources[at]) for at in pages.entries.tolist()]
     return len(set(found) ^ set(wanted)) + len(found) - len(set(found))
+
+
+def _wrong_where_cut(whole: Contexts) -> int:
+    """Of more than the capacity each row keeps its newest places, an equal share, and begins with a boundary.
+
+    So no context reaches from one row's document into another's.
+    """
+    spec = whole.model_copy(update={"capacity": CAPACITY, "lists": None, "context": CONTEXT})
+    diary, place, share = Diary.empty(CUT_ROWS, torch.device("cpu")), 0, -(-CAPACITY // CUT_ROWS)
+    logs: list[list[int]] = [[] for _ in range(CUT_ROWS)]
+    for length in islice(cycle((9, 4, 12)), UNREAD):
+        documents = [range(place + row * length, place + (row + 1) * length) for row in range(CUT_ROWS)]
+        place += CUT_ROWS * length
+        diary = _placed(diary, documents).read(_tokens(documents), spec).closed(spec)
+        logs = [[*log, BOUNDARY, *document] for log, document in zip(logs, documents, strict=True)]
+    pages = diary.consolidated(spec).pages
+    written = [token for log in logs for token in (BOUNDARY, *log[-share:][1:])][-CAPACITY:]
+    tokens, wrong = pages.tokens.tolist(), 0
+    for kept in (tokens, pages.sources.tolist()):
+        wrong += sum(a != b for a, b in zip(written, kept, strict=False)) + abs(len(written) - len(kept))
+    found = pages.contexts(pages.entries, CONTEXT).tolist()
+    for entry, context in zip(pages.entries.tolist(), found, strict=True):
+        before = [tokens[max(0, entry - age)] if age <= entry else BOUNDARY for age in range(CONTEXT)]
+        if BOUNDARY in before:
+            begins = before.index(BOUNDARY)
+            before[begins:] = [BOUNDARY] * (CONTEXT - begins)
+        wrong += context != before or any(a - b != 1 for a, b in pairwise(context) if b != BOUNDARY)
+    return wrong
 
 
 def _placed(diary: Diary, documents: list[range]) -> Diary:
