@@ -102,8 +102,8 @@ def _cortexgpt(model: Model, spec: CortexGPTSpec) -> Model:
 def _hybrid(model: Hybrid, mixer: MixerSpec) -> Model:
     """On the subject's base, with short chunks, and a sidecar on each of its first two layers."""
     layers = tuple(range(min(2, model.spec.backbone.architecture.num_layers)))
-    own = {"chunk_size": CHUNK, "layers": layers, "mixer": mixer, "backbone": model.spec.backbone}
-    return Hybrid(HybridSpec(name="other", **own), model.base)
+    spec = HybridSpec(name="other", chunk_size=CHUNK, layers=layers, mixer=mixer, backbone=model.spec.backbone)
+    return Hybrid(spec, model.base)
 
 
 def _begins_alike(parameter: torch.Tensor) -> bool:

@@ -245,7 +245,7 @@ def _one_by_one(model: Model, tokens: Tensor, state: MemoryState) -> tuple[Tenso
             logits.append(output.logits)
             readings += len(output.readings)
             state = output.state
-            if isinstance(model, Hybrid) and tokens.shape[1] <= IN_TURNS:
+            if isinstance(model, Hybrid) and isinstance(beside, HybridState) and tokens.shape[1] <= IN_TURNS:
                 beside = model.read(model.vocab_size - 1 - token, beside).state
     return torch.cat(logits, dim=1), state, readings
 
