@@ -1,6 +1,7 @@
 """All mutants."""
 
 from cortexzoo.harness.checking.mutants.base import Mutant
+from cortexzoo.harness.checking.mutants.beyond_hosts_mutants import BEYOND_HOSTS_MUTANTS
 from cortexzoo.harness.checking.mutants.data_mutants import DATA_MUTANTS
 from cortexzoo.harness.checking.mutants.guard_mutants import GUARD_MUTANTS
 from cortexzoo.harness.checking.mutants.hybrid_mutants import HYBRID_MUTANTS
@@ -33,4 +34,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *SAMPLED_MUTANTS,
     *OWN_LOOP_MUTANTS,
     *PROCESS_MUTANTS,
+    *BEYOND_HOSTS_MUTANTS,
 )

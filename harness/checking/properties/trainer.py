@@ -158,8 +158,7 @@ def resume_is_exact(subject: Subject, case: Case) -> Finding:
     apart += [name for name in other if name not in one]
     for step, metrics in whole_log.steps.items():
         apart += [f"{n} of step {step}" for n, v in metrics.items() if not _equal(v, log.steps.get(step, {}).get(n))]
-    states = [{p.name: p.state_dict() for p in t.policies if p.name not in CLOCKED} for t in (whole, resumed)]
-    apart += [f"the state of {name}" for name in states[0] if states[0][name] != states[1].get(name)]
+    apart += [f"{name} at the end" for name in unlike_policies(whole, resumed, CLOCKED)]
     if not apart:
         return Finding(0, f"{STEPS} steps with a stop equal {STEPS} steps without", case)
     undone = f", step {back} rolled back" if back else f", step {refused} refused" if refused else ""
