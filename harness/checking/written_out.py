@@ -239,3 +239,25 @@ def counted(
         begun = (before.position + tokens.shape[1]) % model.spec.chunk_size
         places["how many tokens the base's cache holds"] = (after.sizes()["cache"], begun)
     return {name: (torch.tensor(float(one)), torch.tensor(float(other))) for name, (one, other) in places.items()}
+
+
+def beside_written_out(state: MemoryState, written: WrittenOut) -> dict[str, tuple[Tensor, Tensor]]:
+    """The memory of the model beside that of the written-out form."""
+    match state:
+        case CortexGPTState(short_term=kept):
+            found = {"how much the short-term memory holds": torch.tensor(float(state.sizes()["stm"]))}
+            found |= {"the short-term keys": kept.keys, "the short-term values": kept.values}
+            found["how often the short-term memory was read"] = kept.reads
+        case TransformerState():
+            found = {"the cached keys": state.keys, "the cached values": state.values}
+            found["how many tokens are cached"] = torch.tensor(float(state.sizes()["cache"]))
+        case HybridState():
+            found = {
+                f"{name} of layer {layer}": tensor
+                for layer, memory in state.sidecars.items()
+                for name, tensor in memory.tensors().items()
+            }
+            found["how many tokens the window holds"] = torch.tensor(float(state.sizes()["window"]))
+        case _:
+            raise AssertionError("only what has a written-out form is compared")
+    return {name: (found[name], tensor) for name, tensor in written.memory.items()}

@@ -23,6 +23,7 @@ from cortexzoo.harness.checking.properties.forward_cases import reference_cases,
 from cortexzoo.harness.checking.subject import Model, Subject
 from cortexzoo.harness.checking.written_out import (
     WrittenOut,
+    beside_written_out,
     counted,
     written_out_consolidation,
     written_out_cortexgpt,
@@ -48,6 +49,8 @@ Compared = dict[str, tuple[Tensor, Tensor]]
 """What the model gives and what the written-out form gives, by name."""
 PIECE = 10
 """Tokens after which a memory is consolidated that need not be the subject's, so that its store is full."""
+FEW = 2
+"""Tokens of the longest text that is read again with other weights."""
 IN_TURNS = 33
 """Tokens of the longest text beside which another one is read in turns."""
 PIECES = "memory/output_share"
@@ -141,7 +144,7 @@ def _without(model: Model, tokens: Tensor, state: MemoryState, switch: str) -> C
         case _:
             raise AssertionError("only what has a memory is compared without it")
     output = model(tokens, state, {switch})
-    found = {"an output": (output.logits, written.logits)} | _memories(output.state, written)
+    found = {"an output": (output.logits, written.logits)} | beside_written_out(output.state, written)
     if isinstance(state, CortexGPTState):
         own = "short_term." if switch == "short_term" else ("long_term.", "diary.")
         after = output.state.tensors()
@@ -166,7 +169,7 @@ def _compared(model: Model, tokens: Tensor, state: MemoryState, wanted: Tensor, 
     torch.manual_seed(seed)
     written = _written_out(model, tokens, state)
     others = _gradients(model, written.logits, wanted)
-    found = {"an output": (output.logits, written.logits)} | _memories(output.state, written)
+    found = {"an output": (output.logits, written.logits)} | beside_written_out(output.state, written)
     found |= counted(model, output.state, state, tokens)
     if model.training:
         return found | _scaled(moved, others)
@@ -177,9 +180,21 @@ def _compared(model: Model, tokens: Tensor, state: MemoryState, wanted: Tensor, 
         found["an output of one token at a time"] = (one_by_one, written.logits)
         if isinstance(model, Hybrid):
             found["how many readings single tokens give"] = (torch.tensor(float(readings)), torch.tensor(0.0))
-        memories = _memories(after, written) | counted(model, after, state, tokens)
+        memories = beside_written_out(after, written) | counted(model, after, state, tokens)
         found |= {f"after single tokens {name}": pair for name, pair in memories.items()}
-    return found | _readings(output.readings, written) | _consolidated(model, output.state) | _scaled(moved, others)
+    found |= _readings(output.readings, written) | _consolidated(model, output.state) | _scaled(moved, others)
+    return found | (_moved_on(model, tokens, state) if tokens.shape[1] <= FEW else {})
+
+
+@torch.no_grad()
+def _moved_on(model: Model, tokens: Tensor, state: MemoryState) -> Compared:
+    """The output once the weights have changed, after tokens were read one by one: nothing of before may be left."""
+    model(tokens, state)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.mul_(1 + MOVED)
+    logits = model(tokens, state).logits
+    return {"an output after the weights have changed": (logits, _written_out(model, tokens, state).logits)}
 
 
 def _scaled(moved: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> Compared:
@@ -255,28 +270,6 @@ def _gradients(model: nn.Module, logits: Tensor, wanted: Tensor) -> Mapping[str,
     loss = (logits * wanted).mean()
     found = torch.autograd.grad(loss, list(named.values()), allow_unused=True, materialize_grads=True)
     return dict(zip(named, found, strict=True))
-
-
-def _memories(state: MemoryState, written: WrittenOut) -> Compared:
-    """The memory of the model beside that of the written-out form."""
-    match state:
-        case CortexGPTState(short_term=kept):
-            found = {"how much the short-term memory holds": torch.tensor(float(state.sizes()["stm"]))}
-            found |= {"the short-term keys": kept.keys, "the short-term values": kept.values}
-            found["how often the short-term memory was read"] = kept.reads
-        case TransformerState():
-            found = {"the cached keys": state.keys, "the cached values": state.values}
-            found["how many tokens are cached"] = torch.tensor(float(state.sizes()["cache"]))
-        case HybridState():
-            found = {
-                f"{name} of layer {layer}": tensor
-                for layer, memory in state.sidecars.items()
-                for name, tensor in memory.tensors().items()
-            }
-            found["how many tokens the window holds"] = torch.tensor(float(state.sizes()["window"]))
-        case _:
-            raise AssertionError("only what has a written-out form is compared")
-    return {name: (found[name], tensor) for name, tensor in written.memory.items()}
 
 
 FORWARD = (

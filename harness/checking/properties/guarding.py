@@ -145,14 +145,14 @@ def guards_follow_their_rules(subject: Subject, case: Case) -> Finding:
     course = _expected(spikes, recovery, script)
     wanted: dict[str, Any] = {
         "refused steps": course.refused, "stopped at": course.stopped_at, "new levels": course.new_levels,
-        "rollbacks": course.rollbacks, "steps taken": len(course.taken) - course.undone,
+        "ended at": course.stopped_at or STEPS, "rollbacks": course.rollbacks, "steps taken": len(course.taken) - course.undone,
         **{f"reported {key}": value for key, value in _reports(course).items()},
     }  # fmt: skip
     last = record.steps.get(max(record.steps, default=0), {})
     found: dict[str, Any] = {
         "refused steps": record.at("step_refused"), "stopped at": stopped, "new levels": record.at("new_level"),
         "rollbacks": [(s, d["to_step"], d["undone"]) for s, kind, d in record.events if kind == "rollback"],
-        "steps taken": trainer.taken,
+        "steps taken": trainer.taken, "ended at": trainer.position,
         **{f"reported {key}": int(last.get(f"stability/{key}", 0)) for key in _reports(course)},
     }  # fmt: skip
     if result is not None:

@@ -161,6 +161,7 @@ def compared(
     record, witness = Record(), Witness(script, SCALES)
     trainer = trainer_of(experiment, record, witness)
     told = _places_told(trainer)
+    trainer.model.eval()  # as whoever has looked at it may leave it
     try:
         trainer.run()
     except Exception as problem:
