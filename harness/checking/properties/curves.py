@@ -1,10 +1,8 @@
 """The curves that a training records of itself, and what homeostasis does with its readings, worked out again."""
 
-import copy
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -23,11 +21,9 @@ from cortexzoo.harness.checking.training.witness import (
     on_a_tiny_model,
     trainer_of,
 )
-from cortexzoo.harness.checking.written_out import written_out_cortexgpt
 from cortexzoo.specs import recipe
-from cortexzoo.specs.plasticity import UsageTargets
 from cortexzoo.specs.variant import CortexGPTSpec, SoftThreshold
-from cortexzoo.zoo.models.cortexgpt import CortexGPT, CortexGPTState
+from cortexzoo.zoo.models.cortexgpt import CortexGPTState
 from cortexzoo.zoo.models.hybrid.state import HybridState
 from cortexzoo.zoo.models.transformer import TransformerState
 from cortexzoo.zoo.training.loop import TrainingLoop

@@ -13,7 +13,7 @@ LENGTHS, PIECES = (7, 1, 12, 30, 2, 5, 9), (4, 30, 1, 3)
 BATCHES = (2, 3, 1)
 """Rows of one batch after the other."""
 CONTEXT, CUT_ROWS, UNREAD = 5, 3, 4
-"""Batches of so many rows are read before a consolidation: more than there is room for, which no row's share divides."""
+"""Batches of so many rows are read before a consolidation: more than there is room for, of which no share is whole."""
 DOCUMENTS = 21
 
 

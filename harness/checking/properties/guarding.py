@@ -145,7 +145,8 @@ def guards_follow_their_rules(subject: Subject, case: Case) -> Finding:
     course = _expected(spikes, recovery, script)
     wanted: dict[str, Any] = {
         "refused steps": course.refused, "stopped at": course.stopped_at, "new levels": course.new_levels,
-        "ended at": course.stopped_at or STEPS, "rollbacks": course.rollbacks, "steps taken": len(course.taken) - course.undone,
+        "ended at": course.stopped_at or STEPS, "rollbacks": course.rollbacks,
+        "steps taken": len(course.taken) - course.undone,
         **{f"reported {key}": value for key, value in _reports(course).items()},
     }  # fmt: skip
     last = record.steps.get(max(record.steps, default=0), {})

@@ -162,8 +162,9 @@ def resume_is_exact(subject: Subject, case: Case) -> Finding:
     if not apart:
         return Finding(0, f"{STEPS} steps with a stop equal {STEPS} steps without", case)
     undone = f", step {back} rolled back" if back else f", step {refused} refused" if refused else ""
-    reason = f"resumed {'in the sleep of' if asleep else 'after'} step {stop}{undone}: {', '.join(apart[:3])} differ" + (
-        f", {len(apart)} in all" * (len(apart) > 3)
+    reason = (
+        f"resumed {'in the sleep of' if asleep else 'after'} step {stop}{undone}: {', '.join(apart[:3])} differ"
+        + (f", {len(apart)} in all" * (len(apart) > 3))
     )
     return Finding(len(apart), reason, {**case, "first": apart[0]})
 

@@ -27,7 +27,6 @@ from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.interface import MemoryLanguageModel, MemoryState
 from cortexzoo.zoo.streams import Stream
 
-
 GROUPS = (
     (r"memory\.short_term\.", "short_term"),
     (r"memory\.long_term\.consolidation_network\.", "consolidator"),
