@@ -143,7 +143,7 @@ def _without(model: Model, tokens: Tensor, state: MemoryState, switch: str) -> C
             written = written_out_hybrid(model, tokens, state, (switch,))
         case _:
             raise AssertionError("only what has a memory is compared without it")
-    output = model(tokens, state, {switch})
+    output = model(tokens, state, disabled={switch})
     found = {"an output": (output.logits, written.logits)} | beside_written_out(output.state, written)
     if isinstance(state, CortexGPTState):
         own = "short_term." if switch == "short_term" else ("long_term.", "diary.")
@@ -155,7 +155,7 @@ def _without(model: Model, tokens: Tensor, state: MemoryState, switch: str) -> C
         logits = []
         with model.fixed_weights():
             for token in tokens.split(1, dim=1):
-                single = model(token, state, {switch})
+                single = model(token, state, disabled={switch})
                 logits.append(single.logits)
                 state = single.state
         found["an output of one token at a time"] = (torch.cat(logits, dim=1), written.logits)
