@@ -78,7 +78,7 @@ def slept_again(
                 loss = loss + spec.kl_weight * divergences[real].mean()
             for parameter, anchor, weight in zip(parameters, anchors, fisher, strict=bool(fisher)):
                 loss = loss + spec.ewc_weight * 0.5 * (weight * (parameter - anchor).square()).sum()
-            losses.append(float(loss))
+            losses.append(float(loss.detach()))
             loss.backward()
             gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
             factor = min(1.0, spec.clip / float(torch.nn.utils.get_total_norm(gradients)))
