@@ -147,8 +147,10 @@ class TokenizerVocabulary(TextVocabulary):
 
     @cached_property
     def _unknown(self) -> int | None:
-        named = self._described["model"].get("unk_token") or ""
-        return self.tokens.get(named)
+        """The token of what has none: some models name it, Unigram numbers it."""
+        model = self._described["model"]
+        number: int | None = model.get("unk_id")
+        return self.tokens.get(model.get("unk_token") or "") if number is None else number
 
     @cached_property
     def _described(self) -> Any:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, number, text
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.task_chances import chance_again
+from cortexzoo.harness.checking.task_draws import wrongly_drawn, wrongly_filed
 from cortexzoo.harness.checking.task_readers import Read, mistakes
 from cortexzoo.specs.filler import NearKeys, NoiseFiller, OneFiller, PairsFiller, TextFiller, UnseenNoise
 from cortexzoo.specs.task import (
@@ -41,6 +42,7 @@ TASKS: dict[str, MemoryTask] = {
     "kv_tokens": TokenPairs(num_pairs=4, num_queries=3, num_keys=9, num_values=5, num_noise=6),
     "overwrite": Overwrite(num_pairs=4, num_queries=4, num_keys=9, num_values=3, num_noise=6, num_rebound=2),
     "mqar": MultiQueryRecall(vocab_size=18, sequence_length=21, num_pairs=4),
+    "mqar far": MultiQueryRecall(vocab_size=12, sequence_length=24, num_pairs=3, power=2.5),
     "selective_copy": SelectiveCopy(sequence_length=20, vocab_size=7, num_copied=5),
     "passkey": Passkey(num_digits=3, depth_chunks=2),
 }
@@ -86,6 +88,9 @@ def answers_follow_from_documents(_: Subject, case: Case) -> Finding:
     """Some documents at several gaps, read by their tokens alone, and what is stated about them."""
     task = _task(case)
     wrong = [*(one for gap in GAPS for one in _at_a_gap(task, gap, _filler(case))), *_drawn(task), *_chance(task)]
+    if text(case, "unit") == "chunks":
+        documents = [task.example(split, index, max(GAPS)) for split in SPLITS for index in range(DOCUMENTS)]
+        wrong += wrongly_drawn(task, documents, _filler(case))
     if not wrong:
         return Finding(0, "the answers are those that the documents' own facts give", case)
     return Finding(len(wrong), "; ".join(wrong[:3]), {**case, "first": wrong[0]})
@@ -110,7 +115,8 @@ def _at_a_gap(task: Task, gap: int, filler: str) -> Iterator[str]:
     documents = [task.example("validation", index, gap) for index in range(READ_WHOLE)]
     depths = Counter[int]()
     for index, document in enumerate(documents):
-        for flaw in (*mistakes(Read.of(task, document, filler)), *_placed(task, document, gap)):
+        flaws = (*_placed(task, document, gap), *wrongly_filed(task, document, gap))
+        for flaw in (*mistakes(Read.of(task, document, filler)), *flaws):
             yield f"document {index} at gap {gap}: {flaw}"
         depths[document.placed[0][0] // CHUNK] += 1
     yield from _pieces(task, documents[:STREAMED], gap)

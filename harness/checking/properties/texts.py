@@ -4,7 +4,7 @@ import json
 import math
 import random
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -15,9 +15,12 @@ from hypothesis import strategies as st
 
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, number, text
 from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.checking.training.folders_again import counted_in_part, of_folders
 from cortexzoo.harness.checking.training.piece_tokenizer import tokenizer_of_pieces
 from cortexzoo.harness.checking.training.prepared_again import learned_of_training, of_long_files, prepared_again
 from cortexzoo.harness.checking.training.reference_counting import losses_of_counting
+from cortexzoo.harness.checking.training.sources_again import of_sources
+from cortexzoo.harness.checking.training.tokens_again import of_known_tokens
 from cortexzoo.specs.data import MixtureSpec, TextFiles, TextPart, TextSpec
 from cortexzoo.specs.text_vocabulary import ByteTokens, TextVocabularySpec, TokenizerFile
 from cortexzoo.zoo.data.mixture import ChainedTokens, mixed_text
@@ -45,9 +48,9 @@ def text_cases(_: Subject) -> Iterable[Case]:
     """Bytes, and tokens of both families of tokenizers; mixtures; read in pieces; chained texts; prepared corpora.
 
     Corpora are prepared from files of a line or of many, of files that are read in several blocks, and with a tokenizer
-    that learns from them.
+    that learns from them. Then tokens that can be written down, several files, almanacs, and damaged folders.
     """
-    for kind in (*KINDS, "long", "long files", "learned"):
+    for kind in (*KINDS, "long", "long files", "learned", "known tokens", "sources", "folders"):
         yield {"kind": kind, "words": 900, "seed": 0}
 
 
@@ -78,18 +81,21 @@ def _text_of(words: int, seed: int) -> bytes:
 
 
 def _judged(kind: str, folder: Path, content: bytes, other: bytes) -> list[str]:
-    if kind == "chained":
-        return _chained(content)
-    if kind == "long":
-        return _spelled(TokenizerVocabulary(_byte_level(content), "of the harness"), _long(content))
-    if kind == "long files":
-        return of_long_files(folder, content, (VALIDATION, TEST))
-    if kind == "learned":
-        return learned_of_training(folder, content, SIZE, (VALIDATION, TEST))
+    once: Mapping[str, Callable[[], list[str]]] = {
+        "chained": lambda: _chained(content),
+        "long": lambda: _spelled(TokenizerVocabulary(_byte_level(content), "of the harness"), _long(content)),
+        "long files": lambda: of_long_files(folder, content, (VALIDATION, TEST)),
+        "learned": lambda: learned_of_training(folder, content, SIZE, (VALIDATION, TEST)),
+        "known tokens": lambda: of_known_tokens(folder),
+        "sources": lambda: of_sources(folder),
+        "folders": lambda: of_folders(folder, content),
+    }
+    if kind in once:
+        return once[kind]()
     if kind.startswith("prepared"):
         tokenizer = None if kind == "prepared of bytes" else _byte_level(content)
         data, wrong = prepared_again(folder, content, tokenizer, (VALIDATION, TEST))
-        return wrong + _counts(data) + _losses(data)
+        return wrong + _counts(data) + _losses(data) + counted_in_part(data, _losses)
     texts = [content, other] if kind.startswith("mixture") else [content]
     data = _data(kind, folder, texts)
     wrong = _cut(data, texts) + _counts(data) + _losses(data) + _vocabulary(data.vocabulary, kind, content)
@@ -174,9 +180,9 @@ def _counts(data: TextData) -> list[str]:
     return wrong
 
 
-def _losses(data: TextData) -> list[str]:
-    """What counting reaches on the targets of all windows, and of some."""
-    train, wrong = b"".join(_bytes_by_token(data, "training")), []
+def _losses(data: TextData, counted: bytes | None = None) -> list[str]:
+    """What counting these bytes, or all that train, reaches on the targets of all windows, and of some."""
+    train, wrong = b"".join(_bytes_by_token(data, "training")) if counted is None else counted, list[str]()
     for part in ("validation", "test"):
         tokens = _bytes_by_token(data, part)
         begins = np.cumsum([0, *map(len, tokens)]).tolist()
