@@ -29,7 +29,7 @@ def chance_again(kind: Spec) -> tuple[float, float] | None:
     """Shares of whole answers and of single tokens, given those before them; None: nothing is known of the task."""
     match kind:
         case Addition(num_digits=count):
-            return _best(_sums(count))
+            return best_guess(_sums(count))
         case MultiQueryRecall(vocab_size=size, num_pairs=pairs):
             # One who remembers what was answered guesses among the other values.
             share = float(sum(Fraction(1, size // 2 - answered) for answered in range(pairs)) / pairs)
@@ -53,7 +53,7 @@ def _of_symbols(size: int, length: int) -> tuple[float, float]:
     """Each drawn evenly, whatever the others are."""
     if size**length > MOST:
         return float(size) ** -length, 1 / size
-    return _best(dict.fromkeys(product(range(size), repeat=length), 1))
+    return best_guess(dict.fromkeys(product(range(size), repeat=length), 1))
 
 
 def _sums(count: int) -> Answers:
@@ -65,11 +65,13 @@ def _sums(count: int) -> Answers:
     return found
 
 
-def _best(answers: Answers) -> tuple[float, float]:
-    total, right, length = sum(answers.values()), 0, len(next(iter(answers)))
-    for place in range(length):
+def best_guess(answers: Answers) -> tuple[float, float]:
+    """The shares of whole answers and of tokens that are right; of answers of unlike lengths the tokens of all."""
+    total, right = sum(answers.values()), 0
+    for place in range(max(map(len, answers))):
         following: dict[tuple[int, ...], Counter[int]] = {}
         for answer, weight in answers.items():
-            following.setdefault(answer[:place], Counter())[answer[place]] += weight
+            if place < len(answer):
+                following.setdefault(answer[:place], Counter())[answer[place]] += weight
         right += sum(max(counts.values()) for counts in following.values())
-    return max(answers.values()) / total, right / (total * length)
+    return max(answers.values()) / total, right / sum(len(answer) * weight for answer, weight in answers.items())

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,9 @@ from cortexzoo.harness.checking.properties.base import Case, Finding, Property, 
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.task_chances import chance_again
 from cortexzoo.harness.checking.task_draws import wrongly_drawn, wrongly_filed
+from cortexzoo.harness.checking.task_edges import of_edges
 from cortexzoo.harness.checking.task_readers import Read, mistakes
+from cortexzoo.harness.checking.tokens_of_tasks import of_tokens
 from cortexzoo.specs.filler import NearKeys, NoiseFiller, OneFiller, PairsFiller, TextFiller, UnseenNoise
 from cortexzoo.specs.task import (
     Addition,
@@ -57,6 +59,7 @@ DOCUMENTS, READ_WHOLE = 32, 12
 """Of each part, for how they are drawn; and at each gap, for what they contain."""
 ENDS_ALIKE = KeyValue | PairsOfTokens | MultiQueryRecall | SelectiveCopy | Passkey
 """Tasks whose answer ends with the last token that it follows from."""
+OTHERS: Mapping[str, Callable[[], list[str]]] = {"tokens": of_tokens, "edges": of_edges}
 STREAMED = 2
 """Documents that are read chunk by chunk."""
 DEVIATIONS, UNLIKELY = 7.0, 1e-9
@@ -64,13 +67,18 @@ DEVIATIONS, UNLIKELY = 7.0, 1e-9
 
 
 def document_cases(_: Subject) -> Iterable[Case]:
-    """Every task with each filler that it can have, by whole chunks; then by tokens, and in documents of one length."""
+    """Every task with each filler that it can have, by whole chunks; then by tokens, and in documents of one length.
+
+    And tasks in the tokens of a base, and the limits of lengths and gaps.
+    """
     for task in TASKS:
         for filler in FILLERS if task in OF_PAIRS else ("noise",):
             yield {"task": task, "filler": filler, "unit": "chunks", "chunks": 0, "seed": 0}
     for task in TASKS:
         yield {"task": task, "filler": "noise", "unit": "tokens", "chunks": 0, "seed": 1}
         yield {"task": task, "filler": "noise", "unit": "chunks", "chunks": 19, "seed": 2}
+    for of in OTHERS:
+        yield {"of": of}
 
 
 def document_strategy(_: Subject) -> st.SearchStrategy[Case]:
@@ -86,6 +94,9 @@ def document_strategy(_: Subject) -> st.SearchStrategy[Case]:
 
 def answers_follow_from_documents(_: Subject, case: Case) -> Finding:
     """Some documents at several gaps, read by their tokens alone, and what is stated about them."""
+    if "of" in case:
+        wrong = OTHERS[text(case, "of")]()
+        return Finding(len(wrong), "; ".join(wrong[:3]) or "documents are as stated", case)
     task = _task(case)
     wrong = [*(one for gap in GAPS for one in _at_a_gap(task, gap, _filler(case))), *_drawn(task), *_chance(task)]
     if text(case, "unit") == "chunks":
