@@ -1,28 +1,19 @@
 """How documents of memory tasks are drawn: which facts are asked for and where, what fills them, how they are filed."""
 
 import math
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import combinations, pairwise
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from cortexzoo.specs.data import PydocTopics
+from cortexzoo.harness.checking.even_draws import DEVIATIONS, FEWEST, apart, even
+from cortexzoo.harness.checking.task_fillings import filled, with_questions
 from cortexzoo.specs.task import LETTERS, KeyValue, MultiQueryRecall, NBack, Overwrite, PairsOfTokens, SelectiveCopy
-from cortexzoo.zoo.data.sources import read_source
 from cortexzoo.zoo.data.tasks.document import Document
 from cortexzoo.zoo.data.tasks.task import Task
-from cortexzoo.zoo.errors import DataError
-
-DEVIATIONS = 7.0
-FEWEST = 2.0
-"""Added to what may be off by chance: one draw of something rare proves nothing."""
-BEFORE = 40
-"""Places before the questions at which noise is looked at."""
 
 
 def wrongly_drawn(task: Task, documents: Sequence[Document], filler: str) -> Iterator[str]:
@@ -33,12 +24,9 @@ def wrongly_drawn(task: Task, documents: Sequence[Document], filler: str) -> Ite
     yield from _places(task, documents)
     yield from _rebound(task, documents)
     yield from _bound(task, documents)
-    yield from _filled(task, documents, filler)
-
-
-def _apart(what: str, times: float, count: float, share: float) -> Iterator[str]:
-    if abs(times - count * share) > DEVIATIONS * math.sqrt(count * share * (1 - share)) + FEWEST:
-        yield f"{what} {times:.0f} times of {count:.0f}, expected {count * share:.1f}"
+    yield from _alike(task, documents)
+    yield from _apart_from_each_other(task, documents)
+    yield from filled(task, documents, filler)
 
 
 def _asked(asked: Sequence[tuple[list[int], int]]) -> Iterator[str]:
@@ -46,7 +34,7 @@ def _asked(asked: Sequence[tuple[list[int], int]]) -> Iterator[str]:
     facts, per = asked[0][1], len(asked[0][0])
     often = Counter(fact for places, _ in asked for fact in places)
     for fact in range(facts):
-        yield from _apart(f"fact {fact + 1} of {facts} is asked for", often[fact], len(asked), per / facts)
+        yield from apart(f"fact {fact + 1} of {facts} is asked for", often[fact], len(asked), per / facts)
     pairs = per * (per - 1) // 2
     rising = sum(one < other for places, _ in asked for one, other in combinations(places, 2))
     # Pairs of one document hang together: at most as if there were one a document.
@@ -56,7 +44,7 @@ def _asked(asked: Sequence[tuple[list[int], int]]) -> Iterator[str]:
 
 def asked_for(task: Task, document: Document) -> tuple[list[int], int] | None:
     """Which of its facts a document asks for, in turn, and how many there are; None: it has one fact."""
-    kind, facts = task.spec.task, _facts(document).tolist()
+    kind, facts = task.spec.task, facts_of(document).tolist()
     begin, passage = document.placed[1]
     questions = document.tokens[begin : begin + len(passage)].tolist()
     match kind:
@@ -81,12 +69,10 @@ def _places(task: Task, documents: Sequence[Document]) -> Iterator[str]:
     match kind:
         case SelectiveCopy():
             blank = int(task.vocabulary.distinct(kind.vocab_size)[-1])
-            found = [np.flatnonzero(_facts(document) != blank).tolist() for document in documents]
+            found = [np.flatnonzero(facts_of(document) != blank).tolist() for document in documents]
             shares = [kind.num_copied / kind.sequence_length] * kind.sequence_length
         case MultiQueryRecall():
-            found = [
-                [(at - begin) // 2 for at in _answered(document)] for document, begin in _with_questions(documents)
-            ]
+            found = [[(at - begin) // 2 for at in _answered(document)] for document, begin in with_questions(documents)]
             shares = _by_a_power(kind.sequence_length // 2 - kind.num_pairs, kind.num_pairs, kind.power)
         case _:
             return
@@ -94,18 +80,14 @@ def _places(task: Task, documents: Sequence[Document]) -> Iterator[str]:
     if max(often) >= len(shares):
         yield f"something stands at place {max(often)} of {len(shares)}"
     for place, share in enumerate(shares):
-        yield from _apart(f"something stands at place {place}", often[place], len(documents), min(share, 1.0))
-
-
-def _with_questions(documents: Sequence[Document]) -> Iterable[tuple[Document, int]]:
-    return ((document, document.placed[1][0]) for document in documents)
+        yield from apart(f"something stands at place {place}", often[place], len(documents), min(share, 1.0))
 
 
 def _answered(document: Document) -> list[int]:
     return [int(at) for at in np.flatnonzero(document.answers)]
 
 
-def _facts(document: Document) -> Any:
+def facts_of(document: Document) -> Any:
     begin, passage = document.placed[0]
     return document.tokens[begin : begin + len(passage)]
 
@@ -134,7 +116,7 @@ def _rebound(task: Task, documents: Sequence[Document]) -> Iterator[str]:
     every = task.vocabulary.distinct(kind.num_tokens).tolist()
     keys, steps = Counter[int](), Counter[int]()
     for document in documents:
-        tokens = _facts(document).tolist()
+        tokens = facts_of(document).tolist()
         first = dict(zip(tokens[: 2 * kind.num_pairs : 2], tokens[1 : 2 * kind.num_pairs : 2], strict=True))
         names = list(first)
         for key, value in zip(tokens[2 * kind.num_pairs :: 2], tokens[2 * kind.num_pairs + 1 :: 2], strict=True):
@@ -142,9 +124,9 @@ def _rebound(task: Task, documents: Sequence[Document]) -> Iterator[str]:
             steps[(every.index(value) - every.index(first[key])) % kind.num_values] += 1
     for key in range(kind.num_pairs):
         share = kind.num_rebound / kind.num_pairs
-        yield from _apart(f"key {key + 1} is bound again", keys[key], len(documents), share)
+        yield from apart(f"key {key + 1} is bound again", keys[key], len(documents), share)
     for step in range(1, kind.num_values):
-        yield from _apart(f"values move by {step}", steps[step], steps.total(), 1 / (kind.num_values - 1))
+        yield from apart(f"values move by {step}", steps[step], steps.total(), 1 / (kind.num_values - 1))
 
 
 def _bound(task: Task, documents: Sequence[Document]) -> Iterator[str]:
@@ -160,104 +142,36 @@ def _bound(task: Task, documents: Sequence[Document]) -> Iterator[str]:
         keys = kind.vocab_size // 2 if isinstance(kind, MultiQueryRecall) else kind.num_keys
         possible = task.vocabulary.distinct(kind.num_tokens)[:keys].tolist()
     for place in range(length):
-        found = [token for document in documents for token in _facts(document)[place : kind.num_pairs * size : size]]
-        yield from _even(f"at place {place} of keys", [possible.index(token) for token in found], len(possible))
+        found = [token for document in documents for token in facts_of(document)[place : kind.num_pairs * size : size]]
+        yield from even(f"at place {place} of keys", [possible.index(token) for token in found], len(possible))
 
 
-def _even(where: str, ranks: Sequence[int], count: int) -> Iterator[str]:
-    """Numbers below `count`, each of which is as likely as the others: how often each came, and their mean."""
-    often = Counter(ranks)
-    for rank in range(count):
-        yield from _apart(f"{where} comes number {rank}", often[rank], len(ranks), 1 / count)
-    middle, spread = (count - 1) / 2, math.sqrt((count**2 - 1) / 12 / len(ranks))
-    if abs(sum(ranks) / len(ranks) - middle) > DEVIATIONS * spread + FEWEST / len(ranks):
-        yield f"{where} come numbers around {sum(ranks) / len(ranks):.1f}, expected {middle:.1f}"
-
-
-def _filled(task: Task, documents: Sequence[Document], filler: str) -> Iterator[str]:
-    """What fills documents is drawn for each of them anew, place by place."""
-    kind: Any = task.spec.task
-    if isinstance(kind, SelectiveCopy):
-        return  # one blank is all that there is
-    stretches = [document.cut(asked - BEFORE, asked)[0].tolist() for document, asked in _with_questions(documents)]
-    if (alike := len(stretches) - len(set(map(tuple, stretches)))) > FEWEST and not task.noise_in_order:
-        yield f"{alike} documents have the {filler} of another one"
-    if filler == "text" or task.noise_in_order:
-        whole = _words(task) if filler == "text" else _again(task.noise.tolist())
-        if strange := sum(_marked(one) not in whole for one in stretches):
-            yield f"what fills {strange} documents is no stretch of the text"
-    elif filler in ("pairs", "near_keys"):
-        yield from _pairs(task, stretches)
-    elif not isinstance(kind, MultiQueryRecall):  # there it hangs on the keys
-        usual = set(task.noise.tolist())
-        tokens = sorted(usual) if filler == "noise" else sorted({token for one in stretches for token in one})
-        drawn = [token for one in stretches for token in one]
-        if (set(drawn) <= usual) != (filler == "noise") or _used(task) & set(drawn):
-            yield f"{filler} has tokens that it should not have"
+def _alike(task: Task, documents: Sequence[Document]) -> Iterator[str]:
+    """Answers of a document are alike as often as two that are drawn apart."""
+    kind = task.spec.task
+    match kind:
+        case PairsOfTokens():
+            count = kind.num_values
+        case KeyValue() | NBack():
+            count = LETTERS
+        case _:
             return
-        yield from _even(f"among {filler}", [tokens.index(token) for token in drawn], len(tokens))
-        again = sum(one[at] == one[at + 1] for one in stretches for at in range(BEFORE - 1))
-        yield from _apart("the same comes twice in a row", again, len(stretches) * (BEFORE - 1), 1 / len(tokens))
+    both = 0, 0
+    for document in documents:
+        firsts = [int(document.tokens[document.answers == one][0]) for one in range(1, document.answers.max() + 1)]
+        same = [one == other for one, other in combinations(firsts, 2)]
+        both = both[0] + sum(same), both[1] + len(same)
+    if both[1]:
+        yield from apart("two answers of a document are alike", both[0], both[1], 1 / count)
 
 
-def _marked(tokens: Sequence[int]) -> str:
-    return "".join(f"<{token}>" for token in tokens)
-
-
-def _again(tokens: Sequence[int]) -> str:
-    return _marked([*tokens] * (BEFORE // len(tokens) + 2))
-
-
-def _words(task: Task) -> str:
-    """The embedded text as it fills documents: letter by letter in tokens of noise, or words with capitals between."""
-    content, noise = read_source(PydocTopics()), task.noise.tolist()
-    if not isinstance(task.spec.task, KeyValue):
-        return _marked([noise[byte % len(noise)] for byte in content])
-    spelled = {letter: task.vocabulary.spell(letter) for letter in "abcdefghijklmnopqrstuvwxyz"}
-    tokens = list[int]()
-    for count, word in enumerate(re.findall("[a-z]+", content.decode().lower())):
-        tokens += [token for letter in word for token in spelled[letter]]
-        tokens.append(noise[count % len(noise)])
-    return _marked(tokens)
-
-
-def _used(task: Task) -> set[int]:
-    """Tokens of facts and questions."""
-    kind: Any = task.spec.task
-    if isinstance(kind, PairsOfTokens):
-        return set(task.vocabulary.distinct(kind.num_keys + kind.num_values).tolist())
-    return {
-        token
-        for mark in "abcdefghijklmnopqrstuvwxyz=;?()+"
-        if _can(task, mark)
-        for token in task.vocabulary.spell(mark)
-    }
-
-
-def _can(task: Task, mark: str) -> bool:
-    with suppress(DataError):
-        return bool(task.vocabulary.spell(mark))
-    return False
-
-
-def _pairs(task: Task, stretches: Sequence[Sequence[int]]) -> Iterator[str]:
-    """Pairs of a document come independently of each other, and a key has each value as often as the others."""
-    kind: Any = task.spec.task
-    if isinstance(kind, KeyValue):
-        size, likely = kind.key_length + kind.value_length + 2, LETTERS**-kind.value_length
-        found = [[tuple(one[at : at + size]) for at in range(0, BEFORE - size + 1, size)] for one in stretches]
-    else:
-        every = task.vocabulary.distinct(kind.num_keys + kind.num_values).tolist()
-        keys, values = every[: kind.num_keys], every[kind.num_keys :]
-        found = [[(a, b) for a, b in pairwise(one) if a in keys and b in values] for one in stretches]
-        likely = 1 / kind.num_values
-        for key in keys:
-            own = [values.index(value) for one in found for other, value in one if other == key]
-            if own:
-                yield from _even(f"beside key {key}", own, len(values))
-    both = [one == other for some in found for one, other in combinations(some, 2)]
-    if sum(both) > len(both) * likely + DEVIATIONS * math.sqrt(len(both) * likely) + FEWEST:
-        yield f"of {len(both)} pairs of what fills documents {sum(both)} are alike"
+def _apart_from_each_other(task: Task, documents: Sequence[Document]) -> Iterator[str]:
+    """Where facts begin in their chunk tells nothing of where questions begin in theirs."""
+    begins = np.array([[start % task.chunk_size for start, _ in document.placed] for document in documents], float)
+    if begins.std(0).min() > 1:
+        related = float(np.corrcoef(begins.T)[0, 1])
+        if abs(related) > DEVIATIONS / math.sqrt(len(documents)):
+            yield f"the places of facts and questions hang together, by {related:.2f}"
 
 
 def wrongly_filed(task: Task, document: Document, gap: int) -> Iterator[str]:
@@ -271,7 +185,7 @@ def wrongly_filed(task: Task, document: Document, gap: int) -> Iterator[str]:
     if asked is not None and isinstance(kind, NBack):
         wanted["distance"] = [asked[1] - place for place in asked[0]]
     if isinstance(kind, Overwrite):
-        again = set(_facts(document).tolist()[2 * kind.num_pairs :: 2])
+        again = set(facts_of(document).tolist()[2 * kind.num_pairs :: 2])
         wanted["rebound"] = [int(document.tokens[at - 1] in again) for at in _answered(document)]
     if task.depth_chunks and gap and task.spec.gap_unit == "chunks":
         size = task.chunk_size

@@ -12,6 +12,7 @@ import numpy as np
 from cortexzoo.harness.checking.mistakes.attempt import Attempt, fits, mistaken, wrong_ends
 from cortexzoo.harness.checking.task_chances import Answers, best_guess
 from cortexzoo.harness.checking.task_readers import Read, mistakes
+from cortexzoo.specs.filler import NoiseFiller, OneFiller, UnseenNoise
 from cortexzoo.specs.task import Addition, Copy, KeyValue, MemoryTask, NBack, SelectiveCopy, TaskSpec, TokenPairs
 from cortexzoo.zoo.data.tasks.build import build_task
 from cortexzoo.zoo.data.tasks.document import Document
@@ -24,6 +25,7 @@ EVERY = f"{ascii_lowercase}{digits}{MARKS}{ascii_uppercase}"
 ASIDE = "\ue000"
 """Behind a character: the token that it is at the beginning of a text."""
 DOCUMENTS, CHUNK = 24, 16
+NOISE = NoiseFiller()
 TASKS: dict[str, MemoryTask] = {
     "kv": KeyValue(num_pairs=3, key_length=2, value_length=2, num_queries=2),
     "copy": Copy(num_letters=7),
@@ -99,8 +101,9 @@ def of_tokens() -> list[str]:
     return wrong + wrong_ends(_refused())
 
 
-def _task(kind: MemoryTask, tokenizer: Written, gaps: tuple[int, ...] = (1,)) -> Task:
-    return build_task(TaskSpec(name="t", task=kind, vocabulary="tokenizer", chunk_size=CHUNK, gaps=gaps), 0, tokenizer)
+def _task(kind: MemoryTask, tokenizer: Written, filler: OneFiller = NOISE) -> Task:
+    spec = TaskSpec(name="t", task=kind, vocabulary="tokenizer", chunk_size=CHUNK, gaps=(1,), filler=filler)
+    return build_task(spec, 0, tokenizer)
 
 
 def _known_beforehand() -> Iterator[str]:
@@ -191,8 +194,17 @@ def _refused() -> Iterator[Attempt]:
     yield mistaken("a capital that is a letter", partial(_task, copy, Written(names, {"K": ("k",)})))
     yield mistaken("a capital of two tokens", partial(_task, copy, Written(names, {"K": ("K", "\ue100")})))
     yield mistaken("digits of two tokens", partial(_task, add, Written(names, {"7": ("7", "\ue100")})))
+    shared = Written(names, {"7": ("K",)})
+    yield fits("a digit that is a capital", partial(_task, kv, shared))
+    unseen = partial(_unseen, kv)
+    yield fits("unseen noise of digits", partial(unseen, Written(names)))
+    yield mistaken("unseen noise that is among the usual", partial(unseen, shared))
     of_use = len(EVERY) + 1
     for more, works in ((0, True), (2, False)):
         pairs = TokenPairs(num_pairs=2, num_queries=2, num_keys=9, num_values=5, num_noise=of_use - 15 + more)
         act = partial(_task, pairs, Written(names))
         yield Attempt(f"{pairs.num_tokens} of {of_use - 1} tokens that are of use", act, works)
+
+
+def _unseen(kind: MemoryTask, tokenizer: Written) -> None:
+    _task(kind, tokenizer, UnseenNoise()).example("train", 0, 1)
