@@ -1,7 +1,7 @@
 """In which order texts of any size are read: each window once an epoch, by documents, by a mixture's weights."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from cortexzoo.harness.checking.properties.base import Case, Finding, Property, 
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.zoo.data.mixed_order import MixedOrder
 from cortexzoo.zoo.data.order import DocumentOrder, TrainingOrder
+from cortexzoo.zoo.streams import Stream
 
 LONG = (1 << 22) + 3
 """Windows of a text whose order is not kept as a list."""
@@ -22,7 +23,10 @@ MOST_AT_ONCE = 7
 
 
 def order_cases(_: Subject) -> Iterable[Case]:
-    """Texts of one window, of a few and of millions; documents that are shorter and longer than a window; mixtures."""
+    """Texts of one window, of a few and of millions; documents that are shorter and longer than a window; mixtures.
+
+    And where epochs begin, texts of next to no weight, and random numbers of each use.
+    """
     for size in (1, 2, 9, 33, 200):
         yield {"order": "text", "windows": size, "length": 8, "more": size % 8, "seed": 0}
     for size in (2, 9, 60):
@@ -30,13 +34,70 @@ def order_cases(_: Subject) -> Iterable[Case]:
     for size in (5, 40):
         yield {"order": "mixture", "windows": size, "length": 4, "more": 2, "seed": 2}
     yield {"order": "text", "windows": LONG, "length": 2, "more": 1, "seed": 3}
+    yield {"order": "shifts", "windows": LONG, "length": 9, "more": 1, "seed": 3}
+    for order in ("rare texts", "shifts", "streams"):
+        for size in (3, 40):
+            yield {"order": order, "windows": size, "length": 8, "more": 3, "seed": 4}
+
+
+def _of_rare_texts(windows: int, length: int, more: int, seed: int) -> list[str]:
+    """Texts of next to no weight come in every thousand windows; texts of one length have orders of their own."""
+    size = windows * length + length
+    order = MixedOrder((size,) * 4, (1e6, 1e-3, more + 1.0, 1e-3), length, seed)
+    texts = order.starts(0, THOUSAND) // size
+    wrong = [f"text {text + 1} never comes" for text in range(4) if text not in texts]
+    alike = MixedOrder((size, size), (1.0, 1.0), length, seed)
+    own = [starts[starts // size == text] % size for starts in [alike.starts(0, THOUSAND)] for text in range(2)]
+    count = min(*map(len, own), windows)
+    if count >= MOST_AT_ONCE and np.array_equal(*(some[:count] - some[:count].min() for some in own)):
+        wrong.append("two texts of one length are read in one order")
+    return wrong
+
+
+def _of_shifts(windows: int, length: int, more: int, seed: int) -> list[str]:
+    """The windows of every epoch begin elsewhere, at any place that leaves room for all of them."""
+    size = windows * length + length + more % length
+    order, room = TrainingOrder(size, length, seed), size - 1 - windows * length
+    epochs = 8 if windows > MOST else 200
+    firsts = [int(order.starts(epoch * windows, min(windows, MOST)).min()) for epoch in range(epochs)]
+    if windows > MOST:
+        shifts = {first % length for first in firsts}
+        return ["every epoch begins at the same places"] if len(shifts) == 1 and length > 1 else []
+    wrong = [f"an epoch begins at {max(firsts)} of {room}"] if max(firsts) > room or min(firsts) < 0 else []
+    if room > 1 and (max(firsts) <= room * 0.8 or min(firsts) > room * 0.2):
+        wrong.append(f"epochs begin at {min(firsts)} to {max(firsts)} of {room}")
+    return wrong
+
+
+def _of_streams(windows: int, length: int, more: int, seed: int) -> list[str]:
+    """Random numbers of one use are none of another's, of another place's or seed's, and the same each time.
+
+    An experiment trains on a text or on documents: only these two may share theirs.
+    """
+    places = ((), (0,), (1,), (2,), (0, 1), (1, 0), (windows,), (windows, length), (length, more))
+    wrong, seen = [], dict[bytes, str]()
+    for stream in Stream:
+        if stream is Stream.DOCUMENTS:
+            continue
+        for own in (seed, seed + 1):
+            # An order of a text is at (epoch) or, of longer texts and mixtures, at a pair.
+            own_places = [(5,), (6,), (5, 1), (6, 1), (1, 2), (5, 2), (5, 3)] if stream is Stream.TEXT else places
+            for place in dict.fromkeys(own_places):
+                name = f"{stream.name} of seed {own} at {place}"
+                drawn, again = (stream.generator(own, *place).bytes(16) for _ in range(2))
+                if drawn != again:
+                    wrong.append(f"{name} gives other numbers each time")
+                if drawn in seen:
+                    wrong.append(f"{name} gives the numbers of {seen[drawn]}")
+                seen[drawn] = name
+    return wrong
 
 
 def order_strategy(_: Subject) -> st.SearchStrategy[Case]:
     """Any text, documents or mixture of moderate size."""
     return st.fixed_dictionaries(
         {
-            "order": st.sampled_from(["text", "documents", "mixture"]),
+            "order": st.sampled_from(sorted(JUDGED)),
             "windows": st.integers(1, 300),
             "length": st.integers(1, 40),
             "more": st.integers(0, 40),
@@ -47,8 +108,7 @@ def order_strategy(_: Subject) -> st.SearchStrategy[Case]:
 
 def orders_visit_each_window_once(_: Subject, case: Case) -> Finding:
     """The windows of two epochs, or of two thousand of a mixture."""
-    judged = {"text": _of_a_text, "documents": _of_documents, "mixture": _of_a_mixture}[text(case, "order")]
-    wrong = judged(*(number(case, name) for name in ("windows", "length", "more", "seed")))
+    wrong = JUDGED[text(case, "order")](*(number(case, name) for name in ("windows", "length", "more", "seed")))
     if not wrong:
         return Finding(0, "every window came once an epoch, in an order of its own", case)
     return Finding(len(wrong), "; ".join(wrong[:3]), {**case, "first": wrong[0]})
@@ -160,6 +220,15 @@ def _of_a_mixture(windows: int, length: int, more: int, seed: int) -> list[str]:
         else [*wrong, "pieces differ from the whole"]
     )
 
+
+JUDGED: Mapping[str, Callable[[int, int, int, int], list[str]]] = {
+    "text": _of_a_text,
+    "documents": _of_documents,
+    "mixture": _of_a_mixture,
+    "rare texts": _of_rare_texts,
+    "shifts": _of_shifts,
+    "streams": _of_streams,
+}
 
 ORDERS = (
     Property(
