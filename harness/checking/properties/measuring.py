@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from cortexzoo.harness.checking.properties.base import (
@@ -23,6 +23,8 @@ from cortexzoo.harness.checking.properties.base import (
 )
 from cortexzoo.harness.checking.properties.trainer import everything
 from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.checking.training.evaluated_again import of_all_but_the_loss
+from cortexzoo.harness.checking.training.passes import Passes, wrong_passes
 from cortexzoo.harness.checking.training.roles import LENGTH
 from cortexzoo.harness.checking.training.surroundings import region
 from cortexzoo.harness.checking.training.text_kept import of_written_text
@@ -48,23 +50,12 @@ from cortexzoo.zoo.training.policies.base import HeldOutScore, Step, Trainer
 
 STEPS = 4
 ROWS = 3
+GAPS = (0, 1, 2)
 RISING = {"optimizer": recipe.AdamWSpec(learning_rate=0.03), "schedule": recipe.Constant()}
 """So that losses rise and fall."""
 LARGEST = "stability/max_attention_logit"
 SCORES = (3.0, math.nan, 2.0, 1.0, 2.5, 1.0, math.nan, math.inf, 1.5)
 """Scripted held-out losses: the best is neither first nor last, a tie keeps the first, NaN and infinity never win."""
-
-
-class Passes:
-    """A hook on the model: in which mode each forward call is made, and on which tokens."""
-
-    def __init__(self) -> None:
-        self.seen: list[tuple[Tensor, bool, bool]] = []
-        """Tokens, whether any module was in training mode, whether gradients were on."""
-
-    def __call__(self, model: nn.Module, arguments: tuple[Any, ...]) -> None:
-        training = any(module.training for module in model.modules())
-        self.seen.append((arguments[0].detach().cpu().clone(), training, torch.is_grad_enabled()))
 
 
 def whole_cases(subject: Subject) -> Iterable[Case]:
@@ -73,6 +64,7 @@ def whole_cases(subject: Subject) -> Iterable[Case]:
     yield {"sequences": "some"}
     if subject.task is None:
         yield {"sequences": "written"}
+        yield {"sequences": "beside the loss"}
     for of in ("tokens", "documents"):
         for most in (0, 5):
             yield {"sequences": of, "most": most}
@@ -88,9 +80,12 @@ def held_out_is_measured_whole(subject: Subject, case: Case) -> Finding:
         reported, again = of_written_text(subject, ROWS)
         reason = f"text that the memory keeps has a loss of {reported:.6f}, measured again {again:.6f}"
         return Finding(abs(reported - again) / again, reason, case)
-    if "most" in case:
-        in_documents = text(case, "sequences") == "documents"
-        figures = of_tokens(subject.experiment, ROWS, number(case, "most") or None, in_documents)
+    if "most" in case or text(case, "sequences") == "beside the loss":
+        if "most" in case:
+            in_documents = text(case, "sequences") == "documents"
+            figures = of_tokens(subject.experiment, ROWS, number(case, "most") or None, in_documents)
+        else:
+            figures = of_all_but_the_loss(subject, ROWS)
         name, reported, again = max(figures, key=lambda one: _relative(*one[1:]))
         return Finding(_relative(reported, again), f"{name} is {reported:.6f}, measured again {again:.6f}", case)
     some = 5 if text(case, "sequences") == "some" else None
@@ -122,7 +117,7 @@ def held_out_is_measured_whole(subject: Subject, case: Case) -> Finding:
         return Finding(math.inf, f"training gave up ({problem})", case)
     finally:
         hook.remove()
-    wrong = [] if not isinstance(data, TextData) else _wrong_passes(passes, data, some)
+    wrong = [] if not isinstance(data, TextData) else wrong_passes(passes, data, some)
     if wrong:
         return Finding(math.inf, "; ".join(wrong[:3]), {**case, "first": wrong[0]})
     apart = {}
@@ -140,34 +135,12 @@ def _relative(reported: float, again: float) -> float:
 
 
 def _in_two_stages(experiment: ExperimentSpec) -> ExperimentSpec:
-    """Of the gaps 0 and 1 the longer one first; nothing is learnt so well in a few steps that the second one begins."""
+    """Gaps 0 and 1, then 2 chunks; nothing is learnt so well in a few steps that the second one begins."""
     objective = experiment.recipe.objective
     assert isinstance(objective, Recall)
-    stages = tuple(objective.stages[0].model_copy(update={"gaps": (gap,)}) for gap in (1, 0))
+    stages = tuple(objective.stages[0].model_copy(update={"gaps": gap}) for gap in ((0, 1), (2,)))
     changed = objective.model_copy(update={"stages": stages})
     return experiment.model_copy(update={"recipe": experiment.recipe.model_copy(update={"objective": changed})})
-
-
-def _wrong_passes(passes: Passes, data: TextData, some: int | None) -> list[str]:
-    """What the calls show: each part is seen in its own mode, and all of the validation part."""
-    wrong = []
-    validation, test = set(data.validation[:].tolist()), set(data.test[:].tolist())
-    seen: list[bytes] = []
-    for tokens, training, gradients in passes.seen:
-        own = set(tokens.flatten().tolist())
-        if own & test:
-            wrong.append("the test part is seen in training")
-        if own & validation and (training or gradients):
-            wrong.append("the validation part is seen in training mode" if training else "with gradients")
-        if own & validation and len(tokens) > 0:
-            seen += [row.numpy().tobytes() for row in tokens]
-        if not training and own - validation:
-            wrong.append("what is measured is not held out")
-    windows = (len(data.validation) - 1) // LENGTH
-    count = windows if some is None else min(some, windows)
-    if len(set(seen)) < count:
-        wrong.append(f"{len(set(seen))} of {count} validation windows are measured")
-    return wrong
 
 
 @torch.no_grad()
@@ -175,7 +148,7 @@ def _held_out_loss(trainer: TrainingLoop, data: TextData | TaskData, some: int |
     """Nats a target over all examples, after the step that is over."""
     model = copy.deepcopy(trainer.model).eval()
     if isinstance(data, TaskData):
-        return sum(_of_answers(trainer, model, data, gap, 2, model.initial_state(2))[0] for gap in (0, 1)) / 2
+        return sum(_of_answers(trainer, model, data, gap, 2, model.initial_state(2))[0] for gap in GAPS) / len(GAPS)
     windows = (len(data.validation) - 1) // LENGTH
     chosen = range(windows) if some is None else [int((i + 0.5) * windows / some) for i in range(some)]
     return _of_text(trainer, model, data, [place * LENGTH for place in chosen])[0]
@@ -254,14 +227,15 @@ def best_is_the_best(subject: Subject, case: Case) -> Finding:
     experiment = measured(brief(on_a_tiny_model(subject.experiment), steps), validate_every=1)
     weights: dict[int, dict[str, Tensor]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        trainer = trainer_of(experiment, Record(), checkpoints=Path(folder))
-        trainer.objective.held_out = lambda _: HeldOutScore(SCORES[len(weights)])  # type: ignore[method-assign, assignment]
+        trainer = trainer_of(experiment, record := Record(), checkpoints=Path(folder))
+        trainer.objective.held_out = lambda _: _scored(len(weights))  # type: ignore[method-assign, assignment]
 
         def look(_: Trainer, step: Step) -> None:
             weights[step.number] = {n: t.detach().cpu().clone() for n, t in trainer.model.state_dict().items()}
 
         append(trainer, [Look(look)])
         result = trainer.run()
+        recorded = [record.steps[step + 1].get("validation/recall") for step in range(steps)]
         files = {which: Path(folder) / which / "model.safetensors" for which in ("best", "last")}
         saved = {which: load_file(file) for which, file in files.items() if file.exists()}
     lowest = min(score for score in SCORES if math.isfinite(score))
@@ -272,15 +246,23 @@ def best_is_the_best(subject: Subject, case: Case) -> Finding:
         "last loss": SCORES[-1],
         "best": best,
         "last": steps,
+        "shares of the gate": {"memory": float(steps - 1)},
+        "recall": [step / steps for step in range(steps)],
     }
     found: dict[str, Any] = {
         "best step": result.best_step, "lowest loss": result.best_validation_loss, "last loss": result.validation_loss,
+        "shares of the gate": result.gate_shares, "recall": recorded,
         **{which: _step_of(saved[which], weights) if which in saved else None for which in files},
     }  # fmt: skip
     wrong = [f"{what}: {found[what]}, should be {value}" for what, value in wanted.items() if found[what] != value]
     if not wrong:
         return Finding(0, f"of {steps} scripted losses the lowest is the best, and its weights are saved", case)
     return Finding(len(wrong), "; ".join(wrong[:3]), {**case, "first": wrong[0].partition(":")[0]})
+
+
+def _scored(number: int) -> HeldOutScore:
+    """Of which the last is reported, and recall with each."""
+    return HeldOutScore(SCORES[number], number / len(SCORES), {"memory": float(number)})
 
 
 def _step_of(saved: dict[str, Tensor], weights: dict[int, dict[str, Tensor]]) -> int | None:

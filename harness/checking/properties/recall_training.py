@@ -21,6 +21,7 @@ from cortexzoo.harness.checking.properties.base import (
 from cortexzoo.harness.checking.properties.conclusions import wrong_conclusions
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.training.recall_again import counted_again
+from cortexzoo.harness.checking.training.told_again import orders_of_gaps, told_of_drift
 from cortexzoo.harness.checking.training.witness import Record, brief, in_float32, trainer_of
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.objective import InChunkDivergence, InChunkSamples, InChunkSpec, NoInChunkGuard, Recall, Stage
@@ -76,7 +77,7 @@ def recall_is_trained_as_specified(subject: Subject, case: Case) -> Finding:
         raise DoesNotApply("the objective is not recall")
     of, seed = text(case, "of"), number(case, "seed")
     if of == "stages":
-        wrong = _stages(seed)
+        wrong = _stages(seed) + (orders_of_gaps() + told_of_drift() if seed == 0 else [])
     elif of == "answers":
         wrong = counted_again(trainer_of(brief(subject.experiment, 1), Record()).objective.task)  # type: ignore[attr-defined]
     elif of == "conclusions":

@@ -1,16 +1,17 @@
 """Recall counted again, one document after the other, of a predictor that answers some questions and not others."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from cortexzoo.zoo.data.tasks.build import build_task_in
-from cortexzoo.zoo.data.tasks.recall_measure import recall_at
-from cortexzoo.zoo.data.tasks.task import SPLITS, Task
+from cortexzoo.zoo.data.tasks.recall_measure import recall_at, recall_by_gap
+from cortexzoo.zoo.data.tasks.task import SPLITS, Split, Task
 from cortexzoo.zoo.errors import DataError
 
 DOCUMENTS, ROWS = 7, 3
@@ -18,6 +19,8 @@ DOCUMENTS, ROWS = 7, 3
 GAPS = (1, 2)
 AT_ONCE = 32
 """Tokens: a vocabulary may be large."""
+LONGEST = 20_000
+"""Tokens of one document over each of a task's own gaps, where they are asked for."""
 FORGOTTEN = 3
 """The predictor knows nothing of the tokens that this divides."""
 KNOWN = 3.0
@@ -45,16 +48,23 @@ def counted_again(task: Task) -> list[str]:
     drawn = [{task.example(split, index, gaps[0]).tokens.tobytes() for split in SPLITS} for index in range(DOCUMENTS)]
     alike = all(len(documents) < len(SPLITS) for documents in drawn)
     wrong = [f"the first {DOCUMENTS} documents are in several of training, validation and test"] if alike else []
-    for gap in gaps:
+    for gap, split in [*((gap, SPLITS[1]) for gap in gaps), (gaps[0], SPLITS[2])]:
+        longest = list[int]()
         found = recall_at(
             task,
-            _induction(task.vocabulary.size),
+            _induction(task.vocabulary.size, longest),
             gap,
             documents=DOCUMENTS,
             batch_size=ROWS,
+            split=split,
             chunk_size=min(AT_ONCE, task.chunk_size),
         )
-        right, tokens, losses = _by_document(task, gap)
+        if max(longest) > min(AT_ONCE, task.chunk_size):
+            wrong.append(
+                f"{max(longest)} tokens are read at once, at most {min(AT_ONCE, task.chunk_size)} were asked for"
+            )
+        right, tokens, losses = _by_document(task, gap, split)
+        wrong += _by_slice(task, gap, split, right, found.by_slice)
         reported = {
             "answers": float(found.accuracy.answers),
             "answers right": found.accuracy.exact,
@@ -68,7 +78,7 @@ def counted_again(task: Task) -> list[str]:
             "tokens right": sum(tokens) / len(tokens),
             "nats a token": sum(losses) / len(losses),
         }
-        for kind, (number, documents) in _by_filler(task, gap, right).items():
+        for kind, (number, documents) in (_by_filler(task, gap, right) if split == SPLITS[1] else {}).items():
             if number not in found.by_slice["filler"]:
                 wrong.append(f"over {gap} chunks no document is filed under {kind}")
                 continue
@@ -79,27 +89,72 @@ def counted_again(task: Task) -> list[str]:
             for what, value in counted.items()
             if not math.isclose(reported[what], value, rel_tol=1e-5, abs_tol=1e-9)
         ]
+    return wrong + _never_finite(task, gaps) + _of_all_gaps(task, gaps)
+
+
+def _by_slice(task: Task, gap: int, split: Split, right: list[list[bool]], found: Mapping[str, Any]) -> list[str]:
+    """Shares of the answers that each document files under a value."""
+    wanted: dict[str, dict[int, list[bool]]] = {}
+    for index, answers in enumerate(right):
+        for name, values in task.example(split, index, gap).slices.items():
+            for value, hit in zip(values.tolist(), answers, strict=True):
+                wanted.setdefault(name, {}).setdefault(value, []).append(hit)
+    shares = {name: {value: sum(hits) / len(hits) for value, hits in some.items()} for name, some in wanted.items()}
+    counted = {name: {value: one.exact for value, one in some.items()} for name, some in found.items()}
+    return [] if counted == shares else [f"over {gap} chunks answers are right by {counted}, counted again {shares}"]
+
+
+def _never_finite(task: Task, gaps: list[int]) -> list[str]:
+    """What is infinite, or no number, is not right, where it is the largest."""
+    wrong = []
+    for large in (math.inf, math.nan):
+        predict = _induction(task.vocabulary.size, [], large)
+        found = recall_at(task, predict, gaps[0], documents=DOCUMENTS, batch_size=ROWS)
+        plain = recall_at(task, _nothing(task.vocabulary.size), gaps[0], documents=DOCUMENTS, batch_size=ROWS)
+        if found.accuracy.token > plain.accuracy.token:
+            wrong.append(f"a prediction of {large} is right")
     return wrong
 
 
-def _induction(vocabulary: int) -> Callable[[Tensor, list[_Row] | None], tuple[Tensor, list[_Row]]]:
+def _of_all_gaps(task: Task, gaps: list[int]) -> list[str]:
+    """Tasks over some gaps, or over their own."""
+    predict, asked = _induction(task.vocabulary.size, []), {"documents": ROWS, "batch_size": ROWS}
+    for some in (gaps[:1], None):
+        due = task.spec.gaps if some is None else some
+        if some is None and sum(map(task.length, due)) > LONGEST:
+            continue
+        found = recall_by_gap([task], predict, some, split="test", **asked)
+        wanted = {gap: recall_at(task, predict, gap, split="test", **asked).accuracy.exact for gap in due}
+        if found != {task.name: wanted}:
+            return [f"by gap {found} of the answers are right, asked one by one {wanted}"]
+    return []
+
+
+def _nothing(vocabulary: int) -> Callable[[Tensor, None], tuple[Tensor, None]]:
+    return lambda tokens, _: (torch.zeros(*tokens.shape, vocabulary), None)
+
+
+def _induction(
+    vocabulary: int, longest: list[int], known: float = KNOWN
+) -> Callable[[Tensor, list[_Row] | None], tuple[Tensor, list[_Row]]]:
     def predict(tokens: Tensor, state: list[_Row] | None) -> tuple[Tensor, list[_Row]]:
         rows = [_Row() for _ in tokens] if state is None else state
         logits = torch.zeros(*tokens.shape, vocabulary)
+        longest.append(tokens.shape[1])
         for row, line in enumerate(tokens.tolist()):
             for place, token in enumerate(line):
                 if (next_one := rows[row].expects(token)) is not None:
-                    logits[row, place, next_one] = KNOWN
+                    logits[row, place, next_one] = known
         return logits, rows
 
     return predict
 
 
-def _by_document(task: Task, gap: int) -> tuple[list[list[bool]], list[bool], list[float]]:
+def _by_document(task: Task, gap: int, split: Split) -> tuple[list[list[bool]], list[bool], list[float]]:
     """Whether each answer of each document is right; and of each token of an answer whether it is, and its loss."""
     answers, tokens, losses = [], [], []
     for index in range(DOCUMENTS):
-        document = task.example("validation", index, gap)
+        document = task.example(split, index, gap)
         row, hits = _Row(), dict[int, list[bool]]()
         following = zip(document.tokens[1:].tolist(), document.answers[1:].tolist(), strict=True)
         for token, (target, answer) in zip(document.tokens[:-1].tolist(), following, strict=True):
