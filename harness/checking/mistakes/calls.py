@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
 from cortexzoo.harness.checking.mistakes.attempt import Attempt, fits, mistaken
 from cortexzoo.harness.checking.subject import Model, Subject
 from cortexzoo.specs.slow_store import NoSlowStore, ProductStore
+from cortexzoo.zoo.errors import NonFiniteLogits
 from cortexzoo.zoo.generation import generate, read_all_but_the_last
 from cortexzoo.zoo.models.cortexgpt import CortexGPT
 from cortexzoo.zoo.models.hybrid.model import Hybrid
@@ -71,8 +73,30 @@ def _of_sampling(model: Model, tokens: torch.Tensor) -> Iterator[Attempt]:
     yield mistaken("a prompt without a token", partial(generate, model, tokens[:, :0], 1))
     yield mistaken("a temperature below zero", partial(generate, model, tokens, 1, temperature=-1e-3))
     yield mistaken("none of the likeliest tokens", partial(generate, model, tokens, 1, top_k=0))
+    yield fits("no token of a whole text", partial(_of_no_tokens, model, tokens))
+    yield mistaken("one row whose logits are no numbers", partial(_of_broken_rows, model, tokens))
     yield fits("a text of one piece", partial(read_all_but_the_last, model, [tokens]))
     yield mistaken("a text without a piece", partial(read_all_but_the_last, model, []))
+
+
+def _of_no_tokens(model: Model, tokens: torch.Tensor) -> None:
+    if (made := generate(model, tokens, 0)).shape != (len(tokens), 0):
+        raise ValueError(f"no token was asked for, and the result is {tuple(made.shape)}")
+
+
+def _of_broken_rows(model: Model, tokens: torch.Tensor) -> None:
+    read = model.read
+
+    def broken(tokens: torch.Tensor, state: Any = None) -> Any:
+        output = read(tokens, state)
+        output.logits[0] = torch.nan
+        return output
+
+    with patch.object(model, "read", broken), torch.no_grad():
+        try:
+            generate(model, tokens, 1)
+        except NonFiniteLogits as refused:
+            raise ValueError(str(refused)) from None
 
 
 def of_states(_: Subject) -> Iterator[Attempt]:

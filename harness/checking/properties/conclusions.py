@@ -11,7 +11,7 @@ import torch
 
 from cortexzoo.harness.checking.properties.trainer import of_short_gaps
 from cortexzoo.harness.checking.subject import Model
-from cortexzoo.harness.checking.training.witness import Record, brief, trainer_of
+from cortexzoo.harness.checking.training.witness import Record, brief, measured, trainer_of
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.filler import MixedFiller, NoiseFiller, PairsFiller
 from cortexzoo.specs.task import KeyValue, TaskSpec
@@ -23,7 +23,8 @@ from cortexzoo.zoo.training.objectives.recall_objective import RecallObjective
 
 CHARACTERS = 55
 """Letters, marks and capitals of spelled pairs."""
-DOCUMENTS = 8
+DOCUMENTS, FEWER = 8, 3
+"""At the end, and when training validates."""
 KNOWN_OF = 7
 """Of so many tokens the model is told all but one."""
 
@@ -60,11 +61,13 @@ def wrong_conclusions(experiment: ExperimentSpec) -> list[str]:
 
 def _wrong_shares(experiment: ExperimentSpec) -> list[str]:
     """Shares of whole answers, of a model that is told most tokens, and others without its memories."""
-    trainer = trainer_of(of_short_gaps(brief(_of_words(experiment), 1), documents=DOCUMENTS), Record())
+    spec = measured(of_short_gaps(brief(_of_words(experiment), 1), documents=DOCUMENTS), validation_sequences=FEWER)
+    trainer = trainer_of(spec, Record())
     task, model = cast(RecallObjective, trainer.objective).task, trainer.model
     (gap,) = task.spec.gaps
     documents = [task.example("validation", index, gap) for index in range(DOCUMENTS)]
-    lines = [document.tokens.tolist() for document in documents]
+    near = [task.example("validation", index, 0) for index in range(FEWER)]
+    lines = [document.tokens.tolist() for document in (*documents, *near)]
 
     def told(_model: object, given: tuple[Any, ...], output: ModelOutput[Any]) -> ModelOutput[Any]:
         logits = torch.zeros_like(output.logits)
@@ -76,23 +79,32 @@ def _wrong_shares(experiment: ExperimentSpec) -> list[str]:
         return replace(output, logits=logits)
 
     hook = model.register_forward_hook(told)
-    found = trainer.objective.conclusions(trainer)
+    found, score = trainer.objective.conclusions(trainer), trainer.objective.held_out(trainer)
     hook.remove()
+    fewer = {over: _right(some, 0) for over, some in ((0, near), (gap, documents[:FEWER]))}
+    shares = {over: sum(map(sum, right)) / sum(map(len, right)) for over, right in fewer.items()}
+    by_gap = {over: score.metrics.get(f"validation/recall/gap_{over}", math.nan) for over in shares}
     wrong = []
+    if not all(math.isclose(by_gap[over], share) for over, share in shares.items()):
+        wrong.append(f"of {FEWER} documents {by_gap} of the answers are said to be right, {shares} are")
+    if not math.isclose(score.recall or 0.0, sum(shares.values()) / len(shares)):
+        wrong.append(f"recall is {score.recall}, by gap it is {shares}")
     for name, without in _by_result(model).items():
-        right = [
-            [
-                all(_is_known(int(at), len(without)) for at in np.flatnonzero(answers == one))
-                for one in set(answers) - {0}
-            ]
-            for answers in (document.answers for document in documents)
-        ]
+        right = _right(documents, len(without))
         share = sum(map(sum, right)) / sum(map(len, right))
         if name in found and not math.isclose(found[name][task.name][gap], share):
             wrong.append(f"{name} is {found[name][task.name][gap]}, of the answers {share} are right")
         if name == "recall" and "recall_by_filler" in found:
             wrong += _wrong_by_filler(found["recall_by_filler"][task.name][gap], task, documents, right)
     return wrong
+
+
+def _right(documents: Sequence[Document], without: int) -> list[list[bool]]:
+    """Whether each answer of each document is told as a whole."""
+    return [
+        [all(_is_known(int(at), without) for at in np.flatnonzero(answers == one)) for one in set(answers) - {0}]
+        for answers in (document.answers for document in documents)
+    ]
 
 
 def _wrong_by_filler(found: Any, task: Task, documents: Sequence[Document], right: list[list[bool]]) -> list[str]:

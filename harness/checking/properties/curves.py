@@ -12,6 +12,7 @@ from cortexzoo.harness.checking.properties.base import Case, Finding, Property, 
 from cortexzoo.harness.checking.properties.figures import Pair
 from cortexzoo.harness.checking.properties.opened import opened
 from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.checking.training.clock_again import by_the_clock
 from cortexzoo.harness.checking.training.witness import (
     Look,
     Record,
@@ -78,7 +79,7 @@ def _told(subject: Subject) -> dict[str, Pair]:
         losses[place] = far
     norms[230] = math.nan
     refused = {40, 150, 280}
-    pairs: dict[str, Pair] = {}
+    pairs = {name: Pair(*pair) for name, pair in by_the_clock(trainer).items()}
     for place, (loss, norm) in enumerate(zip(losses, norms, strict=True)):
         step = Step(place + 1, loss=loss, gradient_norm=norm)
         tell = monitor.step_refused if place in refused else monitor.step_taken

@@ -1,9 +1,6 @@
 """Training on facts: when stages end, how many documents a step has, and what is added to the loss of their answers."""
 
-import math
-import random
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -21,6 +18,7 @@ from cortexzoo.harness.checking.properties.base import (
 from cortexzoo.harness.checking.properties.conclusions import wrong_conclusions
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.training.recall_again import counted_again
+from cortexzoo.harness.checking.training.stages_again import Heard, stages_again
 from cortexzoo.harness.checking.training.told_again import orders_of_gaps, told_of_drift
 from cortexzoo.harness.checking.training.witness import Record, brief, in_float32, trainer_of
 from cortexzoo.specs import ExperimentSpec
@@ -32,13 +30,10 @@ from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.memory.short_term import ShortTermMemory
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.objectives.build import build_objective
-from cortexzoo.zoo.training.objectives.curriculum import RIGHT, Curriculum
+from cortexzoo.zoo.training.objectives.curriculum import RIGHT
 from cortexzoo.zoo.training.objectives.recall_objective import GUARDED, RecallObjective
 from cortexzoo.zoo.training.policies.base import Step
 
-LAST_STEPS = 4
-"""Of each gap, that a promotion looks at."""
-SCRIPT = 120
 TRAINS = 0.9
 """Of plain text; drift is measured on the rest."""
 ROWS, PARTS, PIECES = 5, 2, 1
@@ -49,13 +44,6 @@ GUARDS: dict[str, InChunkSpec] = {
     "samples": InChunkSamples(weight=0.5, documents=3),
     "kl": InChunkDivergence(weight=2.0, sequences=3),
 }
-STAGES = (
-    Stage(gaps=(2,), samples_per_gap=9, promote_at=0.5),
-    Stage(gaps=(0, 3, 1), samples_per_gap=40, promote_at=0.75),
-    Stage(gaps=(1, 3), samples_per_gap=20, promote_at=0.25),
-    Stage(gaps=(1, 4), samples_per_gap=7),
-    Stage(gaps=(0, 2), samples_per_gap=11, promote_at=0.25),
-)
 
 
 def recall_training_cases(subject: Subject) -> Iterable[Case]:
@@ -77,7 +65,7 @@ def recall_is_trained_as_specified(subject: Subject, case: Case) -> Finding:
         raise DoesNotApply("the objective is not recall")
     of, seed = text(case, "of"), number(case, "seed")
     if of == "stages":
-        wrong = _stages(seed) + (orders_of_gaps() + told_of_drift() if seed == 0 else [])
+        wrong = stages_again(seed) + (orders_of_gaps() + told_of_drift() if seed == 0 else [])
     elif of == "answers":
         wrong = counted_again(trainer_of(brief(subject.experiment, 1), Record()).objective.task)  # type: ignore[attr-defined]
     elif of == "conclusions":
@@ -87,70 +75,6 @@ def recall_is_trained_as_specified(subject: Subject, case: Case) -> Finding:
     if not wrong:
         return Finding(0, "stages, documents, losses and answers are those of the spec", case)
     return Finding(len(wrong), "; ".join(wrong[:3]), {**case, "first": wrong[0]})
-
-
-@dataclass
-class _Heard:
-    """The trainer, as a policy sees it that tells of events of a kind."""
-
-    kind: str
-    events: list[dict[str, Any]] = field(default_factory=list)
-
-    def event(self, kind: str, detail: dict[str, Any]) -> None:
-        if kind == self.kind:
-            self.events.append(detail)
-
-
-def _stages(seed: int) -> list[str]:
-    """Some scripts learn quickly, some hardly; every ninth step is refused."""
-    drawn, documents = random.Random(seed), dict[tuple[int, int], int]()
-    for place, stage in enumerate(STAGES):
-        documents |= {(place, gap): 1 + (gap + place) % 3 for gap in stage.gaps}
-    curriculum, heard = Curriculum(STAGES, seed, documents), _Heard("stage")
-    wrong, place, began, epochs, told = [], 0, 0, 0, 0
-    shares: dict[int, list[float]] = {}
-    block: list[int] = []
-    for at in range(1, SCRIPT + 1):
-        stage = STAGES[place]
-        gap = curriculum.gap(at)
-        block.append(gap)
-        if len(block) == len(stage.gaps):
-            if sorted(block) != sorted(stage.gaps):
-                wrong.append(f"steps to {at} have the gaps {block}, the stage {list(stage.gaps)}")
-            block = []
-        right = min(1.0, drawn.random() * (0.6 + 0.2 * (seed % 4)))
-        step = Step(at, readings={RIGHT: right})
-        if at % 9:
-            curriculum.step_taken(cast(Any, heard), step)
-            shares.setdefault(gap, []).append(right)
-        else:
-            curriculum.step_refused(cast(Any, heard), step)
-        if step.metrics != {"curriculum/stage": place + 1.0, "curriculum/gap": float(gap)}:
-            wrong.append(f"step {at} records {step.metrics}, is of stage {place + 1} and gap {gap}")
-        served = (at - began) // len(stage.gaps)
-        whole = (at - began) % len(stage.gaps) == 0
-        fewest = min(documents[place, each] for each in stage.gaps)
-        needed = math.ceil(stage.samples_per_gap / fewest)
-        over = whole and served > 0 and served % needed == 0
-        last = place == len(STAGES) - 1
-        recent = [shares.get(each, [])[-LAST_STEPS:] for each in stage.gaps]
-        learned = (
-            not last
-            and stage.promote_at is not None
-            and all(len(some) == LAST_STEPS and sum(some) / LAST_STEPS >= stage.promote_at for some in recent)
-        )
-        epochs += over or learned
-        if not last and (over or learned):
-            place, began, shares, block, told = place + 1, at, {}, [], told + 1
-            why = "the answers were correct" if learned else "every gap had its documents"
-            wanted = {"stage": place + 1, "gaps": list(STAGES[place].gaps), "why": why}
-            if heard.events[-1:] != [wanted]:
-                wrong.append(f"after step {at}: {wanted} is not told, but {heard.events[-1:]}")
-        if (curriculum.stage, curriculum.epoch, len(heard.events)) != (place, epochs, told):
-            wrong.append(f"after step {at} stage {curriculum.stage + 1}, epoch {curriculum.epoch}; "
-                         f"should be {place + 1}, {epochs}")  # fmt: skip
-            return wrong
-    return wrong
 
 
 def _of_documents(experiment: ExperimentSpec, guard: InChunkSpec) -> ExperimentSpec:
@@ -211,9 +135,21 @@ def _steps(experiment: ExperimentSpec, guard: InChunkSpec) -> list[str]:
     samples = [detail for _, kind, detail in record.events if kind == "sample"]
     if largest_difference(here, there) > ROUNDING:
         return wrong  # it has a way of its own to compute something else in training
+    wrong += _told(samples, record.steps[1])
     found_all = [(one["loss"], one["right"], one["answer_tokens"]) for one in samples]
     if not _near(found_all, documents):
         wrong.append(f"samples are recorded as {found_all[:2]}, worked out again {documents[:2]}")
+    return wrong
+
+
+def _told(samples: Sequence[Mapping[str, Any]], metrics: Mapping[str, float]) -> list[str]:
+    """Of each document its number, its gap, and what the memory did in the step."""
+    memory = {name: value for name, value in metrics.items() if name.startswith("memory/")}
+    wrong = [] if [one["document"] for one in samples] == list(range(len(samples))) else ["samples are not numbered"]
+    if any(one["gap"] != PIECES for one in samples):
+        wrong.append(f"samples are told with gaps {[one['gap'] for one in samples]}, have {PIECES}")
+    if any({name: one.get(name) for name in memory} != memory for one in samples):
+        wrong.append(f"samples are told without {sorted(memory)} of their step")
     return wrong
 
 
@@ -232,7 +168,7 @@ def _of_other_sizes(trainer: TrainingLoop, data: TextData | TaskData, length: in
 
 def _of_each(objective: RecallObjective, place: int, rows: Sequence[tuple[Tensor, Tensor]]) -> list[str]:
     """What is recorded of a micro-batch's documents otherwise, when all their tokens were asked for, piece by piece."""
-    heard = _Heard("sample")
+    heard = Heard("sample")
     objective.samples.step_taken(cast(Any, heard), Step(1))
     found = [(one["loss"], one["right"], one["answer_tokens"]) for one in heard.events[-len(rows) :]]
     wanted = [(float(losses.mean()), float(right.mean()), len(right)) for losses, right in rows]
