@@ -84,7 +84,8 @@ class _Layer(nn.Module):
         read = self.norm(hidden).cumsum(1) + past
         return hidden + self.after_norm(self.mix(read)), read
 
-    def forward(self, hidden: Tensor, past: Any = None, place: int = 0) -> Any:
+    def forward(self, hidden_states: Tensor, past: Any = None, place: int = 0) -> Any:
+        hidden = hidden_states
         kept = past is not None and len(past.layers) > place
         out, read = self.added(hidden, past.layers[place].keys[:, 0] if kept else 0.0)
         if past is not None:
@@ -95,9 +96,10 @@ class _Layer(nn.Module):
 class _Network(nn.Module):
     """A causal language model as transformers has them.
 
-    forgets: it begins anew in every piece. backwards: its last layer comes first. twice: there is a second list of as
-    many layers, which the first is followed by. spare: there is one that nothing comes to. wide: the hidden size that
-    it claims is one more than it has. noted: a buffer that it has besides.
+    forgets: it begins anew in every piece. backwards: its last layer comes first. twice: there is a second list of
+    as many layers, which the first is followed by. named: its layers get what they read by name. spare: there is
+    one that nothing comes to. wide: the hidden size that it claims is one more than it has. noted: a buffer that it
+    has besides.
     """
 
     def __init__(self, layers: int = LAYERS, noted: Sequence[int] = (2,), seed: int = 0, **kind: bool) -> None:
@@ -121,7 +123,10 @@ class _Network(nn.Module):
         hidden, past = self.table(input_ids), None if "forgets" in self.kind else past
         every = [*self.layers, *(self.further or ())]
         for place, layer in enumerate(reversed(every) if "backwards" in self.kind else every):
-            found = layer(hidden, past, place)
+            if "named" in self.kind:
+                found = layer(hidden_states=hidden, past=past, place=place)
+            else:
+                found = layer(hidden, past, place)
             hidden = found[0] if isinstance(found, tuple) else found
         return SimpleNamespace(logits=self.outputs(hidden))
 
@@ -159,6 +164,7 @@ def of_bases(_: Subject) -> Iterator[Attempt]:
         ("a network that can leave out logits", _Thrifty()),
         ("a network whose layers read without a norm", _Network(reads_as_it_is=True)),
         ("a network whose layers give tuples", _Network(tuples=True)),
+        ("a network whose layers get what they read by name", _Network(named=True)),
         ("a network with spare layers", _Network(spare=True)),
     ):
         yield fits(what, partial(_read, network))

@@ -96,13 +96,16 @@ def _in_pieces() -> None:
     tokens = torch.arange(2 * 11).view(2, 11) % VOCAB
     with torch.no_grad():
         wanted = torch.cat([model.module(piece) for piece in tokens.split(PIECE, dim=1)], dim=1)  # type: ignore[operator]
-        state, read = model.initial_state(2), []
-        for piece in (*tokens.split(3, dim=1), tokens[:, :0]):
-            output = model(piece, state)
-            state = output.state
-            read.append(output.logits)
-        for name, found in {"at once": model(tokens).logits, "three at a time": torch.cat(read, dim=1)}.items():
-            if not torch.allclose(found, wanted, atol=1e-5):
+        found = {"at once": model(tokens).logits}
+        for size in (3, 1):
+            state, read = model.initial_state(2), []
+            for piece in (*tokens.split(size, dim=1), tokens[:, :0]):
+                output = model(piece, state)
+                state = output.state
+                read.append(output.logits)
+            found[f"{size} at a time"] = torch.cat(read, dim=1)
+        for name, logits in found.items():
+            if not torch.allclose(logits, wanted, atol=1e-5):
                 raise ValueError(f"read {name}, it gives something else than its pieces")
 
 

@@ -12,6 +12,7 @@ from cortexzoo.harness.checking.mutants.once_missed_mutants import ONCE_MISSED_M
 from cortexzoo.harness.checking.mutants.op_mutants import OP_MUTANTS
 from cortexzoo.harness.checking.mutants.own_loop_mutants import OWN_LOOP_MUTANTS
 from cortexzoo.harness.checking.mutants.process_mutants import PROCESS_MUTANTS
+from cortexzoo.harness.checking.mutants.read_mutants import READ_MUTANTS
 from cortexzoo.harness.checking.mutants.sampled_mutants import SAMPLED_MUTANTS
 from cortexzoo.harness.checking.mutants.sleep_mutants import SLEEP_MUTANTS
 from cortexzoo.harness.checking.mutants.step_mutants import STEP_MUTANTS
@@ -35,4 +36,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *OWN_LOOP_MUTANTS,
     *PROCESS_MUTANTS,
     *BEYOND_HOSTS_MUTANTS,
+    *READ_MUTANTS,
 )

@@ -17,6 +17,7 @@ from cortexzoo.harness.checking.properties.base import (
 )
 from cortexzoo.harness.checking.properties.conclusions import wrong_conclusions
 from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.checking.training.gradients_again import wrong_flow
 from cortexzoo.harness.checking.training.recall_again import counted_again
 from cortexzoo.harness.checking.training.stages_again import Heard, stages_again
 from cortexzoo.harness.checking.training.told_again import orders_of_gaps, told_of_drift
@@ -118,6 +119,8 @@ def _steps(experiment: ExperimentSpec, guard: InChunkSpec) -> list[str]:
             asked = [_answers(model, row[None], mask[None]) for row, mask in zip(tokens, scored, strict=True)]
             guarded = _guarded(objective, model, guard, place, trainer.recipe.sequence_length, trainer.spec.seed)
         wrong += _of_each(objective, place, rows)
+        if guard == NoInChunkGuard() and not place:
+            wrong += wrong_flow(objective, model, trainer.trainable, tokens, scored)
         documents += [(float(losses.mean()), float(right.mean()), len(right)) for losses, right in asked]
         total = torch.cat([losses for losses, _ in rows]).mean()
         pairs = {RIGHT: (output.readings[RIGHT], torch.cat([right for _, right in rows]).mean())}
