@@ -1,6 +1,6 @@
 """Tasks in the tokens of a base: tokenizers that are written down here, and what documents are in them."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from string import ascii_lowercase, ascii_uppercase, digits
@@ -39,7 +39,7 @@ class Written:
     """A tokenizer of the kind that Hugging Face has. Each name is a token; a character may be several."""
 
     names: Sequence[str]
-    spelled: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    spelled: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     merges: bool = False
     """A line break is one token with what follows it."""
 

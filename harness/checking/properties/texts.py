@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from cortexzoo.harness.checking.folders_again import counted_in_part, of_folders
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, number, text
 from cortexzoo.harness.checking.subject import Subject
-from cortexzoo.harness.checking.training.folders_again import counted_in_part, of_folders
 from cortexzoo.harness.checking.training.piece_tokenizer import tokenizer_of_pieces
 from cortexzoo.harness.checking.training.prepared_again import learned_of_training, of_long_files, prepared_again
 from cortexzoo.harness.checking.training.reference_counting import losses_of_counting

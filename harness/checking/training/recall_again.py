@@ -118,8 +118,9 @@ def _never_finite(task: Task, gaps: list[int]) -> list[str]:
 
 def _of_all_gaps(task: Task, gaps: list[int]) -> list[str]:
     """Tasks over some gaps, or over their own."""
-    predict, asked = _induction(task.vocabulary.size, []), {"documents": ROWS, "batch_size": ROWS}
-    for some in (gaps[:1], None):
+    predict = _induction(task.vocabulary.size, [])
+    asked: dict[str, Any] = {"documents": ROWS, "batch_size": ROWS}
+    for some in (gaps[-1:], gaps, None):
         due = task.spec.gaps if some is None else some
         if some is None and sum(map(task.length, due)) > LONGEST:
             continue

@@ -163,6 +163,20 @@ def test_a_base_reads_no_tokens_but_its_own(tmp_path: Path, bpe: TokenizerVocabu
     assert isinstance(text_vocabulary(ByteTokens(), b""), ByteVocabulary)
 
 
+def test_a_character_that_unigram_does_not_have_is_refused() -> None:
+    vocabulary = [["<unk>", 0.0], ["the", -1.0], ["\u2581", -1.0]]
+    described = {
+        "version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": None,
+        "pre_tokenizer": {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "never", "split": False},
+        "post_processor": None, "decoder": None,
+        "model": {"type": "Unigram", "unk_id": 0, "vocab": vocabulary, "byte_fallback": False},
+    }  # fmt: skip
+    unigram = TokenizerVocabulary(json.dumps(described), "unigram")
+    assert unigram.encode(b"the the").tolist() == [1, 2, 1]
+    with pytest.raises(DataError, match="unigram: has no token for '日'"):
+        unigram.encode("the 日 the".encode())
+
+
 def test_a_tokenizer_with_more_tokens_than_logits_is_refused(tmp_path: Path) -> None:
     data = data_of(tmp_path, TrainedBPE(size=300))
     with pytest.raises(

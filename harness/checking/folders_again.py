@@ -132,13 +132,18 @@ def _refused(folder: Path, content: bytes) -> Iterator[Attempt]:
         ("bytes for a base with a tokenizer", as_bytes, own, False, False),
     ):
         spec = PreparedSpec(name="prepared", path=str(prepared))
-        yield Attempt(f"a folder of {what}", partial(prepared_text, spec, lambda base=base: base, reads_bytes), suits)
+        of_base = partial(_same, base)
+        yield Attempt(f"a folder of {what}", partial(prepared_text, spec, of_base, reads_bytes), suits)
         for parts, fitting in (((prepared, prepared), True), ((as_bytes, in_tokens), False)):
             mixture = _mixture(
                 *parts, vocabulary=ByteTokens() if parts[0] == as_bytes else TokenizerFile(path=str(file))
             )
-            act = partial(mixed_text, mixture, lambda base=base: base, reads_bytes)
+            act = partial(mixed_text, mixture, of_base, reads_bytes)
             yield Attempt(f"a mixture of {what}{' and others' * (not fitting)}", act, suits and fitting)
+
+
+def _same(base: TokenizerVocabulary | None) -> TokenizerVocabulary | None:
+    return base
 
 
 def _changed(raw: bytes) -> bytes:
