@@ -23,7 +23,7 @@ from cortexzoo.zoo.training.objectives.recall_objective import RecallObjective
 
 CHARACTERS = 55
 """Letters, marks and capitals of spelled pairs."""
-DOCUMENTS, FEWER = 8, 3
+DOCUMENTS, FEWER = 8, 5
 """At the end, and when training validates."""
 KNOWN_OF = 7
 """Of so many tokens the model is told all but one."""
@@ -92,6 +92,8 @@ def _wrong_shares(experiment: ExperimentSpec) -> list[str]:
     for name, without in _by_result(model).items():
         right = _right(documents, len(without))
         share = sum(map(sum, right)) / sum(map(len, right))
+        if name in found and list(found[name][task.name]) != list(task.spec.gaps):
+            wrong.append(f"{name} is reported over gaps {list(found[name][task.name])}, not {list(task.spec.gaps)}")
         if name in found and not math.isclose(found[name][task.name][gap], share):
             wrong.append(f"{name} is {found[name][task.name][gap]}, of the answers {share} are right")
         if name == "recall" and "recall_by_filler" in found:

@@ -24,9 +24,11 @@ from cortexzoo.harness.checking.training.told_again import orders_of_gaps, told_
 from cortexzoo.harness.checking.training.witness import Record, brief, in_float32, trainer_of
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.objective import InChunkDivergence, InChunkSamples, InChunkSpec, NoInChunkGuard, Recall, Stage
+from cortexzoo.specs.task import KeyValue, TaskSpec
 from cortexzoo.zoo.build import load_data
 from cortexzoo.zoo.data.order import TrainingOrder
 from cortexzoo.zoo.data.task_data import TaskData
+from cortexzoo.zoo.data.tasks.build import build_task
 from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.memory.short_term import ShortTermMemory
 from cortexzoo.zoo.training.loop import TrainingLoop
@@ -38,6 +40,11 @@ from cortexzoo.zoo.training.policies.base import Step
 TRAINS = 0.9
 """Of plain text; drift is measured on the rest."""
 ROWS, PARTS, PIECES = 5, 2, 1
+SPELLED = TaskSpec(
+    name="spelled", task=KeyValue(num_pairs=3, key_length=1, value_length=2, num_queries=2), vocabulary="own",
+    chunk_size=8, gaps=(0, 2),
+)  # fmt: skip
+"""With answers of two tokens, of which a predictor may know one."""
 ROUNDING, LEAST = 1e-4, 0.01
 """Relative to what is wanted, or to `LEAST`: logits of a whole document and of its pieces."""
 GUARDS: dict[str, InChunkSpec] = {
@@ -69,6 +76,7 @@ def recall_is_trained_as_specified(subject: Subject, case: Case) -> Finding:
         wrong = stages_again(seed) + (orders_of_gaps() + told_of_drift() if seed == 0 else [])
     elif of == "answers":
         wrong = counted_again(trainer_of(brief(subject.experiment, 1), Record()).objective.task)  # type: ignore[attr-defined]
+        wrong += counted_again(build_task(SPELLED))
     elif of == "conclusions":
         wrong = wrong_conclusions(subject.experiment)
     else:
