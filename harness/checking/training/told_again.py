@@ -19,9 +19,8 @@ BLOCKS, GAPS = 12, (0, 1, 2, 5)
 
 @dataclass
 class _Told:
-    """The trainer and the curriculum, as far as drift needs them."""
+    """The trainer, as far as drift needs it."""
 
-    epoch: int = 0
     model: Any = field(default_factory=lambda: type("Model", (), {"switches": frozenset({"memory"})}))
     events: list[dict[str, Any]] = field(default_factory=list)
 
@@ -31,17 +30,17 @@ class _Told:
 
 def told_of_drift() -> list[str]:
     """Before the first step and at the end of each epoch, also where its last step is refused; in its metrics, too."""
-    told = cast(Any, _Told())
-    drift = Drift(torch.zeros(1, 2, dtype=torch.long), told)
+    told, curriculum = cast(Any, _Told()), Curriculum((Stage(gaps=(1,)),), 0, {(0, 1): 1})
+    drift = Drift(torch.zeros(1, 2, dtype=torch.long), curriculum)
     wrong, wanted, reported = [], [0], 0
 
     def measured(_self: Any, _trainer: Any, disabled: Any) -> tuple[float, float]:
-        return (1.0, 0.0) if disabled else (2.0, 0.25 + told.epoch)
+        return (1.0, 0.0) if disabled else (2.0, 0.25 + curriculum.epoch)
 
     with patch.object(Drift, "_measure", measured):
         drift.phase_began(told)
         for number, epoch in enumerate(EPOCHS, start=1):
-            told.epoch, step = epoch, Step(number)
+            curriculum.epoch, step = epoch, Step(number)
             (drift.step_refused if number in REFUSED else drift.step_taken)(told, step)
             found = step.metrics.get("drift/hidden_kl")
             if found != (0.25 + epoch if epoch > reported else None):
