@@ -134,7 +134,11 @@ def _refused(folder: Path, content: bytes) -> Iterator[Attempt]:
         spec = PreparedSpec(name="prepared", path=str(prepared))
         of_base = partial(_same, base)
         yield Attempt(f"a folder of {what}", partial(prepared_text, spec, of_base, reads_bytes), suits)
-        for parts, fitting in (((prepared, prepared), True), ((as_bytes, in_tokens), False)):
+        for parts, fitting in (
+            ((prepared, prepared), True),
+            ((as_bytes, in_tokens), False),
+            ((in_tokens, as_bytes), False),
+        ):
             mixture = _mixture(
                 *parts, vocabulary=ByteTokens() if parts[0] == as_bytes else TokenizerFile(path=str(file))
             )
