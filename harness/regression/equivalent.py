@@ -58,6 +58,10 @@ EQUIVALENT: dict[str, str] = {
     "zoo.memory.band Band.fold: detach, return folded.flatten(1)[:, :self.length] → return folded.flatten(1)[:, :self.length].detach()": WITHOUT_GRADIENT,
     "zoo.models.hybrid.slow_store SlowStore.threshold: detach, return self.spec.unknown_from * self.usual → return (self.spec.unknown_from * self.usual).detach()": WITHOUT_GRADIENT,
     "zoo.checkpoints set_back: drop a term, partial_folder(folder) / name → partial_folder(folder)": "the file is copied into the folder, where a link of its name cannot be made",
+    "zoo.memory.contexts.read_out ContextReadOut.forward: swap arguments, torch.eq(exact[:, :, None], exact[:, None, :], out=same) → torch.eq(exact[:, None, :], exact[:, :, None], out=same)": "equality is the same in either order",
+    "zoo.models.cortexgpt CortexGPT.documents_ended: drop a term, self.contexts is None or not isinstance(state.long_term, … → self.contexts is None": "a model of contexts always has a diary",
+    "zoo.ops.gated_delta_chunks to_chunks: detach, return chunked → return chunked.detach()": WITHOUT_GRADIENT,
+    "zoo.ops.sliding_window _band_bias: detach, return torch.zeros(hidden.shape, dtype=dtype, device=devi… → return torch.zeros(hidden.shape, dtype=dtype, device=devi…": WITHOUT_GRADIENT,
 }
 """By the lasting name of the change."""
 

@@ -88,11 +88,9 @@ class BrokenGradient(Policy):
 
 
 def resume_cases(_: Subject) -> Iterable[Case]:
-    """Stopped right after a consolidation and a sleep, between two of them, and after a step was taken back.
+    """Stopped right after what comes at every second step, between two of them, and after a step was taken back.
 
-    Consolidation, sleep and measuring come at every second step. Once when more was trained on than a reservoir holds,
-    and validation was better before the stop than it is after it; once right after a refused step, whose sleep is put
-    off; once in the midst of a sleep, whose step is taken back.
+    Also with a full reservoir and a validation that was better before; after a refused step; in the midst of a sleep.
     """
     plain = {"back": NOT, "refused": NOT, "harder": False, "steps": STEPS}
     yield from (plain | changes for changes in ({"stop": 2}, {"stop": 3, "harder": True}, {"stop": 5, "back": 4}))
