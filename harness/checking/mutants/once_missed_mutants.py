@@ -29,6 +29,7 @@ from cortexzoo.zoo.training.objectives.samples import SampleLog
 from cortexzoo.zoo.training.policies.checkpointing import KeepCheckpoints
 from cortexzoo.zoo.training.policies.guards.spikes import SpikeGuard
 from cortexzoo.zoo.training.policies.measuring.probe import Probe
+from cortexzoo.zoo.training.policies.measuring.stability import StabilityMonitor
 from cortexzoo.zoo.training.policies.measuring.telemetry import Telemetry
 from cortexzoo.zoo.training.policies.measuring.validation import Validation
 from cortexzoo.zoo.training.sleep import anchors, dreams, transfer
@@ -207,4 +208,10 @@ ONCE_MISSED_MUTANTS = (
     in_source("greatest-of-the-last-piece", CONTROL, "the greatest token of a corpus is that of its last piece",
               TokenWriter, "add", "max(self.largest, int(tokens.max()))", "int(tokens.max())",
               by="text_is_kept_whole"),
+    in_source("seeded-for-each-token", CONTROL, "each token of a text is drawn with the same random numbers",
+              generation, "generate", "temperature, top_k, generator)",
+              "temperature, top_k, generator.manual_seed(seed))", by="sampling_follows_its_settings"),
+    in_source("compared-with-itself", CONTROL, "a loss is among those that decide whether it is a spike",
+              StabilityMonitor, "_score", "np.std(self.seen)", "np.std([*self.seen[1:], step.loss])",
+              by="curves_match_a_reference"),
 )  # fmt: skip

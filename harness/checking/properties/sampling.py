@@ -13,6 +13,10 @@ from cortexzoo.zoo.generation import generate, read_all_but_the_last
 from cortexzoo.zoo.models.interface import MemoryState
 
 ROWS, PROMPT, NEW = 3, 7, 12
+EVEN_ROWS = 8
+"""Rows of a text whose tokens are all equally likely."""
+BEYOND_CHANCE = 7.0
+"""Standard deviations."""
 PIECES = (3, 1, 5, 2)
 """Tokens of a text that is read in pieces before it is continued."""
 SHORT_PROMPT = 2
@@ -33,6 +37,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "top 1": {"top_k": 1},
     "top 3": {"top_k": 3, "temperature": 1.3},
     "top of all": {"top_k": 10**6},
+    "next to even": {"temperature": 1e6},
     "half of the tokens": {},
     "without the likeliest": {},
 }
@@ -64,6 +69,8 @@ def sampling_follows_its_settings(subject: Subject, case: Case) -> Finding:
     each, drawn = _shares(subject, model, asked, count), _draws(subject, model, asked, count)
     others = _draws(subject, model, {**asked, "seed": seed + 1}, count)
     wrong = _out_of_bounds(subject, model, asked) + (_read_in_pieces(subject, model) if name == "greedy" else [])
+    if name == "next to even":
+        wrong += _alike(subject, model, asked)
     unlike = float((1 - each.square().sum(dim=1)).sum())
     if unlike > SURE and torch.equal(drawn, others):
         wrong.append("another seed gives the same tokens")
@@ -105,6 +112,21 @@ def _out_of_bounds(subject: Subject, model: Model, asked: Mapping[str, Any]) -> 
                 below = float(least[row] - logits[row, token])
                 wrong.append(f"token {place + 1} of row {row} is {below:.3g} below the least logit to be drawn")
     return wrong
+
+
+def _alike(subject: Subject, model: Model, asked: Mapping[str, Any]) -> list[str]:
+    """Whether tokens that are all equally likely are the same as their neighbours more often than by chance."""
+    prompt, start = subject.sequences(EVEN_ROWS, PROMPT), subject.start(model, EVEN_ROWS)
+    made = generate(model, prompt, NEW, state=start, **asked)
+    found = []
+    for where, same in {
+        "one after the other": made[:, 1:] == made[:, :-1],
+        "in two rows": made[1:] == made[:-1],
+    }.items():
+        chance = same.numel() / model.vocab_size
+        if (count := int(same.sum())) > chance + BEYOND_CHANCE * math.sqrt(max(1.0, chance)):
+            found.append(f"of {same.numel()} pairs of tokens {where} {count} are the same, by chance {chance:.1f} are")
+    return found
 
 
 @torch.no_grad()
