@@ -119,10 +119,8 @@ def _alike(subject: Subject, model: Model, asked: Mapping[str, Any]) -> list[str
     prompt, start = subject.sequences(EVEN_ROWS, PROMPT), subject.start(model, EVEN_ROWS)
     made = generate(model, prompt, NEW, state=start, **asked)
     found = []
-    for where, same in {
-        "one after the other": made[:, 1:] == made[:, :-1],
-        "in two rows": made[1:] == made[:-1],
-    }.items():
+    neighbours = {"one after the other": made[:, 1:] == made[:, :-1], "in two rows": made[1:] == made[:-1]}
+    for where, same in neighbours.items():
         chance = same.numel() / model.vocab_size
         if (count := int(same.sum())) > chance + BEYOND_CHANCE * math.sqrt(max(1.0, chance)):
             found.append(f"of {same.numel()} pairs of tokens {where} {count} are the same, by chance {chance:.1f} are")
