@@ -62,6 +62,10 @@ EQUIVALENT: dict[str, str] = {
     "zoo.models.cortexgpt CortexGPT.documents_ended: drop a term, self.contexts is None or not isinstance(state.long_term, … → self.contexts is None": "a model of contexts always has a diary",
     "zoo.ops.gated_delta_chunks to_chunks: detach, return chunked → return chunked.detach()": WITHOUT_GRADIENT,
     "zoo.ops.sliding_window _band_bias: detach, return torch.zeros(hidden.shape, dtype=dtype, device=devi… → return torch.zeros(hidden.shape, dtype=dtype, device=devi…": WITHOUT_GRADIENT,
+    "zoo.data.tasks.filler TokenPairFiller.between: off by one, 1 → 2": ANOTHER_ORDER,
+    "zoo.ops.gated_delta chunk_gated_delta_rule: swap arguments, check_gated_delta_inputs(q, k, v, g, beta, initial_state,… → check_gated_delta_inputs(k, q, v, g, beta, initial_state,…": "both have the same shape, or are refused",
+    "zoo.data.mixed_order MixedOrder._order: swap arguments, Stream.TEXT.generator(self.seed, text, 2) → Stream.TEXT.generator(text, self.seed, 2)": ANOTHER_ORDER,
+    "zoo.generation _sample: detach, return torch.multinomial((logits / temperature).softmax(d… → return torch.multinomial((logits / temperature).softmax(d…": WITHOUT_GRADIENT,
 }
 """By the lasting name of the change."""
 
