@@ -30,7 +30,7 @@ from cortexzoo.harness.checking.training.witness import Fate, Record, StopAt, Wi
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.data import TextSpec
 from cortexzoo.specs.guards import RecoveryCheckpoints
-from cortexzoo.specs.objective import Recall
+from cortexzoo.specs.objective import InChunkSamples, NoInChunkGuard, Recall
 from cortexzoo.specs.parallel import DataParallel
 from cortexzoo.specs.sleep import NoSleep
 from cortexzoo.zoo.build import build_model, load_data
@@ -140,7 +140,10 @@ def _experiment(experiment: ExperimentSpec) -> ExperimentSpec:
 
 
 def _shared_out(experiment: ExperimentSpec) -> ExperimentSpec:
-    """With as many rows as two processes can have the same number of, or four where they are not long."""
+    """With as many rows as two processes can have the same number of, or four where they are not long.
+
+    Where nothing guards what lies within a chunk, documents do, since these are shared out too.
+    """
     objective, data = experiment.recipe.objective, load_data(experiment)
     if not (isinstance(objective, Recall) and isinstance(data, TaskData)):
         recipe = experiment.recipe.model_copy(update={"batch_size": ROWS})
@@ -149,7 +152,8 @@ def _shared_out(experiment: ExperimentSpec) -> ExperimentSpec:
     rows = ROWS if ROWS * longest <= TOKENS else 2
     update = {"tokens_per_step": rows * longest, "samples_per_gap": 2 * ROWS}
     stages = tuple(stage.model_copy(update=update) for stage in objective.stages)
-    whole = {"batch_size": rows, "objective": objective.model_copy(update={"stages": stages})}
+    guard = InChunkSamples() if isinstance(objective.in_chunk, NoInChunkGuard) else objective.in_chunk
+    whole = {"batch_size": rows, "objective": objective.model_copy(update={"stages": stages, "in_chunk": guard})}
     return experiment.model_copy(update={"recipe": experiment.recipe.model_copy(update=whole)})
 
 

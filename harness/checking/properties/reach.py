@@ -94,7 +94,10 @@ def _small(subject: Subject, case: Case) -> Hybrid:
     conv = ShortConvSpec(kernel_size=number(case, "kernel"))
     usual = {"decay": DecaySpec(), "write_bias": -1.0, "write_threshold": 0.0, "gate_bias": 0.0}
     mixer = mixer.model_copy(update={"window_size": number(case, "window"), "conv": conv, **usual})
-    layers = (spec.backbone.architecture.num_layers - 1,) if case["layers"] == "last" else spec.layers
+    there = spec.backbone.architecture.num_layers
+    is_one = spec.layers is not None and len(spec.layers) == 1
+    several = tuple(range(min(2, there))) if is_one else spec.layers
+    layers = (there - 1,) if case["layers"] == "last" else several
     small = {"chunk_size": CHUNK, "mixer": mixer, "layers": layers, "slow_store": NoSlowStore()}
     model = build_model(spec.model_copy(update=small), 0)
     assert isinstance(model, Hybrid)
