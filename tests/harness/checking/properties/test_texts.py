@@ -30,6 +30,12 @@ def test_it_passes_as_it_is() -> None:
     assert judgement.cases_tried >= 11
 
 
+def test_a_corpus_so_short_that_all_of_it_is_counted_passes() -> None:
+    short = {"kind": "prepared", "words": 300, "seed": 0}
+    judgement = judge_case(REGISTRY["text_is_kept_whole"], Check(), tiny.subject(), short)
+    assert judgement.verdict == "pass", judgement.reason
+
+
 @pytest.mark.parametrize(
     ("kind", "owner", "function", "old", "new"),
     every(
