@@ -32,7 +32,7 @@ def test_it_passes_as_it_is() -> None:
 
 def test_a_corpus_so_short_that_all_of_it_is_counted_passes() -> None:
     short = {"kind": "prepared", "words": 300, "seed": 0}
-    judgement = judge_case(REGISTRY["text_is_kept_whole"], Check(), tiny.subject(), short)
+    judgement = judge_case(PROPERTY, Check(), tiny.subject(), short)
     assert judgement.verdict == "pass", judgement.reason
 
 
