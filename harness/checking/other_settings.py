@@ -61,6 +61,13 @@ MEMORIES: Mapping[str, CortexGPTSpec] = {
             gate=SigmoidGate(temperature=2.0, floor=0.2),
         ),
     ),
+    "long contexts": CortexGPTSpec(
+        name="contexts", hidden_size=16, columns=COLUMNS,
+        memory=MemorySpec(
+            short_term=ShortTermRing(capacity=5, num_heads=2),
+            long_term=Contexts(capacity=90, context=29, top_k=2, list_tokens=2, lists=4, code_size=16, decay=0.9),
+        ),
+    ),
 }  # fmt: skip
 MIXERS: Mapping[str, MixerSpec] = {
     "strong and selective writes": MixerSpec(
@@ -82,16 +89,23 @@ def settings_for(model: Model) -> Mapping[str, object]:
 
 
 def with_settings(model: Model, name: str) -> Model:
-    """A fresh, small model with these settings, of the subject's vocabulary or on its base; `model` for no name."""
+    """As `fresh_with`, and none of its weights alike or zero; `model` for no name."""
     if not name:
         return model
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        small = fresh_with(model, name, 0)
         torch.manual_seed(0)
+        for parameter in small.parameters():
+            if parameter.requires_grad and _begins_alike(parameter):
+                parameter.add_(torch.randn_like(parameter), alpha=STD)
+    return small
+
+
+def fresh_with(model: Model, name: str, seed: int) -> Model:
+    """A fresh, small model with these settings, of the subject's vocabulary or on its base."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
         small = _hybrid(model, MIXERS[name]) if isinstance(model, Hybrid) else _cortexgpt(model, MEMORIES[name])
-        with torch.no_grad():
-            for parameter in small.parameters():
-                if parameter.requires_grad and _begins_alike(parameter):
-                    parameter.add_(torch.randn_like(parameter), alpha=STD)
     return small.train(model.training)
 
 

@@ -96,8 +96,9 @@ def _wrong_shares(experiment: ExperimentSpec) -> list[str]:
             wrong.append(f"{name} is reported over gaps {list(found[name][task.name])}, not {list(task.spec.gaps)}")
         if name in found and not math.isclose(found[name][task.name][gap], share):
             wrong.append(f"{name} is {found[name][task.name][gap]}, of the answers {share} are right")
-        if name == "recall" and "recall_by_filler" in found:
-            wrong += _wrong_by_filler(found["recall_by_filler"][task.name][gap], task, documents, right)
+        if name == "recall" and len(task.spec.fillers) > 1:
+            by_filler = found.get("recall_by_filler", {}).get(task.name, {})
+            wrong += _wrong_by_filler(by_filler.get(gap), task, documents, right)
     return wrong
 
 

@@ -76,8 +76,10 @@ def forward_matches_a_reference(subject: Subject, case: Case) -> Finding:
     if case["text"] == "recurs":
         again = subject.sequences(rows, max(before, length))
         tokens = torch.cat([again[:, :before], again[:, :length]], dim=1)
-    elif case["text"] == "recalls":
+    elif case["text"] in ("recalls", "nearly recalls"):
         tokens = torch.cat([tokens[:, :before], tokens[:, before - length : before]], dim=1)
+        if case["text"] == "nearly recalls":
+            tokens[:, before + length // 4] = (tokens[:, before + length // 4] + 1) % model.vocab_size
     elif case["text"] == "runs":
         assert isinstance(model, CortexGPT) and model.contexts is not None
         run = torch.tensor([*runs(model.contexts.spec), *[0] * length])

@@ -13,6 +13,7 @@ from cortexzoo.harness.checking.fresh_weights import (
     sidecar_start,
     transformer_start,
 )
+from cortexzoo.harness.checking.other_settings import fresh_with, settings_for
 from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Finding, Property, number
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.zoo.models.cortexgpt import CortexGPT
@@ -26,9 +27,10 @@ DRAWS = 3
 """Models that are built; their weights are looked at together."""
 
 
-def fresh_cases(_: Subject) -> Iterable[Case]:
-    """Three models from seeds on."""
-    yield {"seed": 0}
+def fresh_cases(subject: Subject) -> Iterable[Case]:
+    """Three models from seeds on: the variant's, then with settings that are not the subject's."""
+    for settings in ("", *settings_for(subject.model)):
+        yield {"seed": 0, "settings": settings}
 
 
 def weights_start_as_specified(subject: Subject, case: Case) -> Finding:
@@ -37,9 +39,12 @@ def weights_start_as_specified(subject: Subject, case: Case) -> Finding:
     What is given must be as given; of what is drawn the mean, the mean square and what two parameters of one shape have
     in common are measured in standard deviations. A parameter that only one of the two knows is infinitely far off.
     """
-    first = number(case, "seed")
-    wanted = _start_of(subject.model)
-    models = [subject.rebuilt(first + draw) for draw in range(DRAWS)]
+    first, settings = number(case, "seed"), str(case.get("settings", ""))
+    models = [
+        fresh_with(subject.model, settings, first + draw) if settings else subject.rebuilt(first + draw)
+        for draw in range(DRAWS)
+    ]
+    wanted = _start_of(models[0])
     found = [{n: p.detach() for n, p in model.named_parameters() if not n.startswith(BASE)} for model in models]
     if odd := sorted(set(wanted) ^ set(found[0])):
         return Finding(

@@ -102,10 +102,9 @@ def guard_cases(_: Subject) -> Iterable[Case]:
         for script in SCRIPTS:
             if script not in left_out:
                 yield {"rule": rule, "script": script, "seed": 0}
-    for seed in range(3):
-        yield {"rule": UPDATES, "script": "rates", "seed": seed}
-    for seed in range(2):
-        yield {"rule": UPDATES, "script": "outgrown", "seed": seed}
+    for script, seeds in {"rates": 3, "outgrown": 2, "to rest": 1}.items():
+        for seed in range(seeds):
+            yield {"rule": UPDATES, "script": script, "seed": seed}
     for script in ("due", "refused", "at the end"):
         for seed in range(len(PARTS)):
             yield {"rule": WHOLE, "script": script, "seed": seed}
@@ -177,6 +176,8 @@ def _updates(subject: Subject, case: Case) -> Finding:
     rates = ScaledRates(factors)
     recovery = guards.RecoveryCheckpoints(every=every, storm_limit=steps)
     changes = {"spikes": rule, "recovery": recovery, "schedule": recipe.CosineRestarts(period=steps // 2, multiplier=1)}
+    if text(case, "script") == "to rest":
+        changes, rates.factors = changes | {"schedule": recipe.Trapezoid()}, {}  # whose last rate is 0
     trainer = trainer_of(brief(on_a_tiny_model(subject.experiment), steps, **changes), record, rates)
     try:
         trainer.run()

@@ -1,6 +1,7 @@
 """The gated delta rule, attention over a window and columns against their formulas: values, states and gradients."""
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
@@ -91,13 +92,16 @@ def operators_match_formulas(_: Subject, case: Case) -> Finding:
         given, asked, wanted = _columns(form, tokens, size, random)
     else:
         given, asked, wanted = _window(_form(form), tokens, size, scale, random, begun=case["begun"] is True)
-    (out, handed_on), (other, others) = asked(), wanted()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # torch warns where a tensor of another size is given for a result
+        (out, handed_on), (other, others) = asked(), wanted()
     pairs = {"the output": (out, other)}
     pairs |= {f"what is handed on ({n})": pair for n, pair in enumerate(zip(handed_on, others, strict=True))}
     weights = [torch.randn(each.shape, generator=random).double() for each in (other, *others)]
     one, two = (_gradients(given, parts, weights) for parts in ((out, *handed_on), (other, *others)))
     pairs |= {f"the gradient of input {n}": pair for n, pair in enumerate(zip(one, two, strict=True))}
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("error")
         quick, rest = asked()
     pairs |= {"the output without gradients": (quick, other)}
     pairs |= {f"what is handed on without gradients ({n})": p for n, p in enumerate(zip(rest, others, strict=True))}

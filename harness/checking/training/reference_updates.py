@@ -33,6 +33,8 @@ class ScaledRates(Policy):
         self._weights = [weight.detach().double().clone() for weight in self._all(trainer)]
 
     def step_taken(self, trainer: Trainer, step: Step) -> None:
+        if not self._scheduled:
+            return  # a step that goes nowhere has no size
         pairs = zip(self._all(trainer), self._weights, strict=True)
         changes = torch.cat([(after.detach().double() - before).flatten() for after, before in pairs])
         self.sizes[step.number] = float(changes.square().mean().sqrt()) / self._scheduled
