@@ -13,6 +13,7 @@ from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.task_chances import chance_again
 from cortexzoo.harness.checking.task_draws import wrongly_drawn, wrongly_filed
 from cortexzoo.harness.checking.task_edges import of_edges
+from cortexzoo.harness.checking.task_pictures import of_pictures
 from cortexzoo.harness.checking.task_readers import Read, mistakes
 from cortexzoo.harness.checking.tokens_of_tasks import of_tokens
 from cortexzoo.specs.filler import NearKeys, NoiseFiller, OneFiller, PairsFiller, TextFiller, UnseenNoise
@@ -59,7 +60,9 @@ DOCUMENTS, READ_WHOLE = 32, 12
 """Of each part, for how they are drawn; and at each gap, for what they contain."""
 ENDS_ALIKE = KeyValue | PairsOfTokens | MultiQueryRecall | SelectiveCopy | Passkey
 """Tasks whose answer ends with the last token that it follows from."""
-OTHERS: Mapping[str, Callable[[], list[str]]] = {"tokens": of_tokens, "edges": of_edges}
+OTHERS: Mapping[str, Callable[[], list[str]]] = {
+    "tokens": of_tokens, "edges": of_edges, "pictures": of_pictures
+}  # fmt: skip
 STREAMED = 2
 """Documents that are read chunk by chunk."""
 DEVIATIONS, UNLIKELY = 7.0, 1e-9
@@ -69,7 +72,7 @@ DEVIATIONS, UNLIKELY = 7.0, 1e-9
 def document_cases(_: Subject) -> Iterable[Case]:
     """Every task with each filler that it can have, by whole chunks; then by tokens, and in documents of one length.
 
-    And tasks in the tokens of a base, and the limits of lengths and gaps.
+    And tasks in the tokens of a base, the limits of lengths and gaps, and documents that are drawn for the eye.
     """
     for task in TASKS:
         for filler in FILLERS if task in OF_PAIRS else ("noise",):

@@ -23,10 +23,11 @@ def reference_cases(subject: Subject) -> Iterable[Case]:
     """One token, lengths on both sides of a chunk and a window, and a memory of nothing, a chunk, or more than a ring.
 
     A hybrid begins between two chunks. A text that `recurs` is the data's, and begins again with what was read before;
-    one that `recalls` repeats the end of one of more than 255 tokens, far behind the 255th or right behind it, and one that
-    `nearly recalls` has another token early on; one of `runs` repeats a token so often that more contexts are equal than a memory finds. Once the model is in training
-    mode, and drops out. Then each memory is switched off, and the model has settings that are not the subject's, with matches
-    of more than 24 tokens among them. Under autocast, which leaves float64 alone, a CortexGPT takes the form that it has on a card.
+    one that `recalls` repeats the end of one of more than 255 tokens, far behind the 255th or right behind it, and one
+    that `nearly recalls` has another token early on; one of `runs` repeats a token so often that more contexts are
+    equal than a memory finds. Once the model is in training mode, and drops out. Then each memory is switched off, and
+    the model has settings that are not the subject's, with matches of more than 24 tokens among them. Under autocast,
+    which leaves float64 alone, a CortexGPT takes the form that it has on a card.
     """
     model = subject.model
     sizes = [(1, 2, 0), (2, 1, 0), (9, 2, 0), (33, 1, 0), (70, 2, 0), (130, 1, 0)]

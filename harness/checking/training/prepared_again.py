@@ -78,12 +78,15 @@ def of_long_files(folder: Path, content: bytes, shares: tuple[float, float]) -> 
     rows = [json.dumps({"text": text}, ensure_ascii=False) for text in (files["3.txt"].decode(), "", line)]
     (folder / "5.jsonl").write_bytes(MARK + "\n\n".join(rows).encode())
     corpus = Corpus((str(folder / "*.*"),), validation_fraction=shares[0], test_fraction=shares[1])
-    prepare(corpus, folder / "prepared")
+    watched = list[int]()
+    prepare(corpus, folder / "prepared", watch=watched.append)
     data = prepared_text(PreparedSpec(name="prepared", path=str(folder / "prepared")))
     texts = [content if name.endswith(".gz") else raw.removeprefix(MARK) for name, raw in files.items()]
     texts = [*(text.replace(b"\r\n", b"\n") for text in texts), files["3.txt"], line.encode()]
     wanted = b"".join(text + b"\n" for text in texts)
     spelled = b"".join(data.part(name)[:].tobytes() for name in NAMES)
+    if watched != sorted(set(watched)) or len(watched) < 2 * len(texts) or watched[-1] != len(wanted) - 1:
+        return [f"while files of {len(wanted)} bytes are prepared, {watched[-3:]} are said to have been read"]
     if spelled == wanted:
         return []
     place = next((at for at, (one, other) in enumerate(zip(spelled, wanted, strict=False)) if one != other), -1)
