@@ -29,23 +29,43 @@ def detection(
     generated: Annotated[
         Path | None, typer.Option("--generated", help="The same of `cortexzoo mutants --generated`.")
     ] = None,
+    keep: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Results, a line each as they come; continues where it ended.")
+    ] = None,
     json_file: JsonOption = None,
 ) -> None:
     """Check modules whose defect is known, and healthy ones with several seeds; print what is caught and accused.
 
     A file of cases has DEFECTS = {name: (factory, property)} and HEALTHY = {name: factory}. It is imported here:
-    name only files whose code you trust. Exit code 1: a defect is missed, or a healthy module accused.
+    name only files whose code you trust. A module that is missed or accused is told at once. Exit code 1: a defect is
+    missed, or a healthy module accused.
     """
     from rich.progress import Progress
 
-    from cortexzoo.harness.studies.detection import false_alarms, mutant_rows, outcomes, table, tasks
+    from cortexzoo.harness.studies.detection import (
+        Outcome,
+        Task,
+        accusations,
+        false_alarms,
+        mutant_rows,
+        outcomes,
+        table,
+        tasks,
+    )
 
     require_folder_of(json_file)
+    require_folder_of(keep)
     mutants = mutant_rows(written, generated)
     wanted = list(tasks(files, seeds))
     with Progress(console=standard_error()) as progress:
         bar = progress.add_task("detection", total=len(wanted))
-        found = outcomes(wanted, seconds, jobs, lambda done: progress.update(bar, completed=done))
+
+        def done(task: Task, outcome: Outcome) -> None:
+            progress.advance(bar)
+            for line in accusations(task, outcome) or [f"{task.name}: missed"] * (task.defect and not outcome.verdicts):
+                progress.console.print(line, markup=False, highlight=False)
+
+        found = outcomes(wanted, seconds, jobs, done, keep)
     header, *rows = table(found)
     if rows:
         print_table(header, rows)

@@ -1,5 +1,6 @@
 """Which defects are caught: modules with a known defect, healthy ones with many seeds, and the records of mutants."""
 
+import hashlib
 import importlib
 import json
 import sys
@@ -22,6 +23,9 @@ from cortexzoo.harness.checking.modules.subject import seeded
 from cortexzoo.harness.checking.mutants.library import MUTANTS
 from cortexzoo.harness.errors import in_one_line
 from cortexzoo.harness.parallel.workers import in_processes
+from cortexzoo.harness.regression.generated_score import place_of
+from cortexzoo.harness.regression.kept_results import append_result, read_results
+from cortexzoo.harness.runs.cache import SHORT_SUM
 from cortexzoo.specs import SuiteSpec, load
 from cortexzoo.specs.properties import PROPERTY_NAMES, PropertyName
 
@@ -99,15 +103,48 @@ def tasks(files: Sequence[Path], seeds: int) -> Iterator[Task]:
         yield from (Task(path, name, False, seed) for name in found.healthy for seed in range(seeds))
 
 
+@dataclass(frozen=True)
+class KeptOutcome:
+    """An outcome, and what it is the outcome of."""
+
+    of: str
+    verdicts: Mapping[str, str]
+    about: Sequence[str]
+
+    def key(self) -> str:
+        """One line in the file for each."""
+        return self.of
+
+
 def outcomes(
-    wanted: Sequence[Task], seconds: float, jobs: int, done: Callable[[int], None] = lambda _: None
+    wanted: Sequence[Task],
+    seconds: float,
+    jobs: int,
+    done: Callable[[Task, Outcome], None] = lambda *_: None,
+    keep: Path | None = None,
 ) -> dict[Task, Outcome]:
-    """Each task in a process; `seconds` of CPU time a property."""
-    found: dict[Task, Outcome] = {}
-    for task, outcome in in_processes([(task, partial(judged, task, seconds)) for task in wanted], jobs):
+    """Each task in a process; `seconds` of CPU time a property. `done` is called with each.
+
+    What `keep` has of the same modules, seconds and code is not judged again, and what is judged is added there.
+    """
+    key = partial(_key, place_of(Path()).name, seconds)
+    known = read_results(keep, KeptOutcome) if keep is not None else {}
+    found = {task: Outcome(kept.verdicts, tuple(kept.about)) for task in wanted if (kept := known.get(key(task)))}
+    for task, outcome in found.items():
+        done(task, outcome)
+    rest = [(task, partial(judged, task, seconds)) for task in wanted if task not in found]
+    for task, outcome in in_processes(rest, jobs):
         found[task] = outcome
-        done(len(found))
+        if keep is not None:
+            append_result(keep, KeptOutcome(key(task), outcome.verdicts, outcome.about))
+        done(task, outcome)
     return {task: found[task] for task in wanted}
+
+
+def _key(code: str, seconds: float, task: Task) -> str:
+    content = hashlib.sha256(task.path.read_bytes()).hexdigest()[:SHORT_SUM]
+    kind = "defect" if task.defect else "healthy"
+    return f"{code} {task.path} {content} {kind} {task.name}, seed {task.seed}, {seconds:g} s"
 
 
 def judged(task: Task, seconds: float) -> Outcome:
@@ -150,12 +187,14 @@ def _row(kind: str, ill: Mapping[Task, Outcome]) -> tuple[str, ...]:
 
 def false_alarms(found: Mapping[Task, Outcome]) -> list[str]:
     """A line for each healthy module that some property accuses."""
-    return [
-        f"{task.name}, seed {task.seed}: {name}: {told}"
-        for task, outcome in found.items()
-        if not task.defect
-        for name, told in outcome.verdicts.items()
-    ]
+    return [line for task, outcome in found.items() for line in accusations(task, outcome)]
+
+
+def accusations(task: Task, outcome: Outcome) -> list[str]:
+    """A line for each property that accuses the module, if it is healthy."""
+    if task.defect:
+        return []
+    return [f"{task.name}, seed {task.seed}: {name}: {told}" for name, told in outcome.verdicts.items()]
 
 
 def mutant_rows(written: Path | None, generated: Path | None) -> list[tuple[str, ...]]:

@@ -73,6 +73,12 @@ def of_long_files(folder: Path, content: bytes, shares: tuple[float, float]) -> 
         "3.txt": _bordered(b"", line, "日\n" + text),
         "4.txt.gz": gzip.compress(content),
     }
+    files |= {
+        f"3{at}{place}.txt": _bordered(b"", line, sign + text, place)
+        for at, sign in enumerate(("é", "日", "🙂"))
+        for place in range(1, len(sign.encode()) + 1)
+    }
+    files = dict(sorted(files.items()))
     for name, raw in files.items():
         (folder / name).write_bytes(raw)
     rows = [json.dumps({"text": text}, ensure_ascii=False) for text in (files["3.txt"].decode(), "", line)]
@@ -93,9 +99,9 @@ def of_long_files(folder: Path, content: bytes, shares: tuple[float, float]) -> 
     return [f"files of several blocks are {len(spelled)} bytes, not {len(wanted)}, and another text from {place} on"]
 
 
-def _bordered(mark: bytes, text: str, border: str) -> bytes:
-    """A text again and again, with the first byte of `border` at the end of a block, and the rest behind it."""
-    room, whole = BLOCK - 1 - len(mark), b""
+def _bordered(mark: bytes, text: str, border: str, count: int = 1) -> bytes:
+    """A text again and again, with `count` bytes of `border` at the end of a block, and the rest behind it."""
+    room, whole = BLOCK - count - len(mark), b""
     while len(whole) + len(text.encode()) <= room:
         whole += text.encode()
     return mark + whole + b"a" * (room - len(whole)) + border.encode() + text.encode()

@@ -12,6 +12,7 @@ from cortexzoo.harness.studies.detection import (
     false_alarms,
     judged,
     mutant_rows,
+    outcomes,
     subjects_of,
     table,
     tasks,
@@ -45,6 +46,23 @@ def test_a_defect_is_caught_and_a_healthy_module_is_not_accused() -> None:
     caught = judged(wanted["unused", 0], 0.2)
     assert set(caught.verdicts) == {"every_parameter_learns"} == set(caught.about)
     assert judged(wanted["bare", 1], 0.1).verdicts == {}
+
+
+def test_what_is_kept_is_not_judged_again(tmp_path: Path) -> None:
+    wanted = [task for task in tasks([CASES], 1) if task.name in ("unused", "bare")]
+    keep, told = tmp_path / "kept.jsonl", list[tuple[str, bool]]()
+
+    def done(task: Task, outcome: Outcome) -> None:
+        told.append((task.name, bool(outcome.verdicts)))
+
+    first = outcomes(wanted, 0.1, 1, done, keep)
+    assert sorted(told) == [("bare", False), ("unused", True)]
+    lines = keep.read_text(encoding="utf-8").splitlines()
+    keep.write_text(lines[0] + "\n" + lines[1][:20], encoding="utf-8")  # as an interruption leaves it
+    assert outcomes(wanted, 0.1, 1, done, keep) == first
+    assert len(keep.read_text(encoding="utf-8").splitlines()) == 3
+    assert outcomes(wanted, 0.2, 1, keep=keep).keys() == first.keys()
+    assert len(keep.read_text(encoding="utf-8").splitlines()) == 5  # other seconds are another question
 
 
 @pytest.mark.parametrize(("content", "told"), [
