@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,10 @@ def _as_asked(folder: Path) -> Iterator[str]:
         yield "a corpus is not the texts of its field, each with its separator"
     if data.documents is not None or _opened(folder / "body", documents="reset").documents is None:
         yield "documents do not run on, or do so where they should not"
+    shares = Corpus((str(_rows(folder / "few.jsonl", "ab" * 450, "cd" * 150)),), separator=b"", validation_fraction=0.5)
+    prepare(replace(shares, test_fraction=0.495), folder / "few")
+    if (found := [len(_opened(folder / "few").part(name)) for name in NAMES]) != [6, 600, 594]:
+        yield f"of 1,200 tokens the parts have {found}, where half a hundredth is to train on"
     sums = set()
     for name, parts in (("one", ("ab" * 20, "cd" * 20)), ("two", ("ab" * 19, "ab" + "cd" * 20))):
         source = _rows(folder / f"{name}.jsonl", *parts)

@@ -81,6 +81,12 @@ def _places(task: Task, documents: Sequence[Document]) -> Iterator[str]:
         yield f"something stands at place {max(often)} of {len(shares)}"
     for place, share in enumerate(shares):
         yield from apart(f"something stands at place {place}", often[place], len(documents), min(share, 1.0))
+    likely = np.array(shares) / sum(shares)
+    middle = float(likely @ np.arange(len(shares)))
+    spread = math.sqrt(float(likely @ (np.arange(len(shares)) - middle) ** 2) / often.total())
+    mean = sum(place * times for place, times in often.items()) / often.total()
+    if abs(mean - middle) > DEVIATIONS * spread + FEWEST / often.total():
+        yield f"what is scattered stands around place {mean:.2f}, expected {middle:.2f}"
 
 
 def _answered(document: Document) -> list[int]:

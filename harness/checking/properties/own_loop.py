@@ -6,11 +6,11 @@ import warnings
 from collections.abc import Iterable, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, text
 from cortexzoo.harness.checking.subject import Subject
-from cortexzoo.harness.checking.training.plain_loop import Loop, PlainLoop, Told, apart, script
+from cortexzoo.harness.checking.training.plain_loop import RATE, Loop, PlainLoop, Told, apart, script
 from cortexzoo.harness.checking.training.reference_clipping import REFERENCED
 from cortexzoo.harness.checking.training.reference_updates import Undone
 from cortexzoo.specs import RecipeSpec, guards
@@ -239,7 +239,16 @@ def _of_updates(case: Case) -> Finding:
 
 
 def _of_damage(case: Case) -> Finding:
-    """Numbers that a step leaves in the model: far larger than before, and not finite. Nobody is told of it."""
+    """Numbers that a step leaves in the model: far larger than before, and not finite. Nobody is told of it.
+
+    Before that a step of a model that has one weight.
+    """
+    only = nn.Linear(3, 1, bias=False)
+    before, one_step = only.weight.detach().clone(), torch.optim.SGD(only.parameters(), lr=RATE)
+    only.weight.grad = torch.ones_like(only.weight)
+    spec = RecipeSpec(name="single", clipping=guards.NormClipping(max_norm=9.0), spikes=guards.NoSpikeDetection())
+    if not LoopGuard(only, one_step, spec).step(2.0) or not torch.allclose(only.weight, before - RATE):
+        return Finding(1, "a model of one weight takes no step of its rate", case)
     spec = RecipeSpec(
         name="damage",
         clipping=guards.NoClipping(),
