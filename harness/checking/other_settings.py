@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 
 from cortexzoo.harness.checking.subject import Model
+from cortexzoo.specs.backbone import GPT2Architecture, ScratchBackbone
 from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.memory import (
     CompressedStore,
@@ -19,6 +20,7 @@ from cortexzoo.specs.memory import (
 )
 from cortexzoo.specs.mixer import DecaySpec, MixerSpec, ShortConvSpec
 from cortexzoo.specs.variant import ColumnsSpec, CortexGPTSpec, DecayedSinusoid, Replace, Residual, SoftThreshold
+from cortexzoo.zoo.build import build_model
 from cortexzoo.zoo.models.cortexgpt import CortexGPT
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 
@@ -69,6 +71,7 @@ MEMORIES: Mapping[str, CortexGPTSpec] = {
         ),
     ),
 }  # fmt: skip
+ONE_LAYER = "a learned base of one layer"
 MIXERS: Mapping[str, MixerSpec] = {
     "strong and selective writes": MixerSpec(
         num_heads=3, head_dim=4, window_size=5,
@@ -80,6 +83,7 @@ MIXERS: Mapping[str, MixerSpec] = {
         num_heads=1, head_dim=6, window_size=1, conv=ShortConvSpec(kernel_size=1, key_lags=(0,), noise=0.2),
         decay=DecaySpec(fastest_bias=2.0, slowest_bias=2.0), write_bias=0.0,
     ),
+    ONE_LAYER: MixerSpec(num_heads=2, head_dim=4, window_size=7, conv=ShortConvSpec(key_lags=(1, 2))),
 }  # fmt: skip
 
 
@@ -105,7 +109,7 @@ def fresh_with(model: Model, name: str, seed: int) -> Model:
     """A fresh, small model with these settings, of the subject's vocabulary or on its base."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        small = _hybrid(model, MIXERS[name]) if isinstance(model, Hybrid) else _cortexgpt(model, MEMORIES[name])
+        small = _hybrid(model, name, seed) if isinstance(model, Hybrid) else _cortexgpt(model, MEMORIES[name])
     return small.train(model.training)
 
 
@@ -113,8 +117,15 @@ def _cortexgpt(model: Model, spec: CortexGPTSpec) -> Model:
     return CortexGPT(spec.model_copy(update={"vocab_size": model.vocab_size}))
 
 
-def _hybrid(model: Hybrid, mixer: MixerSpec) -> Model:
-    """On the subject's base, with short chunks, and a sidecar on each of its first two layers."""
+def _hybrid(model: Hybrid, name: str, seed: int) -> Model:
+    """With short chunks, on the first two layers of the subject's base; or on a fresh base, which learns with it."""
+    mixer, vocab_size = MIXERS[name], model.vocab_size
+    if name == ONE_LAYER:
+        architecture = GPT2Architecture(
+            vocab_size=vocab_size, hidden_size=16, num_layers=1, num_heads=2, intermediate_size=24
+        )
+        backbone = ScratchBackbone(architecture=architecture, init_std=STD)
+        return build_model(HybridSpec(name="other", chunk_size=CHUNK, mixer=mixer, backbone=backbone), seed)
     layers = tuple(range(min(2, model.spec.backbone.architecture.num_layers)))
     spec = HybridSpec(name="other", chunk_size=CHUNK, layers=layers, mixer=mixer, backbone=model.spec.backbone)
     return Hybrid(spec, model.base)

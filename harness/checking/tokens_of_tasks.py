@@ -13,7 +13,17 @@ from cortexzoo.harness.checking.mistakes.attempt import Attempt, fits, mistaken,
 from cortexzoo.harness.checking.task_chances import Answers, best_guess
 from cortexzoo.harness.checking.task_readers import Read, mistakes
 from cortexzoo.specs.filler import NoiseFiller, OneFiller, UnseenNoise
-from cortexzoo.specs.task import Addition, Copy, KeyValue, MemoryTask, NBack, SelectiveCopy, TaskSpec, TokenPairs
+from cortexzoo.specs.task import (
+    Addition,
+    Copy,
+    KeyValue,
+    MemoryTask,
+    NBack,
+    Passkey,
+    SelectiveCopy,
+    TaskSpec,
+    TokenPairs,
+)
 from cortexzoo.zoo.data.tasks.build import build_task
 from cortexzoo.zoo.data.tasks.document import Document
 from cortexzoo.zoo.data.tasks.task import Task
@@ -91,6 +101,13 @@ def _halves() -> Written:
     return Written([*names, *"a", *digits, *MARKS, *ascii_uppercase], spelled)
 
 
+def _split_digits() -> Written:
+    """Of digits the first five are one token and the others two; everything else is one."""
+    spelled = {digit: ("\ue100", chr(0xE110 + at)) for at, digit in enumerate(digits[5:])}
+    names = [UNKNOWN, BEGINNING, "\n", "\ue100", *(second for _, second in spelled.values()), *digits[:5]]
+    return Written([*names, *ascii_lowercase, *ascii_uppercase, *" ,.?"], spelled)
+
+
 def of_tokens() -> list[str]:
     """What of tasks in such tokens is not as it was written down."""
     wrong = [*_known_beforehand()]
@@ -98,6 +115,8 @@ def of_tokens() -> list[str]:
         for what, tokenizer in (("beginnings", Written(_begun())), ("halves", _halves())):
             task = _task(kind, tokenizer)
             wrong += [f"{name} in {what}: {flaw}" for flaw in _documents(task, tokenizer)]
+    number, tokenizer = Passkey(num_digits=12), _split_digits()
+    wrong += [f"passkey in split digits: {flaw}" for flaw in _documents(_task(number, tokenizer), tokenizer)]
     return wrong + wrong_ends(_refused())
 
 
@@ -166,7 +185,7 @@ def _read(task: Task, document: Document, tokenizer: Written) -> Read:
 def _chance(task: Task, tokenizer: Written) -> Iterator[str]:
     """Of answers of two letters at most, all written down."""
     kind = task.spec.task
-    if isinstance(kind, Addition | Copy):
+    if isinstance(kind, Addition | Copy | Passkey):
         return
     count = kind.value_length if isinstance(kind, KeyValue) else 1
     spelled = [tuple(tokenizer.encode(f"\n{one}", add_special_tokens=False)[1:]) for one in ascii_lowercase]

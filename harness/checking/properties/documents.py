@@ -74,14 +74,14 @@ def document_cases(_: Subject) -> Iterable[Case]:
 
     And tasks in the tokens of a base, the limits of lengths and gaps, and documents that are drawn for the eye.
     """
+    for of in OTHERS:
+        yield {"of": of}
     for task in TASKS:
         for filler in FILLERS if task in OF_PAIRS else ("noise",):
             yield {"task": task, "filler": filler, "unit": "chunks", "chunks": 0, "seed": 0}
     for task in TASKS:
         yield {"task": task, "filler": "noise", "unit": "tokens", "chunks": 0, "seed": 1}
         yield {"task": task, "filler": "noise", "unit": "chunks", "chunks": 19, "seed": 2}
-    for of in OTHERS:
-        yield {"of": of}
 
 
 def document_strategy(_: Subject) -> st.SearchStrategy[Case]:

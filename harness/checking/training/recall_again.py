@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cortexzoo.zoo.data.tasks.build import build_task_in
+from cortexzoo.specs.task import TaskSpec, TokenPairs
+from cortexzoo.zoo.data.tasks.build import build_task, build_task_in
 from cortexzoo.zoo.data.tasks.recall_measure import recall_at, recall_by_gap
 from cortexzoo.zoo.data.tasks.task import SPLITS, Split, Task
 from cortexzoo.zoo.errors import DataError
@@ -92,6 +93,18 @@ def counted_again(task: Task) -> list[str]:
     return wrong + _never_finite(task, gaps) + _of_all_gaps(task, gaps)
 
 
+def of_one_answer() -> list[str]:
+    """What is reported of a single document with a single answer of one token."""
+    kind = TokenPairs(num_pairs=2, num_queries=1, num_keys=4, num_values=3, num_noise=4)
+    task = build_task(TaskSpec(name="single", task=kind, vocabulary="own", chunk_size=16, gaps=GAPS))
+    found = recall_at(task, _induction(task.vocabulary.size, []), GAPS[0], documents=1, batch_size=1)
+    (right,), _, (loss,) = _by_document(task, GAPS[0], "validation", 1)
+    counted = (found.accuracy.answers, found.accuracy.exact, found.loss)
+    if all(math.isclose(one, other, rel_tol=1e-5) for one, other in zip(counted, (1, sum(right), loss), strict=True)):
+        return []
+    return [f"a single answer is reported as {counted}, counted again {(1, sum(right), loss)}"]
+
+
 def _by_slice(task: Task, gap: int, split: Split, right: list[list[bool]], found: Mapping[str, Any]) -> list[str]:
     """Shares of the answers that each document files under a value."""
     wanted: dict[str, dict[int, list[bool]]] = {}
@@ -151,10 +164,12 @@ def _induction(
     return predict
 
 
-def _by_document(task: Task, gap: int, split: Split) -> tuple[list[list[bool]], list[bool], list[float]]:
+def _by_document(
+    task: Task, gap: int, split: Split, documents: int = DOCUMENTS
+) -> tuple[list[list[bool]], list[bool], list[float]]:
     """Whether each answer of each document is right; and of each token of an answer whether it is, and its loss."""
     answers, tokens, losses = [], [], []
-    for index in range(DOCUMENTS):
+    for index in range(documents):
         document = task.example(split, index, gap)
         row, hits = _Row(), dict[int, list[bool]]()
         following = zip(document.tokens[1:].tolist(), document.answers[1:].tolist(), strict=True)
