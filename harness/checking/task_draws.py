@@ -46,7 +46,8 @@ def asked_for(task: Task, document: Document) -> tuple[list[int], int] | None:
     """Which of its facts a document asks for, in turn, and how many there are; None: it has one fact."""
     kind, facts = task.spec.task, facts_of(document).tolist()
     begin, passage = document.placed[1]
-    questions = document.tokens[begin : begin + len(passage)].tolist()
+    tokens = document.tokens
+    questions = tokens[begin : begin + len(passage)].tolist()
     match kind:
         case KeyValue(key_length=key, value_length=value):
             size = key + value + 2
@@ -54,7 +55,7 @@ def asked_for(task: Task, document: Document) -> tuple[list[int], int] | None:
             asked: list[Any] = [tuple(questions[at + 1 : at + 1 + key]) for at in range(0, len(questions), size)]
         case PairsOfTokens() | MultiQueryRecall():
             names = facts[: 2 * kind.num_pairs : 2]
-            asked = [int(document.tokens[at - 1]) for at in _answered(document)]
+            asked = [int(tokens[at - 1]) for at in _answered(document)]
         case NBack():
             digits = [task.vocabulary.show(questions[at - 3 : at - 1]) for at in np.flatnonzero(passage.answers)]
             return [kind.num_letters - int(far) for far in digits], kind.num_letters
@@ -95,7 +96,7 @@ def _answered(document: Document) -> list[int]:
 
 def facts_of(document: Document) -> Any:
     begin, passage = document.placed[0]
-    return document.tokens[begin : begin + len(passage)]
+    return document.cut(begin, begin + len(passage))[0]
 
 
 @lru_cache
@@ -164,7 +165,8 @@ def _alike(task: Task, documents: Sequence[Document]) -> Iterator[str]:
             return
     both = 0, 0
     for document in documents:
-        firsts = [int(document.tokens[document.answers == one][0]) for one in range(1, document.answers.max() + 1)]
+        tokens, answers = document.tokens, document.answers
+        firsts = [int(tokens[answers == one][0]) for one in range(1, answers.max() + 1)]
         same = [one == other for one, other in combinations(firsts, 2)]
         both = both[0] + sum(same), both[1] + len(same)
     if both[1]:
@@ -191,8 +193,8 @@ def wrongly_filed(task: Task, document: Document, gap: int) -> Iterator[str]:
     if asked is not None and isinstance(kind, NBack):
         wanted["distance"] = [asked[1] - place for place in asked[0]]
     if isinstance(kind, Overwrite):
-        again = set(facts_of(document).tolist()[2 * kind.num_pairs :: 2])
-        wanted["rebound"] = [int(document.tokens[at - 1] in again) for at in _answered(document)]
+        again, tokens = set(facts_of(document).tolist()[2 * kind.num_pairs :: 2]), document.tokens
+        wanted["rebound"] = [int(tokens[at - 1] in again) for at in _answered(document)]
     if task.depth_chunks and gap and task.spec.gap_unit == "chunks":
         size = task.chunk_size
         (begin, facts), (_, questions) = document.placed

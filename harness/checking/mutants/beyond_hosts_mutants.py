@@ -1,7 +1,15 @@
 """Defects that show where no host comes by itself: other settings, a memory switched off, a sleep that is cut short."""
 
 from cortexzoo.harness.checking.mutants.base import Mutant, in_source
+from cortexzoo.zoo.checkpoints import CheckpointReader
+from cortexzoo.zoo.data import documents, preparing
+from cortexzoo.zoo.data.tasks import drawing, recall_measure
+from cortexzoo.zoo.data.tasks.multi_query_recall import MultiQueryRecallTask
+from cortexzoo.zoo.data.tasks.passkey import PasskeyTask
+from cortexzoo.zoo.data.text_vocabulary import TokenizerVocabulary
+from cortexzoo.zoo.data.token_files import TokenWriter
 from cortexzoo.zoo.memory.block import MemoryBlock
+from cortexzoo.zoo.memory.contexts import read_out
 from cortexzoo.zoo.memory.contexts.diary import Diary
 from cortexzoo.zoo.memory.long_term import LongTermState
 from cortexzoo.zoo.memory.short_term import ReadPlan, ShortTermMemory
@@ -10,7 +18,10 @@ from cortexzoo.zoo.models.hybrid.block import Sidecar
 from cortexzoo.zoo.models.hybrid.delta_memory import Gates
 from cortexzoo.zoo.models.hybrid.model import Hybrid
 from cortexzoo.zoo.models.hybrid.slow_store import SlowStore
+from cortexzoo.zoo.ops.masked_columns import _MaskedColumns
+from cortexzoo.zoo.training.objectives.recall_objective import RecallObjective
 from cortexzoo.zoo.training.own_loop import LoopGuard
+from cortexzoo.zoo.training.policies.guards.updates import UpdateGuard
 from cortexzoo.zoo.training.policies.homeostasis import Homeostasis
 from cortexzoo.zoo.training.sleep.policy import Sleep
 from cortexzoo.zoo.training.state.undo import StepBefore
@@ -58,4 +69,33 @@ BEYOND_HOSTS_MUTANTS: tuple[Mutant, ...] = (
     in_source("follows-into-the-copy", "transformer", "what a user's object moves in place moves in the copy too",
               LoopGuard, "_copy_rates", "[copy.deepcopy(other.state_dict()) for other in self.others]",
               "[other.state_dict() for other in self.others]", by="own_loop_follows_its_guards"),
+    in_source("matches-behind-a-gap", "contexts", "tokens beyond 24 count as a match that is broken before", read_out,
+              "leading", "here * unbroken", "here", by="forward_matches_a_reference"),
+    in_source("results-are-resized", "cortexgpt", "torch must resize what the last rows are written to", _MaskedColumns,
+              "forward", "length = here.stop - first", "length = here.stop", by="operators_match_formulas"),
+    in_source("fillers-go-untold", "hybrid", "the result says nothing of single fillers", RecallObjective,
+              "conclusions", "len(fillers) > 1", "len(fillers) > 5", by="recall_is_trained_as_specified"),
+    in_source("two-tokens-at-least", "hybrid", "the loss of a single answer is halved", recall_measure, "recall_at",
+              "max(asked, 1)", "max(asked, 2)", by="recall_is_trained_as_specified"),
+    in_source("divided-by-no-rate", "transformer", "a step whose rate is zero ends the training", UpdateGuard, "_size",
+              "self._rate > 0", "self._rate >= 0", by="guards_follow_their_rules"),
+    in_source("noise-without-its-end", "transformer", "noise is drawn without its last tokens", drawing, "_noise",
+              "end - SHOWN_NOISE, end", "end - SHOWN_NOISE, end - 1", by="answers_follow_from_documents"),
+    in_source("near-by-another-power", "transformer", "questions are nearer than their power law says",
+              MultiQueryRecallTask, "__init__", "(kind.power - 1)", "(kind.power - 2)",
+              by="answers_follow_from_documents"),
+    in_source("digits-of-one-token", "transformer", "no room is left for digits of two tokens", PasskeyTask, "__init__",
+              "kind.num_digits * self._digits.longest", "kind.num_digits", by="answers_follow_from_documents"),
+    in_source("cut-within-a-character", "transformer", "a block of a file may end within a character", documents,
+              "_end_of_characters", "byte & 0xC0", "byte & 0xC1", by="text_is_kept_whole"),
+    in_source("nothing-to-train-on", "transformer", "a small training part is the start of its document: empty",
+              TokenWriter, "_cut", "and start > 0", "", by="text_is_kept_whole"),
+    in_source("cut-goes-untold", "transformer", "of an unknown character it is not said that the text may be cut there",
+              TokenizerVocabulary, "_encoded", "if first == 0 or last == len(text):", "if first == len(text):",
+              by="text_is_kept_whole"),
+    in_source("preparing-in-silence", "transformer", "who watches a preparation is told nothing", preparing, "_written",
+              "watch(writer.length)", "pass", by="text_is_kept_whole"),
+    in_source("signed-as-anything", "transformer", "what a file is does not enter its keyed sum", CheckpointReader,
+              "__init__", "keyed.mistake(KIND, manifest)", 'keyed.mistake("verdict", manifest)',
+              by="mistakes_are_refused"),
 )  # fmt: skip

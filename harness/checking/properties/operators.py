@@ -92,24 +92,36 @@ def operators_match_formulas(_: Subject, case: Case) -> Finding:
         given, asked, wanted = _columns(form, tokens, size, random)
     else:
         given, asked, wanted = _window(_form(form), tokens, size, scale, random, begun=case["begun"] is True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # torch warns where a tensor of another size is given for a result
-        (out, handed_on), (other, others) = asked(), wanted()
+    how = _how(form, tokens, size)
+    (other, others) = wanted()
+    try:
+        out, handed_on = _without_warning(asked)
+        with torch.no_grad():
+            quick, rest = _without_warning(asked)
+    except Warning as warning:
+        return Finding(math.inf, f"torch warns, for {how}: {warning}", case)
     pairs = {"the output": (out, other)}
     pairs |= {f"what is handed on ({n})": pair for n, pair in enumerate(zip(handed_on, others, strict=True))}
     weights = [torch.randn(each.shape, generator=random).double() for each in (other, *others)]
     one, two = (_gradients(given, parts, weights) for parts in ((out, *handed_on), (other, *others)))
     pairs |= {f"the gradient of input {n}": pair for n, pair in enumerate(zip(one, two, strict=True))}
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("error")
-        quick, rest = asked()
     pairs |= {"the output without gradients": (quick, other)}
     pairs |= {f"what is handed on without gradients ({n})": p for n, p in enumerate(zip(rest, others, strict=True))}
     apart = {name: _apart(found, expected) for name, (found, expected) in pairs.items()}
     worst = max(apart, key=lambda name: apart[name])
-    of = "columns of" if form in COLUMNS else "chunks of" if form in ("chunks", "tokens") else "a window of"
-    how = f"{tokens} tokens, {of} {size}, by {form}"
     return Finding(apart[worst], f"{worst} is {apart[worst]:.2g} from what the formula gives: {how}", case)
+
+
+def _how(form: str, tokens: int, size: int) -> str:
+    of = "columns of" if form in COLUMNS else "chunks of" if form in ("chunks", "tokens") else "a window of"
+    return f"{tokens} tokens, {of} {size}, by {form}"
+
+
+def _without_warning(asked: Callable[[], Outcome]) -> Outcome:
+    """As asked; raises a warning, as torch's of a result that is given a tensor of another size."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return asked()
 
 
 def _apart(found: Tensor, expected: Tensor) -> float:

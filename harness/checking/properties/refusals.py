@@ -9,6 +9,7 @@ from cortexzoo.harness.checking.mistakes.bases import of_bases
 from cortexzoo.harness.checking.mistakes.calls import of_calls, of_states
 from cortexzoo.harness.checking.mistakes.data import of_data
 from cortexzoo.harness.checking.mistakes.foreign import of_modules
+from cortexzoo.harness.checking.mistakes.keys import of_keys
 from cortexzoo.harness.checking.mistakes.operators import of_operators
 from cortexzoo.harness.checking.mistakes.training import of_checkpoints, of_training
 from cortexzoo.harness.checking.mistakes.vocabularies import of_vocabularies
@@ -22,6 +23,7 @@ AREAS: Mapping[str, Callable[[Subject], Iterator[Attempt]]] = {
     "data": of_data,
     "vocabularies": of_vocabularies,
     "bases": of_bases,
+    "keys": lambda _: of_keys(),
     "modules": of_modules,
     "training": of_training,
     "checkpoints": of_checkpoints,

@@ -14,6 +14,7 @@ from cortexzoo.zoo.data.order import cut_windows
 from cortexzoo.zoo.data.prepared import prepared_text
 from cortexzoo.zoo.data.preparing import Corpus, prepare
 from cortexzoo.zoo.data.text import Part, TextData
+from cortexzoo.zoo.errors import DataError
 
 WORDS_A_DOCUMENT = (3, 1, 8, 2, 40, 5)
 """They take turns. The long ones are cut where a part begins."""
@@ -85,7 +86,10 @@ def of_long_files(folder: Path, content: bytes, shares: tuple[float, float]) -> 
     (folder / "5.jsonl").write_bytes(MARK + "\n\n".join(rows).encode())
     corpus = Corpus((str(folder / "*.*"),), validation_fraction=shares[0], test_fraction=shares[1])
     watched = list[int]()
-    prepare(corpus, folder / "prepared", watch=watched.append)
+    try:
+        prepare(corpus, folder / "prepared", watch=watched.append)
+    except DataError as problem:
+        return [f"a file of several blocks is refused: {problem}"]
     data = prepared_text(PreparedSpec(name="prepared", path=str(folder / "prepared")))
     texts = [content if name.endswith(".gz") else raw.removeprefix(MARK) for name, raw in files.items()]
     texts = [*(text.replace(b"\r\n", b"\n") for text in texts), files["3.txt"], line.encode()]
