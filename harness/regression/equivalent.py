@@ -66,6 +66,13 @@ EQUIVALENT: dict[str, str] = {
     "zoo.ops.gated_delta chunk_gated_delta_rule: swap arguments, check_gated_delta_inputs(q, k, v, g, beta, initial_state,… → check_gated_delta_inputs(k, q, v, g, beta, initial_state,…": "both have the same shape, or are refused",
     "zoo.data.mixed_order MixedOrder._order: swap arguments, Stream.TEXT.generator(self.seed, text, 2) → Stream.TEXT.generator(text, self.seed, 2)": ANOTHER_ORDER,
     "zoo.generation _sample: detach, return torch.multinomial((logits / temperature).softmax(d… → return torch.multinomial((logits / temperature).softmax(d…": WITHOUT_GRADIENT,
+    "zoo.ops.sliding_window _hide_missing: detach, return band.masked_fill(token < missing, -torch.inf) → return band.masked_fill(token < missing, -torch.inf).deta…": WITHOUT_GRADIENT,
+    "zoo.data.tasks.task Task.example: off by one, 3 → 4": ANOTHER_ORDER,
+    "zoo.models.hybrid.slow_store SlowStore.forward: detach, return q.new_zeros(*q.shape[:2], self.weights.shape[1]) → return q.new_zeros(*q.shape[:2], self.weights.shape[1]).d…": WITHOUT_GRADIENT,
+    "zoo.training.state.movement norms: detach, return torch.stack([norm.float().to(found[0].device) for … → return torch.stack([norm.float().to(found[0].device) for …": WITHOUT_GRADIENT,
+    "zoo.models.hybrid.slow_store _draw: off by one, 2 → 3": ANOTHER_ORDER,
+    "zoo.ops.gated_delta _spans: swap arguments, blocks_in_span(chunk_size, batch_heads, device) → blocks_in_span(batch_heads, chunk_size, device)": "their product counts",
+    "zoo.memory.contexts.diary Pages._inside: flip comparison, torch.arange(length, device=places.device) < since[:, None] → torch.arange(length, device=places.device) <= since[:, None]": "what comes before is the boundary, which equals no token",
 }
 """By the lasting name of the change."""
 
