@@ -11,16 +11,16 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, number, text
+from cortexzoo.harness.checking.properties.damage import PARTS, STEPS, of_batches, of_not_finite, of_outgrown
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.training.reference_guards import Course, ReferenceGuards, Seen
-from cortexzoo.harness.checking.training.reference_updates import LargeNumber, NotFinite, ScaledRates, Undone
+from cortexzoo.harness.checking.training.reference_updates import ScaledRates, Undone
 from cortexzoo.harness.checking.training.witness import Record, brief, on_a_tiny_model, trainer_of
 from cortexzoo.specs import guards, recipe
 from cortexzoo.zoo.errors import TrainingStopped
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
 
-STEPS = 28
 RULES: dict[str, tuple[guards.SpikeSpec, guards.RecoverySpec]] = {
     "average, skip": (
         guards.AverageRatio(ratio=1.5, window=5, min_history=3, rebaseline_after=2, action="skip"),
@@ -53,8 +53,7 @@ UPDATE_RULE: dict[str, Any] = {
     "deviations": 1e6, "gradient_deviations": 1e6, "window": 7, "min_history": 4, "update_factor": 4.0,
 }  # fmt: skip
 """For the sizes of updates alone."""
-WHOLE = "whole"
-PARTS = ("weight", "moment", "memory")
+WHOLE, BATCHES = "whole", "batches"
 SCRIPTS = ("mixed", "row", "broken", "edge", "edge of norms", "dead", "storm")
 HIGHEST = 1e6
 EDGE = 0.004
@@ -109,6 +108,7 @@ def guard_cases(_: Subject) -> Iterable[Case]:
         for seed in range(len(PARTS)):
             yield {"rule": WHOLE, "script": script, "seed": seed}
     yield {"rule": WHOLE, "script": "between", "seed": 0}
+    yield {"rule": BATCHES, "script": "outside", "seed": 0}
 
 
 def guard_strategy(_: Subject) -> st.SearchStrategy[Case]:
@@ -124,10 +124,12 @@ def guard_strategy(_: Subject) -> st.SearchStrategy[Case]:
 
 def guards_follow_their_rules(subject: Subject, case: Case) -> Finding:
     """Every decision and every count of the guards against those that the documentation gives for such a script."""
+    if text(case, "rule") == BATCHES:
+        return of_batches(subject, case)
     if text(case, "rule") == WHOLE:
-        return _not_finite(subject, case)
+        return of_not_finite(subject, case)
     if text(case, "rule") == UPDATES:
-        return _outgrown(subject, case) if text(case, "script") == "outgrown" else _updates(subject, case)
+        return of_outgrown(subject, case) if text(case, "script") == "outgrown" else _updates(subject, case)
     spikes, recovery = RULES[text(case, "rule")]
     script = _script(text(case, "script"), number(case, "seed"), ReferenceGuards(spikes, recovery))
     record = Record()
@@ -190,54 +192,6 @@ def _updates(subject: Subject, case: Case) -> Finding:
         return Finding(0, f"{len(rollbacks)} of {steps} updates undone, as the rule requires", case)
     reason = f"undone: {rollbacks}, should be {wanted.rollbacks}; new levels: {levels}, {wanted.new_levels}"
     return Finding(len(differing), reason, case)
-
-
-def _outgrown(subject: Subject, case: Case) -> Finding:
-    """One number of a weight becomes large, but finite: the step after which it is there is undone."""
-    drawn, record = random.Random(f"outgrown {number(case, 'seed')}"), Record()
-    every, at = drawn.randrange(3, 6), drawn.randrange(6, STEPS - 6)
-    damage = LargeNumber(at, drawn.choice((2e3, 1e6)))
-    recovery = guards.RecoveryCheckpoints(every=every)
-    changes = {"spikes": guards.NoSpikeDetection(), "recovery": recovery}
-    trainer = trainer_of(brief(on_a_tiny_model(subject.experiment), STEPS, **changes), record, damage)
-    try:
-        trainer.run()
-    except Exception as problem:
-        return Finding(math.inf, f"training gave up ({problem})", case)
-    point = (at - 1) // every * every
-    wanted = [(at, point, at - point)]
-    found = [(step, d["to_step"], d["undone"]) for step, kind, d in record.events if kind == "rollback"]
-    if found == wanted:
-        return Finding(0, f"a number of {damage.number:g} was undone after the step that had it", case)
-    return Finding(1, f"a number of {damage.number:g} at step {at}: rollbacks {found}, should be {wanted}", case)
-
-
-def _not_finite(subject: Subject, case: Case) -> Finding:
-    """Something is NaN that no pass shows: undone before it is kept, after a refused step, or when the run ends."""
-    drawn, record, when = random.Random(f"not finite {number(case, 'seed')}"), Record(), text(case, "script")
-    part = "weight" if when == "between" else PARTS[number(case, "seed") % len(PARTS)]
-    every = drawn.choice([one for one in range(3, 9) if STEPS % one])
-    kept = drawn.randrange(1, STEPS // every) * every
-    at = {"due": kept + every, "between": kept + 1, "refused": kept + drawn.randrange(1, every), "at the end": STEPS}[
-        when
-    ]
-    back = at if when != "between" else kept + every
-    point = (back - 1) // every * every
-    undone = back - point - (when == "refused")
-    damage = NotFinite(at, part, refuses=when == "refused")
-    changes = {"spikes": guards.NoSpikeDetection(), "recovery": guards.RecoveryCheckpoints(every=every)}
-    trainer = trainer_of(brief(on_a_tiny_model(subject.experiment), STEPS, **changes), record, damage)
-    damage.attach(trainer)
-    try:
-        trainer.run()
-    except Exception as problem:
-        return Finding(math.inf, f"training gave up ({problem})", case)
-    found = [(step, d["to_step"], d["undone"]) for step, kind, d in record.events if kind == "rollback"]
-    wanted, taken = [(back, point, undone)], STEPS - undone - (when == "refused")
-    if found == wanted and trainer.taken == taken:
-        return Finding(0, f"a {part} that was not finite was undone at step {back}", case)
-    reason = f"a {part} is not finite at step {at}: rollbacks {found}, should be {wanted}; {trainer.taken} steps taken"
-    return Finding(1, reason, case)
 
 
 def _reports(course: Course) -> dict[str, int]:

@@ -30,6 +30,7 @@ from cortexzoo.zoo.training.evaluation import HeldOut
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.policies.base import Step
 from cortexzoo.zoo.training.policies.measuring import probe as probing
+from cortexzoo.zoo.training.policies.measuring.swing import raw_loss_ratio, upward_loss_ratio
 
 STEPS, WINDOW, SOME = 16, 5, 3
 WILD = recipe.AdamWSpec(learning_rate=0.5)
@@ -52,12 +53,13 @@ def result_cases(_: Subject) -> Iterable[Case]:
     yield {"schedule": "restarts", "sequences": "some"}
     for every in (1, 2, 3):
         yield {"told": every}
+    yield {"told": 0}
 
 
 def results_are_of_the_record(subject: Subject, case: Case) -> Finding:
     """The result of a short training whose loss swings, against its own record and text."""
     if "told" in case:
-        return _told(subject, number(case, "told"), case)
+        return _told(subject, every, case) if (every := number(case, "told")) else _of_odd_losses(case)
     some = SOME if text(case, "sequences") == "some" else None
     experiment = measured(
         brief(on_a_tiny_model(subject.experiment), STEPS, batch_size=3, optimizer=WILD,
@@ -111,6 +113,34 @@ def _told(subject: Subject, every: int, case: Case) -> Finding:
             if _apart(found := told.metrics[f"stability/{name}"], wanted) > LEAST:
                 wrong.append(f"{name} after {step} losses that it is told is {found:.6g}, should be {wanted:.6g}")
     return Finding(math.inf, wrong[0], case) if wrong else Finding(0, f"swings of {TOLD} losses as told", case)
+
+
+def _of_odd_losses(case: Case) -> Finding:
+    """Swings of losses some of which are zero or not finite, before a start and behind it."""
+    odd = (math.inf, -math.inf, math.nan, 0.0)
+    rows = [[2.0, 3.0, 1.0, 4.0, 1.5], [0.0, 0.0, 0.0, 0.0, 0.0], [3.0, 2.0, 1.0, 0.0, 0.0]]
+    rows += [[*rows[0][:at], one, *rows[0][at + 1 :]] for at in range(5) for one in odd]
+    for row in rows:
+        for start, window in ((0, 1), (0, 2), (1, 2), (3, 4), (5, 2)):
+            counted = row[start:]
+            pairs = [(one, other) for at, one in enumerate(counted) for other in counted[at : at + window + 1]]
+            rises = [_share(later, earlier) for earlier, later in pairs]
+            near = [(a, b) for at, a in enumerate(counted) for b in counted[max(0, at + 1 - window) : at + window]]
+            swings = [_share(max(pair), min(pair)) for pair in near]
+            finite = all(map(math.isfinite, counted))
+            for name, found, wanted in (
+                ("upwards", upward_loss_ratio(range(1, 6), row, window, start), max([1.0, *rises])),
+                ("of all", raw_loss_ratio(row, window, start), max([1.0, *swings])),
+            ):
+                due = wanted if finite else math.inf
+                if not (found == due or math.isclose(found, due, rel_tol=1e-12)):
+                    reason = f"the swing {name} of {row} after {start} within {window} is {found}, should be {due}"
+                    return Finding(math.inf, reason, case)
+    return Finding(0, "swings of losses that are zero or not finite", case)
+
+
+def _share(high: float, low: float) -> float:
+    return high / low if low else 1.0 if high == 0 else math.inf
 
 
 def _of_one_vocabulary(experiment: ExperimentSpec) -> TextData:

@@ -19,6 +19,7 @@ from cortexzoo.harness.checking.properties.base import (
 )
 from cortexzoo.harness.checking.properties.trainer import Log, everything, of_short_gaps
 from cortexzoo.harness.checking.subject import Subject
+from cortexzoo.harness.checking.training.poisoned import PoisonedDream, cannot_sample
 from cortexzoo.harness.checking.training.witness import of_one_text
 from cortexzoo.specs.guards import NoRecovery, NoSpikeDetection
 from cortexzoo.specs.sleep import (
@@ -31,7 +32,6 @@ from cortexzoo.specs.sleep import (
 )
 from cortexzoo.zoo.build import load_data
 from cortexzoo.zoo.data.text import TextData
-from cortexzoo.zoo.models.interface import ModelOutput
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.policies.base import HeldOutScore, Policy, Step, Trainer, find_policy
 from cortexzoo.zoo.training.sleep.policy import Sleep
@@ -105,33 +105,25 @@ class AroundSleep(Policy):
         self._last = now
 
 
-class PoisonedDream:
-    """A forward hook that makes one logit NaN in the training pass of one update."""
-
-    def __init__(self, update: int) -> None:
-        self.update = update
-        self.passes = 0
-
-    def __call__(self, _model: object, _arguments: object, output: ModelOutput) -> None:  # type: ignore[type-arg]
-        if torch.is_grad_enabled() and output.logits.requires_grad:
-            self.passes += 1
-            if self.passes == self.update:
-                with torch.no_grad():
-                    output.logits.view(-1)[0] = math.nan
-
-
 def nan_cases(_: Subject) -> Iterable[Case]:
     """A sleep as it is, and one with a dream whose loss is NaN."""
     yield {"poisoned": 0, "steps_after": STEPS_AFTER}
     yield {"poisoned": 3, "steps_after": STEPS_AFTER}
+    yield {"poisoned": 2, "steps_after": ROWS, "dreams": "generated"}
 
 
 def no_nan_after_sleep(subject: Subject, case: Case) -> Finding:
-    """The user's noise sleep on the trained model, then training: all finite, and every update one that was made."""
-    trainer = sleeper(subject, KINDS["noise"], AcceptAlways(), steps=1 + number(case, "steps_after"))
+    """The user's noise sleep on the trained model, then training: all finite, and every update one that was made.
+
+    Of generated dreams one cannot be sampled, since its logits are NaN.
+    """
+    spec = KINDS[str(case.get("dreams", "noise"))]
+    trainer = sleeper(subject, spec, AcceptAlways(), steps=1 + number(case, "steps_after"))
     sleep, poisoned = sleep_of(trainer), number(case, "poisoned")
     around = AroundSleep(trainer, sleep)
-    if poisoned:
+    if poisoned and "dreams" in case:
+        cannot_sample(trainer, sleep, poisoned)
+    elif poisoned:
         # The first training pass is that of the one step before the sleep.
         trainer.model.register_forward_hook(PoisonedDream(1 + poisoned))
     wrong: list[str] = []
@@ -139,7 +131,7 @@ def no_nan_after_sleep(subject: Subject, case: Case) -> Finding:
         trainer.run()
     except Exception as problem:
         wrong.append(f"training gave up ({problem})")
-    steps = KINDS["noise"].steps
+    steps = spec.steps
     due = steps - bool(poisoned)
     if around.moved != due:
         wrong.append(f"{around.moved} updates moved the weights, {due} should have")
