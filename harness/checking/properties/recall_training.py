@@ -23,6 +23,7 @@ from cortexzoo.harness.checking.training.stages_again import Heard, stages_again
 from cortexzoo.harness.checking.training.told_again import orders_of_gaps, told_of_drift
 from cortexzoo.harness.checking.training.witness import Record, brief, in_float32, trainer_of
 from cortexzoo.specs import ExperimentSpec
+from cortexzoo.specs.hybrid import HybridSpec
 from cortexzoo.specs.objective import InChunkDivergence, InChunkSamples, InChunkSpec, NoInChunkGuard, Recall, Stage
 from cortexzoo.specs.task import KeyValue, TaskSpec
 from cortexzoo.zoo.build import load_data
@@ -89,14 +90,18 @@ def recall_is_trained_as_specified(subject: Subject, case: Case) -> Finding:
 def _of_documents(experiment: ExperimentSpec, guard: InChunkSpec) -> ExperimentSpec:
     """One step in two parts, with room for two documents of a part, read a chunk at a time.
 
-    In float32: bfloat16 rounds sums of chunks and of whole documents differently.
+    In float32: bfloat16 rounds sums of chunks and of whole documents differently. With a guard activations are computed
+    again, where that is possible.
     """
     small = brief(in_float32(experiment), 1, accumulation=PARTS, batch_size=ROWS)
     objective = small.recipe.objective
     assert isinstance(objective, Recall)
     length = trainer_of(small, Record()).objective.task.length(PIECES)  # type: ignore[attr-defined]
     stage = Stage(gaps=(PIECES,), tokens_per_step=2 * length + length // 2)
-    changed = objective.model_copy(update={"stages": (stage,), "in_chunk": guard, "bptt_chunks": PIECES})
+    again = guard != NoInChunkGuard() and isinstance(small.variant, HybridSpec)
+    changed = objective.model_copy(
+        update={"stages": (stage,), "in_chunk": guard, "bptt_chunks": PIECES, "recompute_activations": again}
+    )
     return small.model_copy(update={"recipe": small.recipe.model_copy(update={"objective": changed})})
 
 
@@ -113,6 +118,8 @@ def _steps(experiment: ExperimentSpec, guard: InChunkSpec) -> list[str]:
     assert examples.scored is not None
     data = load_data(trainer.spec)
     wrong += _of_other_sizes(trainer, data, length)
+    if objective.spec.recompute_activations != bool(model.recompute_activations):
+        wrong.append(f"that activations are computed again is set to {model.recompute_activations}")
     if objective._guard_text is not None and isinstance(data, TaskData) and data.text is not None:
         guards, whole = len(objective._guard_text), len(data.text)
         if guards > TRAINS * whole:

@@ -31,6 +31,34 @@ def wrong_flow(
                 wrong.append(f"through {chunks or 'all'} chunks gradients flow otherwise, by {max(apart):.3g}")
     finally:
         objective.spec = kept
+    return wrong + _recomputed(model, parameters, tokens, scored)
+
+
+def _recomputed(model: Any, parameters: Sequence[nn.Parameter], tokens: Tensor, scored: Tensor) -> list[str]:
+    """The same gradients where activations are computed again; then a module is called twice, else once a chunk."""
+    if model.recompute_activations is None:
+        return []
+    before, gradients, calls = model.recompute_activations, list[Sequence[Tensor | None]](), list[int]()
+    sidecar = model.sidecar(next(iter(model.sidecars)))
+    try:
+        for again in (False, True):
+            called = [0]
+
+            def count(*_: Any, called: list[int] = called) -> None:
+                called[0] += 1
+
+            model.recompute_activations = again
+            hook = sidecar.register_forward_pre_hook(count)
+            loss = _loss(model, tokens, scored, None)
+            gradients.append(torch.autograd.grad(loss, parameters, allow_unused=True))
+            hook.remove()
+            calls.append(called[0])
+    finally:
+        model.recompute_activations = before
+    apart = max(_apart(one, other) for one, other in zip(*gradients, strict=True))
+    wrong = [f"with activations computed again gradients are {apart:.3g} apart"] if apart > ROUNDING else []
+    if calls[1] != 2 * calls[0]:
+        wrong.append(f"a sidecar is called {calls[1]} times where activations are computed again, {calls[0]} otherwise")
     return wrong
 
 
