@@ -4,12 +4,16 @@ from collections.abc import Iterator
 from functools import partial
 
 from cortexzoo.harness.checking.mistakes.attempt import Attempt, fits, mistaken, wrong_ends
+from cortexzoo.specs.data import PydocTopics
 from cortexzoo.specs.task import KeyValue, Passkey, TaskSpec
+from cortexzoo.zoo.data.task_data import TaskData
 from cortexzoo.zoo.data.tasks.build import build_task
 from cortexzoo.zoo.data.tasks.task import Task
 
 CHUNK, GAPS, DOCUMENTS = 16, (1, 2, 5), 3
 KINDS = (KeyValue(num_pairs=4, key_length=2, value_length=3, num_queries=3), Passkey(num_digits=3, depth_chunks=2))
+HELD_OUT = 32
+"""Documents, of a task without a text."""
 REACHES = (1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK, 10**6)
 
 
@@ -20,12 +24,16 @@ def of_edges() -> list[str]:
         task = _task(kind)
         for gap in GAPS:
             wrong += [f"over {gap} chunks {flaw}" for flaw in (*_gap(task, gap), *_streams(task, gap))]
-    return wrong + wrong_ends(_limits())
+    return wrong + wrong_ends(_limits()) + [*_of_data()]
 
 
 def _task(kind: KeyValue | Passkey, unit: str = "chunks", chunks: int | None = None) -> Task:
+    return build_task(_spec(kind, unit, chunks), 0)
+
+
+def _spec(kind: KeyValue | Passkey, unit: str = "chunks", chunks: int | None = None) -> TaskSpec:
     spec = {"name": "edges", "task": kind, "chunk_size": CHUNK, "gaps": GAPS, "gap_unit": unit}
-    return build_task(TaskSpec.model_validate({**spec, "document_chunks": chunks}), 0)
+    return TaskSpec.model_validate({**spec, "document_chunks": chunks})
 
 
 def _gap(task: Task, gap: int) -> Iterator[str]:
@@ -57,6 +65,30 @@ def _streams(task: Task, gap: int) -> Iterator[str]:
             if piece.answers.tolist() != whole.answers[:, at : end + 1].tolist():
                 yield f"a model that sees {reach} tokens is asked otherwise from {at} on"
             at = end
+
+
+def _of_data() -> Iterator[str]:
+    """What is held out of a task that has no text, and what its sum is of."""
+    own = _spec(KINDS[0]).model_copy(update={"vocabulary": "own"})
+    data = TaskData.from_spec(own, 0, PydocTopics())
+    documents = [data.task.example("validation", index, GAPS[0]).tokens.tolist() for index in range(HELD_OUT)]
+    if data.held_out_tokens().tolist() != [token for tokens in documents for token in tokens]:
+        yield f"a task without a text holds out others than its {HELD_OUT} first validation documents"
+    if data.training_tokens() is not None:
+        yield "a task without a text trains on one"
+    others = {
+        "name": (own.model_copy(update={"name": "other"}), 0),
+        "seed": (own, 1),
+        "gaps": (own.model_copy(update={"gaps": (1, 2)}), 0),
+        "task": (own.model_copy(update={"task": KINDS[1]}), 0),
+        "vocabulary": (own.model_copy(update={"vocabulary": "bytes"}), 0),
+    }
+    sums = {what: TaskData.from_spec(spec, seed, PydocTopics()).sha256 for what, (spec, seed) in others.items()}
+    if sums.pop("name") != data.sha256:
+        yield "the sum of a task depends on its name"
+    for what, found in sums.items():
+        if found == data.sha256:
+            yield f"the sum of a task does not depend on its {what}"
 
 
 def _limits() -> Iterator[Attempt]:

@@ -140,6 +140,8 @@ class CortexGPT(MemoryLanguageModel[CortexGPTState]):
         state = self.initial_state(tokens.shape[0]) if state is None else state
         self._check_groups(tokens, state)
         x = self.embedding(tokens)
+        if not tokens.shape[1]:
+            return ModelOutput(self.vocabulary(x), state)
         if isinstance(self.spec.position, DecayedSinusoid):
             x = x + decayed_sinusoid(state.position, tokens.shape[1], x, self.spec.position.decay)
         if self.spec.order == "columns_first":

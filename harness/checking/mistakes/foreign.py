@@ -14,12 +14,17 @@ from cortexzoo.specs.allowed_code import allowed_meanwhile
 from cortexzoo.specs.own_variant import ModuleSpec
 from cortexzoo.zoo.models.interface import MemoryLanguageModel
 from cortexzoo.zoo.models.own_module import own_model
+from cortexzoo.zoo.models.read_text import ReadState
 
 VOCAB, PIECE = 11, 4
 MODULES = f'''
 import torch
 from torch import nn
 
+from cortexzoo.specs.variant import TransformerSpec
+from cortexzoo.zoo.build import build_model
+
+SMALL = TransformerSpec(name="small", vocab_size={VOCAB}, hidden_size=8, num_heads=2, num_layers=1)
 VOCAB = {VOCAB}
 
 
@@ -65,6 +70,7 @@ def make(kind):
         "logits and a state": lambda: Given(lambda logits, _: (logits, some), some),
         "a list of both": lambda: Given(lambda logits, _: [logits, some], some),
         "more beside a state": lambda: Given(lambda logits, _: (logits, some, "more"), some),
+        "a model": lambda: build_model(SMALL, 0),
         "nothing": lambda: Given(lambda logits, _: None),
         "no logits": lambda: Given(lambda logits, _: ()),
         "fewer logits": lambda: Given(lambda logits, _: logits[..., 1:]),
@@ -77,7 +83,7 @@ def make(kind):
         "a beginning of words": lambda: Given(lambda logits, _: (logits, some), "words"),
     }}[kind]()
 '''
-FIT = 9
+FIT = 10
 """So many of these kinds fit, the first ones."""
 KINDS = [line.split('"')[1] for line in MODULES.splitlines() if line.startswith('        "')]
 
@@ -88,6 +94,10 @@ def of_modules(_: Subject) -> Iterator[Attempt]:
         yield (fits if number < FIT else mistaken)(f"a module that returns {kind}", partial(_made, kind))
     yield fits("a text in pieces of four", _in_pieces)
     yield mistaken("a limit for a module with a state", partial(_made, "logits and a state", max_length=4))
+    yield fits("a model of this package", partial(_made, "a model"))
+    yield mistaken("a model of this package with more tokens", partial(_made, "a model", vocab_size=VOCAB - 1))
+    yield fits("what was read, saved and continued", _saved)
+    yield mistaken("what was read, without it", partial(ReadState.from_tensors, {"token": torch.zeros(1, 1)}))
 
 
 def _in_pieces() -> None:
@@ -109,12 +119,27 @@ def _in_pieces() -> None:
                 raise ValueError(f"read {name}, it gives something else than its pieces")
 
 
-def _made(kind: str, max_length: int | None = None) -> MemoryLanguageModel[Any]:
+def _saved() -> None:
+    """A text of two tokens is kept by its tensors; its size is told."""
+    model, tokens = _made("what was read"), torch.tensor([[1, 2, 3]])
+    state = model(tokens[:, :2]).state
+    again = type(state).from_tensors(state.tensors())
+    if not torch.equal(model(tokens[:, 2:], again).logits, model(tokens).logits[:, 2:]):
+        raise ValueError("a text that was saved is continued as another")
+    if state.sizes() != {"cache": 2}:
+        raise ValueError(f"two tokens were read, and told are {state.sizes()}")
+
+
+def _made(kind: str, max_length: int | None = None, vocab_size: int = VOCAB) -> MemoryLanguageModel[Any]:
     with tempfile.TemporaryDirectory() as folder, allowed_meanwhile():
         file = Path(folder) / "modules.py"
         file.write_text(MODULES, encoding="utf-8")
         return own_model(
             ModuleSpec(
-                name="own", source=f"{file}:make", vocab_size=VOCAB, max_length=max_length, arguments={"kind": kind}
+                name="own",
+                source=f"{file}:make",
+                vocab_size=vocab_size,
+                max_length=max_length,
+                arguments={"kind": kind},
             )
         )

@@ -20,6 +20,7 @@ from cortexzoo.zoo.models.hybrid.unit import UNIT_EPS
 from cortexzoo.zoo.models.hybrid.weights import with_slow_store
 from cortexzoo.zoo.training.sleep.consolidating import ConsolidationPhase
 from cortexzoo.zoo.training.sleep.reservoir import Example, Reservoir
+from cortexzoo.zoo.training.sleep.transfer import consolidate
 
 LENGTHS = (12, 7, 20)
 """Tokens of the day's texts."""
@@ -34,9 +35,10 @@ class _Trainer:
     """As much of a trainer as such a sleep needs."""
 
     model: Hybrid
+    over: bool = False
 
     def is_over(self) -> bool:
-        return False
+        return self.over
 
 
 def of_a_day(model: Hybrid, seed: int) -> tuple[float, str]:
@@ -61,7 +63,14 @@ def of_a_day(model: Hybrid, seed: int) -> tuple[float, str]:
         moved += len(keys)
         examples = tuple(Example(text, torch.ones(len(text) - 1, dtype=torch.bool)) for text in texts)
         reservoir = Reservoir(len(examples), examples, len(examples))
-        ConsolidationPhase(cast(Any, _Trainer(model)), spec, reservoir).dream(lambda _done, _all: None)
+        told = list[tuple[int, int]]()
+        ended = [_sleep(model, spec, reservoir, told, over=over) for over in (True, False)]
+        if ended != [False, True] or told != [(0, 1)]:
+            return float("inf"), f"a sleep that is stopped and one that is not end with {ended}, told as {told}"
+    before = copy.deepcopy(store.state_dict())
+    new = consolidate(model, [], spec)
+    if new or not all(torch.equal(tensor, before[name]) for name, tensor in store.state_dict().items()):
+        return float("inf"), f"a day without a text moves {new} keys"
     if int(store.pairs) != int(wanted.pairs):
         return float("inf"), f"sleeps move {int(store.pairs)} keys, {int(wanted.pairs)} were written strongly"
     names = ("curvature", "targets", "weights")
@@ -69,6 +78,13 @@ def of_a_day(model: Hybrid, seed: int) -> tuple[float, str]:
     apart = {name: largest_difference(one, other) / scale_of(other) for name, (one, other) in pairs.items()}
     worst = max(apart, key=lambda name: apart[name])
     return apart[worst], f"after {DAYS} days of {moved} tokens the {worst} is {apart[worst]:.2g} from what they wrote"
+
+
+def _sleep(
+    model: Hybrid, spec: ConsolidateSleep, reservoir: Reservoir, told: list[tuple[int, int]], *, over: bool
+) -> bool:
+    phase = ConsolidationPhase(cast(Any, _Trainer(model, over)), spec, reservoir)
+    return phase.dream(lambda done, total: told.append((done, total)))
 
 
 def _texts(model: Hybrid, random: torch.Generator) -> list[Tensor]:

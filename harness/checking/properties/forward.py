@@ -176,6 +176,9 @@ def _compared(model: Model, tokens: Tensor, state: MemoryState, wanted: Tensor, 
     if model.training:
         return found | _scaled(moved, others)
     with torch.no_grad():
+        empty = model(tokens[:, :0], state)
+        found |= {"the output of no tokens": (empty.logits, output.logits[:, :0])}
+        found |= _left_by_nothing(empty.state.tensors(), state.tensors())
         found["the output after what is read"] = (model.read(tokens, state).logits, written.logits[:, -1:])
     if not (isinstance(model, CortexGPT) and isinstance(model.spec.columns.sparsity, HardTopK)):
         one_by_one, after, readings = _one_by_one(model, tokens, state)
@@ -186,6 +189,17 @@ def _compared(model: Model, tokens: Tensor, state: MemoryState, wanted: Tensor, 
         found |= {f"after single tokens {name}": pair for name, pair in memories.items()}
     found |= _readings(output.readings, written) | _consolidated(model, output.state) | _scaled(moved, others)
     return found | (_moved_on(model, tokens, state) if tokens.shape[1] <= FEW else {})
+
+
+def _left_by_nothing(after: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> Compared:
+    """A memory that has read no tokens, beside itself; one whose shape is another is infinitely far off."""
+    absent = torch.tensor(math.inf)
+    return {
+        f"{name} after no tokens": (after[name].double(), tensor.double())
+        if name in after and after[name].shape == tensor.shape
+        else (absent, -absent)
+        for name, tensor in before.items()
+    }
 
 
 @torch.no_grad()

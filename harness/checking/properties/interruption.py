@@ -1,6 +1,7 @@
 """Checkpoints: whole wherever writing is cut short or fails; what is damaged, or of another model, is refused."""
 
 import copy
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +43,7 @@ def checkpoints_survive_interruption(subject: Subject, case: Case) -> Finding:
         elif what == "of policies":
             wrong = of_policies(subject, Path(name))
         elif what == "not written":
-            wrong = not_written(subject, Path(name))
+            wrong = not_written(subject, Path(name)) + _without_links(Path(name))
         else:
             wrong = _cut_short(what, Path(name))
     if not wrong:
@@ -71,6 +73,15 @@ def _saved(folder: Path) -> int | None:
     if len(found) != 1 or names != {"weight", "tied"}:
         raise CheckpointError(f"{folder}: has {sorted(found)} and {sorted(names)}")
     return int(found.pop())
+
+
+def _without_links(folder: Path) -> list[str]:
+    """What is kept where a file cannot have a second name."""
+    with patch.object(os, "link", side_effect=OSError):
+        _save(folder / "last", 1)
+        _save(folder / "last", 2, folder / "kept")
+    found = (_saved(folder / "last"), _saved(folder / "kept"))
+    return [] if found == (2, 1) else [f"without links the checkpoints {found} are there, not (2, 1)"]
 
 
 def _saved_at_all(folder: Path) -> None:

@@ -66,9 +66,11 @@ class FailAt(Policy):
             trainer.fail(TrainingStopped(step.number, "ended by the harness"))
 
 
-def process_cases(_: Subject) -> Iterable[Case]:
-    """From start to end; resumed by more and by fewer; and one process that fails."""
+def process_cases(subject: Subject) -> Iterable[Case]:
+    """From start to end, also with one held-out window for two; resumed by more and by fewer; one that fails."""
     yield from ({"first": first, "then": then} for first, then in ((2, 2), (1, 2), (2, 1)))
+    if subject.task is None:
+        yield {"first": 2, "then": 2, "windows": 1}
     yield {"failing": 2}
 
 
@@ -86,6 +88,8 @@ def processes_train_as_one(subject: Subject, case: Case) -> Finding:
     must be the same on each, bit by bit.
     """
     experiment = _experiment(subject.experiment)
+    if "windows" in case:
+        experiment = measured(experiment, validation_sequences=number(case, "windows"))
     model = build_model(experiment.variant, experiment.seed)
     if isinstance(model, CortexGPT) and model.memory.shares_one_ring:
         raise DoesNotApply("all rows share one ring, of which each process has its own")

@@ -82,7 +82,11 @@ def of_long_files(folder: Path, content: bytes, shares: tuple[float, float]) -> 
     files = dict(sorted(files.items()))
     for name, raw in files.items():
         (folder / name).write_bytes(raw)
-    rows = [json.dumps({"text": text}, ensure_ascii=False) for text in (files["3.txt"].decode(), "", line)]
+    # A row is cut into pieces at a line break, or else at a whole character.
+    unbroken = [sign * (BLOCK // len(sign.encode()) + 9) for sign in ("日", "x🙂", "éy")]
+    broken = lines * (BLOCK // len(content) + 2)
+    rows = [files["3.txt"].decode(), "", line, *unbroken, broken]
+    rows = [json.dumps({"text": text}, ensure_ascii=False) for text in rows]
     (folder / "5.jsonl").write_bytes(MARK + "\n\n".join(rows).encode())
     corpus = Corpus((str(folder / "*.*"),), validation_fraction=shares[0], test_fraction=shares[1])
     watched = list[int]()
@@ -93,6 +97,7 @@ def of_long_files(folder: Path, content: bytes, shares: tuple[float, float]) -> 
     data = prepared_text(PreparedSpec(name="prepared", path=str(folder / "prepared")))
     texts = [content if name.endswith(".gz") else raw.removeprefix(MARK) for name, raw in files.items()]
     texts = [*(text.replace(b"\r\n", b"\n") for text in texts), files["3.txt"], line.encode()]
+    texts += [text.encode() for text in (*unbroken, broken)]
     wanted = b"".join(text + b"\n" for text in texts)
     spelled = b"".join(data.part(name)[:].tobytes() for name in NAMES)
     if watched != sorted(set(watched)) or len(watched) < 2 * len(texts) or watched[-1] != len(wanted) - 1:

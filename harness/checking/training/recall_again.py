@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from cortexzoo.specs.task import TaskSpec, TokenPairs
+from cortexzoo.zoo.data.tasks.accuracy import accuracy
 from cortexzoo.zoo.data.tasks.build import build_task, build_task_in
 from cortexzoo.zoo.data.tasks.recall_measure import recall_at, recall_by_gap
 from cortexzoo.zoo.data.tasks.task import SPLITS, Split, Task
@@ -94,11 +95,17 @@ def counted_again(task: Task) -> list[str]:
 
 
 def of_one_answer() -> list[str]:
-    """What is reported of a single document with a single answer of one token."""
+    """What is reported of a single document with a single answer of one token, and of a batch of them."""
     kind = TokenPairs(num_pairs=2, num_queries=1, num_keys=4, num_values=3, num_noise=4)
     task = build_task(TaskSpec(name="single", task=kind, vocabulary="own", chunk_size=16, gaps=GAPS))
     found = recall_at(task, _induction(task.vocabulary.size, []), GAPS[0], documents=1, batch_size=1)
     (right,), _, (loss,) = _by_document(task, GAPS[0], "validation", 1)
+    batch = task.batch("validation", range(DOCUMENTS), GAPS[0])
+    logits, _ = _induction(task.vocabulary.size, [])(batch.inputs, None)
+    whole, several = accuracy(logits, batch), _by_document(task, GAPS[0], "validation")
+    shares = [sum(part) / len(part) for part in ([one for some in several[0] for one in some], several[1])]
+    if (whole.exact, whole.token) != tuple(shares):
+        return [f"of a batch {whole.exact:.3f} and {whole.token:.3f} are right, counted again {shares}"]
     counted = (found.accuracy.answers, found.accuracy.exact, found.loss)
     if all(math.isclose(one, other, rel_tol=1e-5) for one, other in zip(counted, (1, sum(right), loss), strict=True)):
         return []

@@ -173,6 +173,17 @@ def test_long_term_memory_is_really_read(name: str) -> None:
     assert not torch.equal(model(tokens, state).logits, model(tokens, empty).logits)
 
 
+@pytest.mark.parametrize("name", SPECS)
+def test_a_text_of_no_tokens_leaves_the_memory_as_it_is(name: str) -> None:
+    model = built(SPECS[name])
+    state = warmed(model, 3, 30)
+    output = model(torch.zeros(3, 0, dtype=torch.long), state)
+    assert output.logits.shape == (3, 0, VOCAB)
+    assert all(torch.equal(tensor, output.state.tensors()[n]) for n, tensor in state.tensors().items())
+    with pytest.raises(ValueError, match="is no memory of this model"):
+        model(torch.zeros(3, 0, dtype=torch.long), state, {"none"})
+
+
 @pytest.mark.parametrize("split", [1, 5, 64, 100])
 @pytest.mark.parametrize("make", [stable, with_contexts])
 def test_a_split_sequence_with_its_state_equals_the_whole(make: Callable[[], CortexGPTSpec], split: int) -> None:
