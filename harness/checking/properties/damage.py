@@ -33,7 +33,7 @@ def of_batches(subject: Subject, case: Case) -> Finding:
         given = examples(number)
         tokens: Tensor = given.tokens.clone()
         if number == EMPTY:
-            return replace(given, tokens=tokens[:, :0])
+            return replace(given, tokens=tokens[..., :0])
         if number in (BEHIND, BELOW, LAST):
             tokens[-1, -1, -2] = {BEHIND: size, BELOW: -1, LAST: size - 1}[number]
         return replace(given, tokens=tokens)
