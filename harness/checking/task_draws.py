@@ -200,6 +200,8 @@ def wrongly_filed(task: Task, document: Document, gap: int) -> Iterator[str]:
         (begin, facts), (_, questions) = document.placed
         needed = task.depth_chunks - (-len(facts) // size) + gap - (-len(questions) // size)
         wanted["depth"] = [begin // size - (document.length // size - needed)] * count
+    elif task.depth_chunks:
+        wanted["depth"] = [task.depth_chunks] * count  # what is not at random lies as deep as it may
     found: Mapping[str, Sequence[int]] = {name: values.tolist() for name, values in document.slices.items()}
     for name, values in wanted.items():
         if list(found.get(name, ())) != list(values):

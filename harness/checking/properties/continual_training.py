@@ -1,6 +1,5 @@
 """One text after another: what is read again, what keeps the model near its earlier self, and what is reported."""
 
-import copy
 import math
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -18,9 +17,9 @@ from cortexzoo.harness.checking.properties.base import Case, DoesNotApply, Findi
 from cortexzoo.harness.checking.properties.steps import UNUSUAL, compared
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.threads import one_thread
-from cortexzoo.harness.checking.training.reference_continual import ContinualReference
-from cortexzoo.harness.checking.training.roles import LENGTH, training_starts
-from cortexzoo.harness.checking.training.surroundings import region
+from cortexzoo.harness.checking.training.kept_windows import unevenly_kept
+from cortexzoo.harness.checking.training.reference_continual import ContinualReference, loss_of_a_part
+from cortexzoo.harness.checking.training.roles import LENGTH, WINDOWS, training_starts
 from cortexzoo.harness.checking.training.witness import (
     Fate,
     Look,
@@ -30,6 +29,7 @@ from cortexzoo.harness.checking.training.witness import (
     append,
     brief,
     data_of,
+    measured,
     trainer_of,
 )
 from cortexzoo.specs import ExperimentSpec
@@ -38,6 +38,7 @@ from cortexzoo.specs.guards import RecoveryCheckpoints
 from cortexzoo.specs.objective import Continual, GeneratedReplay, NoReplay, ReplaySpec, ReservoirReplay
 from cortexzoo.specs.plasticity import Metaplasticity, NoProtection, ProtectionSpec, SlowFollower
 from cortexzoo.specs.recipe import EveryInterval
+from cortexzoo.specs.sleep import AcceptAlways, NoiseSleep
 from cortexzoo.zoo.data.text import TextData
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.policies.base import Step, Trainer
@@ -54,6 +55,8 @@ NOT_PROTECTED = NoProtection()
 RECOVERY = RecoveryCheckpoints(every=2, storm_limit=9)
 BACK: Mapping[int, Fate] = {2: "roll_back", 6: "roll_back", 8: "roll_back"}
 """Once on the earlier text, and after the last step, too."""
+ASLEEP_AT_LAST = NoiseSleep(every=STEPS, steps=2, batch_size=2, length=6, acceptance=AcceptAlways())
+"""After the last step, before the slow learner takes its place."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,11 @@ def _experiment(experiment: ExperimentSpec, way: _Way, file: Path) -> Experiment
         earlier=TextFiles(paths=(str(file),)), earlier_steps=EARLIER_STEPS, replay=way.replay, protection=way.protection
     )
     data = small.data.model_copy(update={"validation_fraction": 0.1, "test_fraction": 0.1})
-    return small.model_copy(update={"data": data, "recipe": small.recipe.model_copy(update={"objective": objective})})
+    return _with(small.model_copy(update={"data": data}), objective=objective)
+
+
+def _with(experiment: ExperimentSpec, **changes: Any) -> ExperimentSpec:
+    return experiment.model_copy(update={"recipe": experiment.recipe.model_copy(update=changes)})
 
 
 def _rows(experiment: ExperimentSpec, earlier: bytes) -> list[str]:
@@ -168,11 +175,15 @@ def _rows(experiment: ExperimentSpec, earlier: bytes) -> list[str]:
         wrong.append(f"the first {EARLIER_STEPS} steps train on what is no window of the earlier training part")
     if None in later:
         wrong.append("later steps train on what is no window of the later training part")
+    elif recipe.accumulation * recipe.batch_size * (STEPS - EARLIER_STEPS) <= WINDOWS and not _is_one_epoch(later):
+        wrong.append("the later text does not begin with an epoch of its own")
     for name, found in (("earlier", first), ("later", later)):
         if len(set(found)) < len(found):
             wrong.append(f"the {name} text: of {len(found)} windows {len(set(found))} differ")
     if isinstance(replay, NoReplay):
         return wrong
+    if isinstance(replay, ReservoirReplay):
+        wrong += unevenly_kept(replay, recipe.batch_size * recipe.accumulation * EARLIER_STEPS)
     if isinstance(replay, ReservoirReplay) and not set(again) <= set(first):
         wrong.append("a replayed window was not trained on")
     if isinstance(replay, GeneratedReplay):
@@ -182,6 +193,11 @@ def _rows(experiment: ExperimentSpec, earlier: bytes) -> list[str]:
     if not count < len(set(again)) <= replay.windows:
         wrong.append(f"{len(set(again))} windows are replayed, out of {replay.windows} that are kept")
     return wrong
+
+
+def _is_one_epoch(starts: Iterable[int | None]) -> bool:
+    """Those of another stand elsewhere on the text."""
+    return len({start % LENGTH for start in starts if start is not None}) == 1
 
 
 def _served(experiment: ExperimentSpec) -> tuple[list[Served], "_Sampling"]:
@@ -242,17 +258,22 @@ def _reported(experiment: ExperimentSpec, earlier: bytes) -> list[str]:
 
     def look(trainer: Trainer, step: Step) -> None:
         if step.number == EARLIER_STEPS:
-            wanted["earlier_loss_before"] = _loss(trainer, held_out)
+            wanted["earlier_loss_before"] = loss_of_a_part(trainer, held_out, some)
         if step.number == STEPS:
-            wanted.update(earlier_loss=_loss(trainer, held_out), later_loss=_loss(trainer, data.test[:]))
+            wanted.update(earlier_loss=loss_of_a_part(trainer, held_out, some))
+            wanted["later_loss"] = loss_of_a_part(trainer, data.test[:], some)
+            wanted["validation_loss"] = loss_of_a_part(trainer, data.validation[:], some)
 
+    objective, changes = experiment.recipe.objective, dict[str, Any]()
+    assert isinstance(objective, Continual)
+    if isinstance(objective.protection, SlowFollower):
+        changes["sleep"] = ASLEEP_AT_LAST
+    some = None if isinstance(objective.replay, NoReplay) else 1
     record = Record()
-    trainer = trainer_of(experiment, record)
+    trainer = trainer_of(measured(_with(experiment, **changes), validation_sequences=some), record)
     append(trainer, [Look(look)])
     result = trainer.run()
     wrong = []
-    objective = experiment.recipe.objective
-    assert isinstance(objective, Continual)
     if not isinstance(objective.replay, NoReplay) and objective.replay.kl_weight:
         recorded = record.with_metric("train/replay_divergence")
         if sorted(recorded) != list(range(EARLIER_STEPS + 1, STEPS + 1)) or not all(
@@ -267,17 +288,6 @@ def _reported(experiment: ExperimentSpec, earlier: bytes) -> list[str]:
         if reported is None or not math.isclose(reported, loss, rel_tol=1e-4):
             wrong.append(f"{name} is {reported}, measured again {loss:.5f}")
     return wrong
-
-
-@torch.no_grad()
-def _loss(trainer: Trainer, part: np.ndarray) -> float:
-    """Nats a byte over the windows of a part, each from what the model makes of its memory between batches."""
-    model = copy.deepcopy(trainer.model).eval()
-    windows = np.stack([part[at : at + LENGTH + 1] for at in range(0, len(part) - LENGTH, LENGTH)])
-    rows = torch.from_numpy(windows).to(trainer.device, torch.long)
-    with region(trainer.device, trainer.precision):
-        logits = model(rows[:, :-1], model.between_batches(trainer.memory, len(rows))).logits
-    return -float(logits.double().log_softmax(-1).gather(-1, rows[:, 1:, None]).mean())
 
 
 CONTINUAL = (

@@ -148,6 +148,8 @@ def _placed(task: Task, document: Document, gap: int) -> Iterator[str]:
     if task.spec.gap_unit == "tokens" or gap == 0:
         if asked - end != gap:
             yield f"{asked - end} tokens lie between facts and questions, not {gap}"
+        if asked + len(questions) <= document.length - CHUNK:
+            yield f"nothing is asked in the last chunk, questions end at {asked + len(questions)}"
     elif asked // CHUNK - (end - 1) // CHUNK - 1 < gap or (not task.depth_chunks and _chunks_apart(document) != gap):
         yield f"{_chunks_apart(document)} chunks lie between facts and questions, not {gap}"
     answers = document.answers

@@ -3,7 +3,7 @@
 import json
 import math
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from cortexzoo.harness.checking.training.reference_loop import consolidates
 from cortexzoo.harness.checking.training.witness import Fate, Record, Witness, brief, measured, trainer_of
 from cortexzoo.specs import ExperimentSpec, guards, recipe
 from cortexzoo.specs.sleep import AcceptAlways, NoiseSleep
+from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
+from cortexzoo.zoo.training.result import StopReason, TrainingResult
 
 STEPS = 13
 PLANS: dict[str, tuple[dict[str, int], recipe.ConsolidationSpec, int, int, Mapping[int, Fate]]] = {
@@ -32,12 +34,31 @@ PLANS: dict[str, tuple[dict[str, int], recipe.ConsolidationSpec, int, int, Mappi
 """Monitor, consolidation, steps between sleeps, steps between recovery points on disk, and refused steps."""
 
 
+STOPS: Mapping[int, StopReason] = {4: "interrupted", 7: "terminated"}
+"""A run that is stopped after these steps: the first time the same trainer continues, then one that reads its files."""
+OF_FINISHED = ("recall", "recall_base", "perplexity", "chance", "earlier_loss", "later_loss")
+
+
+class _Stops(Policy):
+    """Ends the run after some steps, as signals would."""
+
+    name = "harness_stops"
+
+    def __init__(self, reasons: Mapping[int, StopReason]) -> None:
+        self.reasons = reasons
+
+    def step_taken(self, trainer: Trainer, step: Step) -> None:
+        if step.number in self.reasons:
+            trainer.stop(self.reasons[step.number])
+
+
 def interval_cases(_: Subject) -> Iterable[Case]:
     """Intervals that meet and that do not, that divide the steps, and that are longer than the run; a single step.
 
-    A sleep is put off by one refused step, and by two in a row.
+    A sleep is put off by one refused step, and by two in a row. One run is stopped twice, and resumed.
     """
     yield {"plan": "b", "steps": 1}
+    yield {"plan": "c", "steps": STEPS, "stopped": True}
     for plan in PLANS:
         yield {"plan": plan, "steps": STEPS}
 
@@ -57,14 +78,22 @@ def intervals_are_kept(subject: Subject, case: Case) -> Finding:
     )  # fmt: skip
     record = Record()
     with tempfile.TemporaryDirectory() as folder:
-        trainer = trainer_of(experiment, record, Witness(script), checkpoints=Path(folder))
+        stops: Mapping[int, StopReason] = STOPS if case.get("stopped") is True else {}
+        given = (record, Witness(script), _Stops(stops))
+        trainer = trainer_of(experiment, *given, checkpoints=Path(folder))
         try:
-            trainer.run()
+            ends = [trainer.run() for _ in stops]
+            if stops:
+                trainer = trainer_of(experiment, *given, checkpoints=Path(folder))
+                trainer.load(Path(folder) / "last")
+            ends.append(trainer.run())
         except Exception as problem:
             return Finding(math.inf, f"training gave up ({problem})", case)
         kept = {path.name for path in Path(folder).iterdir() if path.is_dir()}
         last = _position_of(Path(folder) / "last" / "trainer.json")
-    wanted, found = _due(experiment, script), _happened(record)
+    wanted, found = _due(experiment, script, stops), _happened(record)
+    wanted["how runs end"], found["how runs end"] = [*stops.values(), None], [end.stopped for end in ends]
+    wanted["what stopped runs conclude"], found["what stopped runs conclude"] = [], _concluded(ends[:-1])
     wanted["checkpoints kept"] = {"last", "best", *(f"step-{s:08d}" for s in wanted["last saved"][:-1])}
     older = sorted(wanted["checkpoints kept"] - {"last", "best"})
     wanted["checkpoints kept"] -= set(older[: max(0, len(older) - (monitor["keep_last"] - 1))])
@@ -76,11 +105,16 @@ def intervals_are_kept(subject: Subject, case: Case) -> Finding:
     return Finding(len(wrong), "; ".join(wrong[:3]), {**case, "first": wrong[0].partition(":")[0]})
 
 
+def _concluded(ends: Sequence[TrainingResult]) -> list[str]:
+    """What is there although a run was stopped, and is of finished ones alone."""
+    return [name for end in ends for name in OF_FINISHED if getattr(end, name) is not None]
+
+
 def _position_of(file: Path) -> int | None:
     return json.loads(file.read_text(encoding="utf-8"))["position"] if file.exists() else None
 
 
-def _due(experiment: ExperimentSpec, script: Mapping[int, Fate]) -> dict[str, Any]:
+def _due(experiment: ExperimentSpec, script: Mapping[int, Fate], stops: Collection[int]) -> dict[str, Any]:
     """The steps of everything, from the specs alone."""
     spec, monitor = experiment.recipe, experiment.recipe.monitor
     assert isinstance(spec.sleep, NoiseSleep) and isinstance(spec.recovery, guards.RecoveryCheckpoints)
@@ -93,7 +127,7 @@ def _due(experiment: ExperimentSpec, script: Mapping[int, Fate]) -> dict[str, An
             sleeps.append(step)
             waiting = False
     renewed = [step for count, step in enumerate(taken, start=1) if count % spec.recovery.every == 0]
-    saved = {step for step in steps if step % monitor.checkpoint_every == 0} | set(renewed) | {spec.steps}
+    saved = {step for step in steps if step % monitor.checkpoint_every == 0} | set(renewed) | {spec.steps, *stops}
     return {
         "consolidation": [step for step in taken if consolidates(spec.consolidation, experiment.seed, step)],
         "sleep": sleeps,

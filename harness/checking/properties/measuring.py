@@ -23,7 +23,7 @@ from cortexzoo.harness.checking.properties.base import (
 )
 from cortexzoo.harness.checking.properties.trainer import everything
 from cortexzoo.harness.checking.subject import Subject
-from cortexzoo.harness.checking.training.evaluated_again import of_all_but_the_loss
+from cortexzoo.harness.checking.training.evaluated_again import of_all_but_the_loss, of_sleeps
 from cortexzoo.harness.checking.training.passes import Passes, wrong_passes
 from cortexzoo.harness.checking.training.roles import LENGTH
 from cortexzoo.harness.checking.training.surroundings import region
@@ -65,6 +65,7 @@ def whole_cases(subject: Subject) -> Iterable[Case]:
     if subject.task is None:
         yield {"sequences": "written"}
         yield {"sequences": "beside the loss"}
+    yield {"sequences": "asleep"}
     for of in ("tokens", "documents"):
         for most in (0, 5):
             yield {"sequences": of, "most": most}
@@ -80,8 +81,10 @@ def held_out_is_measured_whole(subject: Subject, case: Case) -> Finding:
         reported, again = of_written_text(subject, ROWS)
         reason = f"text that the memory keeps has a loss of {reported:.6f}, measured again {again:.6f}"
         return Finding(abs(reported - again) / again, reason, case)
-    if "most" in case or text(case, "sequences") == "beside the loss":
-        if "most" in case:
+    if "most" in case or text(case, "sequences") in ("beside the loss", "asleep"):
+        if text(case, "sequences") == "asleep":
+            figures = of_sleeps(subject.experiment)
+        elif "most" in case:
             in_documents = text(case, "sequences") == "documents"
             figures = of_tokens(subject.experiment, ROWS, number(case, "most") or None, in_documents)
         else:

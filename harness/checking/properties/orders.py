@@ -31,6 +31,7 @@ def order_cases(_: Subject) -> Iterable[Case]:
         yield {"order": "text", "windows": size, "length": 8, "more": size % 8, "seed": 0}
     for size in (2, 9, 60):
         yield {"order": "documents", "windows": size, "length": 8, "more": 3, "seed": 1}
+    yield {"order": "documents", "windows": 40, "length": 1, "more": 2, "seed": 1}
     for size in (5, 40):
         yield {"order": "mixture", "windows": size, "length": 4, "more": 2, "seed": 2}
     yield {"order": "text", "windows": LONG, "length": 2, "more": 1, "seed": 3}
@@ -161,9 +162,10 @@ def _in_pieces(order: Any) -> list[str]:
 
 
 def _of_documents(windows: int, length: int, more: int, seed: int) -> list[str]:
-    """Every token but a document's first is a target once an epoch, and no window is without one."""
+    """Every token but a document's first is a target once an epoch, and no window is without one. Some are empty."""
     random = np.random.default_rng(seed)
-    lengths = random.integers(1, 2 * length + more + 2, max(2, windows // 2))
+    lengths = random.integers(0, 2 * length + more + 2, max(2, windows // 2))
+    lengths[0] += 2 * (lengths.max() < 2)  # something must be a target
     begins = np.concatenate([[0], np.cumsum(lengths)[:-1]])
     size = int(lengths.sum())
     order = DocumentOrder(begins, size, length, seed)

@@ -29,7 +29,7 @@ APART = 0.1
 LOGITS_AT_ONCE = 2**25
 """Of one call: a base's own vocabulary may have 50,000 tokens."""
 ROWS = 2
-DRIFT_STEPS = 4
+DRIFT_STEPS, DRIFT_WINDOWS = 4, 9
 """An epoch: two gaps with two documents each."""
 SMALL = 1e-2
 """A divergence below this many nats is compared with this: float32 is no more precise."""
@@ -135,10 +135,13 @@ def drift_is_measured(subject: Subject, case: Case) -> Finding:
         raise DoesNotApply("the base learns too: there is nothing to drift from")
     task_of(subject)
     experiment, log = short(subject.experiment), DriftLog()
-    recipe = experiment.recipe.model_copy(update={"steps": DRIFT_STEPS})
+    objective = experiment.recipe.objective
+    assert isinstance(objective, Recall)
+    objective = objective.model_copy(update={"drift": objective.drift.model_copy(update={"sequences": DRIFT_WINDOWS})})
+    recipe = experiment.recipe.model_copy(update={"steps": DRIFT_STEPS, "objective": objective})
     experiment = experiment.model_copy(update={"recipe": recipe})
-    trainer, data, objective = trainer_of(experiment, log), load_data(experiment), recipe.objective
-    assert isinstance(data, TaskData) and isinstance(objective, Recall) and isinstance(trainer.model, Hybrid)
+    trainer, data = trainer_of(experiment, log), load_data(experiment)
+    assert isinstance(data, TaskData) and isinstance(trainer.model, Hybrid)
     if data.text is None:
         raise DoesNotApply("its vocabulary cannot spell a text to measure drift on")
     texts = _windows(data.held_out_tokens(), objective.drift.sequences, recipe.sequence_length).to(trainer.device)

@@ -20,7 +20,7 @@ from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.training.gradients_again import wrong_flow
 from cortexzoo.harness.checking.training.recall_again import counted_again, of_one_answer
 from cortexzoo.harness.checking.training.stages_again import Heard, stages_again
-from cortexzoo.harness.checking.training.told_again import orders_of_gaps, told_of_drift
+from cortexzoo.harness.checking.training.told_again import orders_of_gaps, resumed_with_fewer_stages, told_of_drift
 from cortexzoo.harness.checking.training.witness import Record, brief, in_float32, trainer_of
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.hybrid import HybridSpec
@@ -74,7 +74,9 @@ def recall_is_trained_as_specified(subject: Subject, case: Case) -> Finding:
         raise DoesNotApply("the objective is not recall")
     of, seed = text(case, "of"), number(case, "seed")
     if of == "stages":
-        wrong = stages_again(seed) + (orders_of_gaps() + told_of_drift() if seed == 0 else [])
+        wrong = stages_again(seed) + (
+            [*orders_of_gaps(), *told_of_drift(), *resumed_with_fewer_stages()] if seed == 0 else []
+        )
     elif of == "answers":
         wrong = counted_again(trainer_of(brief(subject.experiment, 1), Record()).objective.task)  # type: ignore[attr-defined]
         wrong += counted_again(build_task(SPELLED)) + of_one_answer()

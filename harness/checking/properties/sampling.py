@@ -39,9 +39,10 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "top of all": {"top_k": 10**6},
     "next to even": {"temperature": 1e6},
     "half of the tokens": {},
-    "without the likeliest": {},
+    "all but one": {"temperature": 1e6},
+    "without the likeliest": {"top_k": 2},
 }
-"""The last but one leaves the second half of the vocabulary out, the last one all from the likeliest token on."""
+"""The last three leave the second half of the vocabulary out, one token more, or all from the likeliest token on."""
 
 
 def sampling_cases(_: Subject) -> Iterable[Case]:
@@ -59,13 +60,15 @@ def sampling_follows_its_settings(subject: Subject, case: Case) -> Finding:
     name = text(case, "settings")
     model, seed = subject.copy(), number(case, "seed")
     asked = {"seed": seed, **SETTINGS[name]}
-    if name == "half of the tokens":
+    if name in ("half of the tokens", "all but one"):
         asked["vocab_size"] = math.ceil(model.vocab_size / 2)
     if name == "without the likeliest":
         prompt = subject.sequences(1, SHORT_PROMPT)
         (logits,) = _next_logits(model, prompt, subject.start(model, 1), prompt[:, :0])
         asked["vocab_size"] = max(1, int(logits[0].argmax()))
     count = DRAWS if sum(each.numel() for each in model.parameters()) <= MANY_PARAMETERS else FEWER_DRAWS
+    if name == "all but one":
+        return _all_but_one(subject, model, {**asked, "top_k": max(1, asked["vocab_size"] - 1)}, count, case)
     each, drawn = _shares(subject, model, asked, count), _draws(subject, model, asked, count)
     others = _draws(subject, model, {**asked, "seed": seed + 1}, count)
     wrong = _out_of_bounds(subject, model, asked) + (_read_in_pieces(subject, model) if name == "greedy" else [])
@@ -100,6 +103,8 @@ def _out_of_bounds(subject: Subject, model: Model, asked: Mapping[str, Any]) -> 
         wrong.append("a model in evaluation mode is left in training mode")
         model.eval()
     wrong += [f"{n} of the given memory was changed" for n, t in begun.tensors().items() if not torch.equal(t, kept[n])]
+    if (none := generate(model, prompt, 0, state=begun, **asked)).shape != (ROWS, 0):
+        wrong.append(f"no token was asked for, and the result is {tuple(none.shape)}")
     if made.shape != (ROWS, NEW):
         return [*wrong, f"{NEW} tokens for {ROWS} rows were asked for, and the result is {tuple(made.shape)}"]
     for place, logits in enumerate(_next_logits(model, prompt, begun, made[:, :-1])):
@@ -150,6 +155,18 @@ def _draws(subject: Subject, model: Model, asked: Mapping[str, Any], count: int)
     """The first token of each of so many rows with one prompt."""
     prompt = subject.sequences(1, SHORT_PROMPT).expand(count, -1)
     return generate(model, prompt, 1, state=subject.start(model, count), **asked)[:, 0]
+
+
+def _all_but_one(subject: Subject, model: Model, asked: Mapping[str, Any], count: int, case: Case) -> Finding:
+    """Of tokens that are next to equally likely the one that is left out, of all in half of the vocabulary."""
+    drawn = _draws(subject, model, asked, count)
+    prompt = subject.sequences(1, SHORT_PROMPT).expand(count, -1)
+    (logits,) = _next_logits(model, prompt, subject.start(model, count), prompt[:, :0])
+    least, allowed = _limits(logits, asked)
+    below = least - logits.gather(1, drawn[:, None])[:, 0] > TOLERANCE * logits.abs().amax(dim=1)
+    if not bool((out := (drawn >= allowed) | below).any()):
+        return Finding(0, f"of {count} draws none is the token that is left out", case)
+    return Finding(math.inf, f"token {int(drawn[out][0])} is drawn, and is left out", case)
 
 
 def _shares(subject: Subject, model: Model, asked: Mapping[str, Any], count: int) -> Tensor:

@@ -53,12 +53,12 @@ RECIPES: dict[str, tuple[Changes, Mapping[int, Fate]]] = {
     "trapezoid": (
         {"optimizer": UNUSUAL, "accumulation": 2, "clipping": guards.ZClip(warmup=2, decay=0.7, z_threshold=0.5),
          "precision": "bf16",
-         "schedule": recipe.Trapezoid(warmup_ratio=0.2, decay_ratio=0.5, final_ratio=0.1)},
+         "schedule": recipe.Trapezoid(warmup_ratio=0.2, decay_ratio=0.47, final_ratio=0.1)},
         {3: "refuse"},
     ),
     "restarts": (
         {"optimizer": UNUSUAL, "clipping": guards.AdaGC(ratio=0.9, decay=0.6, warmup=2, warmup_max_norm=0.3),
-         "schedule": recipe.CosineRestarts(period=2, multiplier=2), "consolidation": recipe.AtRandom(probability=0.5)},
+         "schedule": recipe.CosineRestarts(period=2, multiplier=3), "consolidation": recipe.AtRandom(probability=0.5)},
         {4: "refuse"},
     ),
     "constant": (

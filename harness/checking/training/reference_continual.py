@@ -3,14 +3,17 @@
 import copy
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from cortexzoo.harness.checking.training.reference_loop import ReferenceLoop
-from cortexzoo.harness.checking.training.surroundings import Generators
+from cortexzoo.harness.checking.training.roles import LENGTH
+from cortexzoo.harness.checking.training.surroundings import Generators, region
 from cortexzoo.specs import ExperimentSpec
 from cortexzoo.specs.objective import Continual, NoReplay
 from cortexzoo.specs.plasticity import Metaplasticity, SlowFollower
+from cortexzoo.zoo.training.policies.base import Trainer
 
 
 class ContinualReference(ReferenceLoop):
@@ -89,3 +92,18 @@ class ContinualReference(ReferenceLoop):
     def _replace(self) -> None:
         for parameter, slow in zip(self.trainable, self.slow, strict=True):
             parameter.copy_(slow)
+
+
+@torch.no_grad()
+def loss_of_a_part(trainer: Trainer, part: np.ndarray, some: int | None) -> float:
+    """Nats a byte over the windows of a part, each from what the model makes of its memory between batches.
+
+    `some`: of so many, evenly spread.
+    """
+    model = copy.deepcopy(trainer.model).eval()
+    every = [part[at : at + LENGTH + 1] for at in range(0, len(part) - LENGTH, LENGTH)]
+    windows = np.stack(every if some is None else [every[int((i + 0.5) * len(every) / some)] for i in range(some)])
+    rows = torch.from_numpy(windows).to(trainer.device, torch.long)
+    with region(trainer.device, trainer.precision):
+        logits = model(rows[:, :-1], model.between_batches(trainer.memory, len(rows))).logits
+    return -float(logits.double().log_softmax(-1).gather(-1, rows[:, 1:, None]).mean())

@@ -72,3 +72,16 @@ def orders_of_gaps() -> list[str]:
     if orders[0] in orders[1:]:
         wrong.append("two stages or seeds have one order of gaps")
     return wrong
+
+
+def resumed_with_fewer_stages() -> list[str]:
+    """What was read of a stage that is there no more continues in the last one."""
+    stages, documents = (Stage(gaps=(1,)), Stage(gaps=GAPS)), {(0, 1): 1, **{(1, gap): 1 for gap in GAPS}}
+    long = Curriculum((*stages, Stage(gaps=(7,))), 0, {**documents, (2, 7): 1})
+    long.stage, long.began = 2, 5
+    curriculum = Curriculum(stages, 0, documents)
+    curriculum.load_state(cast(Any, None), long.state_dict(), {})
+    if curriculum.stage != 1:
+        return [f"a run of {len(stages)} stages is resumed in stage {curriculum.stage + 1}"]
+    gaps = sorted(curriculum.gap(6 + step) for step in range(len(GAPS)))
+    return [] if gaps == sorted(GAPS) else [f"a run that is resumed with fewer stages has gaps {gaps}"]

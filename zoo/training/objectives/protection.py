@@ -85,24 +85,25 @@ class FollowingSlowly(ATensorAWeight):
         self.spec, self.earlier_steps, self.steps = spec, earlier_steps, steps
 
     def step_taken(self, trainer: Trainer, step: Step) -> None:
-        self._follow(trainer, step.number)
+        self._follow(trainer, step)
 
     def step_refused(self, trainer: Trainer, step: Step) -> None:
-        self._follow(trainer, step.number)
+        self._follow(trainer, step)
 
     def rolled_back(self, trainer: Trainer) -> None:
         if trainer.position == self.steps and self.kept:
             self._replace(trainer)
 
     @torch.no_grad()
-    def _follow(self, trainer: Trainer, number: int) -> None:
-        since = number - self.earlier_steps
+    def _follow(self, trainer: Trainer, step: Step) -> None:
+        since = step.number - self.earlier_steps
         if since == 0 or (since > 0 and not self.kept):
             self.kept = [parameter.detach().clone() for parameter in trainer.trainable]
         elif since > 0 and since % self.spec.every == 0:
             self.kept = [then.lerp(now, self.spec.rate) for then, now in zip(self.kept, trainer.trainable, strict=True)]
-        if number == self.steps:
+        if step.number == self.steps:
             self._replace(trainer)
+            step.held_out = None  # that of the fast learner
 
     @torch.no_grad()
     def _replace(self, trainer: Trainer) -> None:

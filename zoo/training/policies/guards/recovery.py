@@ -39,14 +39,14 @@ class Recovery(Policy):
         assert self.point is not None
         cause = step.undone or self._outgrown(trainer)
         if trainer.ranks.any_rank([cause is not None])[0]:
-            self._roll_back(trainer, step.number, cause or "requested by another process")
+            self._roll_back(trainer, step, cause or "requested by another process")
         elif trainer.taken - self.point.taken >= self.spec.every and self._is_whole(trainer, step):
             self.point, self._bounds = RecoveryPoint.of(trainer), None
         self._report(step)
 
     def step_refused(self, trainer: Trainer, step: Step) -> None:
         if trainer.ranks.any_rank([step.rollback])[0]:
-            self._roll_back(trainer, step.number, step.refused or "requested by another process")
+            self._roll_back(trainer, step, step.refused or "requested by another process")
         else:
             self._is_whole(trainer, step)
         self._report(step)
@@ -79,7 +79,7 @@ class Recovery(Policy):
         flaw = self._flaw(trainer)
         if not trainer.ranks.any_rank([flaw is not None])[0]:
             return True
-        self._roll_back(trainer, step.number, flaw or "something on another process is damaged")
+        self._roll_back(trainer, step, flaw or "something on another process is damaged")
         return False
 
     def _flaw(self, trainer: Trainer) -> str | None:
@@ -94,16 +94,18 @@ class Recovery(Policy):
             self._bounds = Bounds({name: self.point.weights[name] for name in weights})
         return self._bounds.flaw_in(weights)
 
-    def _roll_back(self, trainer: Trainer, step: int, cause: str) -> None:
+    def _roll_back(self, trainer: Trainer, step: Step, cause: str) -> None:
         assert self.point is not None
         undone = trainer.taken - self.point.taken
         self.point.restore(trainer)
+        step.held_out = None  # that of the weights that are gone
         self.rollbacks += 1
-        self._recent = [at for at in self._recent if at > step - self.spec.storm_window] + [step]
+        first = step.number - self.spec.storm_window
+        self._recent = [at for at in self._recent if at > first] + [step.number]
         trainer.event("rollback", {"cause": cause, "to_step": self.point.position, "undone": undone})
         if len(self._recent) >= self.spec.storm_limit:
             storm = f"{len(self._recent)} rollbacks within {self.spec.storm_window} steps, the last because {cause}"
-            trainer.fail(TrainingStopped(step, storm))
+            trainer.fail(TrainingStopped(step.number, storm))
 
     def _report(self, step: Step) -> None:
         step.metrics["stability/spike_recoveries"] = self.rollbacks
