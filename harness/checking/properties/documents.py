@@ -201,11 +201,14 @@ def _at_each_depth(task: Task, depths: Counter[int], gap: int) -> Iterator[str]:
 
 
 def _at_each_place(task: Task, documents: list[Document]) -> Iterator[str]:
-    """Passages begin at every place of their chunks, where there are few."""
-    if task.spec.gap_unit != "chunks":
-        return
-    for which, name in enumerate(("facts", "questions")):
-        places = -len(documents[0].placed[which][1]) % CHUNK + 1
+    """Passages begin at every place of their chunks, where there are few. Over a gap of tokens they move together."""
+    lengths = [len(passage) for _, passage in documents[0].placed]
+    if task.spec.gap_unit == "chunks":
+        rooms = {"facts": lengths[0], "questions": lengths[1]}
+    else:
+        rooms = {"facts": sum(lengths) + USUAL}
+    for which, (name, needed) in enumerate(rooms.items()):
+        places = -needed % CHUNK + 1
         found = {document.placed[which][0] % CHUNK for document in documents}
         if (1 - 1 / places) ** len(documents) < UNLIKELY and found != set(range(places)):
             yield f"{name} begin at places {sorted(found)} of a chunk, there is room for {places}"

@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -169,11 +170,39 @@ def _fates(subject: Subject, case: Case) -> Finding:
     for number, (score, loss) in enumerate(zip(held_out, measured, strict=True)):
         if score is None or score.loss != loss:
             wrong.append(f"after sleep {number} the held-out loss is {score and score.loss}, {loss} should be")
-    wrong += _told(record, slept, due)
+    wrong += _told(record, slept, due) + _without_dreams(subject)
     wrong += [f"sleep {n} dreams what sleep {dreams.index(d)} did" for n, d in enumerate(dreams) if d in dreams[:n]]
     if not wrong:
         return Finding(0, f"of {len(SCORES)} sleeps with scripted scores {len(due)} stayed", case)
     return Finding(math.inf, "; ".join(wrong), {**case, "first": wrong[0]})
+
+
+def _without_dreams(subject: Subject) -> list[str]:
+    """A sleep of a model that has no logits to dream by: every update is refused, and no weight moves."""
+    spec = kinds.GeneratedSleep(length=6, prompt_length=3, temperature=0.8, **COMMON)
+    record, weights = Record(), list[list[Tensor]]()
+    trainer = trainer_of(brief(on_a_tiny_model(subject.experiment), COMMON["every"], sleep=spec), record)
+    read = trainer.model.read
+
+    def without(*given: Any) -> Any:
+        output = read(*given)
+        return replace(output, logits=torch.full_like(output.logits, math.nan))
+
+    def look(_: Trainer, step: Step) -> None:
+        if step.number == COMMON["every"]:
+            weights.append([parameter.detach().clone() for parameter in trainer.trainable])
+
+    trainer.model.read = without  # type: ignore[method-assign]
+    _around(trainer, _sleep_of(trainer), look, look)
+    try:
+        trainer.run()
+    except Exception as problem:
+        return [f"without a dream training gave up ({problem})"]
+    told = record.steps[COMMON["every"]]
+    counts = [told.get(f"sleep/updates_{which}") for which in ("taken", "refused")]
+    wrong = [] if counts == [0, COMMON["steps"]] else [f"without a dream updates taken and refused are {counts}"]
+    moved = any(not torch.equal(one, other) for one, other in zip(*weights, strict=True))
+    return [*wrong, "a sleep without dreams moved weights"] if moved else wrong
 
 
 def _told(record: Record, slept: Sequence[Mapping[str, Any]], due: Sequence[int]) -> list[str]:

@@ -57,7 +57,20 @@ def not_a_sample() -> list[str]:
         reservoir = Reservoir(KEPT).offered(examples, np.random.default_rng(trial))
         at_once[[int(example.tokens[0]) for example in reservoir.examples]] += 1
         in_steps[_of_steps(trial)] += 1
-    return _uneven(at_once, KEPT, "of a step") + _uneven(in_steps, 1, "of a step each")
+    return _uneven(at_once, KEPT, "of a step") + _uneven(in_steps, 1, "of a step each") + _read(examples)
+
+
+def _read(examples: Sequence[Example]) -> list[str]:
+    """Read back with as much room, and, for a run that is resumed with another recipe, with less and with more."""
+    kept = Reservoir(KEPT).offered(examples, np.random.default_rng(0))
+    for capacity in (KEPT, KEPT - 1, KEPT + 1):
+        read = Reservoir.from_tensors(capacity, kept.tensors())
+        found = [example.tokens.tolist() for example in read.examples]
+        if (read.capacity, read.seen) != (capacity, OFFERED) or len(found) != min(capacity, KEPT):
+            return [f"of {KEPT} examples of {OFFERED} {len(found)} of {read.seen} are read into room for {capacity}"]
+        if any(row not in [example.tokens.tolist() for example in kept.examples] for row in found):
+            return ["examples that are read are not those that were kept"]
+    return []
 
 
 def _of_steps(seed: int) -> int:

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from cortexzoo.harness.checking.properties.figures import Pair
 from cortexzoo.harness.checking.subject import Subject
-from cortexzoo.harness.checking.training.witness import Look, Record, append, brief, trainer_of
+from cortexzoo.harness.checking.training.witness import Fate, Look, Record, Witness, append, brief, trainer_of
 from cortexzoo.harness.checking.written_out import written_out_cortexgpt
 from cortexzoo.specs import recipe
 from cortexzoo.specs.plasticity import UsageTargets
@@ -19,6 +20,8 @@ from cortexzoo.zoo.training.loop import TrainingLoop
 PARTS = 2
 TARGETS = UsageTargets(columns=0.9, sources=0.9, rate=0.5, every=3)
 """So that nothing is used enough, and only the last of three steps opens it."""
+REFUSED: Mapping[int, Fate] = {1: "refuse"}
+"""Steps are counted whether they are taken or not."""
 LEAST = 1e-12
 """Usage below this counts as this."""
 
@@ -33,11 +36,12 @@ def opened(subject: Subject) -> dict[str, Pair]:
         subject.experiment, TARGETS.every, batch_size=1, accumulation=PARTS, precision="fp32",
         consolidation=recipe.EveryInterval(every=TARGETS.every - 1),
     )  # fmt: skip
-    trainer, other = trainer_of(plain, Record()), trainer_of(_with_homeostasis(plain), record)
+    trainer = trainer_of(plain, Record(), Witness(REFUSED))
+    other = trainer_of(_with_homeostasis(plain), record, Witness(REFUSED))
     append(trainer, [Look(lambda _, step: seen.append(step.tokens[-1][:, :-1]))])
     trainer.run()
     other.run()
-    if trainer.taken < TARGETS.every or other.taken < TARGETS.every:
+    if min(trainer.taken, other.taken) < TARGETS.every - len(REFUSED):
         return {}
     model = trainer.model
     assert isinstance(model, CortexGPT)

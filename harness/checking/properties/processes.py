@@ -23,6 +23,7 @@ from cortexzoo.harness.checking.training.several_processes import (
     outcomes_apart,
     recorded_apart,
     state_apart,
+    tokens_apart,
     unlike_each_other,
     unlike_events,
 )
@@ -115,6 +116,7 @@ def processes_train_as_one(subject: Subject, case: Case) -> Finding:
         return Finding(math.inf, f"{who}: {', '.join(wrong[:3])}", {**case, "apart": wrong[0]})
     apart = recorded_apart(alone.record, parts[0].record, begun)
     apart |= outcomes_apart(alone.outcome, parts[0].outcome) | state_apart(alone.loop, [p.loop for p in parts], model)
+    apart |= tokens_apart(alone.loop, parts[0].loop)
     worst = max(apart, key=lambda name: apart[name])
     reason = f"{who}: {worst} is {apart[worst]:.3g} from that of one process"
     return Finding(apart[worst], reason, {**case, "apart": worst} if apart[worst] else case)

@@ -13,6 +13,8 @@ from cortexzoo.harness.checking.training.played_processes import PlayedLoop
 from cortexzoo.harness.checking.training.restored import OF_THE_MACHINE
 from cortexzoo.harness.checking.training.witness import Record, Witness
 from cortexzoo.zoo.errors import TrainingStopped
+from cortexzoo.zoo.training.policies.base import find_policy
+from cortexzoo.zoo.training.policies.measuring.telemetry import Telemetry
 from cortexzoo.zoo.training.ranks import batch_dimensions
 from cortexzoo.zoo.training.recorder import WALL_CLOCK_METRICS
 from cortexzoo.zoo.training.replicated import Model
@@ -76,6 +78,12 @@ def unlike_events(alone: Record, found: Record, begun: int) -> Iterator[str]:
     )
     yield from (f"no {kind} at step {step} like that of one process" for step, kind, _ in whole - theirs)
     yield from (f"a {kind} at step {step} that one process has not" for step, kind, _ in theirs - whole)
+
+
+def tokens_apart(alone: PlayedLoop, found: PlayedLoop) -> dict[str, float]:
+    """How many tokens each training has read in all, by which its speed is measured."""
+    counts = [getattr(find_policy(loop.policies, Telemetry), "tokens", None) for loop in (alone, found)]
+    return {"the number of tokens read": _numbers_apart(*counts)}
 
 
 def recorded_apart(alone: Record, found: Record, begun: int) -> dict[str, float]:
