@@ -196,3 +196,9 @@ def test_a_sleep_comes_after_a_step_was_held_back_and_is_not_held_back_itself() 
         for trainer, then in zip(held, before, strict=True)
     ]
     assert moved[1] < 1e-6 < 1e-5 < moved[0], "the step alone moves hardly anything, the sleep does"
+
+
+def test_the_loss_that_is_told_at_the_end_is_that_of_the_slow_learner() -> None:
+    sleep = ReplaySleep(every=8, steps=3, batch_size=2, reservoir=4, acceptance=AcceptAlways())
+    trainer = trainer_of(SlowFollower(rate=0.3, every=1), steps=8, sleep=sleep)
+    assert trainer.run().validation_loss == pytest.approx(trainer.objective.held_out(trainer).loss)

@@ -120,6 +120,16 @@ def test_validation_after_a_sleep_takes_the_measurement_that_the_sleep_made(acce
     assert validated[12] == held_out(trainer).loss
 
 
+def test_validation_of_a_step_that_is_undone_after_its_sleep_is_of_the_weights_that_stay() -> None:
+    undo = At("step_taken", {8}, lambda _, step: step.undo("for the test"))
+    trainer = sleeper(NOISE, undo, recovery=RecoveryCheckpoints(every=2))
+    stayed: list[float] = []
+    trainer.policies.append(At("step_taken", {8}, lambda t, _: stayed.append(t.objective.held_out(t).loss)))
+    trainer.run()
+    assert notes(trainer).column("validation/loss")[8] == stayed[0]
+    assert notes(trainer).column("sleep/post_loss")[8] != stayed[0]
+
+
 def test_time_asleep_is_told_apart_from_that_of_the_step() -> None:
     trainer = sleeper(NOISE)
     plain = sleep_of(trainer).score
