@@ -10,6 +10,7 @@ from cortexzoo.harness.checking.mutants.memory_mutants import MEMORY_MUTANTS
 from cortexzoo.harness.checking.mutants.model_mutants import MODEL_MUTANTS
 from cortexzoo.harness.checking.mutants.once_missed_mutants import ONCE_MISSED_MUTANTS
 from cortexzoo.harness.checking.mutants.op_mutants import OP_MUTANTS
+from cortexzoo.harness.checking.mutants.overlooked_mutants import OVERLOOKED_MUTANTS
 from cortexzoo.harness.checking.mutants.own_loop_mutants import OWN_LOOP_MUTANTS
 from cortexzoo.harness.checking.mutants.process_mutants import PROCESS_MUTANTS
 from cortexzoo.harness.checking.mutants.read_mutants import READ_MUTANTS
@@ -37,4 +38,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *PROCESS_MUTANTS,
     *BEYOND_HOSTS_MUTANTS,
     *READ_MUTANTS,
+    *OVERLOOKED_MUTANTS,
 )

@@ -45,6 +45,8 @@ DREAMS: dict[str, Dreams] = {
     "replay near itself": kinds.ReplaySleep(reservoir=32, kl_weight=5.0, **{**COMMON, "batch_size": 4}),
     "generated": kinds.GeneratedSleep(length=6, prompt_length=3, temperature=0.8, **COMMON),
 }
+IN_HALF = "noise"
+"""Dreams of a training in bfloat16."""
 PARTS = 2
 """Of a step: examples are kept of all of them."""
 ROUNDING = 1e-3
@@ -80,7 +82,8 @@ def sleep_matches_a_reference(subject: Subject, case: Case) -> Finding:
     # What pulls a model back to itself is the difference of almost equal numbers, of which bfloat16 leaves rounding.
     pulled = spec.kl_weight or spec.ewc_weight or trains_in_half(subject.experiment)
     exact = in_float32(subject.experiment) if pulled else subject.experiment
-    experiment = brief(exact, 2, sleep=spec, consolidation=EveryInterval(every=1), accumulation=PARTS)
+    changes = {"precision": "bf16"} if text(case, "dreams") == IN_HALF and not trains_in_half(exact) else {}
+    experiment = brief(exact, 2, sleep=spec, consolidation=EveryInterval(every=1), accumulation=PARTS, **changes)
     record = Record()
     trainer = trainer_of(experiment, record, witness)
     sleep = _sleep_of(trainer)

@@ -2,15 +2,17 @@
 
 import json
 import math
+import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, number, text
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.harness.checking.training.reference_loop import consolidates
-from cortexzoo.harness.checking.training.witness import Fate, Record, Witness, brief, measured, trainer_of
+from cortexzoo.harness.checking.training.witness import Fate, Look, Record, Witness, append, brief, measured, trainer_of
 from cortexzoo.specs import ExperimentSpec, guards, recipe
 from cortexzoo.specs.sleep import AcceptAlways, NoiseSleep
 from cortexzoo.zoo.training.policies.base import Policy, Step, Trainer
@@ -81,6 +83,7 @@ def intervals_are_kept(subject: Subject, case: Case) -> Finding:
         stops: Mapping[int, StopReason] = STOPS if case.get("stopped") is True else {}
         given = (record, Witness(script), _Stops(stops))
         trainer = trainer_of(experiment, *given, checkpoints=Path(folder))
+        append(trainer, [Look(partial(_not_removed, Path(folder), steps))])
         try:
             ends = [trainer.run() for _ in stops]
             if stops:
@@ -103,6 +106,12 @@ def intervals_are_kept(subject: Subject, case: Case) -> Finding:
     if not wrong:
         return Finding(0, f"{steps} steps, everything when it was due", case)
     return Finding(len(wrong), "; ".join(wrong[:3]), {**case, "first": wrong[0].partition(":")[0]})
+
+
+def _not_removed(folder: Path, last: int, _: Trainer, step: Step) -> None:
+    """At the end an old checkpoint is still there, as where a process was ended before it removed it."""
+    if step.number == last and (folder / "last").exists():
+        shutil.copytree(folder / "last", folder / "step-00000000")
 
 
 def _concluded(ends: Sequence[TrainingResult]) -> list[str]:

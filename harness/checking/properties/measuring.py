@@ -249,7 +249,7 @@ def best_is_the_best(subject: Subject, case: Case) -> Finding:
         "last loss": SCORES[-1],
         "best": best,
         "last": steps,
-        "shares of the gate": {"memory": float(steps - 1)},
+        "shares of the gate": {f"memory {steps - 1}": float(steps - 1)},
         "recall": [step / steps for step in range(steps)],
     }
     found: dict[str, Any] = {
@@ -265,7 +265,7 @@ def best_is_the_best(subject: Subject, case: Case) -> Finding:
 
 def _scored(number: int) -> HeldOutScore:
     """Of which the last is reported, and recall with each."""
-    return HeldOutScore(SCORES[number], number / len(SCORES), {"memory": float(number)})
+    return HeldOutScore(SCORES[number], number / len(SCORES), {f"memory {number}": float(number)})
 
 
 def _step_of(saved: dict[str, Tensor], weights: dict[int, dict[str, Tensor]]) -> int | None:

@@ -18,7 +18,7 @@ from cortexzoo.zoo.models.cortexgpt import CortexGPT, CortexGPTState
 from cortexzoo.zoo.training.loop import TrainingLoop
 
 PARTS = 2
-TARGETS = UsageTargets(columns=0.9, sources=0.9, rate=0.5, every=3)
+TARGETS = UsageTargets(columns=0.9, sources=0.8, rate=0.5, every=3)
 """So that nothing is used enough, and only the last of three steps opens it."""
 REFUSED: Mapping[int, Fate] = {1: "refuse"}
 """Steps are counted whether they are taken or not."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, number, text
 from cortexzoo.harness.checking.subject import Subject
 from cortexzoo.zoo.data.mixed_order import MixedOrder
-from cortexzoo.zoo.data.order import DocumentOrder, TrainingOrder
+from cortexzoo.zoo.data.order import DocumentOrder, TrainingOrder, validation_starts
 from cortexzoo.zoo.streams import Stream
 
 LONG = (1 << 22) + 3
@@ -36,7 +36,7 @@ def order_cases(_: Subject) -> Iterable[Case]:
         yield {"order": "mixture", "windows": size, "length": 4, "more": 2, "seed": 2}
     yield {"order": "text", "windows": LONG, "length": 2, "more": 1, "seed": 3}
     yield {"order": "shifts", "windows": LONG, "length": 9, "more": 1, "seed": 3}
-    for order in ("rare texts", "shifts", "streams"):
+    for order in ("rare texts", "shifts", "streams", "held out"):
         for size in (3, 40):
             yield {"order": order, "windows": size, "length": 8, "more": 3, "seed": 4}
 
@@ -67,6 +67,25 @@ def _of_shifts(windows: int, length: int, more: int, seed: int) -> list[str]:
     wrong = [f"an epoch begins at {max(firsts)} of {room}"] if max(firsts) > room or min(firsts) < 0 else []
     if room > 1 and (max(firsts) <= room * 0.8 or min(firsts) > room * 0.2):
         wrong.append(f"epochs begin at {min(firsts)} to {max(firsts)} of {room}")
+    return wrong
+
+
+def _of_held_out(windows: int, length: int, more: int, seed: int) -> list[str]:
+    """As many windows as there are with a target for each input, or some of them, evenly spread; no two overlap."""
+    wrong = []
+    for size in (windows * length + 1, windows * length + length, windows * length + 1 + more % length):
+        for most in (None, 1, 2, windows, windows + 1):
+            starts = validation_starts(size, length, most)
+            count = windows if most is None else min(most, windows)
+            what = f"of {size} tokens {most or 'all'} windows"
+            wrong += _grid(what, starts, length, size) if len(starts) else []
+            if len(starts) != count:
+                wrong.append(f"{what} are {len(starts)}, not {count}")
+                continue
+            gaps = np.diff(starts) // length
+            before, behind = starts[0] // length, windows - 1 - starts[-1] // length
+            if abs(before - behind) > 1 or (len(gaps) and (gaps.min() < 1 or gaps.max() - gaps.min() > 1)):
+                wrong.append(f"{what} stand at {starts.tolist()[:5]}")
     return wrong
 
 
@@ -195,6 +214,7 @@ def _of_a_mixture(windows: int, length: int, more: int, seed: int) -> list[str]:
     ends = np.cumsum(lengths)
     wrong = []
     kept: list[list[int]] = [[], [], []]
+    mixed: list[Any] = []
     for block in range(2):
         starts = order.starts(block * THOUSAND, THOUSAND)
         texts = np.searchsorted(ends, starts, side="right")
@@ -206,8 +226,11 @@ def _of_a_mixture(windows: int, length: int, more: int, seed: int) -> list[str]:
             if len(own) and own.max() + length >= end:
                 wrong.append(f"a window of text {index + 1} reaches into the next")
             kept[index] += (own - (end - lengths[index])).tolist()
+        mixed.append(texts)
         if np.array_equal(texts, np.sort(texts)):
             wrong.append("the texts come one after the other")
+    if np.array_equal(*mixed):
+        wrong.append("the texts come in one order in each thousand windows")
     for index, found in enumerate(kept):
         epoch = max(1, (lengths[index] - length) // length)
         for first in range(0, len(found) - epoch + 1, epoch):
@@ -230,6 +253,7 @@ JUDGED: Mapping[str, Callable[[int, int, int, int], list[str]]] = {
     "rare texts": _of_rare_texts,
     "shifts": _of_shifts,
     "streams": _of_streams,
+    "held out": _of_held_out,
 }
 
 ORDERS = (

@@ -11,6 +11,7 @@ from cortexzoo.harness.checking.mistakes.data import of_data
 from cortexzoo.harness.checking.mistakes.foreign import of_modules
 from cortexzoo.harness.checking.mistakes.keys import of_keys
 from cortexzoo.harness.checking.mistakes.operators import of_operators
+from cortexzoo.harness.checking.mistakes.refused import of_refused
 from cortexzoo.harness.checking.mistakes.training import of_checkpoints, of_training
 from cortexzoo.harness.checking.mistakes.vocabularies import of_vocabularies
 from cortexzoo.harness.checking.properties.base import Case, Finding, Property, text
@@ -20,6 +21,7 @@ AREAS: Mapping[str, Callable[[Subject], Iterator[Attempt]]] = {
     "calls": of_calls,
     "states": of_states,
     "operators": lambda _: of_operators(),
+    "refused": of_refused,
     "data": of_data,
     "vocabularies": of_vocabularies,
     "bases": of_bases,
