@@ -76,7 +76,7 @@ WAYS: Mapping[str, _Way] = {
     "replay alone": _Way(
         ReservoirReplay(rows=1, windows=18, kl_weight=0.0), changes={"batch_size": 3, "accumulation": 2},
     ),
-    "nothing again": _Way(NoReplay()),
+    "nothing again": _Way(NoReplay(), changes={"precision": "bf16"}),
     "metaplasticity": _Way(
         NoReplay(), Metaplasticity(strength=4.0, memory=0.6), {"optimizer": UNUSUAL}, script={6: "refuse"}
     ),
@@ -268,7 +268,7 @@ def _reported(experiment: ExperimentSpec, earlier: bytes) -> list[str]:
     assert isinstance(objective, Continual)
     if isinstance(objective.protection, SlowFollower):
         changes["sleep"] = ASLEEP_AT_LAST
-    some = None if isinstance(objective.replay, NoReplay) else 1
+    some = None if isinstance(objective.protection, SlowFollower) else 1
     record = Record()
     trainer = trainer_of(measured(_with(experiment, **changes), validation_sequences=some), record)
     append(trainer, [Look(look)])

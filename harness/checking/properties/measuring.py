@@ -93,8 +93,10 @@ def held_out_is_measured_whole(subject: Subject, case: Case) -> Finding:
         return Finding(_relative(reported, again), f"{name} is {reported:.6f}, measured again {again:.6f}", case)
     some = 5 if text(case, "sequences") == "some" else None
     data = data_of(subject.experiment)
+    halved = {"precision": "bf16"} if some is not None and isinstance(data, TextData) else {}
+    changes: dict[str, Any] = {"batch_size": ROWS, "consolidation": recipe.EveryInterval(every=1), **RISING, **halved}
     experiment = measured(
-        brief(subject.experiment, STEPS, batch_size=ROWS, consolidation=recipe.EveryInterval(every=1), **RISING),
+        brief(subject.experiment, STEPS, **changes),
         validate_every=2, probe_every=1, validation_sequences=2 if isinstance(data, TaskData) else some,
     )  # fmt: skip
     if isinstance(data, TaskData):

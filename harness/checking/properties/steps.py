@@ -73,7 +73,7 @@ RECIPES: dict[str, tuple[Changes, Mapping[int, Fate]]] = {
         {2: "refuse", 6: "refuse"},
     ),
     "all warmup": ({"optimizer": UNUSUAL, "schedule": recipe.Cosine(warmup_ratio=0.95, final_ratio=0.2)}, {}),
-    "no decay": ({"optimizer": UNUSUAL, "schedule": recipe.Trapezoid(warmup_ratio=0.3, decay_ratio=0.0)}, {}),
+    "no decay": ({"optimizer": UNUSUAL, "schedule": recipe.Trapezoid(warmup_ratio=0.3, decay_ratio=0.1)}, {}),
 }  # fmt: skip
 
 RECOVERY = guards.RecoveryCheckpoints(every=2, storm_limit=9)
