@@ -23,7 +23,7 @@ OVERLOOKED_MUTANTS: tuple[Mutant, ...] = (
     in_source("loss-of-lost-weights", "transformer", "where a step is undone after its sleep, the loss after the sleep "
               "is the held-out one", Recovery, "_roll_back", "step.held_out = None", "pass",
               by="held_out_is_measured_whole"),
-    in_source("loss-of-the-fast-learner", "follower", "the loss before the slow learner takes its place is the last "
+    in_source("loss-of-the-fast-learner", "continual", "the loss before the slow learner takes its place is the last "
               "held-out one", FollowingSlowly, "_follow", "step.held_out = None", "pass",
               by="continual_training_follows_its_rules"),
     in_source("last-texts-weigh-more", "hybrid", "drift weighs a part of a few texts as a whole one", Drift, "_measure",
@@ -32,7 +32,7 @@ OVERLOOKED_MUTANTS: tuple[Mutant, ...] = (
     in_source("first-windows-are-kept", "continual", "the windows kept for replay are the first, and no sample",
               KeptWindows, "__init__", "Stream.REPLAY.generator(seed).choice(trained_on, spec.windows, replace=False)",
               "np.arange(spec.windows)", by="continual_training_follows_its_rules"),
-    in_source("later-text-begins-late", "follower", "the later text begins where its first epoch is nearly over",
+    in_source("later-text-begins-late", "continual", "the later text begins where its first epoch is nearly over",
               ContinualObjective, "_own", "first - begun * size", "first", by="continual_training_follows_its_rules"),
     in_source("opened-by-taken-steps", "contexts", "homeostasis counts the steps that were taken", Homeostasis,
               "step_taken", "step.number % self.spec.every", "trainer.taken % self.spec.every",

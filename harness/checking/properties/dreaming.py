@@ -195,7 +195,7 @@ def _without_dreams(subject: Subject) -> list[str]:
         if step.number == COMMON["every"]:
             weights.append([parameter.detach().clone() for parameter in trainer.trainable])
 
-    trainer.model.read = without  # type: ignore[method-assign]
+    trainer.model.read = without  # type: ignore[method-assign, assignment]
     _around(trainer, _sleep_of(trainer), look, look)
     try:
         trainer.run()
