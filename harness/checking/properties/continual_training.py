@@ -146,6 +146,8 @@ def _rows(experiment: ExperimentSpec, earlier: bytes) -> list[str]:
     count = 0 if isinstance(replay, NoReplay) else replay.rows
     first: list[bytes] = []
     later: list[int | None] = []
+    begun: list[int | None] = []
+    micro_batch = 0
     again: list[bytes] = []
     placed: dict[bytes, set[int]] = {}
     every, sampling = _served(experiment)
@@ -162,7 +164,11 @@ def _rows(experiment: ExperimentSpec, earlier: bytes) -> list[str]:
                 first += rows
                 continue
             own = len(rows) - count
+            begun = (
+                [*begun, *training_starts(data, tokens[:own])] if micro_batch * len(rows) + own <= WINDOWS else begun
+            )
             later += training_starts(data, tokens[:own])
+            micro_batch += 1
             again += rows[own:]
     free = [
         EARLIER_TRAINING + len(data.train) - LENGTH - 1,
@@ -175,7 +181,7 @@ def _rows(experiment: ExperimentSpec, earlier: bytes) -> list[str]:
         wrong.append(f"the first {EARLIER_STEPS} steps train on what is no window of the earlier training part")
     if None in later:
         wrong.append("later steps train on what is no window of the later training part")
-    elif recipe.accumulation * recipe.batch_size * (STEPS - EARLIER_STEPS) <= WINDOWS and not _is_one_epoch(later):
+    elif not _is_one_epoch(begun):
         wrong.append("the later text does not begin with an epoch of its own")
     for name, found in (("earlier", first), ("later", later)):
         if len(set(found)) < len(found):
