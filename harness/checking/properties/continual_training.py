@@ -147,7 +147,6 @@ def _rows(experiment: ExperimentSpec, earlier: bytes) -> list[str]:
     first: list[bytes] = []
     later: list[int | None] = []
     begun: list[int | None] = []
-    micro_batch = 0
     again: list[bytes] = []
     placed: dict[bytes, set[int]] = {}
     every, sampling = _served(experiment)
@@ -164,11 +163,9 @@ def _rows(experiment: ExperimentSpec, earlier: bytes) -> list[str]:
                 first += rows
                 continue
             own = len(rows) - count
-            begun = (
-                [*begun, *training_starts(data, tokens[:own])] if micro_batch * len(rows) + own <= WINDOWS else begun
-            )
-            later += training_starts(data, tokens[:own])
-            micro_batch += 1
+            starts = training_starts(data, tokens[:own])
+            begun += starts if len(later) // own * len(rows) + own <= WINDOWS else []
+            later += starts
             again += rows[own:]
     free = [
         EARLIER_TRAINING + len(data.train) - LENGTH - 1,
