@@ -137,7 +137,7 @@ CHANGES = [
     ),
     ("transformer", Layer, "forward", "is_causal=not seen", "is_causal=not seen, scale=1.0", "an output"),
     ("transformer", transformer, "largest_logit", "query.shape[-1] ** -0.5", "query.shape[-1] ** -0.4", LARGEST),
-    ("transformer", Transformer, "forward", "if largest else {}", "if not largest else {}", LARGEST),
+    ("transformer", Transformer, "forward", "if largest else {}", "if largest[99:] else {}", LARGEST),
     ("contexts", GateReading, "readings", "shares * (1 - long_term)", "shares", "the reading memory/gate_share"),
     ("transformer", MemoryLanguageModel, "read", "[:, -1:]", "[:, -2:]", "the output after what is read"),
     ("two raw rings", GateReading, "readings", "means / means.sum()", "means", "the reading memory/gate_entropy"),
