@@ -90,12 +90,12 @@ class BrokenGradient(Policy):
 def resume_cases(_: Subject) -> Iterable[Case]:
     """Stopped right after what comes at every second step, between two of them, and after a step was taken back.
 
-    Also with a full reservoir and a validation that was better before; after a refused step; in the midst of a sleep.
+    Also with a full reservoir and a validation that was better before; after a refused step; in a sleep; and twice.
     """
     plain = {"back": NOT, "refused": NOT, "harder": False, "steps": STEPS}
     yield from (plain | changes for changes in ({"stop": 2}, {"stop": 3, "harder": True}, {"stop": 5, "back": 4}))
     yield from (plain | {"stop": 4, "refused": at, "harder": True} for at in (NOT, 4))
-    yield plain | {"stop": 4, "asleep": True}
+    yield from (plain | changes for changes in ({"stop": 4, "asleep": True}, {"stop": 2, "again": 5}))
     yield from ({"states": rule} for rule in STATES)
 
 
@@ -113,17 +113,14 @@ def resume_strategy(_: Subject) -> st.SearchStrategy[Case]:
 
 
 def resume_is_exact(subject: Subject, case: Case) -> Finding:
-    """Train on from a checkpoint: weights, moments, memory, guards, metrics and result as if never interrupted.
-
-    What each policy has, must be what it had when the checkpoint was written.
-    """
+    """Train on from a checkpoint: weights, moments, memory, metrics, result and each policy as if never stopped."""
     if "states" in case:
         unread = unread_values(short(subject.experiment), text(case, "states"))
         reason = f"{', '.join(unread[:3])} is not what was read" if unread else "every state is what was read"
         return Finding(len(unread), reason, {**case, "first": unread[0]} if unread else case)
     experiment, stop, back = short(subject.experiment), number(case, "stop"), number(case, "back")
     refused = number(case, "refused", NOT)
-    asleep = case.get("asleep") is True
+    asleep, again = case.get("asleep") is True, number(case, "again", NOT)
     changes: dict[str, Any] = ({"recovery": RECOVERY} if back else {}) | ({"sleep": REPLAY} if asleep else {})
     scales = [1.0]
     if case["harder"] is True:
@@ -144,10 +141,15 @@ def resume_is_exact(subject: Subject, case: Case) -> Finding:
         append(begun, [StopAt(stop)])  # behind the sleep, which would be undone
     begun.run()
     with tempfile.TemporaryDirectory() as folder:
-        begun.save(Path(folder) / "checkpoint")
+        begun.save(place := Path(folder) / "checkpoint")
+        if again:
+            begun = trainer_of(experiment, log, witness(), StopAt(again))
+            begun.load(place)
+            begun.run()
+            begun.save(place)
         resumed = trainer_of(experiment, log, witness(), StopAt(0))
-        resumed.load(Path(folder) / "checkpoint")
-        kept = load_memory(resumed.model, Path(folder) / "checkpoint").tensors()
+        resumed.load(place)
+        kept = load_memory(resumed.model, place).tensors()
     unlike = [f"{name} as it is read" for name in unlike_policies(begun, resumed, CLOCKED)]
     unlike += [f"memory {n} alone" for n, one in begun.memory.tensors().items() if not torch.equal(one, kept[n])]
     unlike += [f"{name} of the result" for name in unlike_results(result, resumed.run())]
@@ -160,10 +162,8 @@ def resume_is_exact(subject: Subject, case: Case) -> Finding:
     if not apart:
         return Finding(0, f"{STEPS} steps with a stop equal {STEPS} steps without", case)
     undone = f", step {back} rolled back" if back else f", step {refused} refused" if refused else ""
-    reason = (
-        f"resumed {'in the sleep of' if asleep else 'after'} step {stop}{undone}: {', '.join(apart[:3])} differ"
-        + (f", {len(apart)} in all" * (len(apart) > 3))
-    )
+    when, count = "in the sleep of" if asleep else "after", f", {len(apart)} in all" * (len(apart) > 3)
+    reason = f"resumed {when} step {again or stop}{undone}: {', '.join(apart[:3])} differ{count}"
     return Finding(len(apart), reason, {**case, "first": apart[0]})
 
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from cortexzoo.specs.data import PreparedSpec
+from cortexzoo.specs.data import PreparedSpec, TextFiles, TextSpec
+from cortexzoo.specs.text_vocabulary import TrainedBPE
 from cortexzoo.zoo.data.prepared import prepared_text
 from cortexzoo.zoo.data.preparing import Corpus, prepare
-from cortexzoo.zoo.data.text import Part
+from cortexzoo.zoo.data.text import Part, TextData
 from cortexzoo.zoo.data.text_vocabulary import TokenizerVocabulary, pieces_of, trained_bpe
 from cortexzoo.zoo.errors import DataError
 
@@ -103,7 +104,7 @@ def of_known_tokens(folder: Path) -> list[str]:
             wrong += _of_unknown(vocabulary, kind, few[: few.rfind("\n") + 1] or few)
         if vocabulary.decode([0]) != UNKNOWN:
             wrong.append(f"a special token of {kind} is shown as {vocabulary.decode([0])!r}")
-    return wrong + _prepared(folder, lines, texts["lines"]) + _learned(texts["lines"][-1])
+    return wrong + _prepared(folder, lines, texts["lines"]) + _learned(texts["lines"][-1]) + _of_its_part(folder)
 
 
 def _long() -> str:
@@ -144,6 +145,24 @@ def _prepared(folder: Path, lines: str, texts: Sequence[str]) -> list[str]:
     found = np.concatenate([data.part(name)[:] for name in NAMES]).tolist()
     wanted = [number for text in texts for number in _lines(f"{text}\n", data.vocabulary)]
     return [] if found == wanted else [f"prepared lines are {len(found)} tokens, not these {len(wanted)}"]
+
+
+def _of_its_part(folder: Path) -> list[str]:
+    """A tokenizer of a text learns from its training part: from no text that is held out, and from nothing less."""
+    first, second, third = (line * 9 + "\n" for line in ("a boat on the lake ", "WHAT NONE MAY SEE ", "XYZZY OF ALL "))
+    file = folder / "parts.txt"
+    file.write_text(first * 8 + second + third, encoding="utf-8")
+    size = file.stat().st_size
+    shares: dict[str, Any] = {"validation_fraction": len(second) / size, "test_fraction": len(third) / size}
+    source, vocabulary = TextFiles(paths=(str(file),)), TrainedBPE(size=SIZE)
+    data = TextData.from_spec(TextSpec(name="parts", source=source, vocabulary=vocabulary, **shares))
+    spell = data.vocabulary.bytes_of
+    learned = [spell(np.array([token])).tobytes() for token in range(data.vocabulary.size)]
+    training, several = spell(data.train[:]).tobytes(), [token for token in learned if len(token) > 1]
+    if not several:
+        return ["a tokenizer learns nothing from the training part of a text"]
+    strange = [token for token in several if token not in training]
+    return [f"a tokenizer learns {strange[0]!r}, which is in no text to train on"] if strange else []
 
 
 def _learned(long: str) -> list[str]:
