@@ -46,7 +46,7 @@ class Drawn:
             return Exactly(self.mean).apart(drawn)
         off = (drawn - self.mean).double()
         most = self.within * (1 + 1e-6) if self.within else FURTHEST * self.std
-        if float(off.abs().max()) > most + 1e-6 * float(self.mean.abs().max()):
+        if not float(off.abs().max()) <= most + 1e-6 * float(self.mean.abs().max()):  # NaN is beyond them, too
             return math.inf
         square = self.variance
         spread = self.within**2 * math.sqrt(4 / 45) if self.within else math.sqrt(2) * square

@@ -68,10 +68,10 @@ class FailAt(Policy):
 
 
 def process_cases(subject: Subject) -> Iterable[Case]:
-    """From start to end, also with one held-out window for two; resumed by more and by fewer; one that fails."""
+    """From start to end, also with two held-out batches for four; resumed by more and by fewer; one that fails."""
     yield from ({"first": first, "then": then} for first, then in ((2, 2), (1, 2), (2, 1)))
     if subject.task is None:
-        yield {"first": 2, "then": 2, "windows": 1}
+        yield {"first": 4, "then": 4, "windows": 5}
     yield {"failing": 2}
 
 

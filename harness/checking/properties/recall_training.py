@@ -145,7 +145,7 @@ def _steps(experiment: ExperimentSpec, guard: InChunkSpec) -> list[str]:
             total = total + cast(Any, guard).weight * guarded
             pairs[GUARDED] = (output.readings[GUARDED], guarded)
         for name, (found, wanted) in {"the loss": (loss, total), **pairs}.items():
-            if abs(float(found) - float(wanted)) > ROUNDING * max(LEAST, abs(float(wanted))):
+            if not abs(float(found) - float(wanted)) <= ROUNDING * max(LEAST, abs(float(wanted))):
                 again = f"{float(found):.6g}, worked out again {float(wanted):.6g}"
                 wrong.append(f"{name} of micro-batch {place + 1} is {again}")
     undropped(model)

@@ -172,10 +172,10 @@ def _counts(data: TextData) -> list[str]:
         size = sum(map(len, _bytes_by_token(data, name)))
         weights = data.token_bytes(name)
         summed = math.nan if weights is None else float(weights.numpy()[data.part(name)[:]].sum())
-        if data.byte_counts[name] != size or abs(summed - size) > LEAST * size:
+        if data.byte_counts[name] != size or not abs(summed - size) <= LEAST * size:
             wrong.append(f"the {name} part has {size} bytes, counted {data.byte_counts[name]}, weighed {summed}")
     size = sum(map(len, _bytes_by_token(data, "training")))
-    if abs(data.bytes_per_token - size / len(data.train)) > LEAST:
+    if not abs(data.bytes_per_token - size / len(data.train)) <= LEAST:
         wrong.append(f"a token of the training part has {data.bytes_per_token} bytes")
     return wrong
 
@@ -196,7 +196,7 @@ def _losses(data: TextData, counted: bytes | None = None) -> list[str]:
             wrong += [
                 f"{name} of the {part} part is {got[name]:.6f}, counted again {value:.6f}"
                 for name, value in wanted.items()
-                if abs(got[name] - value) > 1e-6 * value
+                if not abs(got[name] - value) <= 1e-6 * value  # a loss that is NaN is none
             ]
     return wrong
 

@@ -1,5 +1,6 @@
 """How far the gradient of an answer flows: through all chunks of a document, or through so many."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -77,4 +78,4 @@ def _loss(model: Any, tokens: Tensor, scored: Tensor, size: int | None) -> Tenso
 def _apart(one: Tensor | None, other: Tensor | None) -> float:
     if one is None or other is None:
         return 0.0 if all(each is None or not bool(each.any()) for each in (one, other)) else float("inf")
-    return float((one - other).abs().max() / other.abs().max().clamp_min(1e-12))
+    return float(((one - other).abs() / other.abs().max().clamp_min(1e-12)).nan_to_num(nan=math.inf).max())

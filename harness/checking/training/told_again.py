@@ -51,8 +51,8 @@ def told_of_drift() -> list[str]:
     if [detail["epoch"] for detail in told.events] != wanted:
         wrong.append(f"drift is told after epochs {[detail['epoch'] for detail in told.events]}, due after {wanted}")
     # Perplexity is that of the model, and that of the base from before the training.
-    if any(abs(detail["perplexity"] - 7.389056) > 1e-5 or abs(detail["base_perplexity"] - 2.718282) > 1e-5
-           for detail in told.events):  # fmt: skip
+    if not all(abs(detail["perplexity"] - 7.389056) <= 1e-5 and abs(detail["base_perplexity"] - 2.718282) <= 1e-5
+               for detail in told.events):  # fmt: skip
         wrong.append(f"drift is told as {told.events[:1]}")
     return wrong
 
