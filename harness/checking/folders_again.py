@@ -64,6 +64,10 @@ def _as_asked(folder: Path) -> Iterator[str]:
     prepare(replace(shares, test_fraction=0.495), folder / "few")
     if (found := [len(_opened(folder / "few").part(name)) for name in NAMES]) != [6, 600, 594]:
         yield f"of 1,200 tokens the parts have {found}, where half a hundredth is to train on"
+    few = Corpus((str(_rows(folder / "first.jsonl", "a", "cd" * 599 + "e")),), separator=b"", validation_fraction=0.5)
+    prepare(replace(few, test_fraction=0.495), folder / "first")
+    if (found := [len(_opened(folder / "first").part(name)) for name in NAMES]) != [1, 605, 594]:
+        yield f"of 1,200 tokens, the first a document of its own, the parts have {found}"
     sums = set()
     for name, parts in (("one", ("ab" * 20, "cd" * 20)), ("two", ("ab" * 19, "ab" + "cd" * 20))):
         source = _rows(folder / f"{name}.jsonl", *parts)

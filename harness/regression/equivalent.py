@@ -73,6 +73,13 @@ EQUIVALENT: dict[str, str] = {
     "zoo.models.hybrid.slow_store _draw: off by one, 2 → 3": ANOTHER_ORDER,
     "zoo.ops.gated_delta _spans: swap arguments, blocks_in_span(chunk_size, batch_heads, device) → blocks_in_span(batch_heads, chunk_size, device)": "their product counts",
     "zoo.memory.contexts.diary Pages._inside: flip comparison, torch.arange(length, device=places.device) < since[:, None] → torch.arange(length, device=places.device) <= since[:, None]": "what comes before is the boundary, which equals no token",
+    "zoo.models.hybrid.state HybridState.from_tensors: off by one, 1 → 2 (4)": "no layers in either case",
+    "zoo.data.tasks.filler SpelledPairFiller.between: flip comparison, place < self.key_length → place <= self.key_length": "the mark takes its place",
+    "zoo.memory.contexts.mixture Mixture.forward: flip comparison, found.votes > 0 → found.votes >= 0": "a token without a vote weighs 1e-30",
+    "zoo.models.hybrid.model Hybrid._pieces: flip comparison, rest < size → rest <= size": "a whole chunk is one piece in either case",
+    "zoo.data.tasks.filler SpelledPairFiller.between: off by one, 2 → 3 (2)": ANOTHER_ORDER,
+    "zoo.data.tasks.filler TokenPairFiller.between: flip comparison, place == 0 → place != 0": ANOTHER_ORDER,
+    "zoo.data.tasks.task Task.example: drop a term, [depth] * len(ends) → [depth]": "a task with a depth has one answer",
 }
 """By the lasting name of the change."""
 

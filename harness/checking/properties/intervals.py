@@ -48,10 +48,14 @@ class _Stops(Policy):
 
     def __init__(self, reasons: Mapping[int, StopReason]) -> None:
         self.reasons = reasons
+        self.closed = 0
 
     def step_taken(self, trainer: Trainer, step: Step) -> None:
         if step.number in self.reasons:
             trainer.stop(self.reasons[step.number])
+
+    def close(self) -> None:
+        self.closed += 1
 
 
 def interval_cases(_: Subject) -> Iterable[Case]:
@@ -81,7 +85,7 @@ def intervals_are_kept(subject: Subject, case: Case) -> Finding:
     record = Record()
     with tempfile.TemporaryDirectory() as folder:
         stops: Mapping[int, StopReason] = STOPS if case.get("stopped") is True else {}
-        given = (record, Witness(script), _Stops(stops))
+        given = (record, Witness(script), ending := _Stops(stops))
         trainer = trainer_of(experiment, *given, checkpoints=Path(folder))
         append(trainer, [Look(partial(_not_removed, Path(folder), steps))])
         try:
@@ -96,6 +100,7 @@ def intervals_are_kept(subject: Subject, case: Case) -> Finding:
         last = _position_of(Path(folder) / "last" / "trainer.json")
     wanted, found = _due(experiment, script, stops), _happened(record)
     wanted["how runs end"], found["how runs end"] = [*stops.values(), None], [end.stopped for end in ends]
+    wanted["closed policies"], found["closed policies"] = len(ends), ending.closed
     wanted["what stopped runs conclude"], found["what stopped runs conclude"] = [], _concluded(ends[:-1])
     wanted["checkpoints kept"] = {"last", "best", *(f"step-{s:08d}" for s in wanted["last saved"][:-1])}
     older = sorted(wanted["checkpoints kept"] - {"last", "best"})
