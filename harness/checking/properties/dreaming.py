@@ -45,8 +45,6 @@ DREAMS: dict[str, Dreams] = {
     "replay near itself": kinds.ReplaySleep(reservoir=32, kl_weight=5.0, **{**COMMON, "batch_size": 4}),
     "generated": kinds.GeneratedSleep(length=6, prompt_length=3, temperature=0.8, **COMMON),
 }
-IN_HALF = "noise"
-"""Dreams of a training in bfloat16."""
 PARTS = 2
 """Of a step: examples are kept of all of them."""
 ROUNDING = 1e-3
@@ -66,6 +64,8 @@ def dream_cases(_: Subject) -> Iterable[Case]:
         yield {"dreams": dreams}
     for acceptance in ("held_out", "always"):
         yield {"acceptance": acceptance}
+    for dreams in DREAMS:
+        yield {"half": dreams}
 
 
 @one_thread()
@@ -77,13 +77,14 @@ def sleep_matches_a_reference(subject: Subject, case: Case) -> Finding:
     """
     if "acceptance" in case:
         return _fates(subject, case)
+    if "half" in case:
+        return _in_half(subject, case)
     spec = DREAMS[text(case, "dreams")]
     witness = Witness()
     # What pulls a model back to itself is the difference of almost equal numbers, of which bfloat16 leaves rounding.
     pulled = spec.kl_weight or spec.ewc_weight or trains_in_half(subject.experiment)
     exact = in_float32(subject.experiment) if pulled else subject.experiment
-    changes = {"precision": "bf16"} if text(case, "dreams") == IN_HALF and not trains_in_half(exact) else {}
-    experiment = brief(exact, 2, sleep=spec, consolidation=EveryInterval(every=1), accumulation=PARTS, **changes)
+    experiment = brief(exact, 2, sleep=spec, consolidation=EveryInterval(every=1), accumulation=PARTS)
     record = Record()
     trainer = trainer_of(experiment, record, witness)
     sleep = _sleep_of(trainer)
@@ -178,6 +179,33 @@ def _fates(subject: Subject, case: Case) -> Finding:
     if not wrong:
         return Finding(0, f"of {len(SCORES)} sleeps with scripted scores {len(due)} stayed", case)
     return Finding(math.inf, "; ".join(wrong), {**case, "first": wrong[0]})
+
+
+def _in_half(subject: Subject, case: Case) -> Finding:
+    """A sleep in bfloat16: every call of the model is under autocast, as those of training are.
+
+    Its updates are not compared: AdamW makes much of rounding, of which bfloat16 has more.
+    """
+    changes = {"precision": "bf16", "sleep": DREAMS[text(case, "half")]}
+    trainer, asleep = trainer_of(brief(in_float32(subject.experiment), 2, **changes), Record()), [False]
+    calls: list[bool] = []
+
+    def look(_: Trainer, step: Step) -> None:
+        asleep[0] = step.number == COMMON["every"] and not asleep[0]
+
+    def note(*_: object) -> None:
+        if asleep[0]:
+            calls.append(torch.is_autocast_enabled(trainer.device.type))
+
+    trainer.model.register_forward_pre_hook(note)
+    _around(trainer, _sleep_of(trainer), look, look)
+    try:
+        trainer.run()
+    except Exception as problem:
+        return Finding(math.inf, f"training gave up ({problem})", case)
+    if calls and all(calls):
+        return Finding(0, f"all {len(calls)} calls of a sleep in bfloat16 are under autocast", case)
+    return Finding(math.inf, f"{len(calls) - sum(calls)} of {len(calls)} calls of a sleep are not in bfloat16", case)
 
 
 def _without_dreams(subject: Subject) -> list[str]:
