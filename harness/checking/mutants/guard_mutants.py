@@ -85,7 +85,7 @@ GUARD_MUTANTS: tuple[Mutant, ...] = (
     in_source("storm-one-more", "transformer", "a storm needs one rollback more", Recovery, "_roll_back",
               ">= self.spec.storm_limit", "> self.spec.storm_limit", by="guards_follow_their_rules"),
     in_source("storm-window-one-longer", "transformer", "the window of a storm is a step longer", Recovery,
-              "_roll_back", "at > step - self.spec.storm_window", "at >= step - self.spec.storm_window",
+              "_roll_back", "at > first", "at >= first",
               by="guards_follow_their_rules"),
     in_source("undone-steps-miscounted", "transformer", "refused steps count as undone", TrainingLoop, "_result",
               "self.position - self.taken - self.refused", "self.position - self.taken",

@@ -24,7 +24,7 @@ from cortexzoo.zoo.training.sleep.optimizer import SleepOptimizer
 SAMPLED_MUTANTS: tuple[Mutant, ...] = (
     in_source("damage-is-noticed-and-stays", "transformer", "what is not finite is seen, and nothing is undone",
               Recovery, "_is_whole",
-              'self._roll_back(trainer, step.number, flaw or "something on another process is damaged")', "pass",
+              'self._roll_back(trainer, step, flaw or "something on another process is damaged")', "pass",
               by="guards_follow_their_rules"),
     in_source("full-disk-leaves-files", "transformer", "a checkpoint that cannot be written stays half written",
               checkpoints, "abandon", "shutil.rmtree(partial_folder(folder), ignore_errors=True)", "pass",

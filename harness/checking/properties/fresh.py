@@ -44,7 +44,7 @@ def weights_start_as_specified(subject: Subject, case: Case) -> Finding:
         fresh_with(subject.model, settings, first + draw) if settings else subject.rebuilt(first + draw)
         for draw in range(DRAWS)
     ]
-    wanted = _start_of(models[0])
+    wanted = _start_of(models[0] if settings else subject.model)
     found = [{n: p.detach() for n, p in model.named_parameters() if not n.startswith(BASE)} for model in models]
     if odd := sorted(set(wanted) ^ set(found[0])):
         return Finding(

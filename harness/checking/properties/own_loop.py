@@ -243,7 +243,8 @@ def _of_damage(case: Case) -> Finding:
 
     Before that a step of a model that has one weight.
     """
-    only = nn.Linear(3, 1, bias=False)
+    with torch.random.fork_rng(devices=[]):
+        only = nn.Linear(3, 1, bias=False)
     before, one_step = only.weight.detach().clone(), torch.optim.SGD(only.parameters(), lr=RATE)
     only.weight.grad = torch.ones_like(only.weight)
     spec = RecipeSpec(name="single", clipping=guards.NormClipping(max_norm=9.0), spikes=guards.NoSpikeDetection())

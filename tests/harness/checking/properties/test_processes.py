@@ -47,7 +47,7 @@ def judged(name: str) -> Judgement:
 def test_it_passes_as_it_is(name: str) -> None:
     judgement = judged(name)
     assert judgement.verdict == "pass", judgement.reason
-    assert judgement.cases_tried == 4 and 0 < judgement.observed < 1e-4
+    assert judgement.cases_tried == 4 + (subject(name).task is None) and 0 < judgement.observed < 1e-4
 
 
 def test_more_processes_than_held_out_batches_measure_them_all() -> None:
