@@ -9,7 +9,6 @@ from cortexzoo.zoo.training import evaluation, schedule
 from cortexzoo.zoo.training.loop import TrainingLoop
 from cortexzoo.zoo.training.objectives.continual import ContinualObjective
 from cortexzoo.zoo.training.objectives.drift import Drift
-from cortexzoo.zoo.training.objectives.next_token import NextTokenObjective
 from cortexzoo.zoo.training.objectives.protection import FollowingSlowly
 from cortexzoo.zoo.training.objectives.replay import KeptWindows
 from cortexzoo.zoo.training.policies import homeostasis
@@ -60,7 +59,7 @@ OVERLOOKED_MUTANTS: tuple[Mutant, ...] = (
               by="orders_visit_each_window_once"),
     in_source("stays-stopped", "transformer", "a trainer that was stopped stops again after a step", TrainingLoop,
               "run", "self._failure = self._stop = None", "self._failure = None", by="intervals_are_kept"),
-    in_source("random-numbers-of-the-first-resume", "transformer", "a run that was resumed is written with the random "
+    in_source("random-numbers-of-the-first-resume", "cortexgpt", "a run that was resumed is written with the random "
               "numbers from its start", TrainingLoop, "random_state", "if self._running or self._random_state is None:",
               "if self._random_state is None:", by="resume_is_exact"),
     in_source("nothing-is-closed", "transformer", "policies are not closed when a run ends", TrainingLoop, "run",
@@ -69,9 +68,7 @@ OVERLOOKED_MUTANTS: tuple[Mutant, ...] = (
               "below = used < target", "below = used.isfinite()", by="curves_match_a_reference"),
     in_source("learns-what-is-held-out", "transformer", "the tokenizer of a text learns from its held-out parts",
               TextData, "from_spec", "parts[0], of_base", "content, of_base", by="text_is_kept_whole"),
-    in_source("losses-of-no-places", "transformer", "what counting reaches is the mean of no losses, NaN", TextData,
-              "reference_losses", "np.arange(length, length + len(scored))", "np.arange(length, length)",
-              by="text_is_kept_whole"),
-    in_source("counted-by-all", "transformer", "a process without a held-out batch counts the first one again",
-              NextTokenObjective, "held_out", "value * (count > 0)", "value", by="processes_train_as_one"),
+    in_source("losses-a-byte-early", "transformer", "what counting reaches is measured one byte before each target",
+              TextData, "reference_losses", "np.arange(length, length + len(scored))",
+              "np.arange(length - 1, length - 1 + len(scored))", by="text_is_kept_whole"),
 )  # fmt: skip
